@@ -46,6 +46,8 @@ class ModelCard(_Row):
         service: Which service loads it.
         loader: The row of that service's `models/` table that loads it.
         licence: An SPDX identifier.
+        origin: Who made it: a repository of a model hub, or words.
+        revision: Which revision of `origin` the engine fetches by itself, where `files` pin no bytes.
         memory_mb: What it takes when loaded, in MiB.
         aliases: Other names that callers may use.
         limits: Bounds on one request, such as `max_tokens`.
@@ -60,6 +62,7 @@ class ModelCard(_Row):
     title: str
     licence: str
     origin: str = ""
+    revision: str = ""
     memory_mb: int = Field(ge=0)
     aliases: tuple[str, ...] = ()
     limits: Mapping[str, float] = {}
@@ -76,7 +79,7 @@ class ServiceProfile(_Row):
 
     Attributes:
         models: Model ids; the first of a task is the default of that task.
-        threads: Its share of the machine's cores, 0 to 1.
+        cores: Its share of the machine's cores, 0 to 1.
     """
 
     models: tuple[str, ...]
