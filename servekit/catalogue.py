@@ -46,8 +46,7 @@ class ModelCard(_Row):
         service: Which service loads it.
         loader: The row of that service's `models/` table that loads it.
         licence: An SPDX identifier.
-        origin: Who made it: a repository of a model hub, or words.
-        revision: Which revision of `origin` the engine fetches by itself, where `files` pin no bytes.
+        origin: Whose it is: a repository of a model hub, or words.
         memory_mb: What it takes when loaded, in MiB.
         aliases: Other names that callers may use.
         limits: Bounds on one request, such as `max_tokens`.
@@ -62,7 +61,6 @@ class ModelCard(_Row):
     title: str
     licence: str
     origin: str = ""
-    revision: str = ""
     memory_mb: int = Field(ge=0)
     aliases: tuple[str, ...] = ()
     limits: Mapping[str, float] = {}
@@ -93,11 +91,16 @@ class Profile(_Row):
     services: Mapping[Service, ServiceProfile]
 
 
-def _read(kind: str, name: str) -> dict[str, Any]:
-    source = files("catalogue").joinpath(kind, f"{name}.toml")
+def names(kind: Literal["models", "profiles"]) -> list[str]:
+    """What rows the catalogue has of a kind, sorted."""
+    return sorted(row.name.removesuffix(".toml") for row in (files("catalogue") / kind).iterdir())
+
+
+def _read(kind: Literal["models", "profiles"], name: str) -> dict[str, Any]:
+    source = files("catalogue") / kind / f"{name}.toml"
     if not source.is_file():
-        known = sorted(row.name.removesuffix(".toml") for row in files("catalogue").joinpath(kind).iterdir())
-        raise NotFound(f"the catalogue has no {kind[:-1]} {name!r}; it has {', '.join(known)}", field=kind[:-1])
+        known = ", ".join(names(kind))
+        raise NotFound(f"the catalogue has no {kind[:-1]} {name!r}; it has {known}", field=kind[:-1])
     return tomllib.loads(source.read_text())
 
 
