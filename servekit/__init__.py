@@ -1,0 +1,1 @@
+"""The chassis that every process is made of. It knows no modality."""

@@ -17,21 +17,27 @@ class Flag:
 
     Args:
         deadline: The moment, by `time.monotonic()`, after which the work is useless.
+        parent: A flag whose setting sets this one, too.
     """
 
-    __slots__ = ("_cancelled", "deadline")
+    __slots__ = ("_parent", "_set", "deadline")
 
-    def __init__(self, deadline: float = float("inf")) -> None:
-        self.deadline = deadline
-        self._cancelled = False
+    def __init__(self, deadline: float = float("inf"), parent: "Flag | None" = None) -> None:
+        self.deadline: float = min(deadline, parent.deadline) if parent else deadline
+        self._parent = parent
+        self._set = False
 
     def set(self) -> None:
         """The caller has gone."""
-        self._cancelled = True
+        self._set = True
+
+    def abandoned(self) -> bool:
+        """Whether the caller has gone."""
+        return self._set or (self._parent is not None and self._parent.abandoned())
 
     def is_set(self) -> bool:
         """Whether to stop: the caller has gone, or the deadline has passed."""
-        return self._cancelled or time.monotonic() >= self.deadline
+        return self.abandoned() or time.monotonic() >= self.deadline
 
     def check(self) -> None:
         """Stop here if nobody waits.
@@ -40,7 +46,7 @@ class Flag:
             Cancelled: The caller has gone.
             DeadlineExceeded: The deadline has passed.
         """
-        if self._cancelled:
+        if self.abandoned():
             raise Cancelled("the caller went away")
         if time.monotonic() >= self.deadline:
             raise DeadlineExceeded("the deadline passed before the work was done")

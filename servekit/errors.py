@@ -6,7 +6,7 @@ class, and the gateway derives HTTP from it. What is not in the tree is a bug:
 it becomes `Internal`, and its text stays in the log.
 """
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -79,6 +79,12 @@ class AlreadyExists(ServeError):
     code, http = StatusCode.ALREADY_EXISTS, 409
 
 
+class FailedPrecondition(ServeError):
+    """Something else has to be done first."""
+
+    code, http = StatusCode.FAILED_PRECONDITION, 400
+
+
 class Overloaded(ServeError):
     """The queue is full, or could not be served before the deadline."""
 
@@ -124,8 +130,8 @@ class Unimplemented(ServeError):
 class Internal(ServeError):
     """A bug. The text says nothing; the log has the rest."""
 
-    def __init__(self, message: str = "internal error", **details: object) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "internal error", *, field: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, field=field, retry_after=retry_after)
 
 
 # The table. A reason names a class exactly; a code alone names the class to
@@ -136,6 +142,7 @@ _CLASSES: tuple[type[ServeError], ...] = (
     PermissionDenied,
     NotFound,
     AlreadyExists,
+    FailedPrecondition,
     Overloaded,
     DeadlineExceeded,
     Cancelled,
@@ -182,7 +189,7 @@ def from_rpc(rpc: grpc.aio.AioRpcError) -> ServeError:
     """The error that a peer raised, from what its status says."""
     cls: type[ServeError] = _BY_CODE.get(rpc.code(), Internal)
     error = cls(rpc.details() or "the peer gave no reason")
-    status = rpc_status.from_call(rpc)
+    status = rpc_status.from_call(cast("grpc.Call", rpc))
     for detail in status.details if status else ():
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()

@@ -1,0 +1,129 @@
+"""The Open Inference Protocol v2 over gRPC, so that `tritonclient.grpc` can call any service.
+
+Every model answers for its readiness and metadata; the tensor models infer.
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_grpc.md
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
+
+from servekit.backend import Arrays, TensorSpec
+from servekit.errors import InvalidArgument, NotFound, Unimplemented
+from servekit.lane import Lane
+from servekit.tensors import TensorLane
+
+VERSION = "1"
+_TYPED_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+
+
+class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """The protocol over the lanes of one process.
+
+    Args:
+        process: Which process this is.
+        lanes: Every model.
+        tensors: Those that infer.
+    """
+
+    def __init__(self, process: str, lanes: Sequence[Lane], tensors: Mapping[str, TensorLane]) -> None:
+        self._process = process
+        self._tensors = tensors
+        self._lanes: dict[str, Lane] = {lane.card.id: lane for lane in lanes} | dict(tensors)
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ServerReadyResponse(ready=all(lane.ready for lane in self._lanes.values()))
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ServerMetadataResponse(name=f"polyphony-{self._process}", version=VERSION)
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ModelReadyResponse(ready=self._lane(request.name).ready)
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        index = pb.RepositoryIndexResponse()
+        for name, lane in self._lanes.items():
+            index.models.add(name=name, version=VERSION, state="READY" if lane.ready else "UNAVAILABLE")
+        return index
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        lane = self._lane(request.name)
+        metadata = pb.ModelMetadataResponse(name=request.name, versions=[VERSION], platform=lane.card.loader)
+        if isinstance(lane, TensorLane):
+            metadata.inputs.extend(_metadata(spec) for spec in lane.backend.inputs)
+            metadata.outputs.extend(_metadata(spec) for spec in lane.backend.outputs)
+        return metadata
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        self._lane(request.model_name)
+        if request.model_name not in self._tensors:
+            raise Unimplemented(f"{request.model_name} is no tensor model; call it by its own RPC", field="model_name")
+        outputs = await self._tensors[request.model_name].infer(_arrays(request))
+        wanted = [output.name for output in request.outputs] or list(outputs)
+        response = pb.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
+        for name in wanted:
+            if name not in outputs:
+                raise InvalidArgument(f"{request.model_name} has no output {name!r}", field=f"outputs.{name}")
+            array = outputs[name]
+            response.outputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
+            response.raw_output_contents.append(np.ascontiguousarray(array).tobytes())
+        return response
+
+    def _lane(self, name: str) -> Lane:
+        if name not in self._lanes:
+            raise NotFound(f"no model {name!r}; there is {', '.join(self._lanes)}", field="model_name")
+        return self._lanes[name]
+
+
+def _metadata(spec: TensorSpec) -> Any:
+    datatype = np_to_triton_dtype(spec.dtype)
+    return pb.ModelMetadataResponse.TensorMetadata(name=spec.name, datatype=datatype, shape=spec.shape)
+
+
+def _arrays(request: Any) -> Arrays:
+    """The request's inputs, from raw bytes or typed contents."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidArgument("raw_input_contents has to have one entry an input", field="raw_input_contents")
+    return {
+        tensor.name: _array(tensor, raw[index] if raw else None, f"inputs[{index}]")
+        for index, tensor in enumerate(request.inputs)
+    }
+
+
+def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
+    if tensor.datatype not in _TYPED_CONTENTS and not (tensor.datatype == "FP16" and raw is not None):
+        raise InvalidArgument(f"the datatype {tensor.datatype!r} is not supported", field=f"{field}.datatype")
+    if any(extent < 0 for extent in tensor.shape):
+        raise InvalidArgument("a shape has no negative extents", field=f"{field}.shape")
+    dtype = np.dtype(triton_to_np_dtype(tensor.datatype))
+    size = math.prod(tensor.shape)
+    if raw is not None:
+        if len(raw) != size * dtype.itemsize:
+            raise InvalidArgument(f"{len(raw)} bytes do not fill {list(tensor.shape)}", field=f"{field}.shape")
+        return np.frombuffer(raw, dtype).reshape(tensor.shape)
+    values = getattr(tensor.contents, _TYPED_CONTENTS[tensor.datatype])
+    if len(values) != size:
+        raise InvalidArgument(f"{len(values)} values do not fill {list(tensor.shape)}", field=f"{field}.shape")
+    return np.array(values, dtype).reshape(tensor.shape)

@@ -1,0 +1,272 @@
+"""A lane: one model, the queue before it, and the permit that guards the queue.
+
+The event loop admits jobs; each engine has a thread of its own that takes them,
+so that an engine never waits for the loop between two runs.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from opentelemetry import context as otel_context
+
+from servekit.call import Flag, current
+from servekit.catalogue import ModelCard
+from servekit.errors import EngineGone, Internal, Overloaded, ServeError, Unavailable, reason
+from servekit.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+SMOOTHING = 0.2  # how much of a new measurement enters the running estimate of seconds per cost
+REVIVAL_SECONDS = 2.0  # between two attempts to bring an engine back
+
+
+class Model(Protocol):
+    """What a lane asks of any model."""
+
+    def warm(self) -> None:
+        """Run once on something small, so that the first caller does not pay for it.
+
+        Raises:
+            EngineGone: The engine does not run.
+        """
+
+    def close(self) -> None:
+        """Give its memory back."""
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One item on its way to an engine.
+
+    Attributes:
+        request: What the caller asked for.
+        cost: What it takes, in the model's unit: tokens, audio seconds, megapixels, rows.
+        flag: Says whether anybody still waits.
+        future: The caller's answer; resolved on the event loop only.
+    """
+
+    request: Any
+    cost: float
+    flag: Flag
+    future: asyncio.Future[Any]
+    queued: float = field(default_factory=time.monotonic)
+    context: otel_context.Context = field(default_factory=otel_context.get_current)
+
+    def answer(self, outcome: object) -> None:
+        """Resolve the future with a result or a `ServeError`, unless nobody waits for it."""
+        if self.future.done():
+            return
+        if isinstance(outcome, ServeError):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class Lane(ABC):
+    """The queue of one model. Subclasses say how an engine takes from it.
+
+    Args:
+        card: The model.
+        models: The engines, or the slots of one engine: a thread each.
+        telemetry: Where the lane's metrics go.
+        max_queue_cost: How much may wait; what exceeds it is refused at once.
+    """
+
+    def __init__(
+        self, card: ModelCard, models: Sequence[Model], telemetry: Telemetry, *, max_queue_cost: float
+    ) -> None:
+        self.card = card
+        self._models = models
+        self._telemetry = telemetry
+        self._max_queue_cost = max_queue_cost
+        self._changed = threading.Condition()  # guards all that follows
+        self._queue: deque[Job] = deque()
+        self._queued_cost = 0.0
+        self._running_cost = 0.0
+        self._seconds_per_cost = 0.0
+        self._alive = 0
+        self._closed = False
+        self._threads: list[threading.Thread] = []
+        self._wait = telemetry.queue_wait.labels(card.id)
+        self._engine_seconds = telemetry.engine_seconds.labels(card.id)
+        self._demand = telemetry.demand.labels(card.id)
+        self._ready_gauge = telemetry.ready.labels(card.id)
+        telemetry.queue_depth.labels(card.id).set_function(lambda: len(self._queue))
+        telemetry.queue_cost.labels(card.id).set_function(lambda: self._queued_cost)
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one engine is warm and running."""
+        return self._alive > 0 and not self._closed
+
+    async def start(self) -> None:
+        """Warm every engine and begin to take jobs.
+
+        Raises:
+            ServeError: An engine does not come up.
+        """
+        self._loop = asyncio.get_running_loop()
+        await asyncio.gather(*(asyncio.to_thread(model.warm) for model in dict.fromkeys(self._models)))
+        self._count_alive(len(self._models))
+        for number, model in enumerate(self._models):
+            self._start_thread(f"engine-{number}", self._keep_working, model)
+
+    async def close(self) -> None:
+        """Let the running jobs end, fail the waiting ones, give the engines' memory back."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._fail_queue(Unavailable("the service is stopping", retry_after=1.0))
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        for model in dict.fromkeys(self._models):
+            model.close()
+
+    @abstractmethod
+    def _work(self, model: Any) -> None:
+        """Take the next job or jobs and run them on this thread; return when the lane is closed.
+
+        Raises:
+            EngineGone: The engine has died.
+        """
+
+    def _admit(self, request: Any, cost: float) -> Job:
+        """Let an item into the queue, or refuse it at once.
+
+        Raises:
+            Overloaded: The queue is full, or would not be through before the deadline.
+            EngineGone: No engine runs.
+            Cancelled, DeadlineExceeded: Nobody waits for it.
+        """
+        flag = current().flag
+        self._demand.inc(cost * self._seconds_per_cost)
+        try:
+            flag.check()
+            if not self.ready:
+                raise EngineGone(f"the engine of {self.card.id} is not running", retry_after=REVIVAL_SECONDS)
+            wait = (self._queued_cost + self._running_cost) * self._seconds_per_cost / self._alive
+            if self._queue and self._queued_cost + cost > self._max_queue_cost:
+                raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
+            if wait and wait + cost * self._seconds_per_cost > flag.remaining():
+                raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
+        except ServeError as error:
+            self._refused(error)
+            raise
+        job = Job(request, cost, Flag(parent=flag), asyncio.get_running_loop().create_future())
+        with self._changed:
+            self._queue.append(job)
+            self._queued_cost += cost
+            self._changed.notify_all()
+        return job
+
+    def _next(self) -> Job | None:
+        """The next job that somebody still waits for; the dead are dropped on the way. Holds the lock."""
+        while self._queue:
+            job = self._queue.popleft()
+            self._queued_cost = self._queued_cost - job.cost if self._queue else 0.0
+            if not job.flag.is_set():
+                return job
+            self._drop(job)
+        return None
+
+    def _drop(self, job: Job) -> None:
+        """Answer a job that nobody waits for, or whose deadline has passed, without running it."""
+        try:
+            job.flag.check()
+        except ServeError as error:
+            self._refused(error)
+            self._answer([(job, error)])
+
+    def _began(self, jobs: Sequence[Job]) -> float:
+        """An engine takes these jobs now; returns the moment."""
+        now = time.monotonic()
+        with self._changed:
+            self._running_cost += sum(job.cost for job in jobs)
+        for job in jobs:
+            self._wait.observe(now - job.queued)
+            self._telemetry.past_span("queue", job.context, job.queued, now, model=self.card.id)
+        return now
+
+    def _ended(self, jobs: Sequence[Job], began: float) -> None:
+        """An engine is through with these jobs, which it ran together."""
+        now = time.monotonic()
+        cost = sum(job.cost for job in jobs)
+        measured = (now - began) / cost if cost else 0.0
+        with self._changed:
+            self._running_cost = max(0.0, self._running_cost - cost)
+            known = self._seconds_per_cost or measured
+            self._seconds_per_cost = known + SMOOTHING * (measured - known)
+        self._engine_seconds.observe(now - began)
+        for job in jobs:
+            self._telemetry.past_span(
+                "engine", job.context, began, now, model=self.card.id, batch_size=len(jobs), batch_cost=cost
+            )
+
+    def _answer(self, outcomes: Sequence[tuple[Job, object]]) -> None:
+        """Hand results and errors to their callers, on the event loop."""
+
+        def resolve() -> None:
+            for job, outcome in outcomes:
+                job.answer(outcome)
+
+        self._loop.call_soon_threadsafe(resolve)
+
+    def _outcome(self, error: Exception) -> ServeError:
+        """What a caller is told of an exception; one that is not in the tree is a bug, and logged."""
+        if isinstance(error, ServeError):
+            return error
+        log.error("%s failed", self.card.id, exc_info=error)
+        return Internal()
+
+    def _keep_working(self, model: Model) -> None:
+        """A thread's life: work; when the engine dies, bring it back and go on."""
+        while not self._closed:
+            try:
+                self._work(model)
+            except EngineGone as error:
+                log.error("an engine of %s is gone: %s", self.card.id, error.message)
+                self._count_alive(-1)
+                if not self.ready:
+                    self._fail_queue(error)
+                self._revive(model)
+
+    def _revive(self, model: Model) -> None:
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closed, REVIVAL_SECONDS):
+                    return
+            try:
+                model.warm()
+            except ServeError as error:
+                log.warning("an engine of %s is still gone: %s", self.card.id, error.message)
+            else:
+                log.info("an engine of %s is back", self.card.id)
+                self._count_alive(1)
+                return
+
+    def _count_alive(self, change: int) -> None:
+        with self._changed:
+            self._alive += change
+        self._ready_gauge.set(self.ready)
+
+    def _fail_queue(self, error: ServeError) -> None:
+        with self._changed:
+            jobs = [job for job in iter(self._next, None) if job is not None]
+        for _ in jobs:
+            self._refused(error)
+        self._answer([(job, error) for job in jobs])
+
+    def _refused(self, error: ServeError) -> None:
+        self._telemetry.refusals.labels(self.card.id, reason(error)).inc()
+
+    def _start_thread(self, name: str, target: Any, *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, name=f"{self.card.id}-{name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)

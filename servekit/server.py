@@ -1,0 +1,200 @@
+"""The server of a process: gRPC with health, reflection and the Open Inference Protocol, warm before it serves."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+import uvloop
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from servekit.errors import FailedPrecondition, ServeError
+from servekit.inference import InferenceService
+from servekit.interceptor import CallInterceptor, timeouts
+from servekit.lane import Lane
+from servekit.settings import ProcessSettings
+from servekit.telemetry import Telemetry, configure_logging
+from servekit.tensors import TensorLane
+
+log = logging.getLogger(__name__)
+
+OPEN_INFERENCE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+WATCH_SECONDS = 0.5
+
+
+async def _nothing() -> None:
+    """Nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a process serves.
+
+    Attributes:
+        add: The generated `add_…Servicer_to_server`.
+        servicer: Its servicer.
+        descriptor: The service's descriptor, for reflection and its default deadlines.
+        lanes: Every model's lane; the process is ready when all are.
+        tensors: The lanes that the Open Inference Protocol may infer with, by model name.
+        ready: What else has to be so for the process to be ready.
+        start: What else has to run before the process is ready.
+        stop: What to undo at the end.
+    """
+
+    add: Callable[[Any, grpc.aio.Server], None]
+    servicer: object
+    descriptor: ServiceDescriptor
+    lanes: Sequence[Lane] = ()
+    tensors: Mapping[str, TensorLane] = field(default_factory=dict)
+    ready: Callable[[], bool] = lambda: True
+    start: Callable[[], Awaitable[None]] = _nothing
+    stop: Callable[[], Awaitable[None]] = _nothing
+
+    def is_ready(self) -> bool:
+        """Whether the process can answer."""
+        return all(lane.ready for lane in (*self.lanes, *self.tensors.values())) and self.ready()
+
+
+class Server:
+    """A running deployment: `await start()`, then `await stop()`.
+
+    Attributes:
+        port: The gRPC port that it listens on.
+        metrics_port: The port of `/metrics`.
+        health_port: The plaintext port of health; 0 without TLS, where health is on `port`.
+    """
+
+    def __init__(self, settings: ProcessSettings, telemetry: Telemetry, deployment: Deployment) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._deployment = deployment
+        self._health = health.aio.HealthServicer()
+        self._names = ("", deployment.descriptor.full_name, OPEN_INFERENCE.full_name)
+        self._watcher: asyncio.Task[None] | None = None
+        age = int(settings.max_connection_age_seconds * 1000)
+        self._server = grpc.aio.server(
+            interceptors=[CallInterceptor(telemetry, timeouts(deployment.descriptor.full_name))],
+            options=[
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", settings.max_message_bytes),
+                ("grpc.max_connection_age_ms", age),
+                ("grpc.max_connection_age_grace_ms", int(settings.drain_seconds * 1000)),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self._plain: grpc.aio.Server | None = None
+        self.port = self.metrics_port = self.health_port = 0
+
+    async def start(self) -> None:
+        """Listen, not ready at first; warm every model; then say so and keep saying how things are.
+
+        Raises:
+            ServeError: A model does not come up.
+        """
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._deployment.add(self._deployment.servicer, self._server)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            InferenceService(self._settings.process, self._deployment.lanes, self._deployment.tensors), self._server
+        )
+        names = (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        try:
+            self._listen()
+        except RuntimeError as error:
+            address = f"{self._settings.host}:{self._settings.port}"
+            raise FailedPrecondition(f"{address} cannot be listened on; is it taken?", field="port") from error
+        await self._server.start()
+        if self._plain is not None:
+            await self._plain.start()
+        server, _ = start_http_server(self._settings.metrics_port, self._settings.host, self._telemetry.registry)
+        self._metrics, self.metrics_port = server, server.server_port
+        await self._deployment.start()
+        for lane in (*self._deployment.lanes, *self._deployment.tensors.values()):
+            await lane.start()
+        self._watcher = asyncio.create_task(self._watch())
+        log.info("serving on %s:%d", self._settings.host, self.port)
+
+    async def stop(self) -> None:
+        """Turn away new calls, let the running ones end within the grace, give everything back."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._settings.drain_seconds)
+        if self._plain is not None:
+            await self._plain.stop(0)
+        for lane in (*self._deployment.lanes, *self._deployment.tensors.values()):
+            await lane.close()
+        await self._deployment.stop()
+        self._metrics.shutdown()
+        self._metrics.server_close()
+        self._telemetry.close()
+
+    def _listen(self) -> None:
+        settings = self._settings
+        address = f"{settings.host}:{settings.port}"
+        if settings.tls_certificate is None or settings.tls_key is None:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            self.port = self._server.add_insecure_port(address)
+            return
+        self.port = self._server.add_secure_port(address, _credentials(settings))
+        self._plain = grpc.aio.server()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._plain)
+        self.health_port = self._plain.add_insecure_port(f"{settings.host}:{settings.health_port}")
+
+    async def _watch(self) -> None:
+        while True:
+            status = health_pb2.HealthCheckResponse
+            await self._say(status.SERVING if self._deployment.is_ready() else status.NOT_SERVING)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _say(self, status: int) -> None:
+        for name in self._names:
+            await self._health.set(name, status)
+
+
+def _credentials(settings: ProcessSettings) -> grpc.ServerCredentials:
+    def read(path: Path | None) -> bytes:
+        return path.read_bytes() if path else b""
+
+    return grpc.ssl_server_credentials(
+        [(read(settings.tls_key), read(settings.tls_certificate))],
+        root_certificates=read(settings.tls_authority) or None,
+        require_client_auth=settings.tls_authority is not None,
+    )
+
+
+AnySettings = TypeVar("AnySettings", bound=ProcessSettings)
+Build = Callable[[AnySettings, Telemetry], Awaitable[Deployment]]
+
+
+async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    telemetry = Telemetry(settings)
+    server = Server(settings, telemetry, await build(settings, telemetry))
+    await server.start()
+    await stopping.wait()
+    log.info("draining")
+    await server.stop()
+
+
+def main(settings: AnySettings, build: Build[AnySettings]) -> None:
+    """The whole life of a process: what a service's `__main__` calls."""
+    configure_logging(settings)
+    log.info("settings: %s", settings.model_dump_json())
+    try:
+        uvloop.run(run(settings, build))
+    except ServeError as error:
+        raise SystemExit(f"{settings.process}: {error.message}") from error

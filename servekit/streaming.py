@@ -1,0 +1,127 @@
+"""Streaming: models that answer bit by bit. A call occupies one slot until its last event."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from servekit.call import Flag
+from servekit.catalogue import ModelCard
+from servekit.errors import EngineGone, ServeError
+from servekit.lane import Job, Lane, Model
+from servekit.telemetry import Telemetry
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+Event = TypeVar("Event")
+
+MAX_PENDING = 64  # events that may wait for a slow reader before the engine waits, too
+PATIENCE_SECONDS = 0.1  # how often an engine that waits for a slow reader looks at the flag
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last entry of a stream."""
+
+    error: ServeError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """What a slot's thread writes and its caller reads."""
+
+    work: Callable[[Any, Flag], Iterator[Any]]
+    events: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
+    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MAX_PENDING))
+
+
+class StreamLane(Lane, Generic[AnyModel]):
+    """The queue of a streaming model.
+
+    Args:
+        card: The model.
+        models: One entry a slot: `[model] * 4` for an engine with four slots of its own.
+        telemetry: Where the lane's metrics go.
+        max_queue_cost: What may wait for a slot.
+    """
+
+    def __init__(
+        self, card: ModelCard, models: Sequence[AnyModel], telemetry: Telemetry, *, max_queue_cost: float
+    ) -> None:
+        super().__init__(card, models, telemetry, max_queue_cost=max_queue_cost)
+
+    async def stream(
+        self, work: Callable[[AnyModel, Flag], Iterator[Event]], cost: float = 1.0
+    ) -> AsyncGenerator[Event, None]:
+        """Run `work` on the thread of the next free slot and pass its events on.
+
+        `work` looks at the flag between steps and stops when it is set.
+
+        Raises:
+            Overloaded: The queue is full; nothing was queued.
+            ServeError: What the model said.
+        """
+        stream = _Stream(work)
+        job = self._admit(stream, cost)
+        try:
+            await job.future
+            while True:
+                event = await stream.events.get()
+                if isinstance(event, _End):
+                    if event.error is not None:
+                        raise event.error
+                    return
+                stream.room.release()
+                yield event
+        finally:
+            job.flag.set()  # whoever stopped reading no longer waits
+
+    def _work(self, model: Any) -> None:
+        while job := self._take():
+            began = self._began([job])
+            self._answer([(job, None)])
+            try:
+                with self._ending(job) as put:
+                    self._run(model, job, put)
+            finally:
+                self._ended([job], began)
+
+    def _run(self, model: Any, job: Job, put: Callable[[Any], None]) -> None:
+        stream: _Stream = job.request
+        events = stream.work(model, job.flag)
+        try:
+            for event in events:
+                while not stream.room.acquire(timeout=PATIENCE_SECONDS):
+                    job.flag.check()
+                put(event)
+            job.flag.check()
+        finally:
+            if isinstance(events, Generator):
+                events.close()
+
+    @contextmanager
+    def _ending(self, job: Job) -> Generator[Callable[[Any], None], None, None]:
+        """Whatever happens, the reader hears of the end."""
+
+        def put(event: Any) -> None:
+            self._loop.call_soon_threadsafe(job.request.events.put_nowait, event)
+
+        try:
+            yield put
+        except EngineGone as error:
+            put(_End(error))
+            raise
+        except Exception as error:
+            put(_End(self._outcome(error)))
+        else:
+            put(_End())
+
+    def _take(self) -> Job | None:
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._closed or self._queue)
+                if job := self._next():
+                    return job
+                if self._closed:
+                    return None

@@ -1,0 +1,185 @@
+"""Batches: filled by cost, prepared ahead, failing alone."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from servekit.batching import BatchLane
+from servekit.call import Call, Flag, enter
+from servekit.catalogue import ModelCard
+from servekit.errors import DeadlineExceeded, EngineGone, Internal, InvalidArgument, OutOfMemory, Overloaded, ServeError
+from servekit.settings import ProcessSettings
+from servekit.telemetry import Telemetry
+
+CARD = ModelCard(
+    id="doubler", task="embed", service="retrieval", loader="test", title="Doubles", licence="CC0-1.0", memory_mb=1
+)
+
+
+class Doubler:
+    """Doubles numbers; says when a batch begins and waits until it may end."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.began = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.may_end.set()
+        self.most = 1000
+        self.gone = False
+        self.broken = False
+
+    def warm(self) -> None:
+        if self.gone:
+            raise EngineGone("still dead")
+
+    def close(self) -> None:
+        self.closed = True
+
+    def prepare(self, request: int) -> int:
+        if request < 0:
+            raise InvalidArgument("negative", field="number")
+        return request
+
+    def run(self, items: Sequence[int], flag: Flag) -> Sequence[int | ServeError]:
+        if len(items) > self.most:
+            raise OutOfMemory("too many")
+        if self.gone:
+            raise EngineGone("dead")
+        if self.broken:
+            raise ValueError("secret")
+        self.batches.append(list(items))
+        self.began.release()
+        assert self.may_end.wait(10)
+        return [InvalidArgument("13", field="number") if item == 13 else item * 2 for item in items]
+
+
+@pytest.fixture
+def model():
+    return Doubler()
+
+
+@pytest.fixture
+async def lane(model):
+    lane = BatchLane(CARD, [model], Telemetry(ProcessSettings()), max_batch_cost=8, max_queue_cost=20)
+    await lane.start()
+    yield lane
+    model.may_end.set()
+    await lane.close()
+    assert model.closed
+
+
+async def hold(model, lane):
+    """Occupy the engine with one item; what comes next has to wait."""
+    model.may_end.clear()
+    first = asyncio.ensure_future(lane.submit(1))
+    await asyncio.to_thread(model.began.acquire)
+    return first
+
+
+async def test_callers_share_batches_up_to_the_budget_and_get_their_own_answers(model, lane):
+    first = await hold(model, lane)
+    rest = [asyncio.ensure_future(lane.submit(n, cost=2.0)) for n in range(2, 12)]
+    await asyncio.sleep(0.05)
+    model.may_end.set()
+    assert await first == 2
+    assert await asyncio.gather(*rest) == [n * 2 for n in range(2, 12)]
+    assert model.batches[0] == [1]
+    assert model.batches[1] == [2, 3, 4, 5]  # four items of cost 2 fill a budget of 8
+    assert max(len(batch) for batch in model.batches) <= 4
+
+
+async def test_a_full_queue_refuses_at_once_with_a_delay(model, lane):
+    first = await hold(model, lane)
+    waiting = []
+    with pytest.raises(Overloaded) as refused:
+        for _ in range(20):
+            job = asyncio.ensure_future(lane.submit(2, cost=4.0))
+            waiting.append(job)
+            await asyncio.sleep(0)
+            if job.done():
+                await job
+    assert refused.value.retry_after > 0
+    model.may_end.set()
+    await first
+    assert await asyncio.gather(*waiting[:-1]) == [4] * (len(waiting) - 1)
+
+
+async def test_a_bad_item_fails_alone(lane):
+    outcomes = await asyncio.gather(*(lane.submit(n) for n in (1, -1, 13, 2)), return_exceptions=True)
+    assert (outcomes[0], outcomes[3]) == (2, 4)
+    assert isinstance(outcomes[1], InvalidArgument)
+    assert isinstance(outcomes[2], InvalidArgument)
+
+
+async def test_an_engine_error_fails_only_its_batch_and_leaks_nothing(model, lane):
+    model.broken = True
+    with pytest.raises(Internal, match="^internal error$"):
+        await lane.submit(1)
+    model.broken = False
+    assert await lane.submit(1) == 2
+
+
+async def test_out_of_memory_halves_the_batch(model, lane):
+    first = await hold(model, lane)
+    rest = [asyncio.ensure_future(lane.submit(n)) for n in range(2, 8)]
+    await asyncio.sleep(0.05)
+    model.most = 2
+    model.may_end.set()
+    await first
+    assert await asyncio.gather(*rest) == [n * 2 for n in range(2, 8)]
+    assert all(len(batch) <= 2 for batch in model.batches)
+    model.most = 0
+    with pytest.raises(OutOfMemory):
+        await lane.submit(1)
+
+
+async def test_the_cancelled_and_the_late_never_reach_the_engine(model, lane):
+    first = await hold(model, lane)
+
+    async def late():
+        enter(Call(flag=Flag(time.monotonic() + 0.05)))
+        return await lane.submit(98)
+
+    cancelled, expired = asyncio.ensure_future(lane.submit(99)), asyncio.ensure_future(late())
+    await asyncio.sleep(0.1)
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    model.may_end.set()
+    await first
+    with pytest.raises(DeadlineExceeded):
+        await expired
+    assert await lane.submit(3) == 6
+    assert not {98, 99} & {item for batch in model.batches for item in batch}
+
+
+async def test_a_dead_engine_makes_the_lane_unready_until_it_is_back(model, lane, monkeypatch):
+    monkeypatch.setattr("servekit.lane.REVIVAL_SECONDS", 0.05)
+    model.gone = True
+    with pytest.raises(EngineGone):
+        await lane.submit(1)
+    assert not lane.ready
+    with pytest.raises(EngineGone):
+        await lane.submit(1)
+    model.gone = False
+    for _ in range(100):
+        await asyncio.sleep(0.02)
+        if lane.ready:
+            break
+    assert await lane.submit(1) == 2
+
+
+async def test_demand_counts_what_was_refused(model, lane):
+    await lane.submit(1, cost=5.0)
+    demand = lane._telemetry.demand.labels("doubler")._value.get
+    rate, before = lane._seconds_per_cost, demand()
+    first = await hold(model, lane)
+    jobs = [asyncio.ensure_future(lane.submit(1, cost=15.0)) for _ in range(10)]
+    await asyncio.sleep(0.05)
+    asked = demand() - before
+    model.may_end.set()
+    outcomes = await asyncio.gather(first, *jobs, return_exceptions=True)
+    assert any(isinstance(outcome, Overloaded) for outcome in outcomes)
+    assert asked == pytest.approx(rate * (1 + 10 * 15.0))

@@ -1,0 +1,126 @@
+"""Streams: one call a slot, stopped within one step, errors at the right end."""
+
+import asyncio
+import contextlib
+import threading
+import time
+
+import pytest
+
+from servekit.call import Call, Flag, enter
+from servekit.catalogue import ModelCard
+from servekit.errors import DeadlineExceeded, Internal, InvalidArgument, Overloaded
+from servekit.settings import ProcessSettings
+from servekit.streaming import MAX_PENDING, StreamLane
+from servekit.telemetry import Telemetry
+
+CARD = ModelCard(
+    id="counter", task="generate_text", service="generation", loader="test", title="Counts", licence="CC0-1.0",
+    memory_mb=1,
+)  # fmt: skip
+
+
+class Counter:
+    """Counts upwards, one number a step, looking at the flag between steps."""
+
+    def __init__(self):
+        self.steps = 0
+        self.running = 0
+        self.most_running = 0
+        self.lock = threading.Lock()
+
+    def warm(self): ...
+
+    def close(self): ...
+
+    def count(self, to, flag, step_seconds=0.0):
+        with self.lock:
+            self.running += 1
+            self.most_running = max(self.running, self.most_running)
+        try:
+            for number in range(to):
+                if flag.is_set():
+                    return
+                time.sleep(step_seconds)
+                self.steps += 1
+                yield number
+        finally:
+            with self.lock:
+                self.running -= 1
+
+
+@pytest.fixture
+def model():
+    return Counter()
+
+
+@pytest.fixture
+async def lane(model):
+    lane = StreamLane(CARD, [model] * 2, Telemetry(ProcessSettings()), max_queue_cost=4)
+    await lane.start()
+    yield lane
+    await lane.close()
+
+
+async def collect(lane, work):
+    return [event async for event in lane.stream(work)]
+
+
+async def test_events_arrive_in_order(lane):
+    assert await collect(lane, lambda model, flag: model.count(500, flag)) == list(range(500))
+
+
+async def test_never_more_calls_than_slots(model, lane):
+    counts = [collect(lane, lambda model, flag: model.count(5, flag, 0.01)) for _ in range(5)]
+    assert await asyncio.gather(*counts) == [list(range(5))] * 5
+    assert model.most_running == 2
+
+
+async def test_a_full_queue_refuses(lane):
+    counts = [collect(lane, lambda model, flag: model.count(5, flag, 0.05)) for _ in range(9)]
+    outcomes = await asyncio.gather(*counts, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
+    assert refused
+    assert all(outcome.retry_after > 0 for outcome in refused)
+    assert [0, 1, 2, 3, 4] in outcomes
+
+
+async def test_a_reader_that_leaves_stops_the_engine_within_a_step(model, lane):
+    async with contextlib.aclosing(lane.stream(lambda model, flag: model.count(1000, flag, 0.01))) as events:
+        async for event in events:
+            if event == 3:
+                break
+    steps = model.steps
+    await asyncio.sleep(0.1)
+    assert model.steps <= steps + 2
+    assert model.running == 0
+
+
+async def test_the_deadline_stops_the_engine_and_says_so(model, lane):
+    enter(Call(flag=Flag(time.monotonic() + 0.1)))
+    with pytest.raises(DeadlineExceeded):
+        await collect(lane, lambda model, flag: model.count(1000, flag, 0.01))
+    assert model.steps < 20
+
+
+async def test_a_slow_reader_holds_the_engine_back(model, lane):
+    async with contextlib.aclosing(lane.stream(lambda model, flag: model.count(10_000, flag))) as events:
+        await anext(events)
+        await asyncio.sleep(0.2)
+        assert model.steps <= MAX_PENDING + 2
+
+
+async def test_errors_reach_the_reader_and_bugs_leak_nothing(lane):
+    def typed(model, flag):
+        yield 1
+        raise InvalidArgument("bad", field="text")
+
+    def bug(model, flag):
+        yield 1
+        raise ValueError("secret")
+
+    with pytest.raises(InvalidArgument, match="bad"):
+        await collect(lane, typed)
+    with pytest.raises(Internal, match="^internal error$"):
+        await collect(lane, bug)
+    assert await collect(lane, lambda model, flag: model.count(2, flag)) == [0, 1]
