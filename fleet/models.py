@@ -1,0 +1,96 @@
+"""`polyphony models`: the weights of this machine."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.table import Column, Table
+
+from fleet import weights
+from fleet.errors import FleetError
+from fleet.lock import exclusive
+from fleet.settings import FleetSettings
+from fleet.sources import Sources
+from servekit import catalogue
+from servekit.catalogue import ModelCard
+from servekit.errors import NotFound
+
+app = typer.Typer(no_args_is_help=True, help="The models' weights: get them, list them, check them.")
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Model ids; without any, those of the profile.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="A row of the catalogue's profiles.")]
+
+
+def cards(profile_name: str, ids: Sequence[str] | None = None) -> list[ModelCard]:
+    """The models named, or those of a profile.
+
+    Raises:
+        FleetError: The catalogue has no such model or profile.
+    """
+    try:
+        if ids:
+            return [catalogue.model(model_id) for model_id in ids]
+        services = catalogue.profile(profile_name).services
+        return [card for service in services for card in catalogue.models_of(profile_name, service)]
+    except NotFound as error:
+        raise FleetError(error.message) from error
+
+
+def megabytes(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+@app.command()
+def pull(ids: Ids = None, profile: ProfileName = "") -> None:
+    """Bring the weights that are missing; a pull that was cut short goes on where it stopped."""
+    settings = FleetSettings()
+    console = Console(stderr=True)
+    chosen = cards(profile or settings.profile, ids)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    busy = "another `polyphony models pull` is at work in this home; wait for it"
+    with exclusive(settings.models_dir / ".lock", busy), Sources(settings) as sources:
+        for card in chosen:
+            absent = weights.missing(card, settings.models_dir)
+            size = sum(file.bytes for file in card.files)
+            if not absent:
+                console.print(f"{card.id}: present, {megabytes(size)}, licence {card.licence}", highlight=False)
+                continue
+            with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+                task = progress.add_task(card.id, total=sum(file.bytes for file in absent))
+                weights.pull(card, absent, settings.models_dir, sources, partial(_show, progress, task))
+            console.print(f"{card.id}: pulled, {megabytes(size)}, licence {card.licence}", highlight=False)
+
+
+def _show(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)
+
+
+@app.command(name="list")
+def list_models() -> None:
+    """Every model of the catalogue, and whether its weights are here."""
+    settings = FleetSettings()
+    profiles = {name: catalogue.profile(name) for name in catalogue.names("profiles")}
+    table = Table(Column("model", no_wrap=True), "task", "licence", "size", "profiles", "here", box=None)
+    for card in map(catalogue.model, catalogue.names("models")):
+        listing = [name for name, row in profiles.items() if card.id in row.services[card.service].models]
+        here = "yes" if not weights.missing(card, settings.models_dir) else "no"
+        size = megabytes(sum(file.bytes for file in card.files)) if card.files else "none"
+        table.add_row(card.id, card.task, card.licence, size, ", ".join(listing), here)
+    Console().print(table)
+
+
+@app.command()
+def verify(ids: Ids = None, profile: ProfileName = "") -> None:
+    """Read every byte and compare its digest with the catalogue's; fails if any differs."""
+    settings = FleetSettings()
+    bad = []
+    for card in cards(profile or settings.profile, ids):
+        files = weights.wrong(card, settings.models_dir)
+        bad += [str(card.folder(settings.models_dir) / file.path) for file in files]
+        Console().print(f"{card.id}: {'wrong: ' + ', '.join(f.path for f in files) if files else 'right'}")
+    if bad:
+        raise FleetError("missing or damaged; remove and `polyphony models pull` again:\n  " + "\n  ".join(bad))

@@ -1,0 +1,61 @@
+"""What can be set of the fleet, read once from the environment by the command and by its supervisor."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+
+from servekit.settings import SHARED_PREFIX, ProcessSettings
+
+
+class FleetSettings(ProcessSettings):
+    """Settings of `polyphony`; the fields of the services are set by `POLYPHONY_<PROCESS>_<FIELD>`."""
+
+    process: ClassVar[str] = "fleet"
+
+    ports: Literal["fixed", "free"] = "fixed"
+    """`free` takes free ports instead of the documented ones, so that fleets stand side by side."""
+
+    start_seconds: float = Field(default=120.0, gt=0)
+    """How long `up` waits for every process to be ready."""
+
+    url: str = ""
+    """The gateway that `ask` talks to; empty for the one of this home."""
+
+    api_key: SecretStr = SecretStr("")
+    """The key that `ask` shows to the gateway."""
+
+    postgres_user: str = "nobody"
+    """The account that Postgres runs as when the fleet is started by root, as whom it refuses to run."""
+
+    hub_endpoint: str = Field(
+        default="https://huggingface.co",
+        validation_alias=AliasChoices("POLYPHONY_FLEET_HUB_ENDPOINT", "POLYPHONY_HUB_ENDPOINT", "HF_ENDPOINT"),
+    )
+    """The model hub, or a mirror of it."""
+
+    hub_token: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=AliasChoices("POLYPHONY_FLEET_HUB_TOKEN", "POLYPHONY_HUB_TOKEN", "HF_TOKEN"),
+    )
+    """Shown to the hub for models that ask for it."""
+
+    environment: Mapping[str, str] = Field(default_factory=lambda: dict(os.environ), repr=False, exclude=True)
+    """What the processes inherit."""
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of what lives as long as the fleet does."""
+        return self.home / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        """The folder of one log a process."""
+        return self.home / "logs"
+
+    def chosen(self, process: str, field: str) -> str | None:
+        """What the user set for a field of a process, its own or shared with the others; None if nothing."""
+        own, shared = f"{SHARED_PREFIX}{process}_{field}".upper(), f"{SHARED_PREFIX}{field}".upper()
+        return self.environment.get(own, self.environment.get(shared))
