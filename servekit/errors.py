@@ -165,6 +165,16 @@ def reason(error: ServeError) -> str:
     return "".join(f"_{c}" if c.isupper() else c.upper() for c in name).lstrip("_")
 
 
+def from_reason(name: str, message: str) -> ServeError:
+    """The error whose `reason` this is; `Internal` where there is none."""
+    return _BY_REASON.get(name.title().replace("_", ""), Internal)(message)
+
+
+def by_reason(name: str) -> type[ServeError]:
+    """The class that `reason` gave a name to; `Internal` for a name that is not ours."""
+    return _BY_REASON.get(name.title().replace("_", ""), Internal)
+
+
 def to_status(error: ServeError) -> status_pb2.Status:
     """The error as `google.rpc.Status` with ErrorInfo, and BadRequest and RetryInfo where they apply."""
     info = error_details_pb2.ErrorInfo(reason=reason(error), domain=DOMAIN)
@@ -194,8 +204,8 @@ def from_rpc(rpc: grpc.aio.AioRpcError) -> ServeError:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
             detail.Unpack(info)
-            name = info.reason.title().replace("_", "")
-            error = _BY_REASON.get(name, cls)(error.message, field=info.metadata.get("field", ""))
+            if info.domain == DOMAIN:
+                error = by_reason(info.reason)(error.message, field=info.metadata.get("field", ""))
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry = error_details_pb2.RetryInfo()
             detail.Unpack(retry)

@@ -50,6 +50,7 @@ class StreamLane(Lane, Generic[AnyModel]):
         self, card: ModelCard, models: Sequence[AnyModel], telemetry: Telemetry, *, max_queue_cost: float
     ) -> None:
         super().__init__(card, models, telemetry, max_queue_cost=max_queue_cost)
+        self.model: AnyModel = models[0]  # for what needs no slot: its names, its limits, its checks
 
     async def stream(
         self, work: Callable[[AnyModel, Flag], Iterator[Event]], cost: float = 1.0

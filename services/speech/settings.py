@@ -1,0 +1,46 @@
+"""What can be set of the speech service."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from servekit.settings import Port, ProcessSettings
+
+
+class SpeechSettings(ProcessSettings):
+    """The knobs of `POLYPHONY_SPEECH_…`."""
+
+    process: ClassVar[str] = "speech"
+
+    port: Port = 50052
+    metrics_port: Port = 9152
+
+    transcribe_threads: int = Field(default=1, ge=1)
+    """Threads of one transcription; `threads` holds as many transcriptions at once as fit. On two cores, two
+    of one thread finish as much as one of two threads, and no caller waits behind a long recording."""
+
+    synthesize_slots: int = Field(default=2, ge=1)
+    """Texts spoken at once, a thread each: a short one does not wait behind a long one."""
+
+    max_audio_bytes: int = Field(default=64 << 20, gt=0)
+    """The largest recording: an hour of 128 kbit/s, or half an hour of 16 kHz PCM."""
+
+    max_audio_seconds: float = Field(default=3600.0, gt=0)
+    """The longest recording: decoded, an hour takes 230 MB."""
+
+    max_prompt_characters: int = Field(default=4000, gt=0)
+    """Whisper reads the last 224 tokens of a prompt; more is a mistake of the caller's."""
+
+    max_text_characters: int = Field(default=4096, gt=0)
+    """The longest text to speak, as OpenAI's API has it: about five minutes of speech."""
+
+    max_queue_audio_seconds: float = Field(default=1800.0, gt=0)
+    """Recordings that may wait together: some six minutes of work for one core at base size."""
+
+    max_queue_characters: float = Field(default=40_000.0, gt=0)
+    """Text that may wait together to be spoken: under a minute of work for one core."""
+
+    @property
+    def transcribe_slots(self) -> int:
+        """Transcriptions at once."""
+        return max(1, self.threads // self.transcribe_threads)
