@@ -1,0 +1,1 @@
+"""Embeds texts, keeps vectors and finds the nearest."""

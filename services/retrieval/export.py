@@ -1,0 +1,167 @@
+"""A BERT sentence encoder as one ONNX graph, made from its safetensors without torch.
+
+The graph is Devlin et al. 2018 (arXiv:1810.04805) with Reimers and Gurevych's mean pooling
+(2019, arXiv:1908.10084) and the L2 norm inside: token ids in, unit vectors out. It uses the
+standard's own operators only, so that every engine that reads ONNX runs it.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load_file
+
+EXPORTER = 1  # counted up when the graph changes, so that older files are made anew
+OPSET = 20
+IR_VERSION = 10  # of opset 20 and later; older engines still read it
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+def network(folder: Path) -> Path:
+    """The ONNX file of the model in `folder`, made when it is missing or its weights have changed.
+
+    Takes `input_ids` and `attention_mask`, int64 `[batch, tokens]`; gives `embedding`, float32
+    `[batch, dimensions]`, L2-normalised.
+    """
+    weights = folder / "model.safetensors"
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = folder / f"model-{EXPORTER}-{digest[:16]}.onnx"
+    if not target.exists():
+        model = build(load_file(weights), json.loads((folder / "config.json").read_text()))
+        _write(target, model.SerializeToString())
+        for stale in set(folder.glob("model-*.onnx")) - {target}:
+            stale.unlink(missing_ok=True)
+    return target
+
+
+def build(weights: Weights, config: Mapping[str, Any]) -> onnx.ModelProto:
+    """The network of a `BertModel` with these weights, by their names in transformers, and this config.json."""
+    graph = _Graph(weights)
+    hidden = _embeddings(graph, config)
+    mask = graph.op("Cast", "attention_mask", to=TensorProto.FLOAT)
+    kept = graph.op("Unsqueeze", mask, graph.integers(1, 2))  # [batch, 1, 1, tokens]
+    bias = graph.op("Mul", graph.op("Sub", graph.number(1.0), kept), graph.number(-1e9))
+    for layer in range(config["num_hidden_layers"]):
+        hidden = _layer(graph, config, f"encoder.layer.{layer}", hidden, bias)
+    # The mean and the sum point the same way, so that the norm needs no division by the count.
+    kept = graph.op("Unsqueeze", mask, graph.integers(2))  # [batch, tokens, 1]
+    total = graph.op("ReduceSum", graph.op("Mul", hidden, kept), graph.integers(1), keepdims=0)
+    return graph.model(graph.op("LpNormalization", total, axis=-1, p=2), config["hidden_size"])
+
+
+def _embeddings(graph: "_Graph", config: Mapping[str, Any]) -> str:
+    """Word, position and segment embeddings. A text of more tokens than positions is refused by the last Gather."""
+    length = graph.op("Squeeze", graph.op("Shape", "input_ids", start=1, end=2))
+    order = graph.op("Range", graph.scalar(0), length, graph.scalar(1))
+    # Only segment 0 is ever used; its vector is added to each position's beforehand.
+    table = graph.weights["embeddings.position_embeddings.weight"]
+    table = table + graph.weights["embeddings.token_type_embeddings.weight"][0]
+    positions = graph.op("Gather", graph.constant("positions", table), order)
+    words = graph.op("Gather", graph.weight("embeddings.word_embeddings.weight"), "input_ids")
+    return _norm(graph, config, "embeddings.LayerNorm", graph.op("Add", words, positions))
+
+
+def _layer(graph: "_Graph", config: Mapping[str, Any], name: str, hidden: str, bias: str) -> str:
+    heads = config["num_attention_heads"]
+    size = config["hidden_size"] // heads
+    split = graph.integers(0, 0, heads, size)
+    query, key, value = (
+        graph.op("Reshape", _dense(graph, f"{name}.attention.self.{part}", hidden, scale), split)
+        for part, scale in (("query", size**-0.5), ("key", 1.0), ("value", 1.0))
+    )
+    scores = graph.op(
+        "MatMul",
+        graph.op("Transpose", query, perm=[0, 2, 1, 3]),
+        graph.op("Transpose", key, perm=[0, 2, 3, 1]),
+    )
+    attention = graph.op("Softmax", graph.op("Add", scores, bias), axis=-1)
+    mixed = graph.op("MatMul", attention, graph.op("Transpose", value, perm=[0, 2, 1, 3]))
+    joined = graph.op("Reshape", graph.op("Transpose", mixed, perm=[0, 2, 1, 3]), graph.integers(0, 0, heads * size))
+    attended = _dense(graph, f"{name}.attention.output.dense", joined)
+    hidden = _norm(graph, config, f"{name}.attention.output.LayerNorm", graph.op("Add", attended, hidden))
+    inner = graph.op("Gelu", _dense(graph, f"{name}.intermediate.dense", hidden))
+    outer = _dense(graph, f"{name}.output.dense", inner)
+    return _norm(graph, config, f"{name}.output.LayerNorm", graph.op("Add", outer, hidden))
+
+
+def _dense(graph: "_Graph", name: str, hidden: str, scale: float = 1.0) -> str:
+    """A linear layer whose result is multiplied by `scale`, a power of the head's size, at no cost."""
+    weight = graph.constant(f"{name}.weight", graph.weights[f"{name}.weight"].T * np.float32(scale))
+    bias = graph.constant(f"{name}.bias", graph.weights[f"{name}.bias"] * np.float32(scale))
+    return graph.op("Add", graph.op("MatMul", hidden, weight), bias)
+
+
+def _norm(graph: "_Graph", config: Mapping[str, Any], name: str, hidden: str) -> str:
+    weight, bias = graph.weight(f"{name}.weight"), graph.weight(f"{name}.bias")
+    return graph.op("LayerNormalization", hidden, weight, bias, axis=-1, epsilon=config["layer_norm_eps"])
+
+
+class _Graph:
+    """An ONNX graph that grows one operator at a time; every method gives the name of a tensor."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{kind}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, array: NDArray[np.float32 | np.int64]) -> str:
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        return name
+
+    def weight(self, name: str) -> str:
+        return self.constant(name, self.weights[name])
+
+    def number(self, value: float) -> str:
+        return self.constant(f"number_{value}", np.array(value, np.float32))
+
+    def scalar(self, value: int) -> str:
+        return self.constant(f"scalar_{value}", np.array(value, np.int64))
+
+    def integers(self, *values: int) -> str:
+        return self.constant(f"integers_{values}", np.array(values, np.int64))
+
+    def model(self, result: str, dimensions: int) -> onnx.ModelProto:
+        def tensor(name: str, dtype: int, second: str | int) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(name, dtype, ["batch", second])
+
+        self._nodes.append(helper.make_node("Identity", [result], ["embedding"]))
+        graph = helper.make_graph(
+            self._nodes,
+            "sentence_encoder",
+            [tensor(name, TensorProto.INT64, "tokens") for name in ("input_ids", "attention_mask")],
+            [tensor("embedding", TensorProto.FLOAT, dimensions)],
+            list(self._constants.values()),
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def _write(target: Path, data: bytes) -> None:
+    """All of the file or none of it, whoever else writes it at the same time."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+        file.write(data)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, target)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Make the ONNX file of a BERT sentence encoder.")
+    parser.add_argument("folder", type=Path, help="holds model.safetensors and config.json")
+    sys.stdout.write(f"{network(parser.parse_args().folder)}\n")

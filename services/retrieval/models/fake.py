@@ -1,0 +1,68 @@
+"""An embedder without a network: texts that share words get vectors that point the same way."""
+
+import re
+import time
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.backend import TensorSpec
+from servekit.backends.fake import FakeBackend
+from servekit.call import Flag
+from servekit.catalogue import ModelCard
+from servekit.errors import from_reason
+from services.retrieval.models import EmbeddedText, TextEmbedder, Tokens
+from services.retrieval.settings import RetrievalSettings
+
+WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")  # a Chinese character is a word of its own
+
+
+class FakeEmbedder:
+    """A hashed bag of words.
+
+    Args:
+        card: Options `latency_seconds`, before each batch, and `fail`, an error's reason.
+    """
+
+    dimensions = 384
+    max_tokens = 256
+
+    def __init__(self, card: ModelCard) -> None:
+        self._latency_seconds = float(card.options.get("latency_seconds", 0.0))
+        self._fail = str(card.options.get("fail", ""))
+        int64, float32 = np.dtype(np.int64), np.dtype(np.float32)
+        self.backend = FakeBackend(
+            [TensorSpec(name, int64, (-1, -1)) for name in ("input_ids", "attention_mask")],
+            [TensorSpec("embedding", float32, (-1, self.dimensions))],
+            latency_seconds=self._latency_seconds,
+        )
+
+    def warm(self) -> None:
+        """Always warm."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def prepare(self, request: str) -> Tokens:
+        words = WORD.findall(request.lower()) or [request]
+        ids = np.array([zlib.crc32(word.encode()) for word in words], np.int64)
+        return Tokens(ids[: self.max_tokens], len(ids) > self.max_tokens)
+
+    def run(self, items: Sequence[Tokens], flag: Flag) -> Sequence[EmbeddedText]:
+        if self._fail:
+            raise from_reason(self._fail, "this model was told to fail")
+        time.sleep(min(self._latency_seconds, flag.remaining()))
+        flag.check()
+        return [EmbeddedText(self._vector(item.ids), len(item.ids), item.truncated) for item in items]
+
+    def _vector(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Each word adds one to its place; never the zero vector."""
+        counts = np.bincount(ids % self.dimensions, minlength=self.dimensions)
+        return (counts / np.linalg.norm(counts)).astype(np.float32)
+
+
+def load(card: ModelCard, settings: RetrievalSettings) -> TextEmbedder:  # noqa: ARG001 - every loader has this shape
+    """The fake."""
+    return FakeEmbedder(card)

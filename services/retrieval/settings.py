@@ -1,0 +1,36 @@
+"""What can be set of the retrieval service."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, SecretStr
+
+from servekit.settings import Port, ProcessSettings
+
+
+class RetrievalSettings(ProcessSettings):
+    """The knobs of the process that embeds, keeps and finds."""
+
+    process: ClassVar[str] = "retrieval"
+
+    port: Port = 50054
+    """The gRPC port."""
+
+    metrics_port: Port = 9154
+    """The port of `/metrics`."""
+
+    database_url: SecretStr = SecretStr("")
+    """Where vectors are kept: a Postgres that has pgvector, `postgresql://user:password@host/database`.
+    Without one the service embeds, and keeps nothing."""
+
+    database_connections: int = Field(default=8, ge=1)
+    """How many connections to Postgres this process may hold."""
+
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """Where networks run. On a CPU every thread is an engine of its own; a GPU has one."""
+
+    max_batch_tokens: int = Field(default=512, gt=0)
+    """What one run of a network may take, padding included. A CPU gains nothing from more,
+    and a short query waits behind less; a GPU wants 16,384."""
+
+    max_queue_tokens: int = Field(default=1 << 20, gt=0)
+    """What may wait for an engine: two of the largest requests."""
