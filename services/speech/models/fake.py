@@ -18,16 +18,21 @@ WORDS = ("amber", "birch", "copper", "delta", "ember", "fjord", "garnet", "harbo
 
 
 class _Fake:
-    """What both share: options `latency_seconds`, before every piece of an answer, and `fail`, an error's reason."""
+    """What both share, to be changed while they run.
+
+    Attributes:
+        latency_seconds: Slept before every piece of an answer.
+        fail: The reason of the error that every call ends with; empty for none.
+    """
 
     def __init__(self, card: ModelCard) -> None:
-        self._latency_seconds = float(card.options.get("latency_seconds", 0.0))
-        self._fail = str(card.options.get("fail", ""))
+        self.latency_seconds = float(card.options.get("latency_seconds", 0.0))
+        self.fail = str(card.options.get("fail", ""))
 
     def _step(self, flag: Flag) -> None:
-        if self._fail:
-            raise from_reason(self._fail, "this model was told to fail")
-        time.sleep(min(self._latency_seconds, flag.remaining()))
+        if self.fail:
+            raise from_reason(self.fail, "this model was told to fail")
+        time.sleep(min(self.latency_seconds, flag.remaining()))
         flag.check()
 
     def warm(self) -> None:

@@ -14,11 +14,12 @@ from servekit.errors import InvalidArgument
 from services.speech.settings import SpeechSettings
 
 # What the network sees at once: bounds the memory and the time of one step.
-MAX_CHARACTERS = 300
+MAX_CHARACTERS = 200
 MAX_PHONEMES = 400
 
-_LATIN_OR_GREEK = re.compile("[\u0000-\u024f\u0370-\u03ff\u1e00-\u1eff\ufb00-\ufb06]")
+_LATIN_OR_GREEK = re.compile("[\u0000-\u02ff\u0370-\u03ff\u1e00-\u1eff\ufb00-\ufb06]")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_LONG_WORD = re.compile(r"\S{40}")  # the library's time grows with the cube of a word's hyphens and points
 _LONG_NUMBER = re.compile(r"\d{16,}")
 _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
 
@@ -50,6 +51,7 @@ class Hibari:
         """Phonemes in portions that the network takes at once."""
         readable = unicodedata.normalize("NFC", text).translate(_SUBSCRIPTS)
         readable = _LONG_NUMBER.sub(lambda number: " ".join(number[0]), readable)
+        readable = _LONG_WORD.sub(lambda word: f"{word[0]} ", readable)
         for sentence in Engine.split_sentences(readable):
             for piece in cut(sentence, MAX_CHARACTERS):
                 try:

@@ -1,0 +1,227 @@
+"""The speech service over real gRPC, on its fakes."""
+
+import asyncio
+import io
+import struct
+import time
+import wave
+
+import numpy as np
+import pytest
+from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.type.v1.media_pb2 import Media
+
+from servekit.call import Call, Flag, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
+from servekit.media import AudioLimits, decode_audio
+from servekit.objects import ObjectStore
+from services.speech.service import build
+from services.speech.settings import SpeechSettings
+
+NAME = "polyphony.speech.v1.SpeechService"
+
+
+def wav(seconds=7.0, level=0.3, seed=0):
+    noise = np.random.default_rng(seed).uniform(-level, level, int(seconds * 16_000))
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((noise * 32767).astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def hear(data, **more):
+    return TranscribeRequest(audio=Media(inline=data, mime_type="audio/wav"), **more)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return SpeechSettings(
+        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, synthesize_slots=1, max_audio_seconds=60,
+        max_text_characters=200, max_prompt_characters=50, drain_seconds=1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def models():
+    """The fakes that serve, by task, once `stub` is there."""
+    return {}
+
+
+@pytest.fixture
+async def stub(serve, dial, settings, models):
+    async def build_and_show(settings, telemetry):
+        deployment = await build(settings, telemetry)
+        models.update({lane.card.task: lane.model for lane in deployment.lanes})
+        return deployment
+
+    return SpeechServiceStub(dial(await serve(settings, build_and_show), NAME))
+
+
+async def transcribe(stub, request):
+    return [event async for event in stub.Transcribe(request)]
+
+
+async def synthesize(stub, request):
+    """The opening, the sound's bytes, the closing."""
+    first, *chunks, last = [event async for event in stub.Synthesize(request)]
+    return first.started, b"".join(event.chunk for event in chunks), last.finished
+
+
+async def test_transcribes_segment_by_segment(stub):
+    events = await transcribe(stub, hear(wav(), word_times=True))
+    assert [event.WhichOneof("event") for event in events] == ["started", "segment", "segment", "finished"]
+    assert (events[0].started.language, events[0].started.model) == ("en", "fake-transcriber")
+    segment = events[2].segment
+    assert (segment.time.start_seconds, segment.time.end_seconds) == (5.0, 7.0)
+    assert [word.text for word in segment.words] == segment.text.split()
+    assert events[3].finished.duration_seconds == 7.0
+    assert events == await transcribe(stub, hear(wav(), word_times=True))
+    other = await transcribe(stub, hear(wav(seed=1)))
+    assert other[1].segment.text != events[1].segment.text
+    assert not other[1].segment.words
+
+
+async def test_a_stated_language_is_certain(stub):
+    started = (await transcribe(stub, hear(wav(), language="de", model="whisper-1")))[0].started
+    assert (started.language, started.language_probability) == ("de", 1.0)
+
+
+async def test_silence_has_no_words(stub):
+    events = await transcribe(stub, hear(wav(level=0.0)))
+    assert [event.WhichOneof("event") for event in events] == ["started", "finished"]
+    assert events[0].started.language == ""
+    assert events[1].finished.speech_seconds == 0.0
+
+
+async def test_a_recording_is_taken_by_reference_from_its_tenant_only(stub, settings):
+    reference = await ObjectStore(settings.object_store_url).put("one", wav(), "audio/wav", 60)
+    request = TranscribeRequest(audio=Media(reference=reference))
+    enter(Call(tenant="one"))
+    assert (await transcribe(stub, request))[-1].finished.duration_seconds == 7.0
+    enter(Call(tenant="two"))
+    with pytest.raises(NotFound):
+        await transcribe(stub, request)
+
+
+async def test_a_header_that_claims_ten_hours_is_not_believed(stub):
+    lying = bytearray(wav(1.0))
+    lying[40:44] = struct.pack("<I", 10 * 3600 * 32_000)
+    assert (await transcribe(stub, hear(bytes(lying))))[-1].finished.duration_seconds == 1.0
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "field"),
+    [
+        (TranscribeRequest(), InvalidArgument, "audio"),
+        (hear(b""), InvalidArgument, "audio"),
+        (hear(b"The quick brown fox. " * 50), UnsupportedMedia, "audio"),
+        (hear(wav(61)), TooLarge, "audio"),
+        (hear(wav(), language="klingon"), InvalidArgument, "language"),
+        (hear(wav(), model="gpt-9"), NotFound, "model"),
+        (hear(wav(), model="fake-synthesizer"), NotFound, "model"),
+        (hear(wav(), prompt="x" * 51), TooLarge, "prompt"),
+        (hear(wav(), temperature=1.5), InvalidArgument, "temperature"),
+        (hear(wav(), temperature=float("nan")), InvalidArgument, "temperature"),
+        (TranscribeRequest(audio=Media(reference="../../etc/passwd")), InvalidArgument, "audio"),
+    ],
+)
+async def test_what_cannot_be_heard_is_named(stub, request_, error, field):
+    with pytest.raises(error) as raised:
+        await transcribe(stub, request_)
+    assert raised.value.field.startswith(field)
+
+
+async def test_speaks_sentence_by_sentence(stub, models):
+    models["synthesize"].latency_seconds = 0.3
+    began = time.monotonic()
+    arrivals = []
+    async for event in stub.Synthesize(SynthesizeRequest(text="One two. Three. Four five six.")):
+        arrivals.append((event.WhichOneof("event"), time.monotonic() - began))
+    assert [kind for kind, _ in arrivals] == ["started", "chunk", "chunk", "chunk", "finished"]
+    assert arrivals[1][1] < 0.6 < arrivals[-1][1]
+
+
+async def test_plain_samples_unless_asked_otherwise(stub):
+    started, sound, finished = await synthesize(stub, SynthesizeRequest(text="One two three."))
+    assert (started.mime_type, started.sample_rate_hertz) == ("audio/pcm", 24_000)
+    assert (started.model, started.voice) == ("fake-synthesizer", "low")
+    assert finished.duration_seconds == pytest.approx(0.6)
+    assert len(sound) == 2 * 24_000 * 0.6
+    assert np.abs(np.frombuffer(sound, "<i2")).max() > 5000
+
+
+@pytest.mark.parametrize("mime_type", ["audio/wav", "audio/mpeg", "audio/flac", "audio/opus", "audio/aac"])
+async def test_every_type_decodes_to_the_same_length(stub, mime_type):
+    started, sound, _ = await synthesize(stub, SynthesizeRequest(text="One two. Three.", mime_type=mime_type))
+    assert started.mime_type == mime_type
+    assert len(decode_audio(sound, AudioLimits(), "audio")) / 16_000 == pytest.approx(0.6, abs=0.12)
+
+
+async def test_voice_and_speed_change_the_sound(stub):
+    plain = await synthesize(stub, SynthesizeRequest(text="One two."))
+    assert plain == await synthesize(stub, SynthesizeRequest(text="One two.", voice="default", speed=1))
+    assert plain[1] != (await synthesize(stub, SynthesizeRequest(text="One two.", voice="high")))[1]
+    fast = await synthesize(stub, SynthesizeRequest(text="One two.", speed=2))
+    assert len(fast[1]) == len(plain[1]) / 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "field"),
+    [
+        (SynthesizeRequest(), InvalidArgument, "text"),
+        (SynthesizeRequest(text="?!… 😀"), InvalidArgument, "text"),
+        (SynthesizeRequest(text="a" * 1_000_000), TooLarge, "text"),
+        (SynthesizeRequest(text="hi", model="gpt-9"), NotFound, "model"),
+        (SynthesizeRequest(text="hi", voice="alloy"), NotFound, "voice"),
+        (SynthesizeRequest(text="hi", speed=5), InvalidArgument, "speed"),
+        (SynthesizeRequest(text="hi", speed=-1), InvalidArgument, "speed"),
+        (SynthesizeRequest(text="hi", speed=float("nan")), InvalidArgument, "speed"),
+        (SynthesizeRequest(text="hi", mime_type="image/png"), InvalidArgument, "mime_type"),
+    ],
+)
+async def test_what_cannot_be_said_is_named(stub, request_, error, field):
+    with pytest.raises(error) as raised:
+        await synthesize(stub, request_)
+    assert raised.value.field == field
+
+
+async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
+    models["transcribe"].latency_seconds = 0.2
+    leaving = stub.Transcribe(hear(wav(60)))  # twelve steps
+    async for event in leaving:
+        if event.HasField("segment"):
+            break
+    await leaving.aclose()
+    began = time.monotonic()
+    await transcribe(stub, hear(wav(1)))
+    assert time.monotonic() - began < 1.0
+
+
+async def test_the_deadline_holds_within_a_recording(stub, models):
+    models["transcribe"].latency_seconds = 0.2
+    await transcribe(stub, hear(wav(1)))
+    enter(Call(flag=Flag(time.monotonic() + 0.5)))
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await transcribe(stub, hear(wav(60)))
+    assert time.monotonic() - began < 1.0
+
+
+async def test_a_failing_engine_says_why_and_the_next_call_is_well(stub, models):
+    models["synthesize"].fail = "UNAVAILABLE"
+    with pytest.raises(Unavailable):
+        await synthesize(stub, SynthesizeRequest(text="hi"))
+    models["synthesize"].fail = ""
+    assert (await synthesize(stub, SynthesizeRequest(text="hi")))[1]
+
+
+async def test_hearing_does_not_wait_for_speaking(stub, models):
+    models["synthesize"].latency_seconds = 1.0
+    speaking = asyncio.ensure_future(synthesize(stub, SynthesizeRequest(text="One. Two.")))
+    await transcribe(stub, hear(wav(1)))
+    assert not speaking.done()
+    await speaking
