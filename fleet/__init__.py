@@ -1,0 +1,1 @@
+"""One machine: the `polyphony` command, which starts and watches the processes."""

@@ -1,15 +1,72 @@
 """The `polyphony` command."""
 
+import json
 import sys
+import time
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from fleet import models
+from fleet import control, models, status
 from fleet.errors import FleetError
+from fleet.logs import follow, tail
+from fleet.settings import FleetSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(models.app, name="models")
+
+
+@app.command()
+def up(profile: Annotated[str, typer.Option(help="What to run: embedded, fake or gpu.")] = "") -> None:
+    """Start the fleet of this machine in the background; returns when it is ready."""
+    settings = FleetSettings(profile=profile) if profile else FleetSettings()
+    console = Console(stderr=True)
+    began = time.monotonic()
+    with console.status("starting") as shown:
+
+        def show(ready: dict[str, bool]) -> None:
+            shown.update("waiting for " + ", ".join(name for name, is_ready in ready.items() if not is_ready))
+
+        fleet = control.up(settings, show)
+    console.print(
+        f"ready in {time.monotonic() - began:.1f} s: profile {fleet.profile}, home {settings.home}", highlight=False
+    )
+    for process in fleet.processes:
+        Console().print(f"  {process.name:<11}{process.address:<24}{', '.join(process.models)}", highlight=False)
+
+
+@app.command()
+def down() -> None:
+    """Stop the fleet; running calls may finish."""
+    stopped = control.down(FleetSettings())
+    Console(stderr=True).print("stopped" if stopped else "no fleet runs in this home")
+
+
+@app.command(name="status")
+def show_status(as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False) -> None:
+    """Each process: where it is, whether it is ready, what it takes."""
+    rows = status.rows(FleetSettings())
+    if as_json:
+        sys.stdout.write(json.dumps(status.as_json(rows), indent=2) + "\n")
+    else:
+        Console().print(status.as_table(rows))
+
+
+@app.command()
+def logs(
+    process: Annotated[str, typer.Argument(help="One process; without it, all of them.")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each.")] = 20,
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now.")] = False,
+) -> None:
+    """What the processes have logged."""
+    folder = FleetSettings().logs_dir
+    for line in tail(folder, process, lines):
+        sys.stdout.write(line)
+    if follow_on:
+        for line in follow(folder, process):
+            sys.stdout.write(line)
+            sys.stdout.flush()
 
 
 def main() -> None:
@@ -19,3 +76,5 @@ def main() -> None:
     except FleetError as error:
         Console(stderr=True).print(f"polyphony: {error}", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,6 +1,5 @@
 """`polyphony models`: the weights of this machine."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -15,28 +14,11 @@ from fleet.lock import exclusive
 from fleet.settings import FleetSettings
 from fleet.sources import Sources
 from servekit import catalogue
-from servekit.catalogue import ModelCard
-from servekit.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, help="The models' weights: get them, list them, check them.")
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Model ids; without any, those of the profile.")]
 ProfileName = Annotated[str, typer.Option("--profile", help="A row of the catalogue's profiles.")]
-
-
-def cards(profile_name: str, ids: Sequence[str] | None = None) -> list[ModelCard]:
-    """The models named, or those of a profile.
-
-    Raises:
-        FleetError: The catalogue has no such model or profile.
-    """
-    try:
-        if ids:
-            return [catalogue.model(model_id) for model_id in ids]
-        services = catalogue.profile(profile_name).services
-        return [card for service in services for card in catalogue.models_of(profile_name, service)]
-    except NotFound as error:
-        raise FleetError(error.message) from error
 
 
 def megabytes(count: int) -> str:
@@ -49,7 +31,7 @@ def pull(ids: Ids = None, profile: ProfileName = "") -> None:
     """Bring the weights that are missing; a pull that was cut short goes on where it stopped."""
     settings = FleetSettings()
     console = Console(stderr=True)
-    chosen = cards(profile or settings.profile, ids)
+    chosen = weights.cards(profile or settings.profile, ids)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     busy = "another `polyphony models pull` is at work in this home; wait for it"
     with exclusive(settings.models_dir / ".lock", busy), Sources(settings) as sources:
@@ -88,7 +70,7 @@ def verify(ids: Ids = None, profile: ProfileName = "") -> None:
     """Read every byte and compare its digest with the catalogue's; fails if any differs."""
     settings = FleetSettings()
     bad = []
-    for card in cards(profile or settings.profile, ids):
+    for card in weights.cards(profile or settings.profile, ids):
         files = weights.wrong(card, settings.models_dir)
         bad += [str(card.folder(settings.models_dir) / file.path) for file in files]
         Console().print(f"{card.id}: {'wrong: ' + ', '.join(f.path for f in files) if files else 'right'}")

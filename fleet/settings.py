@@ -56,6 +56,5 @@ class FleetSettings(ProcessSettings):
         return self.home / "logs"
 
     def chosen(self, process: str, field: str) -> str | None:
-        """What the user set for a field of a process, its own or shared with the others; None if nothing."""
-        own, shared = f"{SHARED_PREFIX}{process}_{field}".upper(), f"{SHARED_PREFIX}{field}".upper()
-        return self.environment.get(own, self.environment.get(shared))
+        """What the user set for a field of a process; None if nothing."""
+        return self.environment.get(f"{SHARED_PREFIX}{process}_{field}".upper())

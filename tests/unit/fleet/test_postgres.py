@@ -1,0 +1,100 @@
+import asyncio
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from fleet import plan
+from fleet.errors import FleetError
+from fleet.postgres import Postgres
+from fleet.settings import FleetSettings
+from fleet.supervisor import Supervisor
+from servekit import catalogue
+
+
+def cluster(settings: FleetSettings) -> Postgres:
+    postgres = plan.database(settings, catalogue.profile("fake"))
+    assert postgres is not None
+    postgres.prepare()
+    return postgres
+
+
+async def test_it_keeps_what_was_written_through_a_kill_a_lost_password_and_a_new_fleet(settings: FleetSettings):
+    postgres = cluster(settings)
+    supervisor = Supervisor(settings, [plan.server(postgres)])
+    running = asyncio.create_task(supervisor.run())
+    child = supervisor.children["postgres"]
+    await child.running.wait()
+
+    assert postgres.password_file.stat().st_mode & 0o777 == 0o600
+    async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+        version = await connection.execute("SELECT '[3,4]'::vector <-> '[0,0]'")
+        assert await version.fetchone() == (5.0,)
+        await connection.execute("CREATE TABLE kept (word text)")
+        await connection.execute("INSERT INTO kept VALUES ('still here')")
+    wrong = postgres.url.replace(postgres.password_file.read_text(), "guess")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        await psycopg.AsyncConnection.connect(wrong)
+    addresses = {tuple(row.laddr)[0] for row in psutil.Process(child.state.pid).net_connections()}
+    assert addresses == {"127.0.0.1"}
+
+    psutil.Process(child.state.pid).kill()
+    await wait_until(lambda: child.state.restarts >= 1 and child.running.is_set())
+    assert "SIGKILL" in child.state.reason
+    assert await kept(postgres) == "still here"
+
+    supervisor.stop()
+    await running
+    assert child.state.state == "stopped"
+    assert "SIGKILL" in (settings.logs_dir / "postgres.log").read_text()
+
+    postgres.password_file.unlink()
+    again = cluster(settings)
+    (again.data / "postmaster.pid").write_text(f"{psutil.Process().pid}\n")  # a stale file; its pid is another's now
+    supervisor = Supervisor(settings, [plan.server(again)])
+    running = asyncio.create_task(supervisor.run())
+    await supervisor.children["postgres"].running.wait()
+    assert await kept(again) == "still here"
+    supervisor.stop()
+    await running
+
+
+async def test_a_server_that_outlived_its_fleet_is_stopped_first(settings: FleetSettings):
+    postgres = cluster(settings)
+    process = plan.server(postgres)
+    user = process.user or (None, None)
+    orphan = await asyncio.create_subprocess_exec(
+        *process.command, env=process.environment, user=user[0], group=user[1], stderr=asyncio.subprocess.DEVNULL
+    )
+    await postgres.provision()
+    waiter = asyncio.create_task(orphan.wait())
+    await asyncio.to_thread(postgres.clear_leftovers)
+    assert await waiter == 0
+
+
+def test_an_account_that_is_not_there_is_named(settings: FleetSettings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    chosen = settings.model_copy(update={"postgres_user": "no-such-account"})
+    with pytest.raises(FleetError, match="no account 'no-such-account'.*POLYPHONY_FLEET_POSTGRES_USER"):
+        cluster(chosen)
+
+
+def test_a_home_behind_a_shut_door_is_named(settings: FleetSettings, home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    home.chmod(0o700)
+    with pytest.raises(FleetError, match=f"cannot pass through {home}.*chmod"):
+        cluster(settings)
+
+
+async def kept(postgres: Postgres) -> str:
+    async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+        row = await (await connection.execute("SELECT word FROM kept")).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+async def wait_until(condition) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.02)
