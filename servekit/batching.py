@@ -101,10 +101,9 @@ class BatchLane(Lane, Generic[Request, Result]):
 
     def _prepare_forever(self, model: BatchModel[Request, Any, Result]) -> None:
         """The preparing thread's life: stay one batch ahead of every engine."""
-        ahead = self._max_batch_cost * len(self._models)
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or (self._queue and self._prepared_cost < ahead))
+                self._changed.wait_for(lambda: self._closed or (self._queue and self._behind()))
                 if self._closed:
                     return
                 job = self._next()
@@ -123,6 +122,11 @@ class BatchLane(Lane, Generic[Request, Result]):
                     self._prepared.append((job, item))
                 self._changed.notify_all()
 
+    def _behind(self) -> bool:
+        """Whether less than one item and one batch an engine is prepared."""
+        engines = len(self._models)
+        return len(self._prepared) < engines or self._prepared_cost < self._max_batch_cost * engines
+
     def _work(self, model: BatchModel[Request, Any, Result]) -> None:
         while batch := self._take():
             jobs = [job for job, _ in batch]
@@ -130,6 +134,7 @@ class BatchLane(Lane, Generic[Request, Result]):
             try:
                 outcomes = self._run(model, batch)
             except EngineGone as error:
+                self._gone(error)
                 self._answer([(job, error) for job in jobs])
                 raise
             finally:

@@ -34,8 +34,8 @@ Handler = Callable[[Any, Any], Any]
 def service_config(service: str) -> dict[str, Any]:
     """The deadlines and retry policy that lie beside a service's proto: a gRPC service config."""
     package, _, _ = service.rpartition(".")
-    *_, noun, version = package.split(".")
-    source = files("polyphony").joinpath(noun, version, f"{noun}_service_config.json")
+    _, noun, _ = package.split(".")
+    source = files(package).joinpath(f"{noun}_service_config.json")
     config: dict[str, Any] = json.loads(source.read_text())
     return config
 
@@ -86,9 +86,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> Any:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith("/grpc."):  # health and reflection speak for themselves

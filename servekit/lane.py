@@ -134,7 +134,7 @@ class Lane(ABC):
         """Take the next job or jobs and run them on this thread; return when the lane is closed.
 
         Raises:
-            EngineGone: The engine has died.
+            EngineGone: The engine has died; `_gone` has been told.
         """
 
     def _admit(self, request: Any, cost: float) -> Job:
@@ -230,12 +230,15 @@ class Lane(ABC):
         while not self._closed:
             try:
                 self._work(model)
-            except EngineGone as error:
-                log.error("an engine of %s is gone: %s", self.card.id, error.message)
-                self._count_alive(-1)
-                if not self.ready:
-                    self._fail_queue(error)
+            except EngineGone:
                 self._revive(model)
+
+    def _gone(self, error: EngineGone) -> None:
+        """An engine has died. Said before its callers are answered, so that they find the lane unready."""
+        log.error("an engine of %s is gone: %s", self.card.id, error.message)
+        self._count_alive(-1)
+        if not self.ready:
+            self._fail_queue(error)
 
     def _revive(self, model: Model) -> None:
         while True:

@@ -57,7 +57,7 @@ def cards(settings: ProcessSettings, service: Service) -> tuple[ModelCard, ...]:
                 raise FailedPrecondition(
                     f"{card.id} has no {file.path} in {settings.models_dir}: run `polyphony models pull {card.id}`"
                 )
-    return rows
+    return tuple(card.model_copy(update={"options": {**card.options, **settings.model_options}}) for card in rows)
 
 
 def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str, str]) -> Any:

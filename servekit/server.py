@@ -135,7 +135,7 @@ class Server:
         for lane in (*self._deployment.lanes, *self._deployment.tensors.values()):
             await lane.close()
         await self._deployment.stop()
-        self._metrics.shutdown()
+        await asyncio.to_thread(self._metrics.shutdown)
         self._metrics.server_close()
         self._telemetry.close()
 

@@ -6,7 +6,7 @@ A field `port` of the vision service is `POLYPHONY_VISION_PORT`, or
 
 import os
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -53,6 +53,9 @@ class ProcessSettings(BaseSettings):
 
     profile: str = "embedded"
     """Which models to load: a row of catalogue/profiles."""
+
+    model_options: dict[str, Any] = {}
+    """Options that override those of every model's card, as JSON: for trials and tests."""
 
     threads: int = Field(default_factory=available_cores, ge=1)
     """Engine threads of this process, all models together. Engines left to their defaults

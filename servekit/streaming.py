@@ -111,6 +111,7 @@ class StreamLane(Lane, Generic[AnyModel]):
         try:
             yield put
         except EngineGone as error:
+            self._gone(error)
             put(_End(error))
             raise
         except Exception as error:

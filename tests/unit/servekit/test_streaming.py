@@ -71,8 +71,8 @@ async def test_events_arrive_in_order(lane):
 
 
 async def test_never_more_calls_than_slots(model, lane):
-    counts = [collect(lane, lambda model, flag: model.count(5, flag, 0.01)) for _ in range(5)]
-    assert await asyncio.gather(*counts) == [list(range(5))] * 5
+    counts = [collect(lane, lambda model, flag: model.count(5, flag, 0.01)) for _ in range(4)]
+    assert await asyncio.gather(*counts) == [list(range(5))] * 4
     assert model.most_running == 2
 
 
@@ -121,6 +121,6 @@ async def test_errors_reach_the_reader_and_bugs_leak_nothing(lane):
 
     with pytest.raises(InvalidArgument, match="bad"):
         await collect(lane, typed)
-    with pytest.raises(Internal, match="^internal error$"):
+    with pytest.raises(Internal, match=r"^internal error$"):
         await collect(lane, bug)
     assert await collect(lane, lambda model, flag: model.count(2, flag)) == [0, 1]

@@ -1,0 +1,71 @@
+"""A reader without a network: what it reads depends on nothing but the pixels."""
+
+import time
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.backend import TensorBackend, TensorSpec
+from servekit.backends.fake import FakeBackend
+from servekit.call import Flag
+from servekit.catalogue import ModelCard
+from servekit.errors import ServeError, by_reason
+from servekit.media import ImageLimits, decode_image
+from services.vision.models import Line, Page
+from services.vision.settings import VisionSettings
+
+WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven")
+
+
+class FakeReader:
+    """A `TextReader` that finds two lines in every image that is not of one colour.
+
+    Args:
+        limits: On an image.
+        latency_seconds: How long an image takes.
+        fail: The name of the error that every run raises; empty for none.
+    """
+
+    def __init__(self, limits: ImageLimits, latency_seconds: float = 0.0, fail: str = "") -> None:
+        self._limits = limits
+        self._latency = latency_seconds
+        self._fail = fail
+        spec = TensorSpec("x", np.dtype(np.float32), (-1, 3, -1, -1))
+        out = TensorSpec("y", np.dtype(np.float32), (-1, 8))
+        self.networks: dict[str, TensorBackend] = {"det": FakeBackend([spec], [out])}
+
+    def warm(self) -> None:
+        """Nothing is cold."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def prepare(self, request: bytes) -> NDArray[np.uint8]:
+        return decode_image(request, self._limits, "image")
+
+    def run(self, items: Sequence[NDArray[np.uint8]], flag: Flag) -> Sequence[Page | ServeError]:
+        return [self._read(image, flag) for image in items]
+
+    def _read(self, image: NDArray[np.uint8], flag: Flag) -> Page:
+        height, width = image.shape[:2]
+        until = time.monotonic() + self._latency
+        while time.monotonic() < until:
+            flag.check()
+            time.sleep(min(0.01, self._latency))
+        if self._fail:
+            raise by_reason(self._fail)("the fake was told to fail")
+        if image.min() == image.max():
+            return Page((), width, height)
+        digest = zlib.crc32(image.tobytes())
+        texts = [f"{WORDS[digest >> shift & 7]} {digest >> shift & 255}" for shift in (0, 8)]
+        half = height / 2
+        corners = [np.array([(0, y), (width, y), (width, y + half), (0, y + half)], np.float32) for y in (0, half)]
+        return Page(tuple(Line(text, 0.9, box) for text, box in zip(texts, corners, strict=True)), width, height)
+
+
+def load(card: ModelCard, settings: VisionSettings) -> FakeReader:
+    """Make the fake, as slow and as broken as its card says."""
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    return FakeReader(limits, float(card.options["latency_seconds"]), str(card.options["fail"]))
