@@ -65,9 +65,10 @@ def audio_chunks(data: bytes, limits: AudioLimits, field: str, rate: int = 16_00
     heard = False
     try:
         with av.open(BytesIO(data), mode="r", container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
-            if not container.streams.audio:
-                raise UnsupportedMedia("there is no audio track", field=field)
-            for samples in _resample(_frames(container, container.streams.audio[0]), rate, field):
+            tracks = [track for track in container.streams.audio if track.codec_context]
+            if not tracks:
+                raise UnsupportedMedia("there is no audio track of a known codec", field=field)
+            for samples in _resample(_frames(container, tracks[0]), rate, field):
                 left -= len(samples)
                 if left < 0:
                     raise TooLarge(f"more than {limits.max_seconds:g} seconds of sound", field=field)

@@ -34,6 +34,8 @@ _READERS: tuple[tuple[bytes, Callable[[BytesIO], ImageFile.ImageFile]], ...] = (
 _MAX_JPEG_SCANS = 100
 _START_OF_SCAN = b"\xff\xda"
 
+# libtiff goes on past damage in these, row by row, with grey in place of the picture and a line on stderr for each.
+_FAX_COMPRESSIONS = {"tiff_ccitt", "group3", "group4", "tiff_raw_16"}
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -100,6 +102,8 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, fi
     sizes = [image.size]
     if isinstance(image, TiffImageFile):
         sizes.append((image.tag_v2.get(_TILE_WIDTH, 0), image.tag_v2.get(_TILE_LENGTH, 0)))
+        if image.info.get("compression") in _FAX_COMPRESSIONS:
+            raise UnsupportedMedia("a fax-compressed TIFF, in which damage cannot be told", field=field)
     for width, height in sizes:
         if width * height > limits.max_pixels:
             raise TooLarge(f"{width} x {height} pixels, at most {limits.max_pixels} are accepted", field=field)

@@ -22,6 +22,7 @@ from servekit.media import (
     AudioLimits,
     ImageLimits,
     audio_chunks,
+    claimed_seconds,
     decode_audio,
     decode_image,
     encode_audio,
@@ -195,6 +196,17 @@ def test_a_tile_may_not_be_larger_than_the_image_could():
     data[strip_counts : strip_counts + 12] = struct.pack("<HHII", 323, 4, 1, 60_000)
     with pytest.raises(InvalidArgument):
         image_of(bytes(data))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"])
+def test_compressed_tiffs_decode(compression):
+    got = image_of(saved(QUARTERS, "TIFF", compression=compression)).astype(int)
+    assert np.abs(got - np.asarray(QUARTERS)).mean() < 8
+
+
+def test_a_fax_is_refused():
+    with pytest.raises(UnsupportedMedia, match="fax"):
+        image_of(saved(QUARTERS.convert("1"), "TIFF", compression="group4"))
 
 
 def test_a_compressed_text_chunk_is_not_inflated():
@@ -426,6 +438,20 @@ def test_damaged_recordings_raise_nothing_untyped(mime_type):
         for at in random.integers(0, len(broken), 10):
             broken[at] = random.integers(256)
         assert_typed(lambda: sound_of(bytes(broken), max_seconds=20))  # noqa: B023
+
+
+def test_a_claim_is_believed_no_further_than_the_bytes_allow():
+    second = (TONE[:16_000] * 32767).astype(np.int16)
+    assert claimed_seconds(wav(second, 16_000)) == pytest.approx(1)
+    assert claimed_seconds(wav(second, 16_000, claimed=10 * 3600 * 32_000)) <= 32_044 / 500
+    assert claimed_seconds(b"no recording") == 0
+    assert claimed_seconds(b"") == 0
+
+
+def test_a_track_of_an_unknown_codec_is_refused():
+    data = wav(TONE, 16_000)
+    with pytest.raises(UnsupportedMedia):
+        sound_of(data.replace(b"\x10\0\0\0\x03\0", b"\x10\0\0\0\x99\x7a"))
 
 
 def playlists(address: str) -> dict[str, bytes]:
