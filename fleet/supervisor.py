@@ -38,7 +38,8 @@ class Supervisor:
 
     async def run(self) -> None:
         """Start everything, keep it running, and after `stop` stop it in order."""
-        self._settings.logs_dir.mkdir(parents=True, exist_ok=True)
+        for folder in (self._settings.logs_dir, self._settings.run_dir):
+            folder.mkdir(parents=True, exist_ok=True)
         self._write_state()
         tasks = [asyncio.create_task(self._run(child)) for child in self.children.values()]
         await self._stop.wait()

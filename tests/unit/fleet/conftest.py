@@ -1,13 +1,19 @@
 """A home of its own for each test, where Postgres's account can get at it too."""
 
+import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from fleet.process import Process
 from fleet.settings import FleetSettings
+from fleet.supervisor import Supervisor
+
+Running = Callable[..., AbstractAsyncContextManager[Supervisor]]
 
 
 @pytest.fixture
@@ -21,3 +27,29 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def settings(home: Path) -> FleetSettings:
     return FleetSettings(home=home, profile="fake", ports="free", environment={"PATH": "/usr/bin:/bin"})
+
+
+@pytest.fixture
+def supervised(settings: FleetSettings) -> Running:
+    """`async with supervised(process, ...) as supervisor`: a fleet of these, stopped at the end."""
+
+    @asynccontextmanager
+    async def run(*processes: Process) -> AsyncIterator[Supervisor]:
+        supervisor = Supervisor(settings, processes)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            yield supervisor
+            supervisor.stop()
+
+    return run
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """`await until(condition)`: wait for what nothing announces."""
+
+    async def wait(condition: Callable[[], object]) -> None:
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    return wait

@@ -9,7 +9,6 @@ from fleet import plan
 from fleet.errors import FleetError
 from fleet.postgres import Postgres
 from fleet.settings import FleetSettings
-from fleet.supervisor import Supervisor
 from servekit import catalogue
 
 
@@ -20,44 +19,39 @@ def cluster(settings: FleetSettings) -> Postgres:
     return postgres
 
 
-async def test_it_keeps_what_was_written_through_a_kill_a_lost_password_and_a_new_fleet(settings: FleetSettings):
+async def test_it_keeps_what_was_written_through_a_kill_a_lost_password_and_a_new_fleet(
+    settings: FleetSettings, supervised, until
+):
     postgres = cluster(settings)
-    supervisor = Supervisor(settings, [plan.server(postgres)])
-    running = asyncio.create_task(supervisor.run())
-    child = supervisor.children["postgres"]
-    await child.running.wait()
+    async with supervised(plan.server(postgres)) as supervisor:
+        child = supervisor.children["postgres"]
+        await child.running.wait()
 
-    assert postgres.password_file.stat().st_mode & 0o777 == 0o600
-    async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
-        version = await connection.execute("SELECT '[3,4]'::vector <-> '[0,0]'")
-        assert await version.fetchone() == (5.0,)
-        await connection.execute("CREATE TABLE kept (word text)")
-        await connection.execute("INSERT INTO kept VALUES ('still here')")
-    wrong = postgres.url.replace(postgres.password_file.read_text(), "guess")
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        await psycopg.AsyncConnection.connect(wrong)
-    addresses = {tuple(row.laddr)[0] for row in psutil.Process(child.state.pid).net_connections()}
-    assert addresses == {"127.0.0.1"}
+        assert postgres.password_file.stat().st_mode & 0o777 == 0o600
+        async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+            version = await connection.execute("SELECT '[3,4]'::vector <-> '[0,0]'")
+            assert await version.fetchone() == (5.0,)
+            await connection.execute("CREATE TABLE kept (word text)")
+            await connection.execute("INSERT INTO kept VALUES ('still here')")
+        wrong = postgres.url.replace(postgres.password_file.read_text(), "guess")
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            await psycopg.AsyncConnection.connect(wrong)
+        addresses = {row.laddr[0] for row in psutil.Process(child.state.pid).net_connections()}
+        assert addresses == {"127.0.0.1"}
 
-    psutil.Process(child.state.pid).kill()
-    await wait_until(lambda: child.state.restarts >= 1 and child.running.is_set())
-    assert "SIGKILL" in child.state.reason
-    assert await kept(postgres) == "still here"
-
-    supervisor.stop()
-    await running
+        psutil.Process(child.state.pid).kill()
+        await until(lambda: child.state.restarts == 1 and child.running.is_set())
+        assert "SIGKILL" in child.state.reason
+        assert await kept(postgres) == "still here"
     assert child.state.state == "stopped"
     assert "SIGKILL" in (settings.logs_dir / "postgres.log").read_text()
 
     postgres.password_file.unlink()
     again = cluster(settings)
     (again.data / "postmaster.pid").write_text(f"{psutil.Process().pid}\n")  # a stale file; its pid is another's now
-    supervisor = Supervisor(settings, [plan.server(again)])
-    running = asyncio.create_task(supervisor.run())
-    await supervisor.children["postgres"].running.wait()
-    assert await kept(again) == "still here"
-    supervisor.stop()
-    await running
+    async with supervised(plan.server(again)) as supervisor:
+        await supervisor.children["postgres"].running.wait()
+        assert await kept(again) == "still here"
 
 
 async def test_a_server_that_outlived_its_fleet_is_stopped_first(settings: FleetSettings):
@@ -76,7 +70,7 @@ async def test_a_server_that_outlived_its_fleet_is_stopped_first(settings: Fleet
 def test_an_account_that_is_not_there_is_named(settings: FleetSettings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     chosen = settings.model_copy(update={"postgres_user": "no-such-account"})
-    with pytest.raises(FleetError, match="no account 'no-such-account'.*POLYPHONY_FLEET_POSTGRES_USER"):
+    with pytest.raises(FleetError, match=r"no account 'no-such-account'.*POLYPHONY_FLEET_POSTGRES_USER"):
         cluster(chosen)
 
 
@@ -92,9 +86,3 @@ async def kept(postgres: Postgres) -> str:
         row = await (await connection.execute("SELECT word FROM kept")).fetchone()
         assert row is not None
         return str(row[0])
-
-
-async def wait_until(condition) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.02)
