@@ -1,0 +1,1 @@
+"""The front door: it composes the services and owns no model."""

@@ -1,0 +1,8 @@
+"""The gateway's process."""
+
+from gateway.build import build
+from gateway.settings import GatewaySettings
+from servekit.server import main
+
+if __name__ == "__main__":
+    main(GatewaySettings(), build)

@@ -1,0 +1,47 @@
+"""The gateway put together: HTTP and gRPC in front of the same parts."""
+
+import logging
+
+from polyphony.gateway.v1 import gateway_pb2
+from polyphony.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
+
+from gateway.app import build_app
+from gateway.auth import require_loopback
+from gateway.clients import Clients
+from gateway.parts import Parts
+from gateway.service import GatewayService
+from gateway.settings import GatewaySettings
+from gateway.web import WebServer
+from servekit.server import Deployment
+from servekit.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+async def build(settings: GatewaySettings, telemetry: Telemetry) -> Deployment:
+    """What the process serves.
+
+    Raises:
+        SystemExit: The keys file cannot be used, or it would stand open without one.
+    """
+    clients = Clients.connect(settings)
+    parts = Parts.build(settings, telemetry, clients)
+    require_loopback(settings.http_host, parts.keys)
+    require_loopback(settings.host, parts.keys)
+    web = WebServer(build_app(parts), settings)
+
+    async def start() -> None:
+        await web.start()
+        log.info("serving HTTP on %s:%d", settings.http_host, web.port)
+
+    async def stop() -> None:
+        await web.stop()
+        await clients.close()
+
+    return Deployment(
+        add=add_GatewayServiceServicer_to_server,
+        servicer=GatewayService(parts),
+        descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+        start=start,
+        stop=stop,
+    )

@@ -1,0 +1,82 @@
+"""The four services, as the gateway calls them."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2
+from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceStub
+from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
+
+from gateway.settings import GatewaySettings
+from servekit.client import connect
+from servekit.errors import ServeError
+
+if TYPE_CHECKING:  # names that only the generated type stubs have
+    from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceAsyncStub
+    from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceAsyncStub
+    from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceAsyncStub
+    from polyphony.vision.v1.vision_pb2_grpc import VisionServiceAsyncStub
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """One stub a service.
+
+    Attributes:
+        channels: The connections, by the service's noun.
+    """
+
+    vision: "VisionServiceAsyncStub"
+    speech: "SpeechServiceAsyncStub"
+    generation: "GenerationServiceAsyncStub"
+    retrieval: "RetrievalServiceAsyncStub"
+    channels: Mapping[str, grpc.aio.Channel]
+
+    @classmethod
+    def connect(cls, settings: GatewaySettings) -> "Clients":
+        """Connect to the targets of the settings; a service may come later."""
+        channels = {
+            noun: connect(target, f"polyphony.{noun}.v1.{noun.capitalize()}Service", settings)
+            for noun, target in (
+                ("vision", settings.vision_target),
+                ("speech", settings.speech_target),
+                ("generation", settings.generation_target),
+                ("retrieval", settings.retrieval_target),
+            )
+        }
+        return cls(
+            VisionServiceStub(channels["vision"]),
+            SpeechServiceStub(channels["speech"]),
+            GenerationServiceStub(channels["generation"]),
+            RetrievalServiceStub(channels["retrieval"]),
+            channels,
+        )
+
+    async def health(self, seconds: float) -> dict[str, bool]:
+        """Whether each service serves, as it says itself within `seconds`."""
+
+        async def serves(channel: grpc.aio.Channel) -> bool:
+            try:
+                async with asyncio.timeout(seconds):
+                    check = channel.unary_unary(
+                        "/grpc.health.v1.Health/Check",
+                        health_pb2.HealthCheckRequest.SerializeToString,
+                        health_pb2.HealthCheckResponse.FromString,
+                    )
+                    answer = await check(health_pb2.HealthCheckRequest())
+            except (ServeError, TimeoutError):
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+        answers = await asyncio.gather(*(serves(channel) for channel in self.channels.values()))
+        return dict(zip(self.channels, answers, strict=True))
+
+    async def close(self) -> None:
+        """Hang up."""
+        for channel in self.channels.values():
+            await channel.close()

@@ -1,0 +1,66 @@
+"""Which models callers may ask for, by the ids and aliases of the catalogue."""
+
+from collections.abc import Iterable
+from typing import get_args
+
+from gateway.auth import Caller
+from servekit.catalogue import ModelCard, Service, Task, models_of
+from servekit.errors import InvalidArgument, NotFound, Unimplemented
+
+
+class ModelDirectory:
+    """The models of one profile.
+
+    Args:
+        cards: Their cards; the first of a task is its default.
+    """
+
+    def __init__(self, cards: Iterable[ModelCard]) -> None:
+        self.cards = tuple(cards)
+        self._by_name = {name: card for card in self.cards for name in (card.id, *card.aliases)}
+
+    @classmethod
+    def of_profile(cls, profile: str) -> "ModelDirectory":
+        """The models of a row of catalogue/profiles.
+
+        Raises:
+            NotFound: There is no such row.
+        """
+        return cls(card for service in get_args(Service) for card in models_of(profile, service))
+
+    def get(self, name: str) -> ModelCard:
+        """The model of an id or alias.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if name not in self._by_name:
+            raise NotFound(f"there is no model {name!r}; /v1/models lists those there are", field="model")
+        return self._by_name[name]
+
+    def default(self, task: Task) -> ModelCard:
+        """The model that does a task unless the caller names another.
+
+        Raises:
+            Unimplemented: No model of the profile does it.
+        """
+        for card in self.cards:
+            if card.task == task:
+                return card
+        raise Unimplemented(f"this fleet has no model that can {task.replace('_', ' ')}", field="model")
+
+    def resolve(self, task: Task, name: str, caller: Caller) -> str:
+        """The id of the model that `caller` means by `name`, empty for the task's default.
+
+        Raises:
+            NotFound: There is no such model for this caller.
+            InvalidArgument: The model does something else.
+            Unimplemented: No model of the profile does it.
+        """
+        card = self.get(name) if name else self.default(task)
+        caller.require(card.id)
+        if card.task != task:
+            raise InvalidArgument(
+                f"the model {card.id!r} does {card.task.replace('_', ' ')}, not {task.replace('_', ' ')}", field="model"
+            )
+        return card.id

@@ -1,0 +1,61 @@
+"""What the gateway is built of."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.auth import Keys
+from gateway.cache import ResultCache
+from gateway.clients import Clients
+from gateway.fetch import Fetcher
+from gateway.media import Fetching, MediaDesk
+from gateway.models import ModelDirectory
+from gateway.pipelines.chat import ChatPipeline
+from gateway.prompt import Budgets, PromptTemplate
+from gateway.records import Records
+from gateway.settings import GatewaySettings
+from servekit.objects import ObjectStore
+from servekit.telemetry import Telemetry
+
+TEMPLATE = "chat-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that handlers work with, built once and passed down."""
+
+    settings: GatewaySettings
+    telemetry: Telemetry
+    keys: Keys
+    models: ModelDirectory
+    clients: Clients
+    store: ObjectStore
+    records: Records
+    desk: MediaDesk
+    chat: ChatPipeline
+
+    @classmethod
+    def build(
+        cls, settings: GatewaySettings, telemetry: Telemetry, clients: Clients, fetcher: Fetching | None = None
+    ) -> Self:
+        """Put them together.
+
+        Args:
+            fetcher: Gets what lies at a URL; without one, a `Fetcher` by the settings.
+
+        Raises:
+            SystemExit: The keys file cannot be used.
+            NotFound: There is no such profile.
+        """
+        store = ObjectStore(settings.object_store_url)
+        records = Records(store)
+        models = ModelDirectory.of_profile(settings.profile)
+        fetcher = fetcher or Fetcher(
+            allow=settings.fetch_allow, max_bytes=settings.fetch_bytes, timeout=settings.fetch_seconds
+        )
+        desk = MediaDesk(store, records, fetcher, settings.inline_bytes)
+        budgets = Budgets(settings.image_tokens, settings.recording_tokens, settings.passage_tokens)
+        template = PromptTemplate(TEMPLATE, budgets)
+        cache = ResultCache(settings.cached_results)
+        chat = ChatPipeline(clients, desk, records, models, cache, template, settings)
+        keys = Keys.read(settings.keys_file)
+        return cls(settings, telemetry, keys, models, clients, store, records, desk, chat)

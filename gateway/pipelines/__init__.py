@@ -1,0 +1,1 @@
+"""What the gateway does with several services, one file per use case."""

@@ -1,0 +1,108 @@
+"""The steps of a pipeline: when each began, how long it took, and what became of it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from servekit.call import Flag, current, enter
+from servekit.errors import DeadlineExceeded, Overloaded, ServeError
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Step:
+    """One step.
+
+    Attributes:
+        name: What it does, with its number where there are several.
+        model: The model that does it.
+        start: When it began, in seconds after the request.
+        seconds: How long it took.
+        cached: Whether its result was known from before.
+        error: Why it was left out; empty where it went well.
+    """
+
+    name: str
+    model: str
+    start: float
+    seconds: float = 0.0
+    cached: bool = False
+    error: str = ""
+
+
+class Journal:
+    """Keeps the steps of one request, in the order of their beginnings.
+
+    Attributes:
+        steps: They.
+        failures: What went wrong in those that were left out.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.steps: list[Step] = []
+        self.failures: list[ServeError] = []
+
+    @property
+    def seconds(self) -> float:
+        """How long the request has taken so far."""
+        return time.monotonic() - self._began
+
+    @property
+    def degraded(self) -> list[str]:
+        """The names of the steps that were left out."""
+        return [step.name for step in self.steps if step.error]
+
+    @contextmanager
+    def step(self, name: str, model: str) -> Iterator[Step]:
+        """Time a step, whatever becomes of it."""
+        step = Step(name, model, self.seconds)
+        self.steps.append(step)
+        try:
+            yield step
+        finally:
+            step.seconds = self.seconds - step.start
+
+    def leave_out(self, step: Step, error: ServeError) -> None:
+        """Note that a step failed and the request goes on without it.
+
+        Raises:
+            ServeError: The error, where it is the caller's own mistake: those are told, not worked around.
+        """
+        if error.http < 500 and not isinstance(error, Overloaded) and error.http != 499:
+            raise error
+        step.error = error.message
+        self.failures.append(error)
+
+    async def attempt(
+        self, name: str, model: str, until: float, work: Callable[[Step], Awaitable[Result]]
+    ) -> Result | None:
+        """Do a step that the request can go on without.
+
+        Run it in a task of its own: the deadline is narrowed for all that the task calls.
+
+        Args:
+            until: The moment, by `time.monotonic()`, at which its share of the deadline is spent.
+
+        Returns:
+            What it gave; None where it was left out.
+
+        Raises:
+            ServeError: It failed by the caller's own mistake.
+        """
+        call = current()
+        flag = Flag(until, call.flag)
+        enter(replace(call, flag=flag))
+        with self.step(name, model) as step:
+            try:
+                async with asyncio.timeout(None if flag.deadline == float("inf") else flag.remaining()):
+                    return await work(step)
+            except TimeoutError:
+                self.leave_out(step, DeadlineExceeded("it overran its share of the deadline"))
+            except ServeError as error:
+                self.leave_out(step, error)
+        return None

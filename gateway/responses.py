@@ -1,0 +1,74 @@
+"""Answers: JSON, and streams that say how they end."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.failures import error_answer
+from servekit.call import current
+from servekit.errors import DeadlineExceeded, ServeError
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """A struct as JSON."""
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+class EventStream(Response):
+    """Server-sent events, one JSON object each, closed by `[DONE]`.
+
+    The response begins with the first event, so that what fails before it still has its own status.
+    What fails later, the deadline included, is sent as an event with an `error`.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[msgspec.Struct]) -> None:
+        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        async with aclosing(self._events) as events:
+            first = await anext(events)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send(send, first)
+            try:
+                async with asyncio.timeout(current().flag.remaining()):
+                    async for event in events:
+                        await self._send(send, event)
+            except ServeError as error:
+                await self._send(send, error_answer(error))
+            except TimeoutError:
+                await self._send(send, error_answer(DeadlineExceeded("the deadline passed before the answer was done")))
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+
+    @staticmethod
+    async def _send(send: Send, event: msgspec.Struct) -> None:
+        body = b"data: " + msgspec.json.encode(event) + b"\n\n"
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+class ByteStream(Response):
+    """Bytes as they come. What fails before the first has its own status; later, the connection breaks off,
+    which is how HTTP says that a body is not complete.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes], media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        async with aclosing(self._chunks) as chunks:
+            first = await anext(chunks, b"")
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async with asyncio.timeout(current().flag.remaining()):
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,68 @@
+"""`/v1/embeddings`: texts as vectors."""
+
+import base64
+
+import numpy as np
+from polyphony.retrieval.v1.retrieval_pb2 import EmbedInput, EmbedRequest
+from polyphony.type.v1.embedding_pb2 import Embedding
+from starlette.responses import Response
+
+from gateway.bodies import read_json
+from gateway.endpoint import Context, Operation
+from gateway.responses import json_response
+from gateway.schemas.embeddings import EmbeddingRow, Embeddings, EmbeddingsRequest, EmbeddingsUsage
+from servekit.errors import Internal, InvalidArgument, ServeError, TooLarge
+
+MAX_INPUTS = 2048
+
+
+async def create_embeddings(context: Context) -> Response:
+    """Embed one text or several."""
+    parts = context.parts
+    body = await read_json(context.request, EmbeddingsRequest, parts.settings.body_bytes)
+    texts = _texts(body)
+    model = parts.models.resolve("embed", body.model, context.caller)
+    request = EmbedRequest(inputs=[EmbedInput(text=text) for text in texts], model=model)
+    try:
+        response = await parts.clients.retrieval.Embed(request)
+    except ServeError as error:
+        error.field = error.field.replace("inputs", "input").removesuffix(".text")
+        raise
+    if response.embeddings.dtype != Embedding.DTYPE_FLOAT32:
+        raise Internal("the service gave another dtype than float32")
+    rows = np.frombuffer(response.embeddings.data, "<f4").reshape(tuple(response.embeddings.shape))
+    if body.dimensions is not None and body.dimensions != rows.shape[1]:
+        raise InvalidArgument(f"the model {response.model} gives {rows.shape[1]} dimensions", field="dimensions")
+    data = [
+        EmbeddingRow(
+            index, base64.b64encode(row.tobytes()).decode() if body.encoding_format == "base64" else row.tolist()
+        )
+        for index, row in enumerate(rows)
+    ]
+    return json_response(Embeddings(data, response.model, EmbeddingsUsage(response.tokens, response.tokens)))
+
+
+def _texts(body: EmbeddingsRequest) -> list[str]:
+    """The inputs as texts.
+
+    Raises:
+        InvalidArgument: One is empty, or tokens.
+        TooLarge: There are too many.
+    """
+    inputs = [body.input] if isinstance(body.input, str) else body.input
+    if len(inputs) > MAX_INPUTS:
+        raise TooLarge(f"{len(inputs)} inputs are more than {MAX_INPUTS}", field="input")
+    texts = [text for text in inputs if isinstance(text, str)]
+    if len(texts) < len(inputs):
+        raise InvalidArgument("tokens cannot be embedded here, since models differ in them: send text", field="input")
+    if not texts:
+        raise InvalidArgument("there is nothing to embed", field="input")
+    for index, text in enumerate(texts):
+        if not text:
+            raise InvalidArgument("an empty text cannot be embedded", field=f"input[{index}]")
+    return texts
+
+
+OPERATIONS = (
+    Operation("POST", "/v1/embeddings", create_embeddings, "Embed texts", body=EmbeddingsRequest, answer=Embeddings),
+)

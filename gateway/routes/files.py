@@ -1,0 +1,103 @@
+"""`/v1/files`: what callers upload, kept until they delete it or it expires."""
+
+from collections.abc import AsyncGenerator
+
+from starlette.responses import Response
+
+from gateway.bodies import Form, Part, form_struct
+from gateway.endpoint import Context, Operation
+from gateway.media import FILE_PREFIX
+from gateway.records import FileRecord, fresh_id, now
+from gateway.responses import ByteStream, json_response
+from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
+from servekit.errors import InvalidArgument
+
+
+async def upload(context: Context) -> Response:
+    """Keep a file: it is streamed to the object store as it arrives."""
+    parts, tenant = context.parts, context.caller.tenant
+    fields: dict[str, list[str]] = {}
+    kept: FileRecord | None = None
+    async for part in Form(context.request, parts.settings.file_bytes):
+        if part.filename or part.name == "file":
+            kept = await _keep(context, part)
+        else:
+            fields.setdefault(part.name, []).append(await part.text())
+    form = form_struct(fields, FileForm)
+    if kept is None:
+        raise InvalidArgument("the form has no file", field="file")
+    if form.after is not None and form.after <= 0:
+        raise InvalidArgument("a file is kept for at least a second", field="expires_after[seconds]")
+    expires_at = None if form.after is None else kept.created_at + form.after
+    record = FileRecord(
+        kept.id, kept.filename, kept.size, kept.mime_type, form.purpose, kept.reference, kept.created_at, expires_at
+    )
+    await parts.records.add_file(tenant, record)
+    return json_response(_answer(record))
+
+
+async def _keep(context: Context, part: Part) -> FileRecord:
+    store, tenant = context.parts.store, context.caller.tenant
+    reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.parts.settings.file_bytes)
+    about = await store.about(tenant, reference)
+    if not about.size:
+        raise InvalidArgument("the file is empty", field="file")
+    return FileRecord(fresh_id(FILE_PREFIX), part.filename, about.size, about.mime_type, "", reference, now())
+
+
+async def list_files(context: Context) -> Response:
+    """Every file, the newest first; of one `purpose` if the query says so."""
+    purpose = context.request.query_params.get("purpose")
+    records = await context.parts.records.files(context.caller.tenant)
+    data = [_answer(record) for record in records if purpose in (None, record.purpose)]
+    return json_response(FileList(data, data[0].id, data[-1].id) if data else FileList([]))
+
+
+async def get_file(context: Context) -> Response:
+    """One file."""
+    return json_response(_answer(await _record(context)))
+
+
+async def get_content(context: Context) -> Response:
+    """A file's bytes."""
+    record = await _record(context)
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        async for chunk in context.parts.store.stream(context.caller.tenant, record.reference, "file_id"):
+            yield chunk
+
+    return ByteStream(chunks(), record.mime_type)
+
+
+async def delete_file(context: Context) -> Response:
+    """Forget a file. What was indexed of it stays in its vector stores."""
+    record = await _record(context)
+    await context.parts.records.remove_file(context.caller.tenant, record)
+    return json_response(Deleted(record.id, "file"))
+
+
+async def _record(context: Context) -> FileRecord:
+    return await context.parts.records.file(context.caller.tenant, context.request.path_params["file_id"])
+
+
+def _answer(record: FileRecord) -> FileAnswer:
+    answer = FileAnswer(record.id, record.size, record.created_at, record.filename, record.purpose)
+    if record.expires_at is not None:
+        answer.expires_at = record.expires_at
+    return answer
+
+
+OPERATIONS = (
+    Operation("POST", "/v1/files", upload, "Upload a file", seconds="file_seconds", form=FileForm, answer=FileAnswer),
+    Operation("GET", "/v1/files", list_files, "List the files", answer=FileList),
+    Operation("GET", "/v1/files/{file_id}", get_file, "Describe a file", answer=FileAnswer),
+    Operation(
+        "GET",
+        "/v1/files/{file_id}/content",
+        get_content,
+        "Get a file's bytes",
+        seconds="file_seconds",
+        answer_type="application/octet-stream",
+    ),
+    Operation("DELETE", "/v1/files/{file_id}", delete_file, "Delete a file", answer=Deleted),
+)

@@ -1,0 +1,54 @@
+"""`/healthz`, `/readyz` and `/metrics`: how the gateway and what stands behind it are."""
+
+from typing import Literal
+
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from gateway.endpoint import Context, Operation
+from gateway.responses import json_response
+
+
+class Alive(Struct):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Struct):
+    """Whether requests are answered: all of them, those that need only the serving services, or none."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    services: dict[str, Literal["serving", "not_serving"]]
+
+
+async def healthz(_: Context) -> Response:
+    """Say that the process is alive."""
+    return json_response(Alive())
+
+
+async def readyz(context: Context) -> Response:
+    """Say which services serve; 503 where none does."""
+    services = await context.parts.clients.health(context.parts.settings.health_seconds)
+    status: Literal["ready", "degraded", "unavailable"] = "degraded"
+    if all(services.values()):
+        status = "ready"
+    elif not any(services.values()):
+        status = "unavailable"
+    told: dict[str, Literal["serving", "not_serving"]] = {
+        noun: "serving" if serves else "not_serving" for noun, serves in services.items()
+    }
+    return json_response(Readiness(status, told), 503 if status == "unavailable" else 200)
+
+
+async def metrics(context: Context) -> Response:
+    """The metrics, as Prometheus reads them."""
+    return Response(generate_latest(context.parts.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+OPERATIONS = (
+    Operation("GET", "/healthz", healthz, "Say that the gateway is alive", answer=Alive, is_open=True),
+    Operation("GET", "/readyz", readyz, "Say which services serve", answer=Readiness, is_open=True),
+    Operation("GET", "/metrics", metrics, "Metrics for Prometheus", answer_type="text/plain"),
+)

@@ -1,0 +1,94 @@
+"""`/v1/vision/read`: the text of an image, sent as it is, as a form, or within JSON."""
+
+from polyphony.type.v1.media_pb2 import Media
+from polyphony.vision.v1.vision_pb2 import ReadTextRequest, ReadTextResponse
+from starlette.responses import Response
+
+from gateway.bodies import Form, form_struct, read, read_json
+from gateway.endpoint import Context, Operation
+from gateway.media import locate
+from gateway.responses import json_response
+from gateway.schemas.vision import Box, ReadAnswer, ReadLine, ReadOptions, ReadRequest
+from servekit.errors import InvalidArgument, ServeError
+
+
+async def read_text(context: Context) -> Response:
+    """Read the text of an image. The raw body is the quickest way."""
+    kind = context.request.headers.get("content-type", "").partition(";")[0].strip()
+    if kind == "application/json":
+        image, options, field = await _from_json(context)
+    elif kind == "multipart/form-data":
+        image, options, field = await _from_form(context)
+    else:
+        image, options, field = await _from_body(context, kind)
+    parts = context.parts
+    model = parts.models.resolve("read_text", options.model, context.caller)
+    request = ReadTextRequest(image=image, model=model, min_confidence=options.min_confidence)
+    try:
+        response = await parts.clients.vision.ReadText(request)
+    except ServeError as error:
+        error.field = field if error.field.startswith("image") else error.field
+        raise
+    return json_response(_answer(response))
+
+
+async def _from_body(context: Context, kind: str) -> tuple[Media, ReadOptions, str]:
+    query = {key: [value] for key, value in context.request.query_params.items()}
+    options = form_struct(query, ReadOptions)
+    data = await read(context.request, context.parts.settings.image_bytes, "body")
+    return await _carried(context, Media(mime_type=kind, inline=data), "body"), options, "body"
+
+
+async def _from_form(context: Context) -> tuple[Media, ReadOptions, str]:
+    fields: dict[str, list[str]] = {}
+    image: Media | None = None
+    async for part in Form(context.request, context.parts.settings.image_bytes):
+        if part.filename or part.name == "file":
+            image = Media(mime_type=part.mime_type, inline=b"".join([piece async for piece in part]))
+        else:
+            fields.setdefault(part.name, []).append(await part.text())
+    if image is None:
+        raise InvalidArgument("the form has no file", field="file")
+    return await _carried(context, image, "file"), form_struct(fields, ReadOptions), "file"
+
+
+async def _from_json(context: Context) -> tuple[Media, ReadOptions, str]:
+    settings = context.parts.settings
+    body = await read_json(context.request, ReadRequest, settings.image_bytes * 4 // 3 + settings.body_bytes)
+    located = locate(body.image_url, "image_url")
+    image = await context.parts.desk.media(located, context.caller.tenant, settings.image_bytes, "image_url")
+    return image, ReadOptions(model=body.model, min_confidence=body.min_confidence), "image_url"
+
+
+async def _carried(context: Context, image: Media, field: str) -> Media:
+    if not image.inline:
+        raise InvalidArgument("the image is empty", field=field)
+    return await context.parts.desk.media(image, context.caller.tenant, context.parts.settings.image_bytes, field)
+
+
+def _answer(response: ReadTextResponse) -> ReadAnswer:
+    lines = [
+        ReadLine(
+            line.text,
+            round(line.confidence, 4),
+            Box(line.bounding_box.left, line.bounding_box.top, line.bounding_box.width, line.bounding_box.height),
+            [(corner.x, corner.y) for corner in line.corners],
+        )
+        for line in response.lines
+    ]
+    text = "\n".join(line.text for line in lines)
+    return ReadAnswer(text, lines, response.width, response.height, response.model)
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/vision/read",
+        read_text,
+        "Read the text of an image",
+        body=ReadRequest,
+        form=ReadOptions,
+        raw="image/*",
+        answer=ReadAnswer,
+    ),
+)

@@ -1,0 +1,264 @@
+"""What `/v1/chat/completions` takes and gives."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from gateway.pipelines.chat import Source
+from gateway.pipelines.steps import Step
+
+
+class Strict(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A request, or a part of one: an unknown field is refused."""
+
+
+class TextContent(Strict, tag_field="type", tag="text"):
+    """Words."""
+
+    text: str
+
+
+class ImageUrl(Strict):
+    """A picture: `url` is a data URL, an http(s) URL or a file id."""
+
+    url: str
+    detail: Literal["auto", "low", "high", "original"] = "auto"
+
+
+class ImageContent(Strict, tag_field="type", tag="image_url"):
+    """A picture; its text is read."""
+
+    image_url: ImageUrl
+
+
+class InputAudio(Strict):
+    """A recording: `data` is base64, a data URL, an http(s) URL or a file id."""
+
+    data: str
+    format: Annotated[str, Meta(pattern="^[a-z0-9]{2,8}$")] = "wav"
+
+
+class AudioContent(Strict, tag_field="type", tag="input_audio"):
+    """A recording; its words are written down."""
+
+    input_audio: InputAudio
+
+
+class RefusalContent(Strict, tag_field="type", tag="refusal"):
+    """What an assistant refused."""
+
+    refusal: str
+
+
+UserContent = TextContent | ImageContent | AudioContent
+
+
+class SystemMessage(Strict, tag_field="role", tag="system"):
+    """The operator's instructions."""
+
+    content: str | list[TextContent]
+    name: str | None = None
+
+
+class DeveloperMessage(Strict, tag_field="role", tag="developer"):
+    """The operator's instructions, as newer models call them."""
+
+    content: str | list[TextContent]
+    name: str | None = None
+
+
+class UserMessage(Strict, tag_field="role", tag="user"):
+    """What the person says and shows."""
+
+    content: str | list[UserContent]
+    name: str | None = None
+
+
+class AssistantMessage(Strict, tag_field="role", tag="assistant"):
+    """What the model said before. Beside `content`, what its answers carry is taken and left."""
+
+    content: str | list[TextContent | RefusalContent] | None = None
+    name: str | None = None
+    refusal: str | None = None
+    audio: dict[str, Any] | None = None
+    annotations: list[Any] | None = None
+    polyphony: dict[str, Any] | None = None
+
+
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage
+
+
+class FileSearchTool(Strict, tag_field="type", tag="file_search"):
+    """Search these vector stores with the question."""
+
+    vector_store_ids: Annotated[list[str], Meta(min_length=1, max_length=8)]
+    max_num_results: Annotated[int, Meta(ge=1, le=50)] | None = None
+
+
+class FunctionTool(Struct, tag_field="type", tag="function"):
+    """A function of the caller's; refused, for no model here calls any."""
+
+
+class TextForm(Strict, tag_field="type", tag="text"):
+    """Free text."""
+
+
+class JsonForm(Strict, tag_field="type", tag="json_object"):
+    """Any JSON object."""
+
+
+class JsonSchema(Strict):
+    """A JSON Schema by name."""
+
+    schema: dict[str, Any]
+    name: str = "answer"
+    description: str | None = None
+    strict: bool | None = None
+
+
+class SchemaForm(Strict, tag_field="type", tag="json_schema"):
+    """JSON that validates against a schema."""
+
+    json_schema: JsonSchema
+
+
+class StreamOptions(Strict):
+    """What a stream carries beside the answer."""
+
+    include_usage: bool = False
+    include_obfuscation: bool | None = None
+
+
+class AudioOptions(Strict):
+    """How to speak the answer."""
+
+    voice: str = "default"
+    format: Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"] = "wav"
+
+
+class ChatRequest(Strict):
+    """Asks for the next turn of a conversation of text, images and recordings."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    model: str = ""
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    seed: int | None = None
+    response_format: TextForm | JsonForm | SchemaForm | None = None
+    tools: list[FileSearchTool | FunctionTool] | None = None
+    modalities: list[Literal["text", "audio"]] | None = None
+    audio: AudioOptions | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    # Taken, where they ask for nothing that is not done anyway.
+    n: Annotated[int, Meta(ge=1)] | None = None
+    tool_choice: Literal["auto", "none"] | None = None
+    parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+
+class Usage(Struct):
+    """Tokens, counted by the model's own tokenizer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Polyphony(Struct):
+    """How an answer came about.
+
+    Attributes:
+        steps: Every step, in the order of their beginnings; times in seconds.
+        seconds: How long all of it took.
+        models: The models that took part.
+        sources: The passages that the answer could draw on, by the numbers that it cites.
+        degraded: The names of the steps that failed or were late, and were left out.
+        prompt_version: The version of the prompt template.
+    """
+
+    steps: list[Step]
+    seconds: float
+    models: list[str]
+    sources: list[Source]
+    degraded: list[str]
+    prompt_version: str
+
+
+class SpokenMessage(Struct, omit_defaults=True):
+    """A spoken answer, or a piece of it: `data` is base64 of the asked-for format."""
+
+    id: str
+    data: str | UnsetType = UNSET
+    transcript: str | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
+
+
+class AnswerMessage(Struct):
+    """What the model says."""
+
+    content: str
+    role: str = "assistant"
+    refusal: None = None
+    audio: SpokenMessage | UnsetType = UNSET
+
+
+class Choice(Struct):
+    """The one answer."""
+
+    message: AnswerMessage
+    finish_reason: str
+    index: int = 0
+    logprobs: None = None
+
+
+class ChatCompletion(Struct):
+    """A whole answer."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    polyphony: Polyphony
+    object: Literal["chat.completion"] = "chat.completion"
+
+
+class ChunkDelta(Struct, omit_defaults=True):
+    """What a chunk adds."""
+
+    role: str | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+    audio: SpokenMessage | UnsetType = UNSET
+
+
+class ChunkChoice(Struct):
+    """The one answer's next piece."""
+
+    delta: ChunkDelta
+    finish_reason: str | None = None
+    index: int = 0
+
+
+class ChatChunk(Struct):
+    """One event of a streamed answer; the last one carries `polyphony`, and `usage` where it was asked for."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | UnsetType = UNSET
+    polyphony: Polyphony | UnsetType = UNSET
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

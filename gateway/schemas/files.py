@@ -1,0 +1,49 @@
+"""What `/v1/files` takes and gives."""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+
+class FileForm(
+    Struct,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    rename={"anchor": "expires_after[anchor]", "after": "expires_after[seconds]"},
+):
+    """The small fields beside the `file` of an upload. `after`: how many seconds it is kept; else for ever."""
+
+    purpose: Literal["assistants", "user_data", "vision", "batch", "evals", "fine-tune"] = "user_data"
+    anchor: Literal["created_at"] = "created_at"
+    after: int | None = None
+
+
+class FileAnswer(Struct):
+    """A file; times in seconds since 1970."""
+
+    id: str
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    expires_at: int | UnsetType = UNSET
+    status: Literal["processed"] = "processed"
+    object: Literal["file"] = "file"
+
+
+class FileList(Struct):
+    """Files, the newest first."""
+
+    data: list[FileAnswer]
+    first_id: str | None = None
+    last_id: str | None = None
+    has_more: bool = False
+    object: Literal["list"] = "list"
+
+
+class Deleted(Struct):
+    """What was deleted."""
+
+    id: str
+    object: str
+    deleted: bool = True

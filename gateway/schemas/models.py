@@ -1,0 +1,25 @@
+"""What `/v1/models` gives."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class ModelAnswer(Struct):
+    """A model, under its id or an alias; `root` is the id."""
+
+    id: str
+    created: int
+    owned_by: str
+    root: str
+    task: str
+    title: str
+    licence: str
+    object: Literal["model"] = "model"
+
+
+class ModelList(Struct):
+    """The models that this caller may ask for."""
+
+    data: list[ModelAnswer]
+    object: Literal["list"] = "list"

@@ -1,0 +1,78 @@
+"""The HTTP server, in the same process and loop as the gRPC server."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.settings import GatewaySettings
+from servekit.errors import FailedPrecondition
+
+
+class _Embedded(uvicorn.Server):
+    """Uvicorn without its signal handlers, which says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class WebServer:
+    """Uvicorn as a part of a process: it installs no signal handlers and ends when told.
+
+    Attributes:
+        port: The port that it listens on.
+    """
+
+    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self.port = settings.http_port
+        self._server = _Embedded(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                loop="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=int(settings.drain_seconds),
+            )
+        )
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            FailedPrecondition: The address cannot be listened on.
+        """
+        host, port = self._settings.http_host, self._settings.http_port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            listener.close()
+            raise FailedPrecondition(f"{host}:{port} cannot be listened on; is it taken?", field="http_port") from error
+        self.port = listener.getsockname()[1]
+        self._running = asyncio.create_task(self._server.serve([listener]))
+        await self._server.listening.wait()
+
+    async def stop(self) -> None:
+        """Take no new connections, let the running requests end within the grace."""
+        self._server.should_exit = True
+        if self._running is not None:
+            await self._running
