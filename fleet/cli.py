@@ -3,12 +3,15 @@
 import json
 import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from fleet import control, models, status
+from fleet.ask import Gateway, Question, seconds_table, sources_table
 from fleet.errors import FleetError
 from fleet.logs import follow, tail
 from fleet.settings import FleetSettings
@@ -67,6 +70,33 @@ def logs(
         for line in follow(folder, process):
             sys.stdout.write(line)
             sys.stdout.flush()
+
+
+@app.command()
+def ask(
+    text: Annotated[str, typer.Argument(help="The question; may be left out where a recording asks.")] = "",
+    image: Annotated[list[Path] | None, typer.Option(help="A picture to read; may be given again.")] = None,
+    audio: Annotated[list[Path] | None, typer.Option(help="A recording to hear; may be given again.")] = None,
+    document: Annotated[list[Path] | None, typer.Option(help="A text file to search; may be given again.")] = None,
+    speak: Annotated[Path | None, typer.Option(help="Where to write the spoken answer: wav, mp3, flac.")] = None,
+    model: Annotated[str, typer.Option(help="A model id; the profile's default without it.")] = "",
+) -> None:
+    """Ask the gateway one question made of words, pictures, recordings and documents."""
+    question = Question(text, image or (), audio or (), document or (), model, speak)
+    if not (text or image or audio):
+        raise FleetError("nothing is asked: give a text, an --image or an --audio")
+    console = Console()
+    with Gateway(FleetSettings()) as gateway, ExitStack() as stack:
+        store_id = stack.enter_context(gateway.vector_store(question.documents)) if question.documents else ""
+        about = gateway.ask(question, store_id, lambda piece: console.out(piece, end="", highlight=False))
+    console.print("\n")
+    if about["sources"]:
+        console.print(sources_table(about["sources"]), "")
+    console.print(seconds_table(about))
+    if about["degraded"]:
+        console.print(f"\nleft out: {', '.join(about['degraded'])}", style="red", highlight=False)
+    if speak:
+        console.print(f"\nspoken: {speak}", highlight=False)
 
 
 def main() -> None:

