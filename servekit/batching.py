@@ -4,14 +4,14 @@ While a batch runs, the next items are prepared; the moment the engine is free i
 takes whatever is prepared, up to a budget of cost. Nothing waits for a batch to fill.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, Internal, OutOfMemory, ServeError
-from servekit.lane import Job, Lane, Model
+from servekit.jobs import Job, JobQueue
+from servekit.lane import Lane, Model
 from servekit.telemetry import Telemetry
 
 Request = TypeVar("Request")
@@ -64,6 +64,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         telemetry: Where the lane's metrics go.
         max_batch_cost: What one run may cost; a dearer item runs alone.
         max_queue_cost: What may wait.
+        prepares: Whether `prepare` is worth a thread of its own; else the engine's thread does it.
     """
 
     def __init__(
@@ -74,11 +75,12 @@ class BatchLane(Lane, Generic[Request, Result]):
         *,
         max_batch_cost: float,
         max_queue_cost: float,
+        prepares: bool = True,
     ) -> None:
         super().__init__(card, models, telemetry, max_queue_cost=max_queue_cost)
         self._max_batch_cost = max_batch_cost
-        self._prepared: deque[tuple[Job, Any]] = deque()
-        self._prepared_cost = 0.0
+        self._prepares = prepares
+        self._prepared = JobQueue(self._drop)
         self._batch_size = telemetry.batch_size.labels(card.id)
         self._batch_cost = telemetry.batch_cost.labels(card.id)
 
@@ -97,42 +99,40 @@ class BatchLane(Lane, Generic[Request, Result]):
 
     async def start(self) -> None:
         await super().start()
-        self._start_thread("prepare", self._prepare_forever, self._models[0])
+        if self._prepares:
+            self._start_thread("prepare", self._prepare_forever, self._models[0])
+
+    async def close(self) -> None:
+        self._prepared.close()
+        await super().close()
 
     def _prepare_forever(self, model: BatchModel[Request, Any, Result]) -> None:
         """The preparing thread's life: stay one batch ahead of every engine."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or (self._queue and self._behind()))
-                if self._closed:
-                    return
-                job = self._next()
-                if job is None:
-                    continue
-                self._prepared_cost += job.cost
-            try:
-                item = model.prepare(job.request)
-            except Exception as error:  # one bad item never fails its neighbours
-                self._answer([(job, self._outcome(error))])
-                item = None
-            with self._changed:
-                if item is None:
-                    self._prepared_cost -= job.cost
-                else:
-                    self._prepared.append((job, item))
-                self._changed.notify_all()
-
-    def _behind(self) -> bool:
-        """Whether less than one item and one batch an engine is prepared."""
         engines = len(self._models)
-        return len(self._prepared) < engines or self._prepared_cost < self._max_batch_cost * engines
+        while jobs := self._queue.take(self._max_batch_cost):
+            self._prepared.put(self._prepare(model, jobs))
+            self._prepared.wait_for_room(self._max_batch_cost * engines, engines)
+
+    def _prepare(self, model: BatchModel[Request, Any, Result], jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that could be prepared; the others are answered: a bad item never fails its neighbours."""
+        prepared = []
+        for job in jobs:
+            try:
+                job.item = model.prepare(job.item)
+            except Exception as error:
+                self._answer([(job, self._outcome(error))])
+            else:
+                prepared.append(job)
+        return prepared
 
     def _work(self, model: BatchModel[Request, Any, Result]) -> None:
-        while batch := self._take():
-            jobs = [job for job, _ in batch]
+        source = self._prepared if self._prepares else self._queue
+        while jobs := source.take(self._max_batch_cost):
+            if not self._prepares:
+                jobs = self._prepare(model, jobs)
             began = self._began(jobs)
             try:
-                outcomes = self._run(model, batch)
+                outcomes = self._run(model, jobs)
             except EngineGone as error:
                 self._gone(error)
                 self._answer([(job, error) for job in jobs])
@@ -141,51 +141,29 @@ class BatchLane(Lane, Generic[Request, Result]):
                 self._ended(jobs, began)
             self._answer(outcomes)
 
-    def _take(self) -> list[tuple[Job, Any]]:
-        """Whatever is prepared, up to one batch; waits for the first item; empty when the lane is closed."""
-        batch: list[tuple[Job, Any]] = []
-        cost = 0.0
-        with self._changed:
-            while not batch:
-                self._changed.wait_for(lambda: self._closed or self._prepared)
-                if not self._prepared:
-                    return []
-                while self._prepared and (not batch or cost + self._prepared[0][0].cost <= self._max_batch_cost):
-                    job, item = self._prepared.popleft()
-                    self._prepared_cost -= job.cost
-                    if job.flag.is_set():
-                        self._drop(job)
-                    else:
-                        batch.append((job, item))
-                        cost += job.cost
-            self._changed.notify_all()
-        self._batch_size.observe(len(batch))
-        self._batch_cost.observe(cost)
-        return batch
-
-    def _fail_queue(self, error: ServeError) -> None:
-        with self._changed:
-            jobs = [job for job, _ in self._prepared]
-            self._prepared.clear()
-            self._prepared_cost = 0.0
-        self._answer([(job, error) for job in jobs])
-        super()._fail_queue(error)
-
-    def _run(
-        self, model: BatchModel[Request, Any, Result], batch: Sequence[tuple[Job, Any]]
-    ) -> list[tuple[Job, object]]:
-        jobs = [job for job, _ in batch]
+    def _run(self, model: BatchModel[Request, Any, Result], jobs: Sequence[Job]) -> list[tuple[Job, object]]:
+        if not jobs:
+            return []
         try:
-            results: Sequence[object] = model.run([item for _, item in batch], _BatchFlag(jobs))
-            if len(results) != len(batch):
-                raise Internal(f"{self.card.id} gave {len(results)} results for {len(batch)} items")
+            results: Sequence[object] = model.run([job.item for job in jobs], _BatchFlag(jobs))
+            if len(results) != len(jobs):
+                raise Internal(f"{self.card.id} gave {len(results)} results for {len(jobs)} items")
         except EngineGone:
             raise
         except (OutOfMemory, MemoryError) as error:
-            if len(batch) == 1:
+            if len(jobs) == 1:
                 return [(jobs[0], OutOfMemory(f"{self.card.id} has no memory for this item: {error}"))]
-            middle = len(batch) // 2
-            return self._run(model, batch[:middle]) + self._run(model, batch[middle:])
+            middle = len(jobs) // 2
+            return self._run(model, jobs[:middle]) + self._run(model, jobs[middle:])
         except Exception as error:  # an engine's error fails its batch, and nothing else
             return [(job, self._outcome(error)) for job in jobs]
         return list(zip(jobs, results, strict=True))
+
+    def _began(self, jobs: Sequence[Job]) -> float:
+        self._batch_size.observe(len(jobs))
+        self._batch_cost.observe(sum(job.cost for job in jobs))
+        return super()._began(jobs)
+
+    def _fail_waiting(self, error: ServeError) -> None:
+        self._answer([(job, error) for job in self._prepared.drain()])
+        super()._fail_waiting(error)

@@ -1,6 +1,5 @@
 """What every call goes through, in one place: its identity, deadline, checks, errors, metrics and span."""
 
-import asyncio
 import json
 import logging
 import re
@@ -16,11 +15,10 @@ from google.api import field_behavior_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
 from grpc_status import rpc_status
-from opentelemetry.trace import SpanKind
 
 from servekit.call import DEFAULT_TENANT, Call, Flag, enter
 from servekit.errors import Internal, InvalidArgument, ServeError, to_status
-from servekit.telemetry import Telemetry, extract
+from servekit.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -121,39 +119,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _call(
         self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[None]:
-        began = time.monotonic()
+        name = method.rpartition(".")[2]
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        code = StatusCode.OK
-        call = Call(metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or uuid.uuid4().hex)
-        short = method.rpartition(".")[2]
-        in_flight = self._telemetry.in_flight.labels(short)
-        in_flight.inc()
-        try:
-            if not (NAME.fullmatch(call.tenant) and NAME.fullmatch(call.request_id)):
-                raise InvalidArgument("tenant and request id are letters, digits and _.:-", field=TENANT)
-            left = context.time_remaining()
-            seconds = left if left is not None else self._timeouts.get(method, float("inf"))
-            call = Call(call.tenant, call.request_id, Flag(began + seconds))
-            enter(call)
-            if isinstance(request, Message):
-                check_required(request)
-            with self._telemetry.tracer.start_as_current_span(short, extract(metadata), SpanKind.SERVER):
-                yield
-        except ServeError as error:
-            code = error.code
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
-        except (asyncio.CancelledError, GeneratorExit):
-            code = StatusCode.CANCELLED
-            raise
-        except grpc.aio.AbortError:
-            code = StatusCode.UNKNOWN
-            raise
-        except Exception:
-            code = StatusCode.INTERNAL
-            log.exception("%s failed", short)
-            await context.abort_with_status(rpc_status.to_status(to_status(Internal())))
-        finally:
-            call.flag.set()
-            in_flight.dec()
-            self._telemetry.requests.labels(short, code.name).inc()
-            self._telemetry.latency.labels(short).observe(time.monotonic() - began)
+        left = context.time_remaining()
+        seconds = left if left is not None else self._timeouts.get(method, float("inf"))
+        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or uuid.uuid4().hex
+        call = Call(tenant, request_id, Flag(time.monotonic() + seconds))
+        with self._telemetry.call(name) as outcome:
+            try:
+                if not (NAME.fullmatch(tenant) and NAME.fullmatch(request_id)):
+                    raise InvalidArgument("tenant and request id are letters, digits and _.:-", field=TENANT)
+                enter(call)
+                if isinstance(request, Message):
+                    check_required(request)
+                with self._telemetry.server_span(name, metadata):
+                    yield
+            except ServeError as error:
+                outcome.code = error.code.name
+                await context.abort_with_status(rpc_status.to_status(to_status(error)))
+            except Exception as error:
+                if isinstance(error, grpc.aio.AbortError):
+                    raise
+                log.exception("%s failed", name)
+                outcome.code = StatusCode.INTERNAL.name
+                await context.abort_with_status(rpc_status.to_status(to_status(Internal())))
+            finally:
+                call.flag.set()

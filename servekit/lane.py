@@ -9,16 +9,13 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-from opentelemetry import context as otel_context
 
 from servekit.call import Flag, current
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, Internal, Overloaded, ServeError, Unavailable, reason
+from servekit.jobs import Job, JobQueue
 from servekit.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -41,34 +38,6 @@ class Model(Protocol):
         """Give its memory back."""
 
 
-@dataclass(eq=False, slots=True)
-class Job:
-    """One item on its way to an engine.
-
-    Attributes:
-        request: What the caller asked for.
-        cost: What it takes, in the model's unit: tokens, audio seconds, megapixels, rows.
-        flag: Says whether anybody still waits.
-        future: The caller's answer; resolved on the event loop only.
-    """
-
-    request: Any
-    cost: float
-    flag: Flag
-    future: asyncio.Future[Any]
-    queued: float = field(default_factory=time.monotonic)
-    context: otel_context.Context = field(default_factory=otel_context.get_current)
-
-    def answer(self, outcome: object) -> None:
-        """Resolve the future with a result or a `ServeError`, unless nobody waits for it."""
-        if self.future.done():
-            return
-        if isinstance(outcome, ServeError):
-            self.future.set_exception(outcome)
-        else:
-            self.future.set_result(outcome)
-
-
 class Lane(ABC):
     """The queue of one model. Subclasses say how an engine takes from it.
 
@@ -86,25 +55,24 @@ class Lane(ABC):
         self._models = models
         self._telemetry = telemetry
         self._max_queue_cost = max_queue_cost
-        self._changed = threading.Condition()  # guards all that follows
-        self._queue: deque[Job] = deque()
-        self._queued_cost = 0.0
+        self._queue = JobQueue(self._drop)
+        self._lock = threading.Lock()  # guards the next three
         self._running_cost = 0.0
         self._seconds_per_cost = 0.0
         self._alive = 0
-        self._closed = False
+        self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._wait = telemetry.queue_wait.labels(card.id)
         self._engine_seconds = telemetry.engine_seconds.labels(card.id)
         self._demand = telemetry.demand.labels(card.id)
         self._ready_gauge = telemetry.ready.labels(card.id)
         telemetry.queue_depth.labels(card.id).set_function(lambda: len(self._queue))
-        telemetry.queue_cost.labels(card.id).set_function(lambda: self._queued_cost)
+        telemetry.queue_cost.labels(card.id).set_function(lambda: self._queue.cost)
 
     @property
     def ready(self) -> bool:
         """Whether at least one engine is warm and running."""
-        return self._alive > 0 and not self._closed
+        return self._alive > 0 and not self._closing.is_set()
 
     async def start(self) -> None:
         """Warm every engine and begin to take jobs.
@@ -120,10 +88,9 @@ class Lane(ABC):
 
     async def close(self) -> None:
         """Let the running jobs end, fail the waiting ones, give the engines' memory back."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._fail_queue(Unavailable("the service is stopping", retry_after=1.0))
+        self._closing.set()
+        self._fail_waiting(Unavailable("the service is stopping", retry_after=1.0))
+        self._queue.close()
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
         for model in dict.fromkeys(self._models):
@@ -131,13 +98,13 @@ class Lane(ABC):
 
     @abstractmethod
     def _work(self, model: Any) -> None:
-        """Take the next job or jobs and run them on this thread; return when the lane is closed.
+        """Take jobs and run them on this thread; return when the lane is closed.
 
         Raises:
             EngineGone: The engine has died; `_gone` has been told.
         """
 
-    def _admit(self, request: Any, cost: float) -> Job:
+    def _admit(self, item: Any, cost: float) -> Job:
         """Let an item into the queue, or refuse it at once.
 
         Raises:
@@ -151,30 +118,17 @@ class Lane(ABC):
             flag.check()
             if not self.ready:
                 raise EngineGone(f"the engine of {self.card.id} is not running", retry_after=REVIVAL_SECONDS)
-            wait = (self._queued_cost + self._running_cost) * self._seconds_per_cost / self._alive
-            if self._queue and self._queued_cost + cost > self._max_queue_cost:
+            wait = (self._queue.cost + self._running_cost) * self._seconds_per_cost / max(1, self._alive)
+            if self._queue and self._queue.cost + cost > self._max_queue_cost:
                 raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
             if wait and wait + cost * self._seconds_per_cost > flag.remaining():
                 raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
         except ServeError as error:
             self._refused(error)
             raise
-        job = Job(request, cost, Flag(parent=flag), asyncio.get_running_loop().create_future())
-        with self._changed:
-            self._queue.append(job)
-            self._queued_cost += cost
-            self._changed.notify_all()
+        job = Job(item, cost, Flag(parent=flag), self._loop.create_future())
+        self._queue.put([job])
         return job
-
-    def _next(self) -> Job | None:
-        """The next job that somebody still waits for; the dead are dropped on the way. Holds the lock."""
-        while self._queue:
-            job = self._queue.popleft()
-            self._queued_cost = self._queued_cost - job.cost if self._queue else 0.0
-            if not job.flag.is_set():
-                return job
-            self._drop(job)
-        return None
 
     def _drop(self, job: Job) -> None:
         """Answer a job that nobody waits for, or whose deadline has passed, without running it."""
@@ -187,7 +141,7 @@ class Lane(ABC):
     def _began(self, jobs: Sequence[Job]) -> float:
         """An engine takes these jobs now; returns the moment."""
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             self._running_cost += sum(job.cost for job in jobs)
         for job in jobs:
             self._wait.observe(now - job.queued)
@@ -199,7 +153,7 @@ class Lane(ABC):
         now = time.monotonic()
         cost = sum(job.cost for job in jobs)
         measured = (now - began) / cost if cost else 0.0
-        with self._changed:
+        with self._lock:
             self._running_cost = max(0.0, self._running_cost - cost)
             known = self._seconds_per_cost or measured
             self._seconds_per_cost = known + SMOOTHING * (measured - known)
@@ -227,7 +181,7 @@ class Lane(ABC):
 
     def _keep_working(self, model: Model) -> None:
         """A thread's life: work; when the engine dies, bring it back and go on."""
-        while not self._closed:
+        while not self._closing.is_set():
             try:
                 self._work(model)
             except EngineGone:
@@ -238,13 +192,10 @@ class Lane(ABC):
         log.error("an engine of %s is gone: %s", self.card.id, error.message)
         self._count_alive(-1)
         if not self.ready:
-            self._fail_queue(error)
+            self._fail_waiting(error)
 
     def _revive(self, model: Model) -> None:
-        while True:
-            with self._changed:
-                if self._changed.wait_for(lambda: self._closed, REVIVAL_SECONDS):
-                    return
+        while not self._closing.wait(REVIVAL_SECONDS):
             try:
                 model.warm()
             except ServeError as error:
@@ -255,13 +206,12 @@ class Lane(ABC):
                 return
 
     def _count_alive(self, change: int) -> None:
-        with self._changed:
+        with self._lock:
             self._alive += change
         self._ready_gauge.set(self.ready)
 
-    def _fail_queue(self, error: ServeError) -> None:
-        with self._changed:
-            jobs = [job for job in iter(self._next, None) if job is not None]
+    def _fail_waiting(self, error: ServeError) -> None:
+        jobs = self._queue.drain()
         for _ in jobs:
             self._refused(error)
         self._answer([(job, error) for job in jobs])

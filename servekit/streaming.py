@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, ServeError
-from servekit.lane import Job, Lane, Model
+from servekit.jobs import Job
+from servekit.lane import Lane, Model
 from servekit.telemetry import Telemetry
 
 AnyModel = TypeVar("AnyModel", bound=Model)
@@ -79,17 +80,18 @@ class StreamLane(Lane, Generic[AnyModel]):
             job.flag.set()  # whoever stopped reading no longer waits
 
     def _work(self, model: Any) -> None:
-        while job := self._take():
-            began = self._began([job])
+        while jobs := self._queue.take(0):
+            (job,) = jobs
+            began = self._began(jobs)
             self._answer([(job, None)])
             try:
                 with self._ending(job) as put:
                     self._run(model, job, put)
             finally:
-                self._ended([job], began)
+                self._ended(jobs, began)
 
     def _run(self, model: Any, job: Job, put: Callable[[Any], None]) -> None:
-        stream: _Stream = job.request
+        stream: _Stream = job.item
         events = stream.work(model, job.flag)
         try:
             for event in events:
@@ -106,7 +108,7 @@ class StreamLane(Lane, Generic[AnyModel]):
         """Whatever happens, the reader hears of the end."""
 
         def put(event: Any) -> None:
-            self._loop.call_soon_threadsafe(job.request.events.put_nowait, event)
+            self._loop.call_soon_threadsafe(job.item.events.put_nowait, event)
 
         try:
             yield put
@@ -118,12 +120,3 @@ class StreamLane(Lane, Generic[AnyModel]):
             put(_End(self._outcome(error)))
         else:
             put(_End())
-
-    def _take(self) -> Job | None:
-        with self._changed:
-            while True:
-                self._changed.wait_for(lambda: self._closed or self._queue)
-                if job := self._next():
-                    return job
-                if self._closed:
-                    return None

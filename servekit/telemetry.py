@@ -1,10 +1,13 @@
 """What a process tells its operators: metrics, traces and logs, named alike in every service."""
 
+import asyncio
 import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 from opentelemetry import propagate, trace
@@ -13,6 +16,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -24,6 +28,13 @@ from servekit.settings import ProcessSettings
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 COSTS = tuple(4.0**n for n in range(-2, 13))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a call ended: a gRPC status code's name."""
+
+    code: str = "OK"
 
 
 class Telemetry:
@@ -53,36 +64,48 @@ class Telemetry:
             "polyphony_demand_seconds", "Engine seconds asked for, those refused or dropped included", model
         )
         self._provider: TracerProvider | None = None
-        self.tracer: trace.Tracer = trace.NoOpTracer()
+        self._tracer: trace.Tracer = trace.NoOpTracer()
         if settings.otlp_endpoint:
             resource = Resource.create({"service.name": f"polyphony-{settings.process}"})
             self._provider = TracerProvider(resource=resource)
             exporter = OTLPSpanExporter(settings.otlp_endpoint, insecure=settings.otlp_endpoint.startswith("http://"))
             self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
-            self.tracer = self._provider.get_tracer("polyphony")
+            self._tracer = self._provider.get_tracer("polyphony")
 
-    @property
-    def tracing(self) -> bool:
-        """Whether spans go anywhere."""
-        return self._provider is not None
+    def server_span(self, name: str, metadata: Mapping[str, str]) -> AbstractContextManager[object]:
+        """A span for as long as the context lasts, a child of the one that the caller's `traceparent` names."""
+        if self._provider is None:
+            return nullcontext()
+        return self._tracer.start_as_current_span(name, propagate.extract(metadata), SpanKind.SERVER)
+
+    @contextmanager
+    def call(self, method: str) -> Iterator[Outcome]:
+        """Count one call for as long as the context lasts; it ends well unless the outcome is told otherwise."""
+        outcome, began = Outcome(), time.monotonic()
+        in_flight = self.in_flight.labels(method)
+        in_flight.inc()
+        try:
+            yield outcome
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome.code = "CANCELLED"
+            raise
+        finally:
+            in_flight.dec()
+            self.requests.labels(method, outcome.code).inc()
+            self.latency.labels(method).observe(time.monotonic() - began)
 
     def past_span(self, name: str, context: Context, start: float, end: float, **attributes: float | str) -> None:
         """Record a span that has already happened, timed by `time.monotonic()`."""
         if self._provider is None:
             return
         to_epoch = time.time() - time.monotonic()
-        span = self.tracer.start_span(name, context, start_time=int((start + to_epoch) * 1e9), attributes=attributes)
+        span = self._tracer.start_span(name, context, start_time=int((start + to_epoch) * 1e9), attributes=attributes)
         span.end(int((end + to_epoch) * 1e9))
 
     def close(self) -> None:
         """Send what is still to be sent."""
         if self._provider is not None:
             self._provider.shutdown()
-
-
-def extract(metadata: Mapping[str, str]) -> Context:
-    """The trace that a caller is in, from its W3C `traceparent`."""
-    return propagate.extract(metadata)
 
 
 def inject(metadata: dict[str, str]) -> None:

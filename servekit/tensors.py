@@ -92,7 +92,9 @@ class TensorLane(BatchLane[Arrays, Arrays]):
         max_queue_rows: int = 1024,
     ) -> None:
         models = [TensorModel(backend) for backend in backends]
-        super().__init__(card, models, telemetry, max_batch_cost=max_batch_rows, max_queue_cost=max_queue_rows)
+        super().__init__(
+            card, models, telemetry, max_batch_cost=max_batch_rows, max_queue_cost=max_queue_rows, prepares=False
+        )
         self.backend = backends[0]
 
     async def infer(self, arrays: Arrays) -> Arrays:

@@ -96,7 +96,7 @@ async def test_the_deadline_travels_and_stops_the_engine(serve, dial, settings):
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await VisionServiceStub(dial(server, NAME)).ReadText(request(png()))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
 
 
 async def test_tritonclient_sees_every_model_and_infers_with_the_networks(server):

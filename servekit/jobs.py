@@ -1,0 +1,112 @@
+"""Jobs, and the queue in which they wait: bounded by cost, rid of the dead."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from servekit.call import Flag
+from servekit.errors import ServeError
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One item on its way to an engine.
+
+    Attributes:
+        item: What the caller asked for; later, what `prepare` made of it.
+        cost: What it takes, in the model's unit: tokens, audio seconds, megapixels, rows.
+        flag: Says whether anybody still waits.
+        future: The caller's answer; resolved on the event loop only.
+    """
+
+    item: Any
+    cost: float
+    flag: Flag
+    future: asyncio.Future[Any]
+    queued: float = field(default_factory=time.monotonic)
+    context: otel_context.Context = field(default_factory=otel_context.get_current)
+
+    def answer(self, outcome: object) -> None:
+        """Resolve the future with a result or a `ServeError`, unless nobody waits for it."""
+        if self.future.done():
+            return
+        if isinstance(outcome, ServeError):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class JobQueue:
+    """First in, first out, across threads.
+
+    Args:
+        drop: Told of every job that is taken out because nobody waits for it any more.
+    """
+
+    def __init__(self, drop: Callable[[Job], None]) -> None:
+        self._drop = drop
+        self._jobs: deque[Job] = deque()
+        lock = threading.Lock()
+        self._filled = threading.Condition(lock)
+        self._emptied = threading.Condition(lock)
+        self._closed = False
+        self.cost = 0.0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, jobs: list[Job]) -> None:
+        """Add jobs at the end."""
+        with self._filled:
+            self._jobs.extend(jobs)
+            self.cost += sum(job.cost for job in jobs)
+            self._filled.notify(len(jobs))
+
+    def take(self, budget: float) -> list[Job]:
+        """The next live jobs, as many as fit the budget but at least one; waits for it. Empty once closed."""
+        with self._filled:
+            while True:
+                self._filled.wait_for(lambda: self._jobs or self._closed)
+                if taken := self._take(budget):
+                    return taken
+                if self._closed:
+                    return []
+
+    def drain(self) -> list[Job]:
+        """All live jobs, without waiting."""
+        with self._filled:
+            return self._take(float("inf"))
+
+    def wait_for_room(self, cost: float, jobs: int) -> None:
+        """Wait until less than so much, or fewer jobs than so many, are in the queue, or it is closed."""
+        with self._emptied:
+            self._emptied.wait_for(lambda: self.cost < cost or len(self._jobs) < jobs or self._closed)
+
+    def close(self) -> None:
+        """Wake whoever waits; what is left can still be taken."""
+        with self._filled:
+            self._closed = True
+            self._filled.notify_all()
+            self._emptied.notify_all()
+
+    def _take(self, budget: float) -> list[Job]:
+        taken: list[Job] = []
+        spent = 0.0
+        while self._jobs and (not taken or spent + self._jobs[0].cost <= budget):
+            job = self._jobs.popleft()
+            self.cost -= job.cost
+            if job.flag.is_set():
+                self._drop(job)
+            else:
+                taken.append(job)
+                spent += job.cost
+        if not self._jobs:
+            self.cost = 0.0  # no rounding error lives longer than the queue
+        self._emptied.notify()
+        return taken
