@@ -35,7 +35,7 @@ class SpeechSettings(ProcessSettings):
     """The longest text to speak, as OpenAI's API has it: about five minutes of speech."""
 
     max_queue_audio_seconds: float = Field(default=1800.0, gt=0)
-    """Recordings that may wait together: some six minutes of work for one core at base size."""
+    """Recordings that may wait together: at base size about eight minutes of one core, within a call's ten."""
 
     max_queue_characters: float = Field(default=40_000.0, gt=0)
     """Text that may wait together to be spoken: under a minute of work for one core."""
