@@ -34,3 +34,38 @@ build/googleapis: $(INSTALLED)
 protos: build/googleapis ## generate protos/gen from the contract
 	@$(BIN)/python protos/generate.py protos/gen
 
+demo: setup ## one request of an image, a spoken question and a document, answered by four services
+	@$(BIN)/polyphony models pull
+	@$(BIN)/polyphony up
+	@$(BIN)/python examples/demo.py
+
+up: setup ## start the fleet in the background
+	@$(BIN)/polyphony models pull
+	@$(BIN)/polyphony up
+
+down: setup ## stop it
+	@$(BIN)/polyphony down
+
+test: setup ## unit, integration and end-to-end tests
+	@$(BIN)/polyphony models pull
+	$(BIN)/pytest
+
+check: build/googleapis ## everything that can be said without running it; writes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	@$(BIN)/buf build --output build/contract.binpb --exclude-source-info
+	$(BIN)/buf breaking build/contract.binpb --against protos/release.binpb
+	@rm -rf build/gen && $(BIN)/python protos/generate.py build/gen && diff --recursive --brief build/gen/polyphony protos/gen/polyphony \
+	    || { echo "protos/gen is stale: run make protos"; exit 1; }
+
+fmt: setup ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/buf format --write protos
+
+bench: setup ## medians and ratios of one run, on screen and in bench.json
+	@$(BIN)/polyphony models pull
+	@$(BIN)/python -m benchmarks

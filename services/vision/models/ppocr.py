@@ -62,7 +62,7 @@ class PPOcr:
             getattr(self._ocr, stage).session = _Session(networks[name])
 
     def warm(self) -> None:
-        self._read(np.full((64, 256, 3), 255, np.uint8), Flag())
+        self._read(np.full((64, 64, 3), 255, np.uint8), Flag())
 
     def close(self) -> None:
         """The networks are closed by their own lanes."""
