@@ -28,9 +28,17 @@ class RetrievalSettings(ProcessSettings):
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     """Where networks run. On a CPU every thread is an engine of its own; a GPU has one."""
 
+    max_text_characters: int = Field(default=100_000, gt=0)
+    """The longest text that is read. What exceeds a model's window is cut, but tokenised first."""
+
     max_batch_tokens: int = Field(default=512, gt=0)
     """What one run of a network may take, padding included. A CPU gains nothing from more,
     and a short query waits behind less; a GPU wants 16,384."""
 
     max_queue_tokens: int = Field(default=1 << 20, gt=0)
     """What may wait for an engine: two of the largest requests."""
+
+    @property
+    def engines(self) -> int:
+        """How many threads run each network at once."""
+        return self.threads if self.provider == "cpu" else 1

@@ -12,7 +12,7 @@ from servekit.backend import TensorSpec
 from servekit.backends.fake import FakeBackend
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import from_reason
+from servekit.errors import by_reason
 from services.retrieval.models import EmbeddedText, TextEmbedder, Tokens
 from services.retrieval.settings import RetrievalSettings
 
@@ -52,7 +52,7 @@ class FakeEmbedder:
 
     def run(self, items: Sequence[Tokens], flag: Flag) -> Sequence[EmbeddedText]:
         if self._fail:
-            raise from_reason(self._fail, "this model was told to fail")
+            raise by_reason(self._fail)("this model was told to fail")
         time.sleep(min(self._latency_seconds, flag.remaining()))
         flag.check()
         return [EmbeddedText(self._vector(item.ids), len(item.ids), item.truncated) for item in items]

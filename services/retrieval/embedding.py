@@ -1,0 +1,67 @@
+"""A model that embeds, and the queue before it: from the texts of one call to their vectors."""
+
+import asyncio
+from collections.abc import Sequence
+
+from servekit.batching import BatchLane
+from servekit.catalogue import ModelCard
+from servekit.errors import InvalidArgument, ServeError, TooLarge
+from servekit.telemetry import Telemetry
+from services.retrieval.models import EmbeddedText, TextEmbedder
+from services.retrieval.settings import RetrievalSettings
+
+BYTES_A_TOKEN = 4  # of a typical text: its cost is guessed before it is tokenised
+IN_FLIGHT = 128  # texts of one call that may be in the queue: a long call leaves room for a short one
+
+
+class EmbedLane(BatchLane[str, EmbeddedText]):
+    """The queue of an embedding model; a text costs its tokens.
+
+    Args:
+        card: The model's.
+        model: The model; it runs on `engines` threads at once.
+        telemetry: Where the lane's metrics go.
+        settings: Bounds.
+    """
+
+    def __init__(self, card: ModelCard, model: TextEmbedder, telemetry: Telemetry, settings: RetrievalSettings) -> None:
+        super().__init__(
+            card,
+            [model] * settings.engines,
+            telemetry,
+            max_batch_cost=settings.max_batch_tokens,
+            max_queue_cost=settings.max_queue_tokens,
+        )
+        self.dimensions = model.dimensions
+        self._max_tokens = model.max_tokens
+        self._max_text_characters = settings.max_text_characters
+
+    async def embed(self, texts: Sequence[str], fields: Sequence[str]) -> list[EmbeddedText]:
+        """The texts' vectors, in their order.
+
+        Args:
+            texts: What to embed.
+            fields: What each is called in the request.
+
+        Raises:
+            InvalidArgument: A text is empty.
+            TooLarge: A text is longer than is accepted.
+            Overloaded: The queue is full.
+        """
+        for text, field in zip(texts, fields, strict=True):
+            if not text.strip():
+                raise InvalidArgument("the text is empty", field=field)
+            if len(text) > self._max_text_characters:
+                raise TooLarge(f"a text has at most {self._max_text_characters} characters", field=field)
+        room = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(text: str) -> EmbeddedText:
+            async with room:
+                return await self.submit(text, float(min(self._max_tokens, 2 + len(text.encode()) // BYTES_A_TOKEN)))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(text)) for text in texts]
+        except* ServeError as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]

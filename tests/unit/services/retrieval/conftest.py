@@ -1,0 +1,69 @@
+"""A Postgres with pgvector for the tests of the store, and the retrieval service over it."""
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fleet.postgres import ENVIRONMENT, Postgres
+
+# Nothing here outlives the tests: durability is not what they ask for.
+UNSAFE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+
+
+class RunningPostgres:
+    """A cluster that tests may stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.cluster = Postgres(folder / "data", folder / "password", port, "nobody", folder)
+        self.cluster.prepare()
+        self.url = self.cluster.url
+        self.start()
+
+    def start(self) -> None:
+        user = self.cluster.user()
+        self._process = subprocess.Popen(
+            [*self.cluster.command(), *UNSAFE],
+            env=ENVIRONMENT,
+            user=user and user[0],
+            group=user and user[1],
+            stderr=subprocess.DEVNULL,
+        )
+        asyncio.run(asyncio.wait_for(self.cluster.provision(), 30))
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)  # ends its sessions too
+        self._process.wait()
+
+    def database(self, name: str) -> str:
+        """The URL of a new, empty database."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url.rpartition("/")[0] + f"/{name}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[RunningPostgres]:
+    """One server for all tests."""
+    folder = Path(tempfile.mkdtemp(prefix="polyphony-postgres-"))
+    folder.chmod(0o755)
+    running = RunningPostgres(folder)
+    yield running
+    running.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database_url(postgres: RunningPostgres, request: pytest.FixtureRequest) -> str:
+    """A database of the test's own."""
+    return postgres.database(f"test_{abs(hash(request.node.nodeid)):x}")
