@@ -34,7 +34,6 @@ class Child:
 
     def __init__(self, process: Process, logs_dir: Path, changed: Callable[[], None]) -> None:
         self.process = process
-        self.running = asyncio.Event()
         self.state = ProcessState(
             name=process.name,
             protocol=process.protocol,
@@ -57,7 +56,6 @@ class Child:
                 reason = await self._run_once()
             except (OSError, FleetError) as error:
                 reason = f"could not be started: {error}"
-            self.running.clear()
             if self._stopping.is_set():
                 break
             failures = 1 if time.monotonic() - started > HEALTHY_SECONDS else failures + 1
@@ -118,9 +116,9 @@ class Child:
             if self.process.after:
                 await self.process.after()
         except FleetError as error:
-            return self._say(f"{self.process.name} runs but is of no use: {error}")
-        self._set(state="running")
-        return self.running.set()
+            self._say(f"{self.process.name} runs but is of no use: {error}")
+        else:
+            self._set(state="running")
 
     def _die_with_supervisor(self) -> Callable[[], None]:
         """What the new process does before it becomes the program: ask the kernel to be told of our death."""

@@ -78,7 +78,6 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
             address=f"{taken.host(name)}:{grpc[name]}" if row else f"http://{taken.host(name, 'http_host')}:{http}",
             models=row.models if row else (),
             stage=1 if row else 2,
-            needs=("postgres",) if postgres and name == "retrieval" else (),
             stop_seconds=settings.drain_seconds + 5,
         )
 

@@ -21,7 +21,6 @@ class Process:
         address: What a caller uses.
         models: The models it runs.
         stage: Processes of the highest stage are stopped first.
-        needs: Processes that must run before this one is started.
         user: The user and group id to run as.
         before: Done before each start, in a thread.
         after: Done after each start; the process counts as running once it returns.
@@ -39,7 +38,6 @@ class Process:
     address: str = ""
     models: tuple[str, ...] = ()
     stage: int = 1
-    needs: tuple[str, ...] = ()
     user: tuple[int, int] | None = None
     before: Callable[[], None] = field(default=lambda: None)
     after: Callable[[], Awaitable[None]] | None = None

@@ -41,21 +41,14 @@ class Supervisor:
         for folder in (self._settings.logs_dir, self._settings.run_dir):
             folder.mkdir(parents=True, exist_ok=True)
         self._write_state()
-        tasks = [asyncio.create_task(self._run(child)) for child in self.children.values()]
+        tasks = [asyncio.create_task(child.run()) for child in self.children.values()]
         await self._stop.wait()
         logger.info("the fleet is being stopped")
         for stage in sorted({child.process.stage for child in self.children.values()}, reverse=True):
             stopping = [child.stop() for child in self.children.values() if child.process.stage == stage]
             await asyncio.gather(*stopping)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks)
         logger.info("the fleet has stopped")
-
-    async def _run(self, child: Child) -> None:
-        for name in child.process.needs:
-            await self.children[name].running.wait()
-        await child.run()
 
     def _write_state(self) -> None:
         states = [child.state for child in self.children.values()]

@@ -1,4 +1,5 @@
 import asyncio
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,7 @@ async def test_it_keeps_what_was_written_through_a_kill_a_lost_password_and_a_ne
     postgres = cluster(settings)
     async with supervised(plan.server(postgres)) as supervisor:
         child = supervisor.children["postgres"]
-        await child.running.wait()
+        await until(lambda: child.state.state == "running")
 
         assert postgres.password_file.stat().st_mode & 0o777 == 0o600
         async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
@@ -40,7 +41,7 @@ async def test_it_keeps_what_was_written_through_a_kill_a_lost_password_and_a_ne
         assert addresses == {"127.0.0.1"}
 
         psutil.Process(child.state.pid).kill()
-        await until(lambda: child.state.restarts == 1 and child.running.is_set())
+        await until(lambda: child.state.restarts == 1 and child.state.state == "running")
         assert "SIGKILL" in child.state.reason
         assert await kept(postgres) == "still here"
     assert child.state.state == "stopped"
@@ -50,7 +51,7 @@ async def test_it_keeps_what_was_written_through_a_kill_a_lost_password_and_a_ne
     again = cluster(settings)
     (again.data / "postmaster.pid").write_text(f"{psutil.Process().pid}\n")  # a stale file; its pid is another's now
     async with supervised(plan.server(again)) as supervisor:
-        await supervisor.children["postgres"].running.wait()
+        await until(lambda: supervisor.children["postgres"].state.state == "running")
         assert await kept(again) == "still here"
 
 
@@ -58,13 +59,13 @@ async def test_a_server_that_outlived_its_fleet_is_stopped_first(settings: Fleet
     postgres = cluster(settings)
     process = plan.server(postgres)
     user = process.user or (None, None)
-    orphan = await asyncio.create_subprocess_exec(
-        *process.command, env=process.environment, user=user[0], group=user[1], stderr=asyncio.subprocess.DEVNULL
+    orphan = psutil.Popen(
+        process.command, env=process.environment, user=user[0], group=user[1], stderr=subprocess.DEVNULL
     )
     await postgres.provision()
-    waiter = asyncio.create_task(orphan.wait())
     await asyncio.to_thread(postgres.clear_leftovers)
-    assert await waiter == 0
+    assert not orphan.is_running()
+    assert not (postgres.data / "postmaster.pid").exists()
 
 
 def test_an_account_that_is_not_there_is_named(settings: FleetSettings, monkeypatch: pytest.MonkeyPatch):

@@ -63,14 +63,14 @@ async def test_the_end_is_in_order_and_a_deaf_process_is_killed(settings: FleetS
     assert "deaf did not finish within 0.3 s and is killed" in deaf_log.read_text()
 
 
-async def test_one_waits_for_what_it_needs(supervised, until):
+async def test_one_counts_as_running_once_it_has_been_made_ready(supervised, until):
     ready = asyncio.Event()
-    first, second = child("first", SLEEPS, after=ready.wait), child("second", SLEEPS, needs=("first",))
-    async with supervised(first, second) as supervisor:
-        await until(lambda: supervisor.children["first"].state.pid)
-        assert supervisor.children["second"].state.pid is None
+    async with supervised(child("slow", SLEEPS, after=ready.wait)) as supervisor:
+        slow = supervisor.children["slow"]
+        await until(lambda: slow.state.pid)
+        assert slow.state.state == "starting"
         ready.set()
-        await supervisor.children["second"].running.wait()
+        await until(lambda: slow.state.state == "running")
 
 
 async def test_children_go_when_the_supervisor_is_killed(home: Path):
