@@ -165,11 +165,6 @@ def reason(error: ServeError) -> str:
     return "".join(f"_{c}" if c.isupper() else c.upper() for c in name).lstrip("_")
 
 
-def from_reason(name: str, message: str) -> ServeError:
-    """The error whose `reason` this is; `Internal` where there is none."""
-    return _BY_REASON.get(name.title().replace("_", ""), Internal)(message)
-
-
 def by_reason(name: str) -> type[ServeError]:
     """The class that `reason` gave a name to; `Internal` for a name that is not ours."""
     return _BY_REASON.get(name.title().replace("_", ""), Internal)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument, from_reason
+from servekit.errors import InvalidArgument, by_reason
 from services.speech.models import LISTENING_RATE, Finished, Heard, Instructions, Segment, Started, Word
 from services.speech.settings import SpeechSettings
 
@@ -31,7 +31,7 @@ class _Fake:
 
     def _step(self, flag: Flag) -> None:
         if self.fail:
-            raise from_reason(self.fail, "this model was told to fail")
+            raise by_reason(self.fail)("this model was told to fail")
         time.sleep(min(self.latency_seconds, flag.remaining()))
         flag.check()
 
