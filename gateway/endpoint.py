@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +19,6 @@ from gateway.auth import Caller
 from gateway.failures import error_response
 from servekit.call import Call, Flag, enter
 from servekit.errors import DeadlineExceeded, Internal, InvalidArgument, ServeError, reason
-from servekit.telemetry import extract
 
 if TYPE_CHECKING:
     from gateway.parts import Parts
@@ -99,7 +97,7 @@ class Endpoint:
         telemetry.in_flight.labels(self._name).inc()
         enter(call)
         try:
-            with telemetry.tracer.start_as_current_span(self._name, extract(dict(headers)), SpanKind.SERVER):
+            with telemetry.server_span(self._name, dict(headers)):
                 await self._answer(Request(scope, exchange.receive), headers, call, exchange)
         except ServeError as error:
             code = error.code.name
@@ -145,6 +143,8 @@ class Endpoint:
                 await response(request.scope, exchange.receive, exchange.send)
         except TimeoutError as error:
             raise DeadlineExceeded(f"there was no answer within {seconds:g} s") from error
+        finally:
+            exchange.on_start = _nothing
 
 
 class _Exchange:
@@ -156,7 +156,7 @@ class _Exchange:
         self._watcher: asyncio.Task[None] | None = None
         self.started = False
         self.client_left = False
-        self.on_start: Callable[[], None] = lambda: None
+        self.on_start: Callable[[], None] = _nothing
 
     async def receive(self) -> Message:
         """The next piece of the body; once it is complete, wait for the client to leave."""
@@ -192,6 +192,10 @@ class _Exchange:
         self.client_left = True
         if self._task is not None:
             self._task.cancel()
+
+
+def _nothing() -> None:
+    """Nothing to do."""
 
 
 def request_id(headers: Headers) -> str:

@@ -1,0 +1,218 @@
+"""A gateway over services that live in the test's own process, and do as they are told."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from polyphony.generation.v1 import generation_pb2 as text
+from polyphony.generation.v1.generation_pb2_grpc import (
+    GenerationServiceServicer,
+    add_GenerationServiceServicer_to_server,
+)
+from polyphony.retrieval.v1 import retrieval_pb2 as retrieval
+from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
+from polyphony.speech.v1 import speech_pb2 as speech
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
+from polyphony.type.v1.embedding_pb2 import Embedding
+from polyphony.vision.v1 import vision_pb2 as vision
+from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer, add_VisionServiceServicer_to_server
+
+from gateway.app import build_app
+from gateway.clients import Clients
+from gateway.parts import Parts
+from gateway.settings import GatewaySettings
+from servekit.call import current
+from servekit.errors import NotFound, ServeError, UnsupportedMedia
+from servekit.interceptor import CallInterceptor
+from servekit.telemetry import Telemetry
+
+
+@dataclass
+class Orders:
+    """What the services do: how long each call takes, how it fails; and what they saw."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    fail: dict[str, ServeError] = field(default_factory=dict)
+    seen: list[tuple[str, str, object]] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    page: str = "Total: 42 euros"
+    words: str = "What is the total?"
+    answer: tuple[str, ...] = ("It is ", "42.")
+
+    async def obey(self, name, request):
+        self.seen.append((name, current().tenant, request))
+        try:
+            await asyncio.sleep(self.seconds.get(name, 0))
+        except asyncio.CancelledError:
+            self.cancelled.append(name)
+            raise
+        if name in self.fail:
+            raise self.fail[name]
+
+    def requests(self, name):
+        return [request for seen, _, request in self.seen if seen == name]
+
+
+class Vision(VisionServiceServicer):
+    def __init__(self, orders):
+        self.orders = orders
+
+    async def ReadText(self, request, context):
+        await self.orders.obey("ReadText", request)
+        if request.image.inline == b"not an image":
+            raise UnsupportedMedia("not an image", field="image.inline")
+        lines = [vision.TextLine(text=line, confidence=0.9) for line in self.orders.page.splitlines()]
+        return vision.ReadTextResponse(lines=lines, width=10, height=20, model=request.model)
+
+
+class Speech(SpeechServiceServicer):
+    def __init__(self, orders):
+        self.orders = orders
+
+    async def Transcribe(self, request, context):
+        await self.orders.obey("Transcribe", request)
+        yield speech.TranscribeResponse(started=speech.TranscriptionStarted(language="en", model=request.model))
+        for number, word in enumerate(self.orders.words.split(". ") if self.orders.words else ()):
+            segment = speech.TranscriptSegment(text=word)
+            segment.time.start_seconds, segment.time.end_seconds = number, number + 1
+            yield speech.TranscribeResponse(segment=segment)
+        yield speech.TranscribeResponse(finished=speech.TranscriptionFinished(duration_seconds=2.5))
+
+    async def Synthesize(self, request, context):
+        await self.orders.obey("Synthesize", request)
+        yield speech.SynthesizeResponse(started=speech.SynthesisStarted(mime_type=request.mime_type))
+        for byte in request.text.encode():
+            yield speech.SynthesizeResponse(chunk=bytes([byte]))
+        yield speech.SynthesizeResponse(finished=speech.SynthesisFinished(duration_seconds=1))
+
+
+class Generation(GenerationServiceServicer):
+    def __init__(self, orders):
+        self.orders = orders
+
+    async def GenerateText(self, request, context):
+        await self.orders.obey("GenerateText", request)
+        yield text.GenerateTextResponse(started=text.TextStarted(model=request.model))
+        for piece in self.orders.answer:
+            yield text.GenerateTextResponse(delta=piece)
+            await self.orders.obey("token", request)
+        usage = text.TokenUsage(prompt_tokens=7, completion_tokens=2)
+        yield text.GenerateTextResponse(finished=text.TextFinished(reason=text.TextFinished.REASON_STOP, usage=usage))
+
+
+class Retrieval(RetrievalServiceServicer):
+    """Finds every point of a collection, those that share words with the question first."""
+
+    def __init__(self, orders):
+        self.orders = orders
+        self.points = {}
+
+    def collection(self, name):
+        key = (current().tenant, name)
+        if key not in self.points:
+            raise NotFound("there is no such collection", field="collection")
+        return self.points[key]
+
+    async def Embed(self, request, context):
+        await self.orders.obey("Embed", request)
+        rows = np.asarray([[len(entry.text), 1.0] for entry in request.inputs], "<f4")
+        tensor = Embedding(data=rows.tobytes(), dtype=Embedding.DTYPE_FLOAT32, shape=rows.shape, space=request.model)
+        return retrieval.EmbedResponse(embeddings=tensor, tokens=len(rows), model=request.model)
+
+    async def CreateCollection(self, request, context):
+        await self.orders.obey("CreateCollection", request)
+        self.points[current().tenant, request.name] = {}
+        return retrieval.CreateCollectionResponse(collection=retrieval.Collection(name=request.name))
+
+    async def Upsert(self, request, context):
+        await self.orders.obey("Upsert", request)
+        self.collection(request.collection).update({point.id: point for point in request.points})
+        return retrieval.UpsertResponse(written=len(request.points))
+
+    async def Search(self, request, context):
+        await self.orders.obey("Search", request)
+        asked = set(request.text.lower().split())
+        scored = [
+            retrieval.ScoredPoint(point=point, score=len(asked & set(point.text.lower().split())))
+            for point in self.collection(request.collection).values()
+        ]
+        best = sorted(scored, key=lambda hit: -hit.score)
+        return retrieval.SearchResponse(points=best[: request.limit])
+
+    async def Delete(self, request, context):
+        await self.orders.obey("Delete", request)
+        points = self.collection(request.collection)
+        doomed = [key for key, point in points.items() if point.metadata["file_id"] == request.filter["file_id"]]
+        for key in doomed:
+            del points[key]
+        return retrieval.DeleteResponse(deleted=len(doomed))
+
+
+class Shelf:
+    """Fetches what was put there."""
+
+    def __init__(self):
+        self.pages = {}
+
+    async def fetch(self, url, field):
+        return self.pages[url]
+
+
+@pytest.fixture
+def orders():
+    return Orders()
+
+
+@pytest.fixture
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return GatewaySettings(home=tmp_path, profile="fake", inline_bytes=1 << 16, default_seconds=5, chat_seconds=5)
+
+
+@pytest.fixture
+async def services(orders, settings):
+    """The services' address."""
+    server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
+    add_VisionServiceServicer_to_server(Vision(orders), server)
+    add_SpeechServiceServicer_to_server(Speech(orders), server)
+    add_GenerationServiceServicer_to_server(Generation(orders), server)
+    add_RetrievalServiceServicer_to_server(Retrieval(orders), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(0)
+
+
+@pytest.fixture
+async def build(services, settings, shelf):
+    """Puts a gateway together, with other settings if they are given."""
+    clients = []
+
+    def build(**changes):
+        targets = dict.fromkeys(("vision_target", "speech_target", "generation_target", "retrieval_target"), services)
+        own = settings.model_copy(update=targets | changes)
+        clients.append(Clients.connect(own))
+        return Parts.build(own, Telemetry(own), clients[-1], shelf)
+
+    yield build
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+def parts(build):
+    return build()
+
+
+@pytest.fixture
+async def http(parts):
+    transport = httpx.ASGITransport(build_app(parts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client

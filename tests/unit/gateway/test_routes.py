@@ -1,0 +1,204 @@
+import base64
+import struct
+
+import pytest
+
+from servekit.errors import Unavailable
+
+IMAGE = b"\x89PNG a picture"
+
+
+async def test_models_are_listed_with_their_aliases(http):
+    ids = [row["id"] for row in (await http.get("/v1/models")).json()["data"]]
+    assert "fake-reader" in ids
+    assert (await http.get("/v1/models/fake-reader")).json()["task"] == "read_text"
+    response = await http.get("/v1/models/none")
+    assert (response.status_code, response.json()["error"]["param"]) == (404, "model")
+
+
+@pytest.mark.parametrize("way", ["raw", "form", "json"])
+async def test_an_image_is_read_however_it_comes(http, orders, way):
+    match way:
+        case "raw":
+            response = await http.post("/v1/vision/read?min_confidence=0.5", content=IMAGE)
+        case "form":
+            data = {"min_confidence": "0.5"}
+            response = await http.post("/v1/vision/read", files={"file": ("a.png", IMAGE, "image/png")}, data=data)
+        case _:
+            url = "data:image/png;base64," + base64.b64encode(IMAGE).decode()
+            response = await http.post("/v1/vision/read", json={"image_url": url, "min_confidence": 0.5})
+    assert response.status_code == 200, response.text
+    assert response.json()["text"] == "Total: 42 euros"
+    assert (response.json()["width"], response.json()["height"]) == (10, 20)
+    (request,) = orders.requests("ReadText")
+    assert (request.image.inline, request.min_confidence) == (IMAGE, 0.5)
+
+
+async def test_a_large_image_goes_by_reference(http, orders, parts):
+    image = bytes(parts.settings.inline_bytes + 1)
+    assert (await http.post("/v1/vision/read", content=image)).status_code == 200
+    reference = orders.requests("ReadText")[0].image.reference
+    assert await parts.store.read("default", reference, len(image)) == image
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "status", "param"),
+    [
+        ("/v1/vision/read", {"content": b"not an image"}, 415, "body"),
+        ("/v1/vision/read", {"content": b""}, 400, "body"),
+        ("/v1/vision/read?min_confidence=2", {"content": b"x"}, 400, "min_confidence"),
+        ("/v1/vision/read?model=none", {"content": b"x"}, 404, "model"),
+        ("/v1/vision/read?modle=x", {"content": b"x"}, 400, "modle"),
+        ("/v1/vision/read", {"files": {"file": ("a", b"")}}, 400, "file"),
+        ("/v1/vision/read", {"json": {"image_url": "ftp://x"}}, 400, "image_url"),
+        ("/v1/audio/transcriptions", {"content": b"x"}, 400, "body"),
+        ("/v1/audio/transcriptions", {"data": {"model": "x"}, "files": {"other": (None, b"x")}}, 400, "other"),
+        ("/v1/audio/transcriptions", {"files": {"file": ("a.wav", b"")}}, 400, "file"),
+        (
+            "/v1/audio/transcriptions",
+            {"files": {"file": ("a", b"x")}, "data": {"response_format": "srt"}},
+            400,
+            "response_format",
+        ),
+        (
+            "/v1/audio/transcriptions",
+            {"files": {"file": ("a", b"x")}, "data": {"temperature": "hot"}},
+            400,
+            "temperature",
+        ),
+        ("/v1/audio/transcriptions", {"files": {"file": ("a", b"x")}, "data": {"model": "none"}}, 404, "model"),
+        ("/v1/audio/speech", {"json": {"input": ""}}, 400, "input"),
+        ("/v1/audio/speech", {"json": {"input": "Hi", "speed": 9}}, 400, "speed"),
+        ("/v1/audio/speech", {"json": {"input": "Hi", "response_format": "midi"}}, 400, "response_format"),
+        ("/v1/embeddings", {"json": {"input": ""}}, 400, "input[0]"),
+        ("/v1/embeddings", {"json": {"input": []}}, 400, "input"),
+        ("/v1/embeddings", {"json": {"input": [1, 2]}}, 400, "input"),
+        ("/v1/embeddings", {"json": {"input": ["x"] * 2049}}, 413, "input"),
+        ("/v1/embeddings", {"json": {"input": "x", "dimensions": 7}}, 400, "dimensions"),
+        ("/v1/files", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "body"),
+        ("/v1/files", {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "body"),
+        ("/v1/files", {"files": {"file": ("a", b"x")}, "data": {"purpose": "fun"}}, 400, "purpose"),
+        ("/v1/vector_stores", {"json": {"file_ids": ["file-x"]}}, 404, "file_ids[0]"),
+        ("/v1/vector_stores/vs_none/search", {"json": {"query": "x"}}, 404, "vector_store_id"),
+        ("/v1/vector_stores/..%2Fx/search", {"json": {"query": "x"}}, 404, None),
+    ],
+)
+async def test_bad_requests_name_their_field(http, path, arguments, status, param):
+    response = await http.post(path, **arguments)
+    assert response.status_code == status, response.text
+    assert response.json()["error"]["param"] == param, response.text
+
+
+async def test_a_recording_is_written_down(http, orders):
+    orders.words = "One. Two"
+    files = {"file": ("a.wav", b"sound", "audio/wav")}
+    assert (await http.post("/v1/audio/transcriptions", files=files)).json()["text"] == "One Two"
+    text = await http.post("/v1/audio/transcriptions", files=files, data={"response_format": "text"})
+    assert text.text == "One Two\n"
+    data = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"], "language": "en"}
+    verbose = (await http.post("/v1/audio/transcriptions", files=files, data=data)).json()
+    assert [(row["start"], row["end"], row["text"]) for row in verbose["segments"]] == [(0, 1, "One"), (1, 2, "Two")]
+    assert (verbose["duration"], verbose["language"], verbose["words"]) == (2.5, "en", [])
+    assert orders.requests("Transcribe")[-1].word_times
+
+
+async def test_a_large_recording_is_streamed_to_the_store(http, orders, parts):
+    sound = bytes(3 * parts.settings.inline_bytes)
+    response = await http.post("/v1/audio/transcriptions", files={"file": ("a.wav", sound, "audio/wav")})
+    assert response.status_code == 200, response.text
+    audio = orders.requests("Transcribe")[0].audio
+    assert audio.mime_type == "audio/wav"
+    assert await parts.store.read("default", audio.reference, len(sound)) == sound
+
+
+async def test_a_text_is_spoken(http, orders):
+    response = await http.post("/v1/audio/speech", json={"input": "Hello", "voice": "default", "model": ""})
+    assert (response.content, response.headers["content-type"]) == (b"Hello", "audio/mpeg")
+    orders.fail["Synthesize"] = Unavailable("gone", retry_after=2)
+    response = await http.post("/v1/audio/speech", json={"input": "Hello"})
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+
+
+async def test_embeddings_as_numbers_and_as_base64(http):
+    plain = (await http.post("/v1/embeddings", json={"input": ["a", "abc"]})).json()
+    assert [row["embedding"] for row in plain["data"]] == [[1, 1], [3, 1]]
+    packed = (await http.post("/v1/embeddings", json={"input": "abc", "encoding_format": "base64"})).json()
+    assert struct.unpack("<2f", base64.b64decode(packed["data"][0]["embedding"])) == (3, 1)
+
+
+async def test_a_file_from_upload_to_deletion(http, parts):
+    content = bytes(range(256)) * 1000
+    files = {"file": ("ä.bin", content, "application/x-thing")}
+    kept = (await http.post("/v1/files", files=files, data={"purpose": "user_data"})).json()
+    assert (kept["bytes"], kept["filename"], kept["object"]) == (len(content), "ä.bin", "file")
+    assert (await http.get(f"/v1/files/{kept['id']}")).json() == kept
+    got = await http.get(f"/v1/files/{kept['id']}/content")
+    assert (got.content, got.headers["content-type"]) == (content, "application/x-thing")
+    twin = (await http.post("/v1/files", files=files)).json()
+    assert {row["id"] for row in (await http.get("/v1/files")).json()["data"]} == {kept["id"], twin["id"]}
+    assert (await http.delete(f"/v1/files/{kept['id']}")).json()["deleted"]
+    assert (await http.get(f"/v1/files/{kept['id']}")).status_code == 404
+    assert (await http.get(f"/v1/files/{twin['id']}/content")).content == content
+    assert (await http.get("/v1/files/file-none")).status_code == 404
+
+
+async def test_a_vector_store_from_creation_to_deletion(http):
+    text = "Cats sleep all day. " * 40 + "The bill is 42 euros."
+    file = (await http.post("/v1/files", files={"file": ("a.txt", text)})).json()["id"]
+    store = (await http.post("/v1/vector_stores", json={"name": "mine", "file_ids": [file]})).json()
+    assert (store["file_counts"]["completed"], store["usage_bytes"]) == (1, len(text))
+    url = f"/v1/vector_stores/{store['id']}"
+    found = (await http.post(f"{url}/search", json={"query": "bill euros", "max_num_results": 1})).json()
+    (passage,) = found["data"]
+    assert (passage["file_id"], passage["filename"]) == (file, "a.txt")
+    assert "42 euros" in passage["content"][0]["text"]
+    assert [row["id"] for row in (await http.get(f"{url}/files")).json()["data"]] == [file]
+    assert (await http.delete(f"{url}/files/{file}")).json()["deleted"]
+    assert (await http.post(f"{url}/search", json={"query": "bill"})).json()["data"] == []
+    assert (await http.delete(url)).json() == {"id": store["id"], "object": "vector_store.deleted", "deleted": True}
+    assert (await http.get(url)).status_code == 404
+
+
+async def test_only_text_is_indexed(http):
+    file = (await http.post("/v1/files", files={"file": ("a.bin", b"\xff\xfe\x00")})).json()["id"]
+    store = (await http.post("/v1/vector_stores", json={})).json()["id"]
+    response = await http.post(f"/v1/vector_stores/{store}/files", json={"file_id": file})
+    assert (response.status_code, response.json()["error"]["param"]) == (415, "file_id")
+
+
+async def test_health_says_what_is_missing(http, build):
+    assert (await http.get("/healthz")).status_code == 200
+    ready = await http.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["services"]["vision"] == "not_serving"
+
+
+async def test_metrics_and_the_document(http):
+    await http.get("/v1/models")
+    assert 'polyphony_requests_total{code="OK",method="GET /v1/models"} 1.0' in (await http.get("/metrics")).text
+    document = (await http.get("/openapi.json")).json()
+    assert document["openapi"] == "3.1.0"
+    chat = document["paths"]["/v1/chat/completions"]["post"]
+    name = chat["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert "messages" in document["components"]["schemas"][name]["properties"]
+    page = await http.get("/docs")
+    assert "http" not in page.text.replace("http-equiv", "")
+    assert (await http.get("/docs/assets/swagger-ui-bundle.js")).status_code == 200
+    assert (await http.get("/docs/page.js")).status_code == 200
+
+
+async def test_unknown_paths_and_methods_have_the_same_shape(http):
+    response = await http.get("/v1/nothing", headers={"x-request-id": "mine"})
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert response.headers["x-request-id"] == "mine"
+    response = await http.get("/v1/embeddings")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+
+
+async def test_a_deadline_may_be_shortened_but_not_be_nonsense(http, orders):
+    orders.seconds["Embed"] = 30
+    response = await http.post("/v1/embeddings", json={"input": "x"}, headers={"x-polyphony-timeout": "0.2"})
+    assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_exceeded")
+    for nonsense in ("0", "-1", "nan", "soon"):
+        response = await http.get("/v1/models", headers={"x-polyphony-timeout": nonsense})
+        assert response.json()["error"]["param"] == "x-polyphony-timeout"

@@ -1,0 +1,67 @@
+import grpc
+import pytest
+from polyphony.gateway.v1 import gateway_pb2 as pb
+from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
+from polyphony.type.v1.media_pb2 import Media
+
+from gateway.service import GatewayService
+from servekit.client import connect
+from servekit.errors import InvalidArgument, Unavailable
+from servekit.interceptor import CallInterceptor
+from servekit.telemetry import Telemetry
+
+
+@pytest.fixture
+async def stub(parts, settings):
+    server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
+    add_GatewayServiceServicer_to_server(GatewayService(parts), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = connect(f"127.0.0.1:{port}", "polyphony.gateway.v1.GatewayService", settings)
+    yield GatewayServiceStub(channel)
+    await channel.close()
+    await server.stop(0)
+
+
+def said(*parts, role=pb.ChatMessage.ROLE_USER):
+    return pb.ChatMessage(role=role, parts=parts)
+
+
+async def test_the_same_pipeline_answers_over_grpc(stub, orders):
+    picture = pb.ChatPart(image=Media(inline=b"a picture"))
+    question = pb.ChatPart(audio=Media(inline=b"a recording"))
+    request = pb.ChatRequest(messages=[said(picture, question)], seed=3, spoken=pb.SpokenAnswer())
+    events = [event async for event in stub.Chat(request)]
+    assert "".join(event.delta for event in events if event.HasField("delta")) == "It is 42."
+    assert b"".join(event.audio for event in events if event.HasField("audio")) == b"It is 42."
+    finished = events[-1].finished
+    assert [step.name for step in finished.steps] == ["read_text", "transcribe", "generate_text", "synthesize"]
+    assert (finished.reason, finished.prompt_tokens, finished.prompt_version) == ("stop", 7, "chat-1")
+    (asked,) = orders.requests("GenerateText")
+    assert (asked.seed, asked.HasField("temperature")) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ChatRequest(), "messages"),
+        (pb.ChatRequest(messages=[said(pb.ChatPart())]), "messages[0].parts[0]"),
+        (pb.ChatRequest(messages=[said(pb.ChatPart(image=Media()))]), "messages[0].parts[0].image"),
+        (pb.ChatRequest(messages=[said(pb.ChatPart(text="x"))], json_object=True, json_schema="{}"), "json_schema"),
+        (
+            pb.ChatRequest(messages=[said(pb.ChatPart(image=Media(inline=b"not an image")))]),
+            "messages[0].parts[0].image",
+        ),
+    ],
+)
+async def test_bad_requests_name_their_field(stub, request_, field):
+    with pytest.raises(InvalidArgument) as refused:
+        [event async for event in stub.Chat(request_)]
+    assert refused.value.field == field
+
+
+async def test_a_service_that_is_gone_is_unavailable(stub, orders):
+    orders.fail["GenerateText"] = Unavailable("gone", retry_after=2)
+    with pytest.raises(Unavailable) as refused:
+        [event async for event in stub.Chat(pb.ChatRequest(messages=[said(pb.ChatPart(text="Hi"))]))]
+    assert refused.value.retry_after == 2

@@ -1,0 +1,140 @@
+"""Over a real socket: clients that leave, bodies that do not end, and the official client."""
+
+import asyncio
+import time
+
+import httpx
+import openai
+import pytest
+
+from gateway.app import build_app
+from gateway.web import WebServer
+from servekit.errors import FailedPrecondition
+
+
+@pytest.fixture
+async def address(build):
+    """A listening gateway's address."""
+    parts = build(http_port=0, chat_body_bytes=1 << 20, image_bytes=1 << 20, file_bytes=1 << 20, drain_seconds=1)
+    web = WebServer(build_app(parts), parts.settings)
+    await web.start()
+    yield f"http://127.0.0.1:{web.port}"
+    await web.stop()
+
+
+@pytest.fixture
+async def client(address):
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{address}/v1", max_retries=0) as client:
+        yield client
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_stops_the_work(address, orders, stream):
+    orders.seconds["token"] = 30
+    body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    async with httpx.AsyncClient() as http:
+        asking = asyncio.create_task(http.post(f"{address}/v1/chat/completions", json=body))
+        while not orders.requests("token"):
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        left = time.monotonic()
+        while not orders.cancelled:
+            assert time.monotonic() - left < 1
+            await asyncio.sleep(0.01)
+    assert orders.cancelled == ["token"]
+
+
+async def test_a_client_that_leaves_stops_a_picture_from_being_read(address, orders):
+    orders.seconds["ReadText"] = 30
+    async with httpx.AsyncClient() as http:
+        asking = asyncio.create_task(http.post(f"{address}/v1/vision/read", content=b"x" * 1000))
+        while not orders.requests("ReadText"):
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        async with asyncio.timeout(1):
+            while not orders.cancelled:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/v1/vision/read", "/v1/chat/completions"])
+@pytest.mark.parametrize("stated", [True, False])
+async def test_a_body_over_the_limit_is_refused_at_once(address, path, stated):
+    async def endless():
+        for _ in range(1000):
+            yield bytes(1 << 16)
+
+    headers = {"content-length": str(1000 << 16)} if stated else {}
+    began = time.monotonic()
+    async with httpx.AsyncClient() as http:
+        response = await http.post(address + path, content=endless(), headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+    assert time.monotonic() - began < 1
+
+
+async def test_a_form_that_never_ends_is_bounded(address):
+    async def endless():
+        yield b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(1000):
+            yield bytes(1 << 16)
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    async with httpx.AsyncClient() as http:
+        response = await http.post(f"{address}/v1/files", content=endless(), headers=headers)
+    assert (response.status_code, response.json()["error"]["param"]) == (413, "file")
+
+
+async def test_a_taken_port_is_a_clear_error(address, build):
+    port = int(address.rpartition(":")[2])
+    parts = build(http_port=port)
+    with pytest.raises(FailedPrecondition, match=f"127.0.0.1:{port} cannot be listened on"):
+        await WebServer(build_app(parts), parts.settings).start()
+
+
+async def test_the_official_client(client, orders):
+    assert "fake-reader" in [model.id async for model in client.models.list()]
+    answer = await client.chat.completions.create(model="fake-generator", messages=[{"role": "user", "content": "Hi"}])
+    assert answer.choices[0].message.content == "It is 42."
+    assert answer.model_extra["polyphony"]["prompt_version"] == "chat-1"
+    stream = await client.chat.completions.create(
+        model="fake-generator",
+        messages=[{"role": "user", "content": "Hi"}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "It is 42."
+    assert chunks[-1].usage.total_tokens == 9
+    spoken = await client.audio.speech.create(model="fake-synthesizer", voice="default", input="Hello")
+    assert spoken.content == b"Hello"
+    words = await client.audio.transcriptions.create(model="fake-transcriber", file=("a.wav", b"sound"))
+    assert words.text == "What is the total?"
+    verbose = await client.audio.transcriptions.create(
+        model="fake-transcriber",
+        file=("a.wav", b"sound"),
+        response_format="verbose_json",
+        timestamp_granularities=["word"],
+    )
+    assert verbose.segments[0].text == "What is the total?"
+    vectors = await client.embeddings.create(model="fake-embedder", input=["a", "abc"])
+    assert [row.embedding for row in vectors.data] == [[1, 1], [3, 1]]
+
+
+async def test_the_official_client_searches_a_vector_store(client):
+    file = await client.files.create(file=("bill.txt", b"The bill is 42 euros."), purpose="assistants")
+    store = await client.vector_stores.create(name="bills")
+    attached = await client.vector_stores.files.create_and_poll(file_id=file.id, vector_store_id=store.id)
+    assert attached.status == "completed"
+    found = await client.vector_stores.search(store.id, query="What is the bill?", max_num_results=2)
+    assert [(row.file_id, row.content[0].text) for row in found.data] == [(file.id, "The bill is 42 euros.")]
+    assert (await client.vector_stores.retrieve(store.id)).file_counts.completed == 1
+    assert [row.id async for row in client.files.list()] == [file.id]
+    assert (await client.files.content(file.id)).content == b"The bill is 42 euros."
+    assert (await client.vector_stores.delete(store.id)).deleted
+    assert (await client.files.delete(file.id)).deleted
+
+
+async def test_the_official_client_understands_failures(client):
+    with pytest.raises(openai.NotFoundError) as missing:
+        await client.chat.completions.create(model="none", messages=[{"role": "user", "content": "Hi"}])
+    assert (missing.value.param, missing.value.code) == ("model", "not_found")
+    assert missing.value.request_id
