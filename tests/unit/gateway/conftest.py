@@ -1,6 +1,7 @@
 """A gateway over services that live in the test's own process, and do as they are told."""
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import grpc
@@ -38,16 +39,20 @@ class Orders:
     fail: dict[str, ServeError] = field(default_factory=dict)
     seen: list[tuple[str, str, object]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    arrived: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     page: str = "Total: 42 euros"
     words: str = "What is the total?"
     answer: tuple[str, ...] = ("It is ", "42.")
 
     async def obey(self, name, request):
         self.seen.append((name, current().tenant, request))
+        self.arrived[name].set()
         try:
             await asyncio.sleep(self.seconds.get(name, 0))
         except asyncio.CancelledError:
             self.cancelled.append(name)
+            self.left.set()
             raise
         if name in self.fail:
             raise self.fail[name]

@@ -34,13 +34,9 @@ async def test_a_client_that_leaves_stops_the_work(address, orders, stream):
     body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
     async with httpx.AsyncClient() as http:
         asking = asyncio.create_task(http.post(f"{address}/v1/chat/completions", json=body))
-        while not orders.requests("token"):
-            await asyncio.sleep(0.01)
+        await orders.arrived["token"].wait()
         asking.cancel()
-        left = time.monotonic()
-        while not orders.cancelled:
-            assert time.monotonic() - left < 1
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(orders.left.wait(), 1)
     assert orders.cancelled == ["token"]
 
 
@@ -48,12 +44,10 @@ async def test_a_client_that_leaves_stops_a_picture_from_being_read(address, ord
     orders.seconds["ReadText"] = 30
     async with httpx.AsyncClient() as http:
         asking = asyncio.create_task(http.post(f"{address}/v1/vision/read", content=b"x" * 1000))
-        while not orders.requests("ReadText"):
-            await asyncio.sleep(0.01)
+        await orders.arrived["ReadText"].wait()
         asking.cancel()
-        async with asyncio.timeout(1):
-            while not orders.cancelled:
-                await asyncio.sleep(0.01)
+        await asyncio.wait_for(orders.left.wait(), 1)
+    assert orders.cancelled == ["ReadText"]
 
 
 @pytest.mark.parametrize("path", ["/v1/vision/read", "/v1/chat/completions"])
