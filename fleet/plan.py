@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast, get_args
 
 from fleet import ports
-from fleet.postgres import ENVIRONMENT, Postgres
+from fleet.postgres import ENVIRONMENT, STOP_SECONDS, Postgres
 from fleet.process import Process
 from fleet.settings import FleetSettings
 from servekit.catalogue import Profile, Service
@@ -104,7 +104,7 @@ def server(postgres: Postgres) -> Process:
         after=postgres.provision,
         stop_signal=signal.SIGINT,  # its fast shutdown
         orphan_signal=signal.SIGINT,
-        stop_seconds=20,
+        stop_seconds=STOP_SECONDS,
     )
 
 

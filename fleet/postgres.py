@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ from fleet.errors import FleetError
 
 ROLE = "polyphony"
 DATABASE = "polyphony"
+STOP_SECONDS = 20.0
 
 # Little memory, no socket file, nothing asynchronous that needs processes of its own.
 OPTIONS = (
@@ -178,12 +180,14 @@ class Postgres:
             server = psutil.Process(int(pid_file.read_text().splitlines()[0]))
             if server.name() == "postgres" and str(self.data) in server.cmdline():
                 server.send_signal(signal.SIGINT)
-                server.wait(timeout=20)
-            pid_file.unlink(missing_ok=True)
+                end = time.monotonic() + STOP_SECONDS
+                while server.status() != psutil.STATUS_ZOMBIE:
+                    if time.monotonic() > end:
+                        raise FleetError(f"the Postgres of an earlier fleet (pid {server.pid}) does not stop; kill it")
+                    time.sleep(0.05)
         except (FileNotFoundError, psutil.NoSuchProcess):
-            return
-        except psutil.TimeoutExpired as error:
-            raise FleetError(f"the Postgres of an earlier fleet (pid {error.pid}) does not stop; kill it") from error
+            pass
+        pid_file.unlink(missing_ok=True)
 
     def _server(self) -> Path:
         """The folder of the server's `bin`, `lib` and `share`, of the version that made the cluster."""
