@@ -11,6 +11,8 @@ from servekit.catalogue import ModelCard
 from servekit.errors import InvalidArgument, ServeError
 from servekit.telemetry import Telemetry
 
+WARM_EXTENT = 64  # of an axis that varies: enough for the strides of a convolutional network
+
 
 class TensorModel:
     """A batch model whose items are named arrays; equal shapes share a run of the network."""
@@ -19,8 +21,8 @@ class TensorModel:
         self.backend = backend
 
     def warm(self) -> None:
-        arrays = {s.name: np.zeros([max(1, n) for n in s.shape], s.dtype) for s in self.backend.inputs}
-        self.backend.infer(arrays)
+        shapes = {spec: [1, *(n if n > 0 else WARM_EXTENT for n in spec.shape[1:])] for spec in self.backend.inputs}
+        self.backend.infer({spec.name: np.zeros(shape, spec.dtype) for spec, shape in shapes.items()})
 
     def close(self) -> None:
         self.backend.close()
