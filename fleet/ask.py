@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from fleet import state
 from fleet.errors import FleetError
 from fleet.settings import FleetSettings
 
-BAR_WIDTH = 36
+BAR_WIDTH = 28
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def seconds_table(about: Mapping[str, Any]) -> Table:
     """One bar a step on the request's own clock: where each second went."""
     whole = max(about["seconds"], 1e-9)
     title = f"where {about['seconds']:.2f} s went"
-    table = Table("step", "model", "seconds", "", box=None, title=title, title_justify="left")
+    table = Table("step", "model", "seconds", Column(no_wrap=True), box=None, title=title, title_justify="left")
     for step in about["steps"]:
         before = min(round(BAR_WIDTH * step["start"] / whole), BAR_WIDTH - 1)
         length = min(max(1, round(BAR_WIDTH * step["seconds"] / whole)), BAR_WIDTH - before)

@@ -112,6 +112,6 @@ def test_the_bars_lie_on_one_clock():
     console.print(seconds_table(ABOUT))
     rows = [line for line in console.export_text().splitlines() if "█" in line]
     starts, lengths = [row.index("█") for row in rows], [row.count("█") for row in rows]
-    assert lengths == [9, 18, 18]
-    assert starts[0] == starts[1] == starts[2] - 18
+    assert lengths == [7, 14, 14]
+    assert starts[0] == starts[1] == starts[2] - 14
     assert "left out: late" in rows[1]
