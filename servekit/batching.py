@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import EngineGone, Internal, OutOfMemory, ServeError
+from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
 from servekit.jobs import Job, JobQueue
 from servekit.lane import Lane, Model
 from servekit.telemetry import Telemetry
@@ -52,6 +52,9 @@ class _BatchFlag(Flag):
         self._jobs = jobs
 
     def abandoned(self) -> bool:
+        return all(job.flag.abandoned() for job in self._jobs)
+
+    def is_set(self) -> bool:
         return all(job.flag.is_set() for job in self._jobs)
 
 
@@ -110,7 +113,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         """The preparing thread's life: stay one batch ahead of every engine."""
         engines = len(self._models)
         while jobs := self._queue.take(self._max_batch_cost):
-            self._prepared.put(self._prepare(model, jobs))
+            self._put(self._prepared, self._prepare(model, jobs))
             self._prepared.wait_for_room(self._max_batch_cost * engines, engines)
 
     def _prepare(self, model: BatchModel[Request, Any, Result], jobs: Sequence[Job]) -> list[Job]:
@@ -119,7 +122,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         for job in jobs:
             try:
                 job.item = model.prepare(job.item)
-            except Exception as error:
+            except BaseException as error:  # the panic of a Rust extension is no Exception
                 self._answer([(job, self._outcome(error))])
             else:
                 prepared.append(job)
@@ -128,8 +131,8 @@ class BatchLane(Lane, Generic[Request, Result]):
     def _work(self, model: BatchModel[Request, Any, Result]) -> None:
         source = self._prepared if self._prepares else self._queue
         while jobs := source.take(self._max_batch_cost):
-            if not self._prepares:
-                jobs = self._prepare(model, jobs)
+            if not self._prepares and not (jobs := self._prepare(model, jobs)):
+                continue
             began = self._began(jobs)
             try:
                 outcomes = self._run(model, jobs)
@@ -142,28 +145,30 @@ class BatchLane(Lane, Generic[Request, Result]):
             self._answer(outcomes)
 
     def _run(self, model: BatchModel[Request, Any, Result], jobs: Sequence[Job]) -> list[tuple[Job, object]]:
-        if not jobs:
-            return []
         try:
             results: Sequence[object] = model.run([job.item for job in jobs], _BatchFlag(jobs))
             if len(results) != len(jobs):
-                raise Internal(f"{self.card.id} gave {len(results)} results for {len(jobs)} items")
+                raise RuntimeError(f"{len(results)} results for {len(jobs)} items")
         except EngineGone:
             raise
-        except (OutOfMemory, MemoryError) as error:
-            if len(jobs) == 1:
-                return [(jobs[0], OutOfMemory(f"{self.card.id} has no memory for this item: {error}"))]
-            middle = len(jobs) // 2
-            return self._run(model, jobs[:middle]) + self._run(model, jobs[middle:])
-        except Exception as error:  # an engine's error fails its batch, and nothing else
-            return [(job, self._outcome(error)) for job in jobs]
+        except (OutOfMemory, MemoryError, InvalidArgument) as error:
+            if len(jobs) > 1:  # too many, or a bad one among them: halve until it stands alone
+                middle = len(jobs) // 2
+                return self._run(model, jobs[:middle]) + self._run(model, jobs[middle:])
+            refusal = OutOfMemory(f"{self.card.id} has no memory for this item")
+            return [(jobs[0], refusal if isinstance(error, MemoryError) else error)]
+        except BaseException as error:  # an engine's error, or a panic, fails its batch and nothing else
+            outcome = self._outcome(error)
+            return [(job, outcome) for job in jobs]
         return list(zip(jobs, results, strict=True))
+
+    def _waiting_cost(self) -> float:
+        return super()._waiting_cost() + self._prepared.cost
 
     def _began(self, jobs: Sequence[Job]) -> float:
         self._batch_size.observe(len(jobs))
         self._batch_cost.observe(sum(job.cost for job in jobs))
         return super()._began(jobs)
 
-    def _fail_waiting(self, error: ServeError) -> None:
-        self._answer([(job, error) for job in self._prepared.drain()])
-        super()._fail_waiting(error)
+    def _drain(self) -> list[Job]:
+        return self._prepared.drain() + super()._drain()

@@ -48,7 +48,7 @@ class Flag:
         """
         if self.abandoned():
             raise Cancelled("the caller went away")
-        if time.monotonic() >= self.deadline:
+        if self.is_set():
             raise DeadlineExceeded("the deadline passed before the work was done")
 
     def remaining(self) -> float:

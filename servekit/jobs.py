@@ -1,17 +1,21 @@
 """Jobs, and the queue in which they wait: bounded by cost, rid of the dead."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from opentelemetry import context as otel_context
 
 from servekit.call import Flag
 from servekit.errors import ServeError
+
+SWEEP_SECONDS = 0.05  # least time between two looks through the whole queue
 
 
 @dataclass(eq=False, slots=True)
@@ -56,6 +60,7 @@ class JobQueue:
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
         self._closed = False
+        self._swept = 0.0
         self.cost = 0.0
 
     def __len__(self) -> int:
@@ -68,12 +73,12 @@ class JobQueue:
             self.cost += sum(job.cost for job in jobs)
             self._filled.notify(len(jobs))
 
-    def take(self, budget: float) -> list[Job]:
+    def take(self, budget: float = inf, most: int = sys.maxsize) -> list[Job]:
         """The next live jobs, as many as fit the budget but at least one; waits for it. Empty once closed."""
         with self._filled:
             while True:
                 self._filled.wait_for(lambda: self._jobs or self._closed)
-                if taken := self._take(budget):
+                if taken := self._take(budget, most):
                     return taken
                 if self._closed:
                     return []
@@ -81,7 +86,21 @@ class JobQueue:
     def drain(self) -> list[Job]:
         """All live jobs, without waiting."""
         with self._filled:
-            return self._take(float("inf"))
+            return self._take(inf, sys.maxsize)
+
+    def sweep(self) -> None:
+        """Drop the dead, so that they take no room from the living; so seldom that it costs a flood nothing."""
+        if time.monotonic() < self._swept + SWEEP_SECONDS:
+            return
+        with self._filled:
+            self._swept = time.monotonic()
+            for _ in range(len(self._jobs)):
+                job = self._jobs.popleft()
+                if job.flag.is_set():
+                    self.cost -= job.cost
+                    self._drop(job)
+                else:
+                    self._jobs.append(job)
 
     def wait_for_room(self, cost: float, jobs: int) -> None:
         """Wait until less than so much, or fewer jobs than so many, are in the queue, or it is closed."""
@@ -95,10 +114,10 @@ class JobQueue:
             self._filled.notify_all()
             self._emptied.notify_all()
 
-    def _take(self, budget: float) -> list[Job]:
+    def _take(self, budget: float, most: int) -> list[Job]:
         taken: list[Job] = []
         spent = 0.0
-        while self._jobs and (not taken or spent + self._jobs[0].cost <= budget):
+        while self._jobs and len(taken) < most and (not taken or spent + self._jobs[0].cost <= budget):
             job = self._jobs.popleft()
             self.cost -= job.cost
             if job.flag.is_set():

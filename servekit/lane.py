@@ -88,13 +88,15 @@ class Lane(ABC):
 
     async def close(self) -> None:
         """Let the running jobs end, fail the waiting ones, give the engines' memory back."""
+        stopping = Unavailable("the service is stopping", retry_after=1.0)
         self._closing.set()
-        self._fail_waiting(Unavailable("the service is stopping", retry_after=1.0))
+        self._fail_waiting(stopping)
         self._queue.close()
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
+        self._fail_waiting(stopping)  # what was on its way from one queue to the next
         for model in dict.fromkeys(self._models):
-            model.close()
+            await asyncio.to_thread(model.close)
 
     @abstractmethod
     def _work(self, model: Any) -> None:
@@ -117,18 +119,37 @@ class Lane(ABC):
         try:
             flag.check()
             if not self.ready:
-                raise EngineGone(f"the engine of {self.card.id} is not running", retry_after=REVIVAL_SECONDS)
-            wait = (self._queue.cost + self._running_cost) * self._seconds_per_cost / max(1, self._alive)
-            if self._queue and self._queue.cost + cost > self._max_queue_cost:
-                raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
-            if wait and wait + cost * self._seconds_per_cost > flag.remaining():
-                raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
+                raise self._unready()
+            try:
+                self._check_room(cost, flag)
+            except Overloaded:
+                self._queue.sweep()
+                self._check_room(cost, flag)
         except ServeError as error:
             self._refused(error)
             raise
         job = Job(item, cost, Flag(parent=flag), self._loop.create_future())
-        self._queue.put([job])
+        self._put(self._queue, [job])
         return job
+
+    def _check_room(self, cost: float, flag: Flag) -> None:
+        wait = (self._waiting_cost() + self._running_cost) * self._seconds_per_cost / max(1, self._alive)
+        if self._queue and self._queue.cost + cost > self._max_queue_cost:
+            raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
+        if wait and wait + cost * self._seconds_per_cost > flag.remaining():
+            raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
+
+    def _waiting_cost(self) -> float:
+        return self._queue.cost
+
+    def _put(self, queue: JobQueue, jobs: list[Job]) -> None:
+        """Queue jobs; fail them if the last engine has died meanwhile, for nobody would take them."""
+        queue.put(jobs)
+        if not self.ready:
+            self._fail_waiting(self._unready())
+
+    def _unready(self) -> ServeError:
+        return EngineGone(f"the engine of {self.card.id} is not running", retry_after=REVIVAL_SECONDS)
 
     def _drop(self, job: Job) -> None:
         """Answer a job that nobody waits for, or whose deadline has passed, without running it."""
@@ -172,7 +193,7 @@ class Lane(ABC):
 
         self._loop.call_soon_threadsafe(resolve)
 
-    def _outcome(self, error: Exception) -> ServeError:
+    def _outcome(self, error: BaseException) -> ServeError:
         """What a caller is told of an exception; one that is not in the tree is a bug, and logged."""
         if isinstance(error, ServeError):
             return error
@@ -198,8 +219,8 @@ class Lane(ABC):
         while not self._closing.wait(REVIVAL_SECONDS):
             try:
                 model.warm()
-            except ServeError as error:
-                log.warning("an engine of %s is still gone: %s", self.card.id, error.message)
+            except Exception as error:
+                log.warning("an engine of %s is still gone: %s", self.card.id, error)
             else:
                 log.info("an engine of %s is back", self.card.id)
                 self._count_alive(1)
@@ -211,10 +232,14 @@ class Lane(ABC):
         self._ready_gauge.set(self.ready)
 
     def _fail_waiting(self, error: ServeError) -> None:
-        jobs = self._queue.drain()
+        jobs = self._drain()
         for _ in jobs:
             self._refused(error)
         self._answer([(job, error) for job in jobs])
+
+    def _drain(self) -> list[Job]:
+        """Every job that waits, taken out."""
+        return self._queue.drain()
 
     def _refused(self, error: ServeError) -> None:
         self._telemetry.refusals.labels(self.card.id, reason(error)).inc()

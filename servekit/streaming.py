@@ -80,7 +80,7 @@ class StreamLane(Lane, Generic[AnyModel]):
             job.flag.set()  # whoever stopped reading no longer waits
 
     def _work(self, model: Any) -> None:
-        while jobs := self._queue.take(0):
+        while jobs := self._queue.take(most=1):
             (job,) = jobs
             began = self._began(jobs)
             self._answer([(job, None)])
@@ -116,7 +116,7 @@ class StreamLane(Lane, Generic[AnyModel]):
             self._gone(error)
             put(_End(error))
             raise
-        except Exception as error:
+        except BaseException as error:  # the panic of a Rust extension is no Exception
             put(_End(self._outcome(error)))
         else:
             put(_End())
