@@ -1,23 +1,26 @@
 """What every call goes through, in one place: its identity, deadline, checks, errors, metrics and span."""
 
+import asyncio
 import json
 import logging
 import re
+import secrets
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import grpc
 from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from grpc import StatusCode
 from grpc_status import rpc_status
 
 from servekit.call import DEFAULT_TENANT, Call, Flag, enter
-from servekit.errors import Internal, InvalidArgument, ServeError, to_status
+from servekit.errors import DeadlineExceeded, Internal, InvalidArgument, ServeError, Unimplemented, to_status
 from servekit.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,7 @@ REQUEST_ID = "x-request-id"
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 Handler = Callable[[Any, Any], Any]
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def service_config(service: str) -> dict[str, Any]:
@@ -53,21 +57,44 @@ def check_required(message: Message, path: str = "") -> None:
     Raises:
         InvalidArgument: One is missing; it is named.
     """
-    for field in message.DESCRIPTOR.fields:
+    for field, required in _fields_to_check(message.DESCRIPTOR):
         name = f"{path}{field.name}"
-        behaviours = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
         value = getattr(message, field.name)
-        if field_behavior_pb2.REQUIRED in behaviours:
-            present = message.HasField(field.name) if field.has_presence else bool(value)
-            if not present:
-                raise InvalidArgument(f"{name} is required", field=name)
-        if field.message_type is None or field.message_type.file.package.startswith("google."):
+        present = message.HasField(field.name) if field.has_presence else bool(value)
+        if required and not present:
+            raise InvalidArgument(f"{name} is required", field=name)
+        if not present or field.message_type is None:
             continue
-        if field.is_repeated:
+        if field.message_type.GetOptions().map_entry:
+            for key in value:
+                check_required(value[key], f"{name}[{key}].")
+        elif field.is_repeated:
             for index, entry in enumerate(value):
                 check_required(entry, f"{name}[{index}].")
-        elif message.HasField(field.name):
+        else:
             check_required(value, f"{name}.")
+
+
+@cache
+def _fields_to_check(message: Descriptor) -> tuple[tuple[FieldDescriptor, bool], ...]:
+    """Of a message's fields those that are REQUIRED, which is said of each, or have such fields themselves."""
+    return tuple(
+        (field, _is_required(field)) for field in message.fields if _is_required(field) or _leads_to_required(field)
+    )
+
+
+def _is_required(field: FieldDescriptor) -> bool:
+    return field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
+def _leads_to_required(field: FieldDescriptor, above: frozenset[str] = frozenset()) -> bool:
+    message = field.message_type
+    if message is None or message.full_name in above:
+        return False
+    if message.GetOptions().map_entry:
+        return _leads_to_required(message.fields_by_name["value"], above)
+    above |= {message.full_name}
+    return any(_is_required(inner) or _leads_to_required(inner, above) for inner in message.fields)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -81,67 +108,134 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, telemetry: Telemetry, default_timeouts: Mapping[str, float]) -> None:
         self._telemetry = telemetry
         self._timeouts = default_timeouts
+        self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith("/grpc."):  # health and reflection speak for themselves
-            return handler
+        if method not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            if handler is None or method.startswith("/grpc."):  # health and reflection speak for themselves
+                return handler
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: Any) -> Any:
         codec = (handler.request_deserializer, handler.response_serializer)
+        metered = _Method(method, self._telemetry, self._timeouts.get(method))
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
+            return grpc.unary_unary_rpc_method_handler(_unary(metered, handler.unary_unary), *codec)
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(_unary(metered, handler.stream_unary), *codec)
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
-        if handler.stream_stream:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
-        return handler
+            return grpc.unary_stream_rpc_method_handler(_stream(metered, handler.unary_stream), *codec)
+        return grpc.stream_stream_rpc_method_handler(_stream(metered, handler.stream_stream), *codec)
 
-    def _unary(self, method: str, inner: Handler) -> Handler:
-        async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with self._call(method, request, context):
-                return await inner(request, context)
 
-        return unary
+def _unary(method: "_Method", inner: Handler) -> Handler:
+    async def unary(request: Any, context: Context) -> Any:
+        async with _Running(method, context) as call, call.in_time():
+            call.check(request)
+            return await inner(request, context)
 
-    def _stream(self, method: str, inner: Handler) -> Handler:
-        async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with self._call(method, request, context):
-                async for response in inner(request, context):
-                    yield response
+    return unary
 
-        return stream
 
-    @asynccontextmanager
-    async def _call(
-        self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[None]:
-        name = method.rpartition(".")[2]
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+def _stream(method: "_Method", inner: Handler) -> Handler:
+    # It writes rather than yields: so it is cancelled wherever it waits, and closes the inner stream there and then.
+    async def stream(request: Any, context: Context) -> None:
+        async with _Running(method, context) as call, call.in_time():
+            call.check(request)
+            async with aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
+
+    return stream
+
+
+class _Method:
+    """One method, and what is counted of it."""
+
+    def __init__(self, path: str, telemetry: Telemetry, seconds: float | None) -> None:
+        self.name = path.rpartition(".")[2]
+        self.seconds = seconds
+        self.telemetry = telemetry
+        self.in_flight = telemetry.in_flight.labels(self.name)
+        self.latency = telemetry.latency.labels(self.name)
+        self.good = telemetry.requests.labels(self.name, "OK")
+
+
+class _Running:
+    """One call, for as long as it runs."""
+
+    __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_span")
+
+    def __init__(self, method: _Method, context: Context) -> None:
+        self._method = method
+        self._context = context
+        self._began = time.monotonic()
+        # gRPC cancels a call that its caller's deadline ends; where there is none, ours is kept here.
         left = context.time_remaining()
-        seconds = left if left is not None else self._timeouts.get(method, float("inf"))
-        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or uuid.uuid4().hex
-        call = Call(tenant, request_id, Flag(time.monotonic() + seconds))
-        with self._telemetry.call(name) as outcome:
-            try:
-                if not (NAME.fullmatch(tenant) and NAME.fullmatch(request_id)):
-                    raise InvalidArgument("tenant and request id are letters, digits and _.:-", field=TENANT)
-                enter(call)
-                if isinstance(request, Message):
-                    check_required(request)
-                with self._telemetry.server_span(name, metadata):
-                    yield
-            except ServeError as error:
-                outcome.code = error.code.name
-                await context.abort_with_status(rpc_status.to_status(to_status(error)))
-            except Exception as error:
-                if isinstance(error, grpc.aio.AbortError):
-                    raise
-                log.exception("%s failed", name)
-                outcome.code = StatusCode.INTERNAL.name
-                await context.abort_with_status(rpc_status.to_status(to_status(Internal())))
-            finally:
-                call.flag.set()
+        self._limit = method.seconds if left is None else None
+        seconds = self._limit if left is None else left
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or secrets.token_hex(16)
+        deadline = float("inf") if seconds is None else self._began + seconds
+        self._call = Call(tenant, request_id, Flag(deadline))
+        self._span = method.telemetry.server_span(method.name, metadata)
+
+    async def __aenter__(self) -> Self:
+        enter(self._call)
+        self._span.__enter__()
+        self._method.in_flight.inc()
+        return self
+
+    def check(self, request: object) -> None:
+        """Check who calls and what every request has to have.
+
+        Raises:
+            InvalidArgument: A name is none, or a required field is missing.
+        """
+        for field, value in ((TENANT, self._call.tenant), (REQUEST_ID, self._call.request_id)):
+            if not NAME.fullmatch(value):
+                raise InvalidArgument("a tenant or request id is 1 to 128 letters, digits and _.:-", field=field)
+        if isinstance(request, Message):
+            check_required(request)
+
+    def in_time(self) -> asyncio.Timeout:
+        return asyncio.timeout(self._limit)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        method = self._method
+        told = self._told(error)
+        try:
+            self._call.flag.set()
+            self._span.__exit__(kind, error, traceback)
+            if told is not None:
+                await self._context.abort_with_status(rpc_status.to_status(to_status(told)))
+        finally:
+            method.in_flight.dec()
+            method.latency.observe(time.monotonic() - self._began)
+            if error is None:
+                method.good.inc()
+            else:
+                code = told.code.name if told is not None else "CANCELLED"
+                method.telemetry.requests.labels(method.name, code).inc()
+
+    def _told(self, error: BaseException | None) -> ServeError | None:
+        """What the caller is told, if it is there to be told anything."""
+        if error is None or isinstance(error, ServeError):
+            return error
+        if isinstance(error, TimeoutError) and self._call.flag.is_set():
+            return DeadlineExceeded("the deadline passed before the work was done")
+        if isinstance(error, NotImplementedError):
+            return Unimplemented(f"{self._method.name} is not implemented")
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            return None
+        log.error("%s failed", self._method.name, exc_info=error)
+        return Internal()

@@ -1,13 +1,11 @@
 """What a process tells its operators: metrics, traces and logs, named alike in every service."""
 
-import asyncio
 import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from opentelemetry import propagate, trace
@@ -28,13 +26,6 @@ from servekit.settings import ProcessSettings
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 COSTS = tuple(4.0**n for n in range(-2, 13))
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a call ended: a gRPC status code's name."""
-
-    code: str = "OK"
 
 
 class Telemetry:
@@ -77,22 +68,6 @@ class Telemetry:
         if self._provider is None:
             return nullcontext()
         return self._tracer.start_as_current_span(name, propagate.extract(metadata), SpanKind.SERVER)
-
-    @contextmanager
-    def call(self, method: str) -> Iterator[Outcome]:
-        """Count one call for as long as the context lasts; it ends well unless the outcome is told otherwise."""
-        outcome, began = Outcome(), time.monotonic()
-        in_flight = self.in_flight.labels(method)
-        in_flight.inc()
-        try:
-            yield outcome
-        except (asyncio.CancelledError, GeneratorExit):
-            outcome.code = "CANCELLED"
-            raise
-        finally:
-            in_flight.dec()
-            self.requests.labels(method, outcome.code).inc()
-            self.latency.labels(method).observe(time.monotonic() - began)
 
     def past_span(self, name: str, context: Context, start: float, end: float, **attributes: float | str) -> None:
         """Record a span that has already happened, timed by `time.monotonic()`."""
