@@ -20,6 +20,7 @@ from servekit.lane import Lane
 from servekit.tensors import TensorLane
 
 VERSION = "1"
+MAX_AXES = 32
 _TYPED_CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -46,7 +47,6 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
 
     def __init__(self, process: str, lanes: Sequence[Lane], tensors: Mapping[str, TensorLane]) -> None:
         self._process = process
-        self._tensors = tensors
         self._lanes: dict[str, Lane] = {lane.card.id: lane for lane in lanes} | dict(tensors)
 
     async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ARG002
@@ -76,15 +76,17 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         return metadata
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: ARG002
-        self._lane(request.model_name)
-        if request.model_name not in self._tensors:
+        lane = self._lane(request.model_name)
+        if not isinstance(lane, TensorLane):
             raise Unimplemented(f"{request.model_name} is no tensor model; call it by its own RPC", field="model_name")
-        outputs = await self._tensors[request.model_name].infer(_arrays(request))
-        wanted = [output.name for output in request.outputs] or list(outputs)
+        names = [spec.name for spec in lane.backend.outputs]
+        wanted = [output.name for output in request.outputs] or names
+        for name in wanted:
+            if name not in names:
+                raise InvalidArgument(f"{request.model_name} has no output {name!r}", field=f"outputs.{name}")
+        outputs = await lane.infer(_arrays(request))
         response = pb.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
         for name in wanted:
-            if name not in outputs:
-                raise InvalidArgument(f"{request.model_name} has no output {name!r}", field=f"outputs.{name}")
             array = outputs[name]
             response.outputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
             response.raw_output_contents.append(np.ascontiguousarray(array).tobytes())
@@ -115,8 +117,9 @@ def _arrays(request: Any) -> Arrays:
 def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
     if tensor.datatype not in _TYPED_CONTENTS and not (tensor.datatype == "FP16" and raw is not None):
         raise InvalidArgument(f"the datatype {tensor.datatype!r} is not supported", field=f"{field}.datatype")
-    if any(extent < 0 for extent in tensor.shape):
-        raise InvalidArgument("a shape has no negative extents", field=f"{field}.shape")
+    if len(tensor.shape) > MAX_AXES or any(extent < 0 for extent in tensor.shape):
+        problem = f"a shape has at most {MAX_AXES} extents, none of them negative"
+        raise InvalidArgument(problem, field=f"{field}.shape")
     dtype = np.dtype(triton_to_np_dtype(tensor.datatype))
     size = math.prod(tensor.shape)
     if raw is not None:
@@ -126,4 +129,7 @@ def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
     values = getattr(tensor.contents, _TYPED_CONTENTS[tensor.datatype])
     if len(values) != size:
         raise InvalidArgument(f"{len(values)} values do not fill {list(tensor.shape)}", field=f"{field}.shape")
-    return np.array(values, dtype).reshape(tensor.shape)
+    try:
+        return np.array(values, dtype).reshape(tensor.shape)
+    except OverflowError as error:
+        raise InvalidArgument(f"a value is no {tensor.datatype}", field=f"{field}.contents") from error

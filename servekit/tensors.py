@@ -68,9 +68,13 @@ class TensorModel:
         inputs = {name: np.concatenate([item[name] for item in items]) for name in items[0]}
         outputs = self.backend.infer(inputs)
         first = self.backend.inputs[0].name
-        ends = np.cumsum([item[first].shape[0] for item in items])[:-1]
-        pieces = {name: np.split(array, ends) for name, array in outputs.items()}
-        return [{name: rows[index] for name, rows in pieces.items()} for index in range(len(items))]
+        results: list[Arrays] = []
+        start = 0
+        for item in items:
+            end = start + len(item[first])
+            results.append({name: array[start:end] for name, array in outputs.items()})
+            start = end
+        return results
 
 
 class TensorLane(BatchLane[Arrays, Arrays]):
