@@ -98,6 +98,7 @@ def connect(target: str, service: str, settings: ProcessSettings) -> grpc.aio.Ch
         ("grpc.service_config", json.dumps(config)),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.per_rpc_retry_buffer_size", settings.max_message_bytes),  # what exceeds it is never tried again
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),

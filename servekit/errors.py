@@ -191,18 +191,29 @@ def to_status(error: ServeError) -> status_pb2.Status:
 
 
 def from_rpc(rpc: grpc.aio.AioRpcError) -> ServeError:
-    """The error that a peer raised, from what its status says."""
-    cls: type[ServeError] = _BY_CODE.get(rpc.code(), Internal)
-    error = cls(rpc.details() or "the peer gave no reason")
+    """The error that a peer raised, or that gRPC itself met on the way there."""
+    error = _of_transport(rpc)
     status = rpc_status.from_call(cast("grpc.Call", rpc))
     for detail in status.details if status else ():
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
             detail.Unpack(info)
             if info.domain == DOMAIN:
-                error = by_reason(info.reason)(error.message, field=info.metadata.get("field", ""))
+                message = rpc.details() or "the peer gave no reason"
+                error = by_reason(info.reason)(message, field=info.metadata.get("field", ""))
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry = error_details_pb2.RetryInfo()
             detail.Unpack(retry)
             error.retry_after = retry.retry_delay.ToNanoseconds() / 1e9
     return error
+
+
+def _of_transport(rpc: grpc.aio.AioRpcError) -> ServeError:
+    """What a status without our details says. Addresses and foreign exceptions' texts go no further."""
+    details = rpc.details() or "the peer gave no reason"
+    cls: type[ServeError] = _BY_CODE.get(rpc.code(), Internal)
+    if cls is Overloaded and "larger than max" in details:
+        return TooLarge("the message is larger than is accepted")
+    if cls is Unavailable:
+        return Unavailable("the service cannot be reached now", retry_after=1.0)
+    return Internal() if cls is Internal else cls(details)

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,8 +86,7 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
-                ("grpc.max_connection_age_ms", age),
-                ("grpc.max_connection_age_grace_ms", int(settings.drain_seconds * 1000)),
+                ("grpc.max_connection_age_ms", age),  # running calls outlive it: each has a deadline of its own
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
                 ("grpc.so_reuseport", 0),
@@ -108,16 +108,10 @@ class Server:
         )
         names = (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        try:
-            self._listen()
-        except RuntimeError as error:
-            address = f"{self._settings.host}:{self._settings.port}"
-            raise FailedPrecondition(f"{address} cannot be listened on; is it taken?", field="port") from error
+        self._listen()
         await self._server.start()
         if self._plain is not None:
             await self._plain.start()
-        server, _ = start_http_server(self._settings.metrics_port, self._settings.host, self._telemetry.registry)
-        self._metrics, self.metrics_port = server, server.server_port
         await self._deployment.start()
         for lane in (*self._deployment.lanes, *self._deployment.tensors.values()):
             await lane.start()
@@ -137,19 +131,34 @@ class Server:
         await self._deployment.stop()
         await asyncio.to_thread(self._metrics.shutdown)
         self._metrics.server_close()
-        self._telemetry.close()
+        await asyncio.to_thread(self._telemetry.close)
 
     def _listen(self) -> None:
         settings = self._settings
         address = f"{settings.host}:{settings.port}"
-        if settings.tls_certificate is None or settings.tls_key is None:
+        if settings.tls_certificate is None:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-            self.port = self._server.add_insecure_port(address)
-            return
-        self.port = self._server.add_secure_port(address, _credentials(settings))
-        self._plain = grpc.aio.server()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._plain)
-        self.health_port = self._plain.add_insecure_port(f"{settings.host}:{settings.health_port}")
+            with self._bound("port"):
+                self.port = self._server.add_insecure_port(address)
+        else:
+            credentials = _credentials(settings)
+            with self._bound("port"):
+                self.port = self._server.add_secure_port(address, credentials)
+            self._plain = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._plain)
+            with self._bound("health_port"):
+                self.health_port = self._plain.add_insecure_port(f"{settings.host}:{settings.health_port}")
+        with self._bound("metrics_port"):
+            server, _ = start_http_server(settings.metrics_port, settings.host, self._telemetry.registry)
+        self._metrics, self.metrics_port = server, server.server_port
+
+    @contextmanager
+    def _bound(self, field: str) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            address = f"{self._settings.host}:{getattr(self._settings, field)}"
+            raise FailedPrecondition(f"{address} cannot be listened on; is it taken?", field=field) from error
 
     async def _watch(self) -> None:
         while True:
@@ -178,13 +187,13 @@ Build = Callable[[AnySettings, Telemetry], Awaitable[Deployment]]
 
 
 async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    """Serve until SIGTERM or SIGINT, then drain. Until it is ready, a signal ends the process at once."""
     telemetry = Telemetry(settings)
     server = Server(settings, telemetry, await build(settings, telemetry))
     await server.start()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await stopping.wait()
     log.info("draining")
     await server.stop()

@@ -6,9 +6,9 @@ A field `port` of the vision service is `POLYPHONY_VISION_PORT`, or
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 SHARED_PREFIX = "POLYPHONY_"
@@ -93,6 +93,12 @@ class ProcessSettings(BaseSettings):
 
     otlp_endpoint: str = ""
     """Where traces are sent, such as `http://collector:4317`; empty for nowhere."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: with one alone there would be no TLS")
+        return self
 
     @property
     def models_dir(self) -> Path:
