@@ -41,12 +41,12 @@ def fields_of(metadata: struct_pb2.Struct, field: str) -> dict[str, Any]:
     """Metadata or a filter as what JSON has.
 
     Raises:
-        InvalidArgument: A number is not finite, a value not set, or a text has a zero character.
+        InvalidArgument: A number is not finite, or a text has a zero character.
     """
     try:
         values: dict[str, Any] = json_format.MessageToDict(metadata)
-    except json_format.SerializeToJsonError as error:
-        raise InvalidArgument("every value is set and every number finite", field=field) from error
+    except (json_format.SerializeToJsonError, ValueError) as error:
+        raise InvalidArgument("every number is finite", field=field) from error
     for text in _texts(values):
         checked_text(text, field)
     return values

@@ -11,7 +11,7 @@ from services.retrieval.store import Metric, Point, Store
 
 async def ready(database: Database, *, is_ready: bool = True, seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
-        while database.ready is not is_ready:
+        while database.ready is not is_ready:  # noqa: ASYNC110 - nobody says when
             await asyncio.sleep(0.02)
 
 

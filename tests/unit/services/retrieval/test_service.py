@@ -1,0 +1,298 @@
+"""The retrieval service over real gRPC and a real Postgres, on its fake model."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from grpc_health.v1 import health_pb2
+from polyphony.retrieval.v1 import retrieval_pb2 as pb
+from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
+from polyphony.type.v1.embedding_pb2 import Embedding
+from tritonclient.grpc import InferenceServerClient, InferInput
+
+from servekit.call import Call, Flag, enter
+from servekit.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
+from services.retrieval.service import build
+from services.retrieval.settings import RetrievalSettings
+
+NAME = "polyphony.retrieval.v1.RetrievalService"
+
+
+@pytest.fixture
+def settings(tmp_path, database_url):
+    return RetrievalSettings(
+        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=2, database_url=database_url, drain_seconds=0.0
+    )
+
+
+@pytest.fixture
+async def server(serve, settings):
+    server = await serve(settings, build)
+    await until_health_is(server, health_pb2.HealthCheckResponse.SERVING)
+    return server
+
+
+@pytest.fixture
+def stub(server, dial):
+    return RetrievalServiceStub(dial(server, NAME))
+
+
+async def until_health_is(server, status):
+    async with asyncio.timeout(20):
+        while (await server._health.Check(health_pb2.HealthCheckRequest(), None)).status != status:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def refused(call, field, error=InvalidArgument):
+    """The call fails quickly and names the field."""
+    began = time.monotonic()
+    with pytest.raises(error) as raised:
+        await call
+    assert raised.value.field == field
+    assert time.monotonic() - began < 1
+
+
+def texts(*values):
+    return [pb.EmbedInput(text=value) for value in values]
+
+
+def vector(values, dtype=Embedding.DTYPE_FLOAT32, shape=None, space=""):
+    packed = np.array(values, "<f2" if dtype == Embedding.DTYPE_FLOAT16 else "<f4")
+    return Embedding(
+        data=packed.tobytes(), dtype=dtype, shape=list(packed.shape) if shape is None else shape, space=space
+    )
+
+
+def struct(**values):
+    made = Struct()
+    made.update(values)
+    return made
+
+
+async def test_embed_answers_each_input_in_its_order(stub):
+    many = [f"text number {n} of many" for n in range(300)]
+    answer = await stub.Embed(pb.EmbedRequest(inputs=texts(*many, "word " * 300)))
+    assert list(answer.embeddings.shape) == [301, 384]
+    assert (answer.embeddings.dtype, answer.embeddings.space) == (Embedding.DTYPE_FLOAT32, "fake-embedder")
+    assert (answer.model, answer.tokens, list(answer.truncated_inputs)) == ("fake-embedder", 300 * 5 + 256, [300])
+    vectors = np.frombuffer(answer.embeddings.data, "<f4").reshape(301, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+    alone = await stub.Embed(pb.EmbedRequest(inputs=texts(many[7]), model="fake-embedder"))
+    np.testing.assert_array_equal(np.frombuffer(alone.embeddings.data, "<f4"), vectors[7])
+
+
+BAD_EMBEDS = (
+    (pb.EmbedRequest(), InvalidArgument, "inputs"),
+    (pb.EmbedRequest(inputs=texts("a", " \n")), InvalidArgument, "inputs[1].text"),
+    (pb.EmbedRequest(inputs=[pb.EmbedInput()]), InvalidArgument, "inputs[0].text"),
+    (pb.EmbedRequest(inputs=texts("x" * 1_000_000)), TooLarge, "inputs[0].text"),
+    (pb.EmbedRequest(inputs=texts(*["a"] * 2049)), TooLarge, "inputs"),
+    (pb.EmbedRequest(inputs=texts("a"), model="gpt-9"), NotFound, "model"),
+)
+
+
+async def test_embed_refuses(stub):
+    for request, error, field in BAD_EMBEDS:
+        await refused(stub.Embed(request), field, error)
+
+
+async def test_what_is_written_as_text_is_found_by_text(stub):
+    made = await stub.CreateCollection(pb.CreateCollectionRequest(name="manuals"))
+    assert made.collection == pb.Collection(
+        name="manuals", space="fake-embedder", dimensions=384, metric=pb.METRIC_COSINE
+    )
+    points = [
+        pb.Point(id="1", text="the pump lost pressure", metadata=struct(page=1, tags=["pump"])),
+        pb.Point(id="2", text="a cat sat on the mat", metadata=struct(page=2)),
+        pb.Point(id="3", text="replace the pump filter"),
+    ]
+    written = await stub.Upsert(pb.UpsertRequest(collection="manuals", points=points))
+    assert written.written == 3
+    found = await stub.Search(pb.SearchRequest(collection="manuals", text="pump pressure", limit=2))
+    assert [hit.point.id for hit in found.points] == ["1", "3"]
+    assert found.points[0].point == points[0]
+    assert not found.points[1].point.HasField("metadata")
+    assert 1 > found.points[0].score > found.points[1].score > 0
+
+    filtered = await stub.Search(pb.SearchRequest(collection="manuals", text="pump pressure", filter=struct(page=2)))
+    assert [hit.point.id for hit in filtered.points] == ["2"]
+    least = pb.SearchRequest(collection="manuals", text="pump pressure", min_score=found.points[0].score - 1e-4)
+    assert [hit.point.id for hit in (await stub.Search(least)).points] == ["1"]
+
+    assert (await stub.Delete(pb.DeleteRequest(collection="manuals", filter=struct(page=2)))).deleted == 1
+    assert (await stub.Delete(pb.DeleteRequest(collection="manuals", ids=["1", "x"]))).deleted == 1
+    left = await stub.Search(pb.SearchRequest(collection="manuals", text="pump pressure"))
+    assert [hit.point.id for hit in left.points] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "score"),
+    [(pb.METRIC_COSINE, "near", 1.0), (pb.METRIC_DOT, "long", 8.0), (pb.METRIC_EUCLIDEAN, "near", -1.0)],
+)
+async def test_vectors_of_another_space(stub, metric, best, score):
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="v", space="clip/b32", dimensions=2, metric=metric))
+    points = [
+        pb.Point(id="near", embedding=vector([1, 0], space="clip/b32")),
+        pb.Point(id="long", embedding=vector([4, 4], dtype=Embedding.DTYPE_FLOAT16)),
+    ]
+    await stub.Upsert(pb.UpsertRequest(collection="v", points=points))
+    found = await stub.Search(pb.SearchRequest(collection="v", embedding=vector([2, 0])))
+    assert (found.points[0].point.id, found.points[0].score) == (best, pytest.approx(score))
+    with pytest.raises(FailedPrecondition) as raised:
+        await stub.Search(pb.SearchRequest(collection="v", text="no model knows this space"))
+    assert raised.value.field == "text"
+
+
+async def test_tenants_do_not_see_each_other(stub):
+    enter(Call(tenant="ada"))
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="notes"))
+    await stub.Upsert(pb.UpsertRequest(collection="notes", points=[pb.Point(id="1", text="hers")]))
+    with pytest.raises(AlreadyExists):
+        await stub.CreateCollection(pb.CreateCollectionRequest(name="notes"))
+    enter(Call(tenant="bob"))
+    for call in (
+        stub.Search(pb.SearchRequest(collection="notes", text="hers")),
+        stub.Upsert(pb.UpsertRequest(collection="notes", points=[pb.Point(id="1", text="his")])),
+        stub.Delete(pb.DeleteRequest(collection="notes", ids=["1"])),
+    ):
+        with pytest.raises(NotFound) as raised:
+            await call
+        assert raised.value.field == "collection"
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="notes"))
+    assert not (await stub.Search(pb.SearchRequest(collection="notes", text="hers"))).points
+
+
+BAD_COLLECTIONS = (
+    (pb.CreateCollectionRequest(name="a/b"), "name"),
+    (pb.CreateCollectionRequest(name="x" * 65), "name"),
+    (pb.CreateCollectionRequest(name="c", space="clip"), "dimensions"),
+    (pb.CreateCollectionRequest(name="c", space="clip", dimensions=2001), "dimensions"),
+    (pb.CreateCollectionRequest(name="c", space="clip", dimensions=-1), "dimensions"),
+    (pb.CreateCollectionRequest(name="c", space="no\0pe", dimensions=2), "space"),
+    (pb.CreateCollectionRequest(name="c", dimensions=7), "dimensions"),
+    (pb.CreateCollectionRequest(name="c", metric=9), "metric"),
+)
+
+
+async def test_create_refuses(stub):
+    for request, field in BAD_COLLECTIONS:
+        await refused(stub.CreateCollection(request), field)
+
+
+BAD_VECTORS = [
+    (vector([1, float("nan")]), ""),
+    (vector([1, float("inf")]), ""),
+    (vector([0, 0]), ""),
+    (vector([1e30, 1e30]), ""),
+    (vector([1, 2, 3]), ".shape"),
+    (vector([1, 2], shape=[1, 2]), ".shape"),
+    (vector([1, 2, 3], shape=[2]), ".data"),
+    (vector([1, 2], space="other"), ".space"),
+    (Embedding(data=b"\1\2", dtype=Embedding.DTYPE_INT8, shape=[2]), ".dtype"),
+    (Embedding(data=b"\1\2", shape=[2]), ".dtype"),
+    (Embedding(dtype=Embedding.DTYPE_FLOAT32, shape=[2]), ".data"),
+]
+
+
+async def test_bad_vectors_are_named_and_nothing_is_written(stub):
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="v", space="clip", dimensions=2))
+    for embedding, part in BAD_VECTORS:
+        points = [pb.Point(id="good", embedding=vector([1, 2])), pb.Point(id="bad", embedding=embedding)]
+        upsert = stub.Upsert(pb.UpsertRequest(collection="v", points=points))
+        await refused(upsert, f"points[1].embedding{part}")
+        await refused(stub.Search(pb.SearchRequest(collection="v", embedding=embedding)), f"embedding{part}")
+    assert not (await stub.Search(pb.SearchRequest(collection="v", embedding=vector([1, 2])))).points
+
+
+BAD_POINTS = (
+    ([], "points"),
+    ([pb.Point(text="a")], "points[0].id"),
+    ([pb.Point(id="1", text="a"), pb.Point(id="1", text="b")], "points[1].id"),
+    ([pb.Point(id="x" * 257, text="a")], "points[0].id"),
+    ([pb.Point(id="a\0b", text="a")], "points[0].id"),
+    ([pb.Point(id="1")], "points[0].text"),
+    ([pb.Point(id="1", text="a\0b")], "points[0].text"),
+    ([pb.Point(id="1", text="x" * 1_000_000)], "points[0].text"),
+    ([pb.Point(id="1", text="a", metadata=struct(a=float("nan")))], "points[0].metadata"),
+    ([pb.Point(id="1", text="a", metadata=struct(a=["b\0"]))], "points[0].metadata"),
+    ([pb.Point(id=str(n), text="a") for n in range(1001)], "points"),
+)
+
+
+async def test_upsert_refuses(stub):
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
+    for points, field in BAD_POINTS:
+        await refused(stub.Upsert(pb.UpsertRequest(collection="docs", points=points)), field)
+    assert not (await stub.Search(pb.SearchRequest(collection="docs", text="a"))).points
+
+
+BAD_QUERIES = (
+    (pb.SearchRequest(collection="docs"), "query"),
+    (pb.SearchRequest(collection="docs", text=""), "text"),
+    (pb.SearchRequest(collection="docs", text="a", limit=1001), "limit"),
+    (pb.SearchRequest(collection="docs", text="a", limit=-1), "limit"),
+    (pb.SearchRequest(collection="docs", text="a", min_score=float("nan")), "min_score"),
+    (pb.SearchRequest(collection="docs", text="a", filter=struct(a="\0")), "filter"),
+    (pb.SearchRequest(collection="a\0b", text="a"), "collection"),
+    (pb.DeleteRequest(collection="docs"), "ids"),
+    (pb.DeleteRequest(collection="docs", filter=Struct()), "ids"),
+    (pb.DeleteRequest(collection="docs", ids=["1"], filter=struct(a=1)), "ids"),
+    (pb.DeleteRequest(collection="docs", ids=["\0"]), "ids[0]"),
+)
+
+
+async def test_search_and_delete_refuse(stub):
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
+    for request, field in BAD_QUERIES:
+        method = stub.Search if isinstance(request, pb.SearchRequest) else stub.Delete
+        await refused(method(request), field)
+
+
+async def test_a_deadline_that_has_passed(stub):
+    enter(Call(flag=Flag(time.monotonic() + 0.001)))
+    with pytest.raises(DeadlineExceeded):
+        await stub.Embed(pb.EmbedRequest(inputs=texts(*["a b c"] * 2000)))
+
+
+async def test_without_its_database_it_is_not_ready_and_still_embeds(postgres, stub, server):
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
+    await asyncio.to_thread(postgres.stop)
+    try:
+        await until_health_is(server, health_pb2.HealthCheckResponse.NOT_SERVING)
+        began = time.monotonic()
+        enter(Call(flag=Flag(began + 1.0)))
+        with pytest.raises((Unavailable, DeadlineExceeded)):  # retried by the client until its deadline
+            await stub.Search(pb.SearchRequest(collection="docs", text="a"))
+        enter(Call())
+        assert (await stub.Embed(pb.EmbedRequest(inputs=texts("still")))).tokens == 1
+    finally:
+        await asyncio.to_thread(postgres.start)
+    await until_health_is(server, health_pb2.HealthCheckResponse.SERVING)
+    assert not (await stub.Search(pb.SearchRequest(collection="docs", text="a"))).points
+
+
+async def test_triton_clients_can_infer(server):
+    def infer():
+        client = InferenceServerClient(f"127.0.0.1:{server.port}")
+        assert client.is_server_live()
+        assert client.is_model_ready("fake-embedder")
+        metadata = client.get_model_metadata("fake-embedder")
+        assert [(t.name, t.datatype) for t in metadata.inputs] == [("input_ids", "INT64"), ("attention_mask", "INT64")]
+        inputs = [InferInput(name, [2, 5], "INT64") for name in ("input_ids", "attention_mask")]
+        for tensor in inputs:
+            tensor.set_data_from_numpy(np.ones((2, 5), np.int64))
+        answer = client.infer("fake-embedder", inputs).as_numpy("embedding")
+        client.close()
+        return answer
+
+    assert (await asyncio.to_thread(infer)).shape == (2, 384)
