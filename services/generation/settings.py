@@ -23,6 +23,9 @@ class GenerationSettings(ProcessSettings):
     """How much of a prompt is read in one step. A step cannot be interrupted: this bounds how long a long prompt
     freezes its neighbours and outlives its caller. On two cores 64 take 0.5 s and lose no throughput."""
 
+    vllm: str = ""
+    """The URL of the vLLM server that holds the models whose loader is `vllm`, such as `http://vllm:8000`."""
+
     max_prompt_bytes: int = Field(default=256 << 10, gt=0)
     """The longest prompt after its parts are cut, refused before the tokenizer sees it: some 60,000 tokens,
     more than any window here."""

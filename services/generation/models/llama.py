@@ -60,6 +60,7 @@ class LlamaGenerator:
         try:
             self._server = xllamacpp.Server(_params(weights, settings, window, socket, key))
         except RuntimeError as error:
+            self._folder.cleanup()
             raise FailedPrecondition(f"llama.cpp cannot load {weights}") from error
         self._calls = ThreadPoolExecutor(settings.slots, thread_name_prefix="llama")
         self._side = httpx.Client(
