@@ -1,0 +1,76 @@
+"""A process whose two methods do what a test says: one that answers, one that streams."""
+
+import io
+
+import pytest
+from PIL import Image
+from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
+from polyphony.type.v1.media_pb2 import Media
+from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
+
+from servekit.server import Deployment
+from servekit.settings import ProcessSettings
+
+VISION = "polyphony.vision.v1.VisionService"
+SPEECH = "polyphony.speech.v1.SpeechService"
+
+
+def picture():
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+READ = vision_pb2.ReadTextRequest(image=Media(inline=picture(), mime_type="image/png"))
+SPEAK = speech_pb2.SynthesizeRequest(text="hello")
+
+
+class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServiceServicer):
+    """`read` answers ReadText, `speak` yields what Synthesize sends; Transcribe stays unimplemented."""
+
+    async def read(self):
+        return vision_pb2.ReadTextResponse(width=1)
+
+    async def speak(self):
+        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+
+    async def ReadText(self, request, context):
+        return await self.read()
+
+    async def Synthesize(self, request, context):
+        async for response in self.speak():
+            yield response
+
+    async def build(self, settings, telemetry):
+        self.telemetry = telemetry
+
+        def add(servicer, server):
+            vision_pb2_grpc.add_VisionServiceServicer_to_server(servicer, server)
+            speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
+
+        return Deployment(add, self, vision_pb2.DESCRIPTOR.services_by_name["VisionService"])
+
+
+@pytest.fixture
+def scripted():
+    return Scripted()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return ProcessSettings(home=tmp_path, drain_seconds=2.0)
+
+
+@pytest.fixture
+async def server(serve, scripted, settings):
+    return await serve(settings, scripted.build)
+
+
+@pytest.fixture
+def vision(server, dial):
+    return vision_pb2_grpc.VisionServiceStub(dial(server, VISION))
+
+
+@pytest.fixture
+def speech(server, dial):
+    return speech_pb2_grpc.SpeechServiceStub(dial(server, SPEECH))
