@@ -235,7 +235,7 @@ class _Running:
             return DeadlineExceeded("the deadline passed before the work was done")
         if isinstance(error, NotImplementedError):
             return Unimplemented(f"{self._method.name} is not implemented")
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            return None
+        if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):
+            return None  # it has gone: the last is what writing to it then raises
         log.error("%s failed", self._method.name, exc_info=error)
         return Internal()

@@ -1,0 +1,256 @@
+"""What every call goes through: identity, required fields, deadlines, cancellation, counts."""
+
+import asyncio
+import time
+
+import grpc
+import pytest
+from google.api import field_behavior_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+from polyphony.generation.v1 import generation_pb2
+from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
+from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
+
+from servekit.call import Call, Flag, current, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, Unimplemented
+from servekit.interceptor import CallInterceptor, check_required, timeouts
+from servekit.telemetry import Telemetry
+
+from .conftest import READ, SPEAK, SPEECH, VISION
+
+
+async def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("it does not happen")
+
+
+@pytest.fixture
+async def raw(server):
+    """A channel of plain gRPC: no deadline, no service config, no names."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield channel
+
+
+def counted(scripted, method, code):
+    return scripted.telemetry.requests.labels(method, code)._value.get()
+
+
+def in_flight(scripted, method):
+    return scripted.telemetry.in_flight.labels(method)._value.get()
+
+
+def field(name, number, kind, required=False, repeated=False, of=None):
+    made = Field(name=name, number=number, type=kind, label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL)
+    if of:
+        made.type_name = f".test.{of}"
+    if required:
+        made.options.Extensions[field_behavior_pb2.field_behavior].append(field_behavior_pb2.REQUIRED)
+    return made
+
+
+@pytest.fixture(scope="module")
+def node():
+    """A message that needs a name, in itself, its children, a map and one other."""
+    text, message = Field.TYPE_STRING, Field.TYPE_MESSAGE
+    file = descriptor_pb2.FileDescriptorProto(name="node.proto", package="test", syntax="proto3")
+    made = file.message_type.add(name="Node")
+    for name, value in (
+        ("ByNameEntry", field("value", 2, message, of="Node")),
+        ("LabelsEntry", field("value", 2, text)),
+    ):
+        entry = made.nested_type.add(name=name, field=[field("key", 1, text), value])
+        entry.options.map_entry = True
+    made.field.extend(
+        [
+            field("name", 1, text, required=True),
+            field("children", 2, message, repeated=True, of="Node"),
+            field("by_name", 3, message, repeated=True, of="Node.ByNameEntry"),
+            field("one", 4, message, of="Node"),
+            field("labels", 5, message, repeated=True, of="Node.LabelsEntry"),
+        ]
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("test.Node"))
+
+
+def test_required_fields_are_found_at_any_depth(node):
+    check_required(node(name="a", labels={"x": ""}, one=node(name="b"), by_name={"k": node(name="c")}))
+    for bad, path in (
+        (node(), "name"),
+        (node(name="a", one=node()), "one.name"),
+        (node(name="a", children=[node(name="b"), node()]), "children[1].name"),
+        (node(name="a", by_name={"k": node()}), "by_name[k].name"),
+        (node(name="a", one=node(name="b", one=node(name="c", children=[node()]))), "one.one.children[0].name"),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            check_required(bad)
+        assert caught.value.field == path
+
+
+def test_the_contract_marks_what_it_needs():
+    for message, path in (
+        (vision_pb2.ReadTextRequest(), "image"),
+        (speech_pb2.SynthesizeRequest(), "text"),
+        (generation_pb2.GenerateTextRequest(), "messages"),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            check_required(message)
+        assert caught.value.field == path
+
+
+async def test_who_calls_is_known_to_the_handler(vision, scripted):
+    seen = []
+
+    async def read():
+        seen.append(current())
+        return vision_pb2.ReadTextResponse()
+
+    scripted.read = read
+    enter(Call("acme", "request-7", Flag(time.monotonic() + 9)))
+    await vision.ReadText(READ)
+    enter(Call())
+    await vision.ReadText(READ)
+    assert (seen[0].tenant, seen[0].request_id) == ("acme", "request-7")
+    assert 0 < seen[0].flag.remaining() <= 9
+    assert seen[1].tenant == "default"
+    assert len(seen[1].request_id) == 32
+    assert 25 < seen[1].flag.remaining() <= timeouts(VISION)[f"/{VISION}/ReadText"]  # the client spends the contract's
+
+
+async def test_odd_metadata_is_refused_or_ignored_and_never_a_crash(raw):
+    stub = vision_pb2_grpc.VisionServiceStub(raw)
+    for key, value in (("x-polyphony-tenant", "a b"), ("x-request-id", "x" * 200), ("x-polyphony-tenant", "../etc")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ReadText(READ, metadata=[(key, value)])
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    await stub.ReadText(READ, metadata=[("some-bin", b"\xff\x00"), ("traceparent", "nonsense"), ("x-other", "~")])
+    await stub.ReadText(READ, metadata=[("x-polyphony-tenant-bin", b"\xff\xfe")])
+
+
+async def test_a_method_that_nobody_wrote_is_unimplemented(speech):
+    request = speech_pb2.TranscribeRequest(audio=READ.image)
+    with pytest.raises(Unimplemented):
+        async for _ in speech.Transcribe(request):
+            pass
+
+
+async def test_a_caller_that_leaves_sets_the_flag_of_a_unary_call(raw, scripted):
+    began, flags = asyncio.Event(), []
+
+    async def read():
+        flags.append(current().flag)
+        began.set()
+        await asyncio.sleep(60)
+
+    scripted.read = read
+    call = vision_pb2_grpc.VisionServiceStub(raw).ReadText(READ)
+    task = asyncio.ensure_future(call)
+    await began.wait()
+    call.cancel()
+    await until(flags[0].abandoned)
+    await until(lambda: in_flight(scripted, "VisionService/ReadText") == 0)
+    assert counted(scripted, "VisionService/ReadText", "CANCELLED") == 1
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_caller_that_leaves_a_stream_sets_the_flag_and_closes_it(raw, scripted, reads):
+    """Also where the server waits for a caller that does not read."""
+    flags, closed, sent = [], [], []
+
+    async def speak():
+        flags.append(current().flag)
+        try:
+            while True:
+                yield speech_pb2.SynthesizeResponse(chunk=bytes(100_000))
+                sent.append(1)
+                await asyncio.sleep(0.001)
+        finally:
+            closed.append(asyncio.current_task())
+
+    scripted.speak = speak
+    call = speech_pb2_grpc.SpeechServiceStub(raw).Synthesize(SPEAK)
+    await call.read()
+    if not reads:
+        before = -1
+        while before != len(sent):
+            before = len(sent)
+            await asyncio.sleep(0.1)
+    call.cancel()
+    await until(flags[0].abandoned)
+    await until(lambda: closed)
+    count = len(sent)
+    await asyncio.sleep(0.05)
+    assert len(sent) <= count + 1
+    await until(lambda: counted(scripted, "SpeechService/Synthesize", "CANCELLED") == 1)
+
+
+async def test_the_shorter_deadline_ends_the_call_and_sets_the_flag(vision, scripted):
+    flags = []
+
+    async def read():
+        flags.append(current().flag)
+        await asyncio.sleep(60)
+
+    scripted.read = read
+    enter(Call(flag=Flag(time.monotonic() + 0.2)))
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await vision.ReadText(READ)
+    assert 0.15 < time.monotonic() - began < 1
+    await until(flags[0].is_set)
+
+
+async def test_the_default_deadline_holds_for_callers_that_set_none(scripted, settings):
+    flags = []
+
+    async def read():
+        flags.append(current().flag)
+        await asyncio.sleep(60)
+
+    async def speak():
+        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+        await asyncio.sleep(60)
+
+    scripted.read, scripted.speak = read, speak
+    seconds = {f"/{VISION}/ReadText": 0.2, f"/{SPEECH}/Synthesize": 0.2}
+    telemetry = Telemetry(settings)
+    server = grpc.aio.server(interceptors=[CallInterceptor(telemetry, seconds)])
+    (await scripted.build(settings, telemetry)).add(scripted, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await vision_pb2_grpc.VisionServiceStub(channel).ReadText(READ)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert flags[0].is_set()
+        call = speech_pb2_grpc.SpeechServiceStub(channel).Synthesize(SPEAK)
+        assert (await call.read()).chunk == b"1"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await server.stop(0)
+
+
+async def test_every_call_is_counted_by_how_it_ended(vision, speech, scripted):
+    await vision.ReadText(READ)
+    assert [response.chunk async for response in speech.Synthesize(SPEAK)] == [b"1"]
+    with pytest.raises(InvalidArgument):
+        await vision.ReadText(vision_pb2.ReadTextRequest())
+
+    async def fail():
+        raise ValueError
+
+    scripted.read = fail
+    with pytest.raises(Exception, match="internal"):
+        await vision.ReadText(READ)
+    codes = {code: counted(scripted, "VisionService/ReadText", code) for code in ("OK", "INVALID_ARGUMENT", "INTERNAL")}
+    assert codes == {"OK": 1, "INVALID_ARGUMENT": 1, "INTERNAL": 1}
+    assert counted(scripted, "SpeechService/Synthesize", "OK") == 1
+    assert (in_flight(scripted, "VisionService/ReadText"), in_flight(scripted, "SpeechService/Synthesize")) == (0, 0)
