@@ -33,10 +33,12 @@ MIGRATIONS = (
 )
 LOCK = 0x706F6C79  # names the migration among the database's advisory locks
 
+# The cores belong to the engines: a query has one, and starts no workers.
 # A search looks at `ef_search` candidates first and goes on while a filter leaves too few of them.
 SESSION = """
     SET statement_timeout = '30s';
     SET plan_cache_mode = force_custom_plan;
+    SET max_parallel_workers_per_gather = 0;
     SET hnsw.ef_search = 100;
     SET hnsw.iterative_scan = strict_order;
     SET hnsw.max_scan_tuples = 200000;

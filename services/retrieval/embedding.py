@@ -11,7 +11,7 @@ from services.retrieval.models import EmbeddedText, TextEmbedder
 from services.retrieval.settings import RetrievalSettings
 
 BYTES_A_TOKEN = 4  # of a typical text: its cost is guessed before it is tokenised
-IN_FLIGHT = 128  # texts of one call that may be in the queue: a long call leaves room for a short one
+IN_FLIGHT = 64  # texts of one call that may be in the queue: a long call leaves room for a short one
 
 
 class EmbedLane(BatchLane[str, EmbeddedText]):
@@ -55,13 +55,16 @@ class EmbedLane(BatchLane[str, EmbeddedText]):
                 raise TooLarge(f"a text has at most {self._max_text_characters} characters", field=field)
         room = asyncio.Semaphore(IN_FLIGHT)
 
-        async def one(text: str) -> EmbeddedText:
+        async def one(index: int) -> EmbeddedText:
+            size = len(texts[index].encode())
             async with room:
-                return await self.submit(text, float(min(self._max_tokens, 2 + len(text.encode()) // BYTES_A_TOKEN)))
+                return await self.submit(texts[index], float(min(self._max_tokens, 2 + size // BYTES_A_TOKEN)))
 
+        # Neighbours in the queue share a batch: texts of like length leave little to padding.
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(text)) for text in texts]
+                tasks = {index: group.create_task(one(index)) for index in order}
         except* ServeError as errors:
             raise errors.exceptions[0] from None
-        return [task.result() for task in tasks]
+        return [tasks[index].result() for index in range(len(texts))]

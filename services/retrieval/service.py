@@ -167,13 +167,19 @@ async def build(settings: RetrievalSettings, telemetry: Telemetry) -> Deployment
         network = card.model_copy(update={"id": f"{card.id}-network"})  # metrics of its own
         tensors[card.id] = TensorLane(network, [model.backend] * settings.engines, telemetry)
     database = Database(settings.database_url.get_secret_value(), settings.database_connections)
+    store = Store(database)
+
+    async def stop() -> None:
+        await store.stop()
+        await database.stop()
+
     return Deployment(
         add=retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server,
-        servicer=RetrievalService(Models(lanes), Store(database)),
+        servicer=RetrievalService(Models(lanes), store),
         descriptor=pb.DESCRIPTOR.services_by_name["RetrievalService"],
         lanes=lanes,
         tensors=tensors,
         ready=lambda: database.ready,
         start=database.start,
-        stop=database.stop,
+        stop=stop,
     )

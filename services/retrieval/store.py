@@ -5,7 +5,9 @@ It is searched exactly while small, from `INDEXED_FROM` points on through an HNS
 Yashunin 2016, arXiv:1603.09320).
 """
 
+import asyncio
 import enum
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from servekit.errors import AlreadyExists, NotFound
+from servekit.errors import AlreadyExists, NotFound, ServeError
 from services.retrieval.database import Database
+
+log = logging.getLogger(__name__)
 
 INDEXED_FROM = 10_000
 
@@ -83,6 +87,13 @@ class Store:
     def __init__(self, database: Database, indexed_from: int = INDEXED_FROM) -> None:
         self._database = database
         self._indexed_from = indexed_from
+        self._indexing: dict[int, asyncio.Task[None]] = {}
+
+    async def stop(self) -> None:
+        """Leave no index half built."""
+        for task in self._indexing.values():
+            task.cancel()
+        await asyncio.gather(*self._indexing.values(), return_exceptions=True)
 
     async def create(self, tenant: str, name: str, space: str, dimensions: int, metric: Metric) -> Collection:
         """An empty collection.
@@ -146,8 +157,11 @@ class Store:
         ).format(table=collection.table)
         async with self._database.connection() as connection, connection.cursor() as cursor:
             await cursor.executemany(statement, rows)
-        if not collection.indexed:
-            await self._index(collection)
+        if not (collection.indexed or collection.key in self._indexing):
+            # The points are written whether or not the caller waits for the index.
+            task = asyncio.create_task(self._index(collection))
+            self._indexing[collection.key] = task
+            task.add_done_callback(lambda _: self._indexing.pop(collection.key))
 
     async def search(
         self, collection: Collection, vector: NDArray[np.float32], limit: int, where: dict[str, Any]
@@ -177,20 +191,27 @@ class Store:
             return (await connection.execute(statement, values)).rowcount
 
     async def _index(self, collection: Collection) -> None:
-        """Give a collection its index once it is large enough. Whoever comes first builds it; writers wait."""
-        count = sql.SQL("SELECT count(*) FROM (SELECT FROM {table} LIMIT %s)").format(table=collection.table)
+        """Give a collection its index once it is large enough; writers wait meanwhile."""
+        try:
+            async with self._database.connection() as connection:
+                if await self._is_large(connection, collection):
+                    await _build_index(connection, collection)
+        except ServeError as error:
+            log.warning("%s is searched without an index until it is next written: %s", collection.name, error.message)
+
+    async def _is_large(self, connection: psycopg.AsyncConnection, collection: Collection) -> bool:
+        statement = sql.SQL("SELECT count(*) FROM (SELECT FROM {table} LIMIT %s)").format(table=collection.table)
+        row = await (await connection.execute(statement, (self._indexed_from,))).fetchone()
+        return row is not None and row[0] >= self._indexed_from
+
+
+async def _build_index(connection: psycopg.AsyncConnection, collection: Collection) -> None:
+    await connection.execute("SET LOCAL statement_timeout = 0")
+    # Another replica that had the same thought waits at this row, and then finds it done.
+    cursor = await connection.execute(
+        "UPDATE retrieval.collections SET indexed = true WHERE key = %s AND NOT indexed", (collection.key,)
+    )
+    if cursor.rowcount:
         _, operators = _OPERATORS[collection.metric]
-        async with self._database.connection() as connection:
-            row = await (await connection.execute(count, (self._indexed_from,))).fetchone()
-            if row is None or row[0] < self._indexed_from:
-                return
-            await connection.execute("SET LOCAL statement_timeout = 0")
-            cursor = await connection.execute(
-                "UPDATE retrieval.collections SET indexed = true WHERE key = %s AND NOT indexed", (collection.key,)
-            )
-            if cursor.rowcount:
-                await connection.execute(
-                    sql.SQL("CREATE INDEX ON {table} USING hnsw (embedding {operators})").format(
-                        table=collection.table, operators=operators
-                    )
-                )
+        statement = sql.SQL("CREATE INDEX ON {table} USING hnsw (embedding {operators})")
+        await connection.execute(statement.format(table=collection.table, operators=operators))

@@ -26,7 +26,17 @@ async def database(database_url):
 
 @pytest.fixture
 async def store(database):
-    return Store(database)
+    store = Store(database)
+    yield store
+    await store.stop()
+
+
+async def indexed(store: Store, tenant: str, name: str):
+    """The collection, once its index is built."""
+    async with asyncio.timeout(30):
+        while not (collection := await store.get(tenant, name)).indexed:  # noqa: ASYNC110 - nobody says when
+            await asyncio.sleep(0.02)
+    return collection
 
 
 def points(count: int, dimensions: int, seed: int = 0):
@@ -65,8 +75,7 @@ async def test_a_large_collection_gets_an_index_and_is_searched_through_it(datab
     rows, vectors = points(3000, 32)
     for start in range(0, 3000, 1000):
         await store.upsert(collection, rows[start : start + 1000], vectors[start : start + 1000])
-    collection = await store.get("ada", "large")
-    assert collection.indexed
+    collection = await indexed(store, "ada", "large")
     hits = 0
     for seed in range(20):
         query = np.random.default_rng(100 + seed).normal(size=32).astype(np.float32)
@@ -79,13 +88,17 @@ async def test_a_large_collection_gets_an_index_and_is_searched_through_it(datab
     assert [point.id for point, _ in filtered] == ["p2999"]
 
 
-async def test_writers_that_cross_the_threshold_together_build_one_index(database):
-    store = Store(database, indexed_from=500)
+async def test_replicas_that_cross_the_threshold_together_build_one_index(database):
+    replicas = [Store(database, indexed_from=500) for _ in range(4)]
+    store = replicas[0]
     collection = await store.create("ada", "raced", "space", 8, Metric.COSINE)
     rows, vectors = points(1200, 8)
     parts = [slice(n * 300, (n + 1) * 300) for n in range(4)]
-    await asyncio.gather(*(store.upsert(collection, rows[part], vectors[part]) for part in parts))
-    assert (await store.get("ada", "raced")).indexed
+    writes = (
+        replica.upsert(collection, rows[part], vectors[part]) for replica, part in zip(replicas, parts, strict=True)
+    )
+    await asyncio.gather(*writes)
+    await indexed(store, "ada", "raced")
     async with database.connection() as connection:
         cursor = await connection.execute("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%hnsw%'")
         assert await cursor.fetchone() == (1,)
