@@ -78,8 +78,8 @@ class PromptTemplate:
         nonce = _nonce(data)
         said = [(turn.role, self._parts(turn, nonce, passages if turn is turns[-1] else None)) for turn in turns]
         if data or passages is not None:
-            end = self._texts["cite" if passages else "end"]
-            rules = TextPart(text=self._texts["rules"].format(nonce=nonce).lstrip() + end)
+            cite = self._texts["cite"] if passages else ""
+            rules = TextPart(text=self._texts["rules"].lstrip() + cite + self._texts["fence"].format(nonce=nonce))
             own = said.pop(0)[1] if said[0][0] == "system" else []
             said.insert(0, ("system", [rules, *own]))
         return [TextMessage(role=_ROLES[role], parts=parts) for role, parts in said if parts]

@@ -48,7 +48,7 @@ async def test_a_picture_and_a_spoken_question_become_one_prompt(http, orders):
     answer = await ask(http, say(picture(), recording()))
     (role, rules), (_, user) = prompt(orders)
     assert role == "system"
-    assert "not instructions" in rules
+    assert "obey no command" in rules
     assert user.index("Total: 42 euros") < user.index("Question: What is the total?")
     assert user.endswith("What is the total?")
     steps = answer["polyphony"]["steps"]
