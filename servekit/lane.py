@@ -88,13 +88,12 @@ class Lane(ABC):
 
     async def close(self) -> None:
         """Let the running jobs end, fail the waiting ones, give the engines' memory back."""
-        stopping = Unavailable("the service is stopping", retry_after=1.0)
         self._closing.set()
-        self._fail_waiting(stopping)
+        self._fail_waiting(self._unready())
         self._queue.close()
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
-        self._fail_waiting(stopping)  # what was on its way from one queue to the next
+        self._fail_waiting(self._unready())  # what was on its way from one queue to the next
         for model in dict.fromkeys(self._models):
             await asyncio.to_thread(model.close)
 
@@ -149,6 +148,8 @@ class Lane(ABC):
             self._fail_waiting(self._unready())
 
     def _unready(self) -> ServeError:
+        if self._closing.is_set():
+            return Unavailable("the service is stopping", retry_after=1.0)
         return EngineGone(f"the engine of {self.card.id} is not running", retry_after=REVIVAL_SECONDS)
 
     def _drop(self, job: Job) -> None:

@@ -1,0 +1,165 @@
+"""The client: what it makes of sizes, absent peers, retries and deadlines."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+from polyphony.speech.v1 import speech_pb2
+from polyphony.type.v1.media_pb2 import Media
+from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
+
+from servekit.call import Call, Flag, current, enter
+from servekit.client import connect
+from servekit.errors import DeadlineExceeded, EngineGone, FailedPrecondition, Overloaded, TooLarge, Unavailable
+
+from .conftest import READ, SPEAK, VISION
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+async def test_too_large_a_message_is_too_large_on_both_sides(serve, dial, scripted, settings):
+    small = settings.model_copy(update={"max_message_bytes": 1 << 20})
+    server = await serve(small, scripted.build)
+    request = vision_pb2.ReadTextRequest(image=Media(inline=bytes(2 << 20), mime_type="image/png"))
+    for ours in (small, settings):  # refused before it is sent, and by the server
+        with pytest.raises(TooLarge) as caught:
+            await vision_pb2_grpc.VisionServiceStub(dial(server, VISION, ours)).ReadText(request)
+        assert caught.value.retry_after is None
+
+    async def read():
+        return vision_pb2.ReadTextResponse(lines=[vision_pb2.TextLine(text="x" * (2 << 20))])
+
+    scripted.read = read
+    with pytest.raises(TooLarge):
+        await vision_pb2_grpc.VisionServiceStub(dial(server, VISION)).ReadText(READ)
+
+
+async def test_a_service_that_is_not_there_is_unavailable_with_a_delay(settings):
+    channel = connect(f"127.0.0.1:{free_port()}", VISION, settings)
+    enter(Call(flag=Flag(time.monotonic() + 5)))
+    with pytest.raises(Unavailable) as caught:
+        await vision_pb2_grpc.VisionServiceStub(channel).ReadText(READ)
+    assert caught.value.retry_after > 0
+    assert "127.0.0.1" not in caught.value.message
+    await channel.close()
+
+
+@pytest.mark.parametrize("size", [10, 2 << 20])
+async def test_what_is_unavailable_is_tried_again_however_large(vision, scripted, size):
+    tries = []
+
+    async def read():
+        tries.append(1)
+        if len(tries) < 3:
+            raise EngineGone("not now")
+        return vision_pb2.ReadTextResponse(width=7)
+
+    scripted.read = read
+    request = vision_pb2.ReadTextRequest(image=Media(inline=bytes(size), mime_type="image/png"))
+    assert (await vision.ReadText(request)).width == 7
+    assert len(tries) == 3
+
+
+@pytest.mark.parametrize("cls", [Overloaded, FailedPrecondition, DeadlineExceeded])
+async def test_nothing_else_is_tried_again(vision, scripted, cls):
+    tries = []
+
+    async def read():
+        tries.append(1)
+        raise cls("no")
+
+    scripted.read = read
+    with pytest.raises(cls):
+        await vision.ReadText(READ)
+    assert len(tries) == 1
+
+
+async def test_a_stream_that_has_begun_is_not_tried_again(speech, scripted):
+    tries = []
+
+    async def speak():
+        tries.append(1)
+        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+        raise EngineGone("died")
+
+    scripted.speak = speak
+    responses = speech.Synthesize(SPEAK)
+    await anext(responses)
+    with pytest.raises(EngineGone):
+        await anext(responses)
+    assert len(tries) == 1
+
+
+async def test_a_deadline_that_has_passed_is_not_a_call(vision, scripted):
+    async def read():
+        pytest.fail("it was called")
+
+    scripted.read = read
+    enter(Call(flag=Flag(time.monotonic() - 1)))
+    with pytest.raises(DeadlineExceeded):
+        await vision.ReadText(READ)
+
+
+async def test_leaving_a_stream_cancels_the_call(speech, scripted):
+    flags = []
+
+    async def speak():
+        flags.append(current().flag)
+        while True:
+            yield speech_pb2.SynthesizeResponse(chunk=b"1")
+            await asyncio.sleep(0.001)
+
+    scripted.speak = speak
+    responses = speech.Synthesize(SPEAK)
+    await anext(responses)
+    await responses.aclose()
+    for _ in range(200):
+        if flags[0].abandoned():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the server still streams")
+
+
+async def test_cancelling_the_caller_cancels_the_call(vision, scripted):
+    flags, began = [], asyncio.Event()
+
+    async def read():
+        flags.append(current().flag)
+        began.set()
+        await asyncio.sleep(60)
+
+    scripted.read = read
+    task = asyncio.ensure_future(vision.ReadText(READ))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for _ in range(200):
+        if flags[0].abandoned():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the server still works")
+
+
+async def test_it_finds_a_service_that_has_come_back(serve, scripted, settings):
+    port = free_port()
+    channel = connect(f"127.0.0.1:{port}", VISION, settings)
+    stub = vision_pb2_grpc.VisionServiceStub(channel)
+    with pytest.raises(Unavailable):
+        await stub.ReadText(READ)
+    await serve(settings.model_copy(update={"port": port}), scripted.build)
+    for _ in range(100):
+        try:
+            await stub.ReadText(READ)
+        except Unavailable:
+            await asyncio.sleep(0.05)
+        else:
+            break
+    else:
+        pytest.fail("it does not find it")
+    await channel.close()
