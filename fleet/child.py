@@ -40,6 +40,8 @@ class Child:
             host=process.host,
             port=process.port,
             address=process.address,
+            grpc=process.grpc,
+            metrics=process.metrics,
             models=process.models,
         )
         self._log = logs_dir / f"{process.name}.log"

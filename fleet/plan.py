@@ -76,6 +76,8 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
             host=taken.host(name) if row else taken.host(name, "http_host"),
             port=int(health or grpc[name]) if row else http,
             address=f"{taken.host(name)}:{grpc[name]}" if row else f"http://{taken.host(name, 'http_host')}:{http}",
+            grpc=f"{taken.host(name)}:{grpc[name]}",
+            metrics=f"{taken.host(name)}:{metrics[name]}",
             models=row.models if row else (),
             stage=1 if row else 2,
             stop_seconds=settings.drain_seconds + 5,

@@ -19,6 +19,8 @@ class Process:
         host: Where it listens.
         port: The port that is asked whether it is ready.
         address: What a caller uses.
+        grpc: Where it speaks gRPC, if it does.
+        metrics: Where its `/metrics` is, if it has any.
         models: The models it runs.
         stage: Processes of the highest stage are stopped first.
         user: The user and group id to run as.
@@ -36,6 +38,8 @@ class Process:
     host: str
     port: int
     address: str = ""
+    grpc: str = ""
+    metrics: str = ""
     models: tuple[str, ...] = ()
     stage: int = 1
     user: tuple[int, int] | None = None

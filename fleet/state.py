@@ -20,6 +20,8 @@ class ProcessState(BaseModel):
         host: Where it listens.
         port: The port that is asked.
         address: What a caller uses.
+        grpc: Where it speaks gRPC, if it does.
+        metrics: Where its `/metrics` is, if it has any.
         models: The models it runs.
         state: `starting`, `running`, `waiting` (to be started again) or `stopped`.
         pid: Its process id while it runs.
@@ -33,6 +35,8 @@ class ProcessState(BaseModel):
     host: str
     port: int
     address: str
+    grpc: str = ""
+    metrics: str = ""
     models: tuple[str, ...] = ()
     state: Literal["starting", "running", "waiting", "stopped"] = "starting"
     pid: int | None = None

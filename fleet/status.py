@@ -22,6 +22,8 @@ class Row:
         process: Its name.
         pid: Its process id while it runs.
         address: Where it listens.
+        grpc: Where it speaks gRPC, if it does.
+        metrics: Where its `/metrics` is, if it has any.
         models: What it runs.
         ready: Whether it serves.
         memory_mb: Its proportional set size and its children's, in MiB: shared pages are counted once over the fleet.
@@ -34,6 +36,8 @@ class Row:
     process: str
     pid: int | None
     address: str
+    grpc: str
+    metrics: str
     models: tuple[str, ...]
     ready: bool
     memory_mb: float
@@ -63,6 +67,8 @@ def rows(settings: FleetSettings) -> list[Row]:
             process=one.name,
             pid=one.pid,
             address=one.address,
+            grpc=one.grpc,
+            metrics=one.metrics,
             models=one.models,
             ready=ready[one.name],
             memory_mb=round(memory[index], 1),
@@ -77,6 +83,8 @@ def rows(settings: FleetSettings) -> list[Row]:
         process="supervisor",
         pid=fleet.pid,
         address="",
+        grpc="",
+        metrics="",
         models=(),
         ready=True,
         memory_mb=round(memory[-1], 1),
@@ -95,7 +103,9 @@ def as_json(listing: list[Row]) -> list[dict[str, object]]:
 
 def as_table(listing: list[Row]) -> Table:
     """The rows for people."""
-    table = Table("process", "pid", "address", "models", "ready", "memory", "load", "restarts", box=None)
+    table = Table(box=None)
+    for name in ("process", "pid", "address", "models", "ready", "memory", "load", "restarts"):
+        table.add_column(name, no_wrap=name != "models")
     for row in listing:
         ready = "[green]yes[/]" if row.ready else "[red]no[/]"
         cells = (row.process, str(row.pid or "-"), row.address, ", ".join(row.models), ready)

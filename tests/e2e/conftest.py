@@ -39,9 +39,9 @@ class Fleet:
         """Each process by its name."""
         return {row["process"]: row for row in json.loads(self.run("status", "--json"))}
 
-    def address(self, process: str) -> str:
-        """Where a process listens."""
-        return str(self.status()[process]["address"])
+    def address(self, process: str, kind: str = "address") -> str:
+        """Where a process listens: its `address`, `grpc` or `metrics`."""
+        return str(self.status()[process][kind])
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,52 @@
+"""What `make demo` shows: one request made of a photograph, a spoken question and a document.
+
+The photograph of a page and the words of the document come with scikit-image; the question is
+spoken by the fleet itself. Everything is asked with the `polyphony` command, as anyone can.
+"""
+
+import inspect
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import skimage.data
+from openai import OpenAI
+
+POLYPHONY = Path(sys.executable).with_name("polyphony")
+QUESTION = "According to the page, what are the markers? And where do the Greek coins come from?"
+PICTURES = ("astronaut", "camera", "cat", "coffee", "coins", "moon", "page", "rocket", "text")
+
+
+def document() -> str:
+    """What scikit-image says of the pictures that it carries."""
+    return "\n\n".join(f"{name}: {inspect.getdoc(getattr(skimage.data, name))}" for name in PICTURES)
+
+
+def gateway() -> str:
+    """Where the running fleet answers HTTP."""
+    listing = json.loads(subprocess.check_output([POLYPHONY, "status", "--json"]))
+    return next(str(row["address"]) for row in listing if row["process"] == "gateway")
+
+
+def main() -> None:
+    """Lay out the media, then ask."""
+    folder = Path(tempfile.mkdtemp(prefix="polyphony-demo-"))
+    page, spoken, text = folder / "page.png", folder / "question.wav", folder / "pictures.txt"
+    page.write_bytes((Path(skimage.data.__file__).parent / "page.png").read_bytes())
+    text.write_text(document())
+    with OpenAI(base_url=f"{gateway()}/v1", api_key="none") as client:
+        client.audio.speech.create(model="tts-1", voice="default", input=QUESTION, response_format="wav").write_to_file(
+            spoken
+        )
+    command = ["polyphony", "ask", "--image", page, "--audio", spoken, "--document", text]
+    print(f"\n  spoken in {spoken.name}: “{QUESTION}”")
+    print(f"\n$ {shlex.join(map(str, command))}\n", flush=True)
+    subprocess.run([POLYPHONY, *command[1:]], check=True)
+    print("\nThe fleet goes on running: `polyphony status` shows it, `make down` stops it.")
+
+
+if __name__ == "__main__":
+    main()

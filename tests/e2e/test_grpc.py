@@ -1,0 +1,77 @@
+"""Internal systems: the composed Chat, the Open Inference Protocol and reflection, against real models."""
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from polyphony.gateway.v1.gateway_pb2 import ChatMessage, ChatPart, ChatRequest
+from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from polyphony.type.v1.media_pb2 import Media
+from tokenizers import Tokenizer
+from tritonclient.grpc import InferenceServerClient, InferInput
+
+SERVICES = {
+    "vision": "polyphony.vision.v1.VisionService",
+    "speech": "polyphony.speech.v1.SpeechService",
+    "generation": "polyphony.generation.v1.GenerationService",
+    "retrieval": "polyphony.retrieval.v1.RetrievalService",
+    "gateway": "polyphony.gateway.v1.GatewayService",
+}
+
+
+def test_one_chat_composes_an_image_and_a_recording(fleet, page, question):
+    parts = [
+        ChatPart(image=Media(inline=page, mime_type="image/png")),
+        ChatPart(audio=Media(inline=question, mime_type="audio/wav")),
+    ]
+    request = ChatRequest(messages=[ChatMessage(role=ChatMessage.ROLE_USER, parts=parts)], max_tokens=60, temperature=0)
+    with grpc.insecure_channel(fleet.address("gateway", "grpc")) as channel:
+        events = list(GatewayServiceStub(channel).Chat(request, timeout=120))
+    assert "pixel" in "".join(event.delta for event in events).lower()
+    finished = events[-1].finished
+    names = [step.name for step in finished.steps]
+    assert {name.split("[")[0] for name in names} >= {"read_text", "transcribe", "generate_text"}
+    assert finished.reason == "stop"
+    assert finished.prompt_tokens > 0
+    assert not finished.degraded
+
+
+@pytest.mark.parametrize("process", SERVICES)
+def test_every_process_reflects_and_is_healthy(fleet, process):
+    with grpc.insecure_channel(fleet.address(process, "grpc")) as channel:
+        names = set(ProtoReflectionDescriptorDatabase(channel).get_services())
+        assert {SERVICES[process], "inference.GRPCInferenceService", "grpc.health.v1.Health"} <= names
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=SERVICES[process]), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_tritonclient_infers_with_the_sentence_encoder(fleet, client):
+    text = "A cat sat on the mat."
+    tokenizer = Tokenizer.from_file(str(fleet.home / "models" / "all-minilm-l6-v2" / "tokenizer.json"))
+    tokenizer.no_padding()
+    encoding = tokenizer.encode(text)
+    inputs = []
+    for name, values in (("input_ids", encoding.ids), ("attention_mask", encoding.attention_mask)):
+        inputs.append(InferInput(name, [1, len(values)], "INT64"))
+        inputs[-1].set_data_from_numpy(np.array([values], np.int64))
+    with InferenceServerClient(fleet.address("retrieval", "grpc")) as triton:
+        assert triton.is_server_ready()
+        names = [model.name for model in triton.get_model_repository_index().models]
+        (network,) = (name for name in names if triton.get_model_metadata(name).inputs)
+        row = triton.infer(network, inputs).as_numpy("embedding")[0]
+    same = client.embeddings.create(model="all-minilm-l6-v2", input=text).data[0].embedding
+    assert np.allclose(row, same, atol=1e-5)
+
+
+def test_tritonclient_infers_with_the_text_detector(fleet):
+    with InferenceServerClient(fleet.address("vision", "grpc")) as triton:
+        network = "pp-ocrv6-small-det"
+        assert triton.is_model_ready(network)
+        assert triton.is_model_ready("pp-ocrv6-small")
+        metadata = triton.get_model_metadata(network)
+        image = InferInput(metadata.inputs[0].name, [1, 3, 64, 96], "FP32")
+        image.set_data_from_numpy(np.zeros((1, 3, 64, 96), np.float32))
+        (output,) = metadata.outputs
+        assert triton.infer(network, [image]).as_numpy(output.name).shape == (1, 1, 64, 96)
