@@ -86,6 +86,8 @@ class Endpoint:
         self._operation = operation
         self._parts = parts
         self._name = f"{operation.method} {operation.path}"
+        self._in_flight = parts.telemetry.in_flight.labels(self._name)
+        self._latency = parts.telemetry.latency.labels(self._name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
@@ -94,10 +96,10 @@ class Endpoint:
         call = Call(request_id=request_id(headers), flag=Flag(began + self._default_seconds))
         exchange = _Exchange(receive, send, call.request_id)
         code = "OK"
-        telemetry.in_flight.labels(self._name).inc()
+        self._in_flight.inc()
         enter(call)
         try:
-            with telemetry.server_span(self._name, dict(headers)):
+            with telemetry.server_span(self._name, headers):
                 await self._answer(Request(scope, exchange.receive), headers, call, exchange)
         except ServeError as error:
             code = error.code.name
@@ -120,9 +122,9 @@ class Endpoint:
         finally:
             exchange.close()
             call.flag.set()
-            telemetry.in_flight.labels(self._name).dec()
+            self._in_flight.dec()
             telemetry.requests.labels(self._name, code).inc()
-            telemetry.latency.labels(self._name).observe(time.monotonic() - began)
+            self._latency.observe(time.monotonic() - began)
 
     @property
     def _default_seconds(self) -> float:
