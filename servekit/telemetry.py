@@ -26,6 +26,7 @@ from servekit.settings import ProcessSettings
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 COSTS = tuple(4.0**n for n in range(-2, 13))
+EXPORT_SECONDS = 2.0  # how long a collector that is away may hold up the end of a process
 
 
 class Telemetry:
@@ -59,7 +60,8 @@ class Telemetry:
         if settings.otlp_endpoint:
             resource = Resource.create({"service.name": f"polyphony-{settings.process}"})
             self._provider = TracerProvider(resource=resource)
-            exporter = OTLPSpanExporter(settings.otlp_endpoint, insecure=settings.otlp_endpoint.startswith("http://"))
+            plain = settings.otlp_endpoint.startswith("http://")
+            exporter = OTLPSpanExporter(settings.otlp_endpoint, insecure=plain, timeout=EXPORT_SECONDS)
             self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
             self._tracer = self._provider.get_tracer("polyphony")
 

@@ -1,0 +1,53 @@
+"""The catalogue: every row parses and points at what is there."""
+
+import importlib
+
+import pytest
+
+from servekit import catalogue
+from servekit.errors import NotFound
+
+MODELS, PROFILES = catalogue.names("models"), catalogue.names("profiles")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_parses_and_its_service_can_load_it(name):
+    card = catalogue.model(name)
+    assert card.id == name
+    assert card.licence
+    loaders = importlib.import_module(f"services.{card.service}.models").LOADERS
+    assert card.loader in loaders
+    assert len({file.path for file in card.files}) == len(card.files)
+    for file in card.files:
+        assert not file.path.startswith("/")
+        assert ".." not in file.path
+        assert file.sources
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_names_models_of_the_right_service(name):
+    for service, row in catalogue.profile(name).services.items():
+        for card in catalogue.models_of(name, service):
+            assert card.service == service, f"{name}: {card.id}"
+        assert len(set(row.models)) == len(row.models)
+
+
+def test_names_and_aliases_are_no_ones_twice():
+    for profile in PROFILES:
+        cards = [
+            card for service in catalogue.profile(profile).services for card in catalogue.models_of(profile, service)
+        ]
+        names = [name for card in cards for name in (card.id, *card.aliases)]
+        assert len(set(names)) == len(names), profile
+
+
+def test_the_fakes_weigh_nothing():
+    for service in catalogue.profile("fake").services:
+        assert all(not card.files for card in catalogue.models_of("fake", service))
+
+
+def test_what_is_not_there_is_not_found():
+    for find, name in ((catalogue.model, "gpt-9"), (catalogue.profile, "toaster"), (catalogue.model, "")):
+        with pytest.raises(NotFound, match="the catalogue has no"):
+            find(name)
+    assert catalogue.models_of("fake", "toaster") == ()

@@ -1,0 +1,72 @@
+"""Models of a process: checked before they are loaded, found by any of their names."""
+
+import pytest
+
+from servekit import models
+from servekit.catalogue import ModelCard
+from servekit.errors import FailedPrecondition, NotFound
+from servekit.models import Models
+from servekit.settings import ProcessSettings
+
+
+class Lane:
+    """As much of a lane as a name needs."""
+
+    def __init__(self, name, *aliases):
+        self.card = ModelCard(
+            id=name, task="embed", service="retrieval", loader="t", title="t", licence="CC0-1.0", memory_mb=1,
+            aliases=aliases,
+        )  # fmt: skip
+
+
+def test_an_empty_name_is_the_first_and_an_alias_is_its_model():
+    first, second = Lane("a"), Lane("b", "b-1")
+    lanes = Models([first, second])
+    assert (lanes.get(""), lanes.get("b"), lanes.get("b-1")) == (first, second, second)
+    assert list(lanes) == [first, second]
+
+
+def test_an_unknown_name_is_not_found_and_the_field_named():
+    for lanes in (Models([Lane("a")]), Models([])):
+        with pytest.raises(NotFound) as caught:
+            lanes.get("gpt-9", field="engine")
+        assert caught.value.field == "engine"
+    with pytest.raises(NotFound, match="there is none"):
+        Models([]).get("")
+
+
+def test_missing_weights_are_named_with_what_to_do(tmp_path):
+    settings = ProcessSettings(home=tmp_path, profile="embedded")
+    with pytest.raises(FailedPrecondition, match=r"polyphony models pull pp-ocrv6-small"):
+        models.cards(settings, "vision")
+
+
+def test_weights_that_are_there_are_enough(tmp_path):
+    settings = ProcessSettings(home=tmp_path, profile="embedded")
+    for card in models.models_of("embedded", "vision"):
+        for file in card.files:
+            path = card.folder(settings.models_dir) / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert [card.id for card in models.cards(settings, "vision")] == ["pp-ocrv6-small"]
+
+
+def test_models_that_need_more_memory_than_is_allowed_are_refused(tmp_path):
+    settings = ProcessSettings(home=tmp_path, profile="fake", memory_mb=1)
+    with pytest.raises(FailedPrecondition, match="need 2 MiB together, 1 are allowed"):
+        models.cards(settings, "speech")
+    assert len(models.cards(settings.model_copy(update={"memory_mb": 2}), "speech")) == 2
+
+
+def test_options_of_the_process_override_the_cards(tmp_path):
+    settings = ProcessSettings(home=tmp_path, profile="fake", model_options={"fail": "ENGINE_GONE"})
+    (card,) = models.cards(settings, "vision")
+    assert card.options["fail"] == "ENGINE_GONE"
+    assert card.options["latency_seconds"] == 0.0
+
+
+def test_a_loader_is_imported_by_name_and_an_unknown_one_refused():
+    card, settings = Lane("a").card, ProcessSettings()
+    assert models.load(card, settings, {"t": "operator:is_not"}) is True
+    with pytest.raises(FailedPrecondition, match="wants the loader 't'"):
+        models.load(card, settings, {"other": "operator:is_not"})

@@ -1,0 +1,145 @@
+"""Telemetry: one trace from client to engine, and logs that name it."""
+
+import asyncio
+import io
+import json
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from opentelemetry import trace
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
+
+from servekit.batching import BatchLane
+from servekit.call import Call, Flag, enter
+from servekit.catalogue import ModelCard
+from servekit.errors import Internal
+from servekit.server import Deployment
+from servekit.telemetry import Telemetry, configure_logging
+
+from .conftest import READ, VISION
+
+CARD = ModelCard(id="m", task="embed", service="retrieval", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """An OTLP receiver that keeps what it is sent."""
+
+    def __init__(self):
+        self.spans = {}
+
+    def Export(self, request, context):
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                self.spans.update({span.name: span for span in scope.spans})
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+@pytest.fixture
+def collector():
+    collector = Collector()
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield collector
+    server.stop(0).wait()
+
+
+@pytest.fixture
+def logged():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+
+    def configure(settings):
+        configure_logging(settings)
+        root.handlers[0].setStream(stream)
+
+    yield configure, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+class Doubler:
+    def warm(self): ...
+
+    def close(self): ...
+
+    def prepare(self, request):
+        return request
+
+    def run(self, items, flag):
+        return [item * 2 for item in items]
+
+
+async def test_one_trace_from_the_client_to_the_engine(serve, dial, scripted, settings, collector, logged):
+    configure, lines = logged
+    configure(settings)
+
+    async def build(settings, telemetry):
+        plain = await scripted.build(settings, telemetry)
+        scripted.lane = BatchLane(CARD, [Doubler()], telemetry, max_batch_cost=4, max_queue_cost=4)
+        return Deployment(plain.add, scripted, plain.descriptor, lanes=[scripted.lane])
+
+    async def read():
+        logging.getLogger("test").warning("größer als %d", 3)
+        return vision_pb2.ReadTextResponse(width=await scripted.lane.submit(21))
+
+    scripted.read = read
+    traced = settings.model_copy(update={"otlp_endpoint": collector.endpoint})
+    server = await serve(traced, build)
+    client = Telemetry(traced)
+    stub = vision_pb2_grpc.VisionServiceStub(dial(server, VISION))
+    enter(Call("acme", "request-7", Flag()))
+    with client.server_span("client", {}):
+        assert (await stub.ReadText(READ)).width == 42
+        trace_id = trace.get_current_span().get_span_context().trace_id
+
+        async def bug():
+            raise ValueError("secret")
+
+        scripted.read = bug
+        with pytest.raises(Internal):
+            await stub.ReadText(READ)
+    await asyncio.to_thread(client.close)
+    await asyncio.to_thread(scripted.telemetry._provider.force_flush)
+    spans = collector.spans
+    assert {"client", "VisionService/ReadText", "queue", "engine"} <= spans.keys()
+    assert {span.trace_id for span in spans.values()} == {trace_id.to_bytes(16, "big")}
+    assert spans["VisionService/ReadText"].parent_span_id == spans["client"].span_id
+    assert spans["queue"].parent_span_id == spans["engine"].parent_span_id
+    assert spans["engine"].parent_span_id != spans["client"].span_id
+    attributes = {entry.key: entry.value for entry in spans["engine"].attributes}
+    assert (attributes["model"].string_value, attributes["batch_size"].int_value) == ("m", 1)
+    said = {line["message"]: line for line in lines()}
+    for message in ("größer als 3", "VisionService/ReadText failed"):
+        assert said[message]["trace_id"] == f"{trace_id:032x}"
+        assert (said[message]["request_id"], said[message]["tenant"]) == ("request-7", "acme")
+    assert "secret" in said["VisionService/ReadText failed"]["exception"]
+
+
+async def test_a_collector_that_is_not_there_holds_nothing_up(serve, dial, scripted, settings):
+    server = await serve(settings.model_copy(update={"otlp_endpoint": "http://127.0.0.1:1"}), scripted.build)
+    await vision_pb2_grpc.VisionServiceStub(dial(server, VISION)).ReadText(READ)
+    began = time.monotonic()
+    await asyncio.to_thread(scripted.telemetry.close)
+    assert time.monotonic() - began < 5
+
+
+def test_logs_are_one_object_a_line(settings, logged):
+    configure, lines = logged
+    configure(settings)
+    log = logging.getLogger("test")
+    log.info("two\nlines")
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        log.exception("it %s", "failed")
+    first, second = lines()
+    assert (first["message"], first["level"], first["logger"]) == ("two\nlines", "INFO", "test")
+    assert "trace_id" not in first
+    assert "ValueError: bad" in second["exception"]
