@@ -35,7 +35,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self._store = store
         self._settings = settings
 
-    async def ReadText(self, request: vision_pb2.ReadTextRequest, context: Any) -> vision_pb2.ReadTextResponse:  # noqa: ARG002
+    async def ReadText(self, request: vision_pb2.ReadTextRequest, context: Any) -> vision_pb2.ReadTextResponse:
         if not 0 <= request.min_confidence <= 1:
             raise InvalidArgument("min_confidence is between 0 and 1", field="min_confidence")
         lane = self._readers.get(request.model)
