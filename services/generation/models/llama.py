@@ -190,6 +190,9 @@ def _params(weights: Path, settings: GenerationSettings, window: int, socket: st
     params.n_batch = params.n_ubatch = settings.prefill_tokens
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
     params.no_extra_bufts = True  # no repacked kernels
+    params.load_mode = (
+        xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+    )  # a mapped file's pages can be dropped and re-read
     params.cache_ram_mib = 0  # each slot keeps its last prompt; no second cache that grows to gigabytes
     params.cache_idle_slots = False
     params.prefill_assistant = False  # an assistant's last turn is history, not the beginning of this one
