@@ -20,6 +20,7 @@ from services.generation.models import LOADERS, Delta, Event, Finished, Prepared
 from services.generation.settings import GenerationSettings
 
 TYPICAL_ANSWER_TOKENS = 256  # few answers use all that they may
+READING = 0.25  # what a token of the prompt takes, by one that is written
 REASONS = {"stop": pb.TextFinished.REASON_STOP, "length": pb.TextFinished.REASON_LENGTH}
 
 
@@ -53,7 +54,8 @@ class GenerationService(GenerationServiceServicer):
 
 
 def _cost(prepared: Prepared) -> float:
-    return prepared.tokens + min(prepared.prompt.max_tokens, TYPICAL_ANSWER_TOKENS)
+    """In tokens written."""
+    return READING * prepared.tokens + min(prepared.prompt.max_tokens, TYPICAL_ANSWER_TOKENS)
 
 
 def _response(event: Event) -> pb.GenerateTextResponse:

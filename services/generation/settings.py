@@ -36,5 +36,6 @@ class GenerationSettings(ProcessSettings):
     max_schema_depth: int = Field(default=32, gt=0)
     """The deepest nesting of a JSON Schema."""
 
-    max_queue_tokens: float = Field(default=32_000.0, gt=0)
-    """Tokens, to be read and to be written, that may wait together for a slot; more are refused at once."""
+    max_queue_tokens: float = Field(default=8000.0, gt=0)
+    """Tokens to be written that may wait together for a slot, a token to be read counted as a quarter of one;
+    more are refused at once."""
