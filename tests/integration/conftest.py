@@ -1,0 +1,57 @@
+"""One running fleet of fakes over real gRPC, shared by every integration test."""
+
+import io
+import os
+import wave
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.e2e.conftest import Fleet
+
+# Slow enough that a client can leave and a process can die in the middle of an answer.
+TOKEN_SECONDS = 0.02
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    home = tmp_path_factory.mktemp("fleet")
+    for parent in (home, *home.parents[:2]):
+        parent.chmod(0o755)  # Postgres, which refuses to be root, has to get in
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
+    environment |= {
+        "POLYPHONY_HOME": str(home),
+        "POLYPHONY_FLEET_PORTS": "free",
+        "POLYPHONY_GENERATION_MODEL_OPTIONS": f'{{"latency_seconds": {TOKEN_SECONDS}}}',
+        "POLYPHONY_GATEWAY_IMAGE_BYTES": str(4 << 20),
+    }
+    fleet = Fleet(home, environment)
+    fleet.run("up", "--profile", "fake")
+    yield fleet
+    fleet.run("down")
+
+
+@pytest.fixture(scope="session")
+def http(fleet: Fleet) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=fleet.address("gateway"), timeout=60) as client:
+        yield client
+
+
+def picture(seed: int = 0) -> bytes:
+    """A picture in which the fake reader finds two lines, others for every seed."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (32, 64, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def recording(seconds: float = 1.0) -> bytes:
+    """A recording in which the fake transcriber hears words."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 16000, 0, "NONE", ""))
+        sound.writeframes((np.sin(np.arange(int(16000 * seconds)) / 20) * 8000).astype("<i2").tobytes())
+    return file.getvalue()

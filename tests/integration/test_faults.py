@@ -1,0 +1,99 @@
+"""Clients that leave, processes that die, and a fleet that is told to stop."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import Fleet
+from tests.integration.conftest import TOKEN_SECONDS, picture
+
+CHAT = "/v1/chat/completions"
+LONG = "word " * 300  # the fake says again what it was told: 6 s of tokens
+
+
+def said(text, **more):
+    return {"messages": [{"role": "user", "content": text}], **more}
+
+
+def in_flight(metrics):
+    text = httpx.get(f"http://{metrics}/metrics").text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("polyphony_in_flight{"))
+
+
+def eventually(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_stops_the_engine_whether_it_streams_or_not(fleet, http, stream):
+    metrics = [fleet.address(process, "metrics") for process in ("gateway", "generation")]
+    with httpx.Client(base_url=http.base_url, timeout=0.5) as client:
+        if stream:
+            with client.stream("POST", CHAT, json=said(LONG, stream=True)) as response:
+                lines = response.iter_lines()  # an iterator that is let go closes the response
+                assert next(lines)
+                assert [in_flight(address) for address in metrics] == [1, 1]
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post(CHAT, json=said(LONG))
+    for address in metrics:
+        eventually(lambda address=address: in_flight(address) == 0, 1.0)
+
+
+def test_a_deadline_that_passes_is_a_504_and_within_a_stream_an_event(http):
+    headers = {"x-polyphony-timeout": str(20 * TOKEN_SECONDS)}
+    whole = http.post(CHAT, json=said(LONG), headers=headers)
+    assert (whole.status_code, whole.json()["error"]["code"]) == (504, "deadline_exceeded")
+    time.sleep(5 * TOKEN_SECONDS)  # the slot is free at its next token; until then so short a deadline is refused
+    streamed = http.post(CHAT, json=said(LONG, stream=True), headers=headers)
+    assert streamed.status_code == 200
+    assert '"code":"deadline_exceeded"' in streamed.text
+    assert streamed.text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    ("process", "path", "body"),
+    [
+        ("vision", "/v1/vision/read", {"content": picture()}),
+        ("speech", "/v1/audio/speech", {"json": {"input": "Hi"}}),
+        ("generation", CHAT, {"json": said("Hi")}),
+        ("retrieval", "/v1/embeddings", {"json": {"input": "Hi"}}),
+    ],
+)
+def test_a_killed_service_is_answered_for_and_comes_back(fleet, http, process, path, body):
+    assert http.post(path, **body).status_code == 200
+    os.kill(fleet.status()[process]["pid"], signal.SIGKILL)
+    refused = http.post(path, **body)
+    assert refused.status_code == 503, refused.text
+    assert float(refused.headers["retry-after"]) > 0
+    ready = http.get("/readyz").json()
+    assert (ready["status"], ready["services"][process]) == ("degraded", "not_serving")
+    eventually(lambda: http.post(path, **body).status_code == 200)
+    eventually(lambda: http.get("/readyz").json()["status"] == "ready")
+
+
+def test_a_stop_under_load_loses_no_request_that_was_accepted(fleet, tmp_path_factory):
+    home = tmp_path_factory.mktemp("stopping")
+    for parent in (home, *home.parents[:2]):
+        parent.chmod(0o755)
+    other = Fleet(home, fleet.environment | {"POLYPHONY_HOME": str(home)})
+    other.run("up", "--profile", "fake")
+    base, metrics = other.address("gateway"), other.address("gateway", "metrics")
+
+    def ask(number):
+        words = f"{number} " + "word " * 100  # two seconds of tokens
+        return httpx.post(f"{base}{CHAT}", json=said(words), timeout=60)
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, number) for number in range(4)]
+        eventually(lambda: in_flight(metrics) == 4)
+        other.run("down")
+        answers = [one.result() for one in asked]
+    assert [answer.status_code for answer in answers] == [200] * 4
