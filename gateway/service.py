@@ -12,7 +12,7 @@ from polyphony.type.v1.media_pb2 import Media
 
 from gateway.auth import Caller
 from gateway.parts import Parts
-from gateway.pipelines.chat import ChatPlan, Delta, Event, FileSearch, Medium, Sound, Spoken, Turn
+from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Medium, Sound, Spoken, Turn
 from gateway.pipelines.steps import Step
 from gateway.prompt import Role
 from servekit.call import current, enter

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gateway.bodies import read_json
 from gateway.endpoint import Context, Operation
 from gateway.media import FILE_PREFIX, Located, inline, locate
-from gateway.pipelines.chat import ChatPlan, Delta, Event, FileSearch, Finished, Medium, Sound, Spoken, Turn
+from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Finished, Medium, Sound, Spoken, Turn
 from gateway.records import fresh_id, now
 from gateway.responses import EventStream, json_response
 from gateway.routes.audio import MIME_TYPES

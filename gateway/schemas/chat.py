@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.pipelines.chat import Source
+from gateway.pipelines.conversation import Source
 from gateway.pipelines.steps import Step
 
 
