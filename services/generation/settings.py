@@ -19,6 +19,10 @@ class GenerationSettings(ProcessSettings):
     """Texts written at once. A step of the engine writes one token of each, so four cost little more than one;
     each slot holds a window of memory of its own."""
 
+    decode_threads: int = Field(default=0, ge=0)
+    """Threads that write tokens; 0 for half of `threads`, which read prompts. A token is hundreds of short steps
+    with a barrier after each, so that beside other busy processes one late thread stops all."""
+
     prefill_tokens: int = Field(default=64, ge=16)
     """How much of a prompt is read in one step. A step cannot be interrupted: this bounds how long a long prompt
     freezes its neighbours and outlives its caller. On two cores 64 take 0.5 s and lose no throughput."""

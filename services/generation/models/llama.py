@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
-# Before OpenMP is loaded: its threads sleep at a barrier instead of spinning there. Beside one busy process
-# on two cores, spinning took twice the processor time and gave half the tokens.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Before OpenMP is loaded: a thread that waits at a barrier spins briefly, then sleeps. Spinning on, as it would by
+# itself, takes the core that the thread it waits for needs, and beside one busy process halves the speed.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import xllamacpp
 
@@ -194,7 +194,8 @@ def _params(weights: Path, settings: GenerationSettings, window: int, socket: st
     params.n_ctx = window * settings.slots  # divided among the slots
     params.kv_unified = False
     params.n_batch = params.n_ubatch = settings.prefill_tokens
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+    params.cpuparams_batch.n_threads = settings.threads
+    params.cpuparams.n_threads = settings.decode_threads or max(1, settings.threads // 2)
     params.no_extra_bufts = True  # no repacked kernels
     params.load_mode = (
         xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
