@@ -3,8 +3,8 @@
 import asyncio
 import json
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -156,6 +156,11 @@ def _stream(method: "_Method", inner: Handler) -> Handler:
     return stream
 
 
+def _request_id() -> str:
+    """A name, not a secret: the system's own randomness would cost a switch of threads a call."""
+    return f"{random.getrandbits(128):032x}"
+
+
 class _Method:
     """One method, and what is counted of it."""
 
@@ -182,7 +187,7 @@ class _Running:
         self._limit = method.seconds if left is None else None
         seconds = self._limit if left is None else left
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or secrets.token_hex(16)
+        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or _request_id()
         deadline = float("inf") if seconds is None else self._began + seconds
         self._call = Call(tenant, request_id, Flag(deadline))
         self._span = method.telemetry.server_span(method.name, metadata)
