@@ -36,6 +36,9 @@ from servekit.call import current
 from servekit.errors import InvalidArgument, ServeError, TooLarge, Unavailable
 
 _TASKS: Mapping[str, Literal["read_text", "transcribe"]] = {"image": "read_text", "recording": "transcribe"}
+LEGIBLE = (
+    0.65  # confidence below which a line is left out: a misread line misleads a small model more than a missing one
+)
 _REASONS = {TextFinished.REASON_LENGTH: "length"}
 
 
@@ -160,7 +163,9 @@ class ChatPipeline:
             raise
 
     async def _read_text(self, image: Media, model: str) -> str:
-        response = await self._clients.vision.ReadText(ReadTextRequest(image=image, model=model))
+        response = await self._clients.vision.ReadText(
+            ReadTextRequest(image=image, model=model, min_confidence=LEGIBLE)
+        )
         return "\n".join(line.text for line in response.lines)
 
     async def _transcribe(self, audio: Media, model: str) -> str:
