@@ -1,0 +1,78 @@
+"""`python -m benchmarks [NAME ...]`: measure, print tables, write bench.json."""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from benchmarks import chassis, fleet, gateway, generation, mixed, overload
+from benchmarks.report import Result, Say, verdict_table
+from servekit.settings import available_cores
+
+MEASUREMENTS: dict[str, Callable[[Say], Result]] = {
+    "chassis": chassis.measure,
+    "overload": overload.measure,
+    "gateway": gateway.measure,
+    "generation": generation.measure,
+    "mixed": mixed.measure,
+    "fleet": fleet.measure,
+}
+
+
+def _machine() -> dict[str, object]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return {
+        "processor": next((line.partition(": ")[2] for line in lines if line.startswith("model name")), ""),
+        "cores": available_cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "python": platform.python_version(),
+        "load_before": round(psutil.getloadavg()[0], 2),
+    }
+
+
+def main() -> None:
+    """Run the measurements that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASUREMENTS))
+    parser.add_argument("--output", type=Path, default=Path("bench.json"))
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(MEASUREMENTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there is {', '.join(MEASUREMENTS)}")
+    console = Console()
+    machine = _machine()
+    console.print(machine, highlight=False)
+    began = time.monotonic()
+    results: dict[str, Result] = {}
+    for name in options.names or MEASUREMENTS:
+        with console.status(name) as status:
+
+            def say(what: str, name: str = name) -> None:
+                status.update(f"{name}: {what}")
+
+            results[name] = MEASUREMENTS[name](say)
+        console.print(results[name].table(), "")
+    verdicts = [verdict for result in results.values() for verdict in result.verdicts]
+    if verdicts:
+        console.print(verdict_table(verdicts), "")
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began),
+        "machine": machine,
+        "results": {
+            name: asdict(result) | {"verdicts": [asdict(one) | {"holds": one.holds} for one in result.verdicts]}
+            for name, result in results.items()
+        },
+    }
+    options.output.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(f"{report['seconds']} s; written to {options.output}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

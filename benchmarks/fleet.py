@@ -1,0 +1,33 @@
+"""How long the fleet takes to stand, and what it takes at rest."""
+
+import time
+from statistics import median
+
+from benchmarks.report import Result, Say, Verdict
+from benchmarks.running import fleet
+
+STARTS = 2
+REST_SECONDS = 5.0
+
+
+def measure(say: Say) -> Result:
+    """The embedded profile, its models present."""
+    seconds = []
+    status = {}
+    for number in range(STARTS):
+        say(f"start {number + 1} of {STARTS}")
+        with fleet("embedded") as running:
+            seconds.append(running.ready_seconds)
+            time.sleep(REST_SECONDS)
+            status = running.status()
+    rows = {name: {"memory MiB": float(row["memory_mb"])} for name, row in status.items()}
+    total = sum(row["memory MiB"] for row in rows.values())
+    rows["together"] = {"memory MiB": total}
+    return Result(
+        "The embedded fleet at rest: proportional set size",
+        rows,
+        [
+            Verdict("from `polyphony up` to ready", median(seconds), "at most", 20.0, "s"),
+            Verdict("memory of the fleet at rest", total, "at most", 3 * 1024.0, "MiB"),
+        ],
+    )

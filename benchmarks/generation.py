@@ -1,0 +1,79 @@
+"""The first token of a chat: through the gateway, and from llama.cpp called directly, by turns."""
+
+import http.client
+import json
+import time
+from statistics import median
+
+from benchmarks.llama_direct import MAX_TOKENS
+from benchmarks.report import Result, Say, percentile
+from benchmarks.running import asked, fleet, models_dir
+from servekit import catalogue
+from servekit.settings import available_cores
+
+ROUNDS = 24
+WARM_ROUNDS = 3
+SLOTS, PREFILL_TOKENS = 4, 64  # as the generation service has them
+SUBJECTS = ("rivers", "bread", "clocks", "bridges", "snow", "maps", "salt", "kites")
+
+
+def measure(say: Say) -> Result:
+    """No two prompts are the same, so that no cache answers for the engine."""
+    share = catalogue.profile("embedded").services["generation"]
+    card = catalogue.model(share.models[0])
+    weights = card.folder(models_dir()) / card.files[0].path
+    threads = max(1, round(share.cores * available_cores()))
+    window = int(card.limits["window_tokens"])
+    say("starting the embedded fleet and a llama.cpp of its own")
+    with (
+        fleet("embedded") as running,
+        asked("benchmarks.llama_direct", weights, *map(str, (SLOTS, threads, PREFILL_TOKENS, window))) as llama,
+    ):
+        if llama.stdin is None or llama.stdout is None:
+            raise RuntimeError("llama.cpp has no pipes")
+        web = http.client.HTTPConnection(running.address("gateway").removeprefix("http://"), timeout=60)
+        direct, gateway = [], []
+        for number in range(-WARM_ROUNDS, ROUNDS):
+            say(f"round {number + 1} of {ROUNDS}")
+            subject = SUBJECTS[number % len(SUBJECTS)]
+            prompt = f"Fact {number + 500}: what would you tell a curious child about {subject}, in one sentence?"
+            llama.stdin.write(prompt + "\n")
+            alone = float(llama.stdout.readline())
+            through = _first_token(web, prompt)
+            if number >= 0:
+                direct.append(alone)
+                gateway.append(through)
+        web.close()
+    added = [(one - base) * 1e3 for one, base in zip(gateway, direct, strict=True)]
+    rows = {
+        name: {"p50 ms": median(taken) * 1e3, "p95 ms": percentile(taken, 0.95) * 1e3}
+        for name, taken in (("llama.cpp directly", direct), ("gateway, SSE", gateway))
+    }
+    rows["gateway, SSE"] |= {
+        "added p50 ms": median(added),
+        "over direct": median(gateway) / median(direct),
+    }
+    return Result("First token of a text chat, one caller", rows)
+
+
+def _first_token(web: http.client.HTTPConnection, prompt: str) -> float:
+    body = {
+        "model": "qwen2.5-coder-0.5b-instruct",
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": MAX_TOKENS,
+        "temperature": 0.0,
+        "stream": True,
+    }
+    began = time.perf_counter()
+    web.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+    response = web.getresponse()
+    seconds = 0.0
+    for line in response:
+        if seconds or not line.startswith(b"data: {"):
+            continue
+        event = json.loads(line[6:])
+        if any(choice["delta"].get("content") for choice in event.get("choices", ())):
+            seconds = time.perf_counter() - began
+    if not seconds:
+        raise RuntimeError("no token came")
+    return seconds

@@ -1,0 +1,149 @@
+"""Processes that a measurement needs: started, waited for, and ended whatever happens."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from servekit.settings import default_home
+
+START_SECONDS = 60.0
+POLYPHONY = Path(sys.executable).with_name("polyphony")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server process.
+
+    Attributes:
+        address: `host:port`.
+        pid: Its process id.
+    """
+
+    address: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What it and its children have taken so far."""
+        process = psutil.Process(self.pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return sum(one.user + one.system for one in times)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(module: str, *arguments: str | Path) -> Iterator[Server]:
+    """Run a module that listens on the port it is given first; end it and its children afterwards.
+
+    Raises:
+        RuntimeError: It ended, or does not listen in time.
+    """
+    port = free_port()
+    command = (sys.executable, "-m", module, str(port), *map(str, arguments))
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        _wait_until_open(process, port)
+        yield Server(f"127.0.0.1:{port}", process.pid)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_until_open(process: "subprocess.Popen[bytes]", port: int) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended at once")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                time.sleep(1.5)  # it listens before its model is warm
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args!r} does not listen")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A fleet in a home of its own.
+
+    Attributes:
+        environment: That of the `polyphony` command for this home.
+        ready_seconds: How long `polyphony up` took.
+    """
+
+    environment: dict[str, str]
+    ready_seconds: float
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Each process by its name."""
+        printed = _polyphony(self.environment, "status", "--json")
+        return {row["process"]: row for row in json.loads(printed)}
+
+    def address(self, process: str) -> str:
+        """Where a process listens."""
+        return str(self.status()[process]["address"])
+
+
+@contextmanager
+def fleet(profile: str) -> Iterator[Fleet]:
+    """Start a profile on free ports, with this machine's models; stop it afterwards.
+
+    Raises:
+        RuntimeError: The command failed.
+    """
+    home = Path(tempfile.mkdtemp(prefix="polyphony-bench-"))
+    home.chmod(0o755)  # Postgres, which refuses to be root, has to get in
+    (home / "models").symlink_to(models_dir())
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
+    own = {key: value for key, value in os.environ.items() if key.startswith("POLYPHONY_BENCH_")}
+    own = {key.replace("_BENCH", "", 1): value for key, value in own.items()}  # a knob to try
+    environment = plain | own | {"POLYPHONY_HOME": str(home), "POLYPHONY_FLEET_PORTS": "free"}
+    try:
+        began = time.perf_counter()
+        _polyphony(environment, "up", "--profile", profile)
+        yield Fleet(environment, time.perf_counter() - began)
+    finally:
+        _polyphony(environment, "down")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def models_dir() -> Path:
+    """Where this machine's models are."""
+    return Path(os.environ.get("POLYPHONY_HOME", default_home())) / "models"
+
+
+def _polyphony(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run((POLYPHONY, *arguments), env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"polyphony {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@contextmanager
+def asked(module: str, *arguments: str | Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run a module that answers each line on its input with one on its output; end it afterwards."""
+    command = (sys.executable, "-m", module, *map(str, arguments))
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,64 @@
+"""A servekit server with one tensor model and nothing else: the chassis as it is."""
+
+import argparse
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import uvloop
+from polyphony.generation.v1.generation_pb2 import DESCRIPTOR
+
+from benchmarks.engine import BATCH, WIDTH
+from servekit.backend import TensorBackend, TensorSpec
+from servekit.backends.fake import FakeBackend
+from servekit.backends.onnx import OnnxBackend
+from servekit.catalogue import ModelCard
+from servekit.server import Deployment, run
+from servekit.settings import ProcessSettings
+from servekit.telemetry import Telemetry, configure_logging
+from servekit.tensors import TensorLane
+
+
+class Settings(ProcessSettings):
+    """A process of the bench."""
+
+    process: ClassVar[str] = "bench"
+
+
+def emulated(batch_seconds: float) -> FakeBackend:
+    """An accelerator: a batch takes the same time however full it is, and none of the machine's cores."""
+    spec = (-1, WIDTH)
+    rows, out = TensorSpec("h0", np.dtype(np.float32), spec), TensorSpec("y", np.dtype(np.float32), (-1, 8))
+    return FakeBackend([rows], [out], latency_seconds=batch_seconds)
+
+
+def main() -> None:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--model", type=Path, help="an ONNX file; an emulated accelerator without it")
+    parser.add_argument("--batch-seconds", type=float, default=0.0, help="how long the emulated accelerator takes")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--queue", type=int, default=256)
+    options = parser.parse_args()
+    settings = Settings(port=options.port, log_level="WARNING")
+    configure_logging(settings)
+    backend: TensorBackend = OnnxBackend(options.model) if options.model else emulated(options.batch_seconds)
+    card = ModelCard(
+        id="rows", task="embed", service="retrieval", loader="onnx", title="", licence="Apache-2.0", memory_mb=1
+    )
+
+    async def build(_: Settings, telemetry: Telemetry) -> Deployment:
+        lane = TensorLane(card, [backend], telemetry, max_batch_rows=options.batch, max_queue_rows=options.queue)
+        return Deployment(
+            add=lambda *_: None,  # the inference protocol alone
+            servicer=None,
+            descriptor=DESCRIPTOR.services_by_name["GenerationService"],
+            tensors={card.id: lane},
+        )
+
+    uvloop.run(run(settings, build))
+
+
+if __name__ == "__main__":
+    main()
