@@ -6,6 +6,7 @@ spoken by the fleet itself. Everything is asked with the `polyphony` command, as
 
 import inspect
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -17,12 +18,14 @@ from openai import OpenAI
 
 POLYPHONY = Path(sys.executable).with_name("polyphony")
 QUESTION = "According to the page, what are the markers? And where do the Greek coins come from?"
+SECTION = r"\n\w+\n-+\n"
 PICTURES = ("astronaut", "camera", "cat", "coffee", "coins", "moon", "page", "rocket", "text")
 
 
 def document() -> str:
-    """What scikit-image says of the pictures that it carries."""
-    return "\n\n".join(f"{name}: {inspect.getdoc(getattr(skimage.data, name))}" for name in PICTURES)
+    """What scikit-image says of the pictures that it carries, without the sections on code and licences."""
+    texts = {name: inspect.getdoc(getattr(skimage.data, name)) or "" for name in PICTURES}
+    return "\n\n".join(f"{name}: {re.split(SECTION, text)[0].strip()}" for name, text in texts.items())
 
 
 def gateway() -> str:

@@ -132,7 +132,7 @@ def body(question: Question, store_id: str) -> dict[str, Any]:
         parts.append({"type": "input_audio", "input_audio": audio})
     if question.text:
         parts.append({"type": "text", "text": question.text})
-    request: dict[str, Any] = {"messages": [{"role": "user", "content": parts}], "stream": True}
+    request: dict[str, Any] = {"messages": [{"role": "user", "content": parts}], "stream": True, "temperature": 0}
     if question.model:
         request["model"] = question.model
     if store_id:
