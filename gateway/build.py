@@ -1,5 +1,6 @@
 """The gateway put together: HTTP and gRPC in front of the same parts."""
 
+import asyncio
 import logging
 
 from polyphony.gateway.v1 import gateway_pb2
@@ -11,6 +12,7 @@ from gateway.clients import Clients
 from gateway.parts import Parts
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
+from gateway.sweep import sweep_forever
 from gateway.web import WebServer
 from servekit.server import Deployment
 from servekit.telemetry import Telemetry
@@ -30,11 +32,16 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> Deployment:
     require_loopback(settings.host, parts.keys)
     web = WebServer(build_app(parts), settings)
 
+    sweeping: list[asyncio.Task[None]] = []
+
     async def start() -> None:
         await web.start()
+        sweeping.append(asyncio.create_task(sweep_forever(parts.store, settings.sweep_seconds)))
         log.info("serving HTTP on %s:%d", settings.http_host, web.port)
 
     async def stop() -> None:
+        for task in sweeping:
+            task.cancel()
         await web.stop()
         await clients.close()
 

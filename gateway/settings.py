@@ -69,6 +69,9 @@ class GatewaySettings(ProcessSettings):
     document_bytes: int = Field(default=8 * MIB, gt=0)
     """The largest text file that is indexed."""
 
+    sweep_seconds: float = Field(default=3600.0, gt=0)
+    """How often expired media are thrown away."""
+
     inline_bytes: int = Field(default=4 * MIB, gt=0)
     """Media above this travel to the services through the object store instead of in the message."""
 
