@@ -24,7 +24,7 @@ SAYINGS = (
 Call = Callable[[int], object]
 
 
-def _page() -> bytes:
+def page_half() -> bytes:
     """The upper half of a photographed page."""
     with Image.open(Path(skimage.data.__file__).parent / "page.png") as page:
         image = io.BytesIO()
@@ -32,9 +32,9 @@ def _page() -> bytes:
     return image.getvalue()
 
 
-def _calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, int]]:
+def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, int]]:
     """One call of each kind, and how many a caller makes: about as long as the others take."""
-    page = _page()
+    picture = page_half()
     clips = [
         client.audio.speech.create(model="tts-1", voice="default", input=text, response_format="wav").content
         for text in SAYINGS
@@ -42,7 +42,7 @@ def _calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, int]]:
     texts = [f"{saying} Number {number}." for number in range(8) for saying in SAYINGS]
 
     def read(number: int) -> object:  # noqa: ARG001
-        return web.post("/v1/vision/read", content=page, headers={"content-type": "image/png"}).raise_for_status()
+        return web.post("/v1/vision/read", content=picture, headers={"content-type": "image/png"}).raise_for_status()
 
     def transcribe(number: int) -> object:
         clip = clips[number % len(clips)]
@@ -82,7 +82,7 @@ def measure(say: Say) -> Result:
             httpx.Client(base_url=address, timeout=120) as web,
             ThreadPoolExecutor(4 * CALLERS) as pool,
         ):
-            calls = _calls(client, web)
+            calls = mixed_calls(client, web)
             for call, _ in calls.values():
                 call(-1)
             alone: dict[str, list[float]] = {}
