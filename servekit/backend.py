@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[np.generic]]
+Provider = Literal["cpu", "cuda", "tensorrt"]  # where onnxruntime runs a network
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,13 @@
 """onnxruntime as a tensor engine, on a CPU or an NVIDIA GPU."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from servekit.backend import Arrays, TensorSpec
+from servekit.backend import Arrays, Provider, TensorSpec
 from servekit.errors import EngineGone, FailedPrecondition, InvalidArgument, OutOfMemory
-
-Provider = Literal["cpu", "cuda", "tensorrt"]
 
 # Each provider falls back on the next for the operators that it lacks.
 _PROVIDERS = {

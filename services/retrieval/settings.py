@@ -1,22 +1,20 @@
 """What can be set of the retrieval service."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
+from servekit.backend import Provider
 from servekit.settings import Port, ProcessSettings
 
 
 class RetrievalSettings(ProcessSettings):
-    """The knobs of the process that embeds, keeps and finds."""
+    """The knobs of `POLYPHONY_RETRIEVAL_…`."""
 
     process: ClassVar[str] = "retrieval"
 
     port: Port = 50054
-    """The gRPC port."""
-
     metrics_port: Port = 9154
-    """The port of `/metrics`."""
 
     database_url: SecretStr = SecretStr("")
     """Where vectors are kept: a Postgres that has pgvector, `postgresql://user:password@host/database`.
@@ -25,8 +23,8 @@ class RetrievalSettings(ProcessSettings):
     database_connections: int = Field(default=8, ge=1)
     """How many connections to Postgres this process may hold."""
 
-    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
-    """Where networks run. On a CPU every thread is an engine of its own; a GPU has one."""
+    provider: Provider = "cpu"
+    """Where onnxruntime runs the networks. On a CPU every thread is an engine of its own; a GPU has one."""
 
     max_text_characters: int = Field(default=100_000, gt=0)
     """The longest text that is read. What exceeds a model's window is cut, but tokenised first."""

@@ -1,21 +1,23 @@
 """What can be set of the vision service."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
+from servekit.backend import Provider
+from servekit.media import ImageLimits
 from servekit.settings import Port, ProcessSettings
 
 
 class VisionSettings(ProcessSettings):
-    """The vision service."""
+    """The knobs of `POLYPHONY_VISION_…`."""
 
     process: ClassVar[str] = "vision"
 
     port: Port = 50051
     metrics_port: Port = 9151
 
-    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    provider: Provider = "cpu"
     """Where onnxruntime runs the networks."""
 
     triton: str = ""
@@ -32,3 +34,8 @@ class VisionSettings(ProcessSettings):
 
     max_queue_megapixels: float = Field(default=100.0, gt=0)
     """How many megapixels may wait; more are refused at once."""
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What of an image is decoded."""
+        return ImageLimits(self.max_image_bytes, self.max_image_pixels)

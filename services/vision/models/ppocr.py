@@ -103,8 +103,7 @@ class PPOcr:
 def load(card: ModelCard, settings: VisionSettings) -> PPOcr:
     """Load PP-OCR from its model folder, its networks onto the engine that the settings name."""
     folder = card.folder(settings.models_dir)
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    return PPOcr(folder, {name: _engine(folder, name, card, settings) for name in NETWORKS}, limits)
+    return PPOcr(folder, {name: _engine(folder, name, card, settings) for name in NETWORKS}, settings.image_limits)
 
 
 def _engine(folder: Path, name: str, card: ModelCard, settings: VisionSettings) -> TensorBackend:
