@@ -2,13 +2,12 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import by_reason
+from servekit.faults import Faults
 from services.generation import budget
 from services.generation.models import Delta, Event, Finished, Prepared, Progress, Prompt, Reason
 from services.generation.settings import GenerationSettings
@@ -22,18 +21,16 @@ class FakeGenerator:
     """A `TextGenerator` that echoes the last user turn, a word a token.
 
     Args:
+        card: Whose options are its faults; a token that is written is a step.
         max_prompt_bytes: The longest prompt.
-        latency_seconds: How long a token takes to write.
-        fail: The name of the error that every run raises; empty for none.
     """
 
-    def __init__(self, max_prompt_bytes: int, latency_seconds: float = 0.0, fail: str = "") -> None:
+    def __init__(self, card: ModelCard, max_prompt_bytes: int) -> None:
+        self.faults = Faults(card)
         self._max_prompt_bytes = max_prompt_bytes
-        self._latency = latency_seconds
-        self._fail = fail
 
     def warm(self) -> None:
-        """Nothing is cold."""
+        """Always warm."""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -42,19 +39,13 @@ class FakeGenerator:
         return budget.prepare(prompt, WORD.findall, "".join, _count, self._max_prompt_bytes, WINDOW)
 
     def generate(self, prepared: Prepared, flag: Flag) -> Iterator[Event]:
-        if self._fail:
-            raise by_reason(self._fail)("the fake was told to fail")
         for processed in range(PREFILL, prepared.tokens, PREFILL):
             flag.check()
             yield Progress(processed, prepared.tokens)
         prompt = prepared.prompt
         words = WORD.findall(_answer(prompt))
         for word in words[: prompt.max_tokens]:
-            until = time.monotonic() + self._latency
-            flag.check()
-            while time.monotonic() < until:
-                time.sleep(min(0.01, self._latency))
-                flag.check()
+            self.faults.step(flag)
             yield Delta(word)
         reason: Reason = "length" if len(words) > prompt.max_tokens else "stop"
         yield Finished(reason, prepared.tokens, min(len(words), prompt.max_tokens))
@@ -92,5 +83,5 @@ def _example(schema: Mapping[str, Any]) -> Any:
 
 
 def load(card: ModelCard, settings: GenerationSettings) -> FakeGenerator:
-    """Make the fake, as slow and as broken as its card says."""
-    return FakeGenerator(settings.max_prompt_bytes, float(card.options["latency_seconds"]), str(card.options["fail"]))
+    """The fake of a card."""
+    return FakeGenerator(card, settings.max_prompt_bytes)

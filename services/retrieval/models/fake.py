@@ -1,7 +1,6 @@
 """An embedder without a network: texts that share words get vectors that point the same way."""
 
 import re
-import time
 import zlib
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from servekit.backend import TensorSpec
 from servekit.backends.fake import FakeBackend
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import by_reason
+from servekit.faults import Faults
 from services.retrieval.models import EmbeddedText, TextEmbedder, Tokens
 from services.retrieval.settings import RetrievalSettings
 
@@ -23,20 +22,19 @@ class FakeEmbedder:
     """A hashed bag of words.
 
     Args:
-        card: Options `latency_seconds`, before each batch, and `fail`, an error's reason.
+        card: Whose options are its faults; a batch is a step.
     """
 
     dimensions = 384
     max_tokens = 256
 
     def __init__(self, card: ModelCard) -> None:
-        self._latency_seconds = float(card.options.get("latency_seconds", 0.0))
-        self._fail = str(card.options.get("fail", ""))
+        self.faults = Faults(card)
         int64, float32 = np.dtype(np.int64), np.dtype(np.float32)
         self.backend = FakeBackend(
             [TensorSpec(name, int64, (-1, -1)) for name in ("input_ids", "attention_mask")],
             [TensorSpec("embedding", float32, (-1, self.dimensions))],
-            latency_seconds=self._latency_seconds,
+            latency_seconds=self.faults.latency_seconds,
         )
 
     def warm(self) -> None:
@@ -51,10 +49,7 @@ class FakeEmbedder:
         return Tokens(ids[: self.max_tokens], len(ids) > self.max_tokens)
 
     def run(self, items: Sequence[Tokens], flag: Flag) -> Sequence[EmbeddedText]:
-        if self._fail:
-            raise by_reason(self._fail)("this model was told to fail")
-        time.sleep(min(self._latency_seconds, flag.remaining()))
-        flag.check()
+        self.faults.step(flag)
         return [EmbeddedText(self._vector(item.ids), len(item.ids), item.truncated) for item in items]
 
     def _vector(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -63,6 +58,6 @@ class FakeEmbedder:
         return (counts / np.linalg.norm(counts)).astype(np.float32)
 
 
-def load(card: ModelCard, settings: RetrievalSettings) -> TextEmbedder:  # noqa: ARG001 - every loader has this shape
-    """The fake."""
+def load(card: ModelCard, settings: RetrievalSettings) -> TextEmbedder:  # noqa: ARG001
+    """The fake of a card."""
     return FakeEmbedder(card)

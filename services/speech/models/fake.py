@@ -1,6 +1,5 @@
 """Speech models without models: deterministic from what they are given, settable in slowness and failures."""
 
-import time
 import zlib
 from collections.abc import Iterator
 
@@ -9,7 +8,8 @@ from numpy.typing import NDArray
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument, by_reason
+from servekit.errors import InvalidArgument
+from servekit.faults import Faults
 from services.speech.models import LISTENING_RATE, Finished, Heard, Instructions, Segment, Started, Word
 from services.speech.settings import SpeechSettings
 
@@ -18,22 +18,10 @@ WORDS = ("amber", "birch", "copper", "delta", "ember", "fjord", "garnet", "harbo
 
 
 class _Fake:
-    """What both share, to be changed while they run.
-
-    Attributes:
-        latency_seconds: Slept before every piece of an answer.
-        fail: The reason of the error that every call ends with; empty for none.
-    """
+    """What both share: faults, of which every piece of an answer is a step."""
 
     def __init__(self, card: ModelCard) -> None:
-        self.latency_seconds = float(card.options.get("latency_seconds", 0.0))
-        self.fail = str(card.options.get("fail", ""))
-
-    def _step(self, flag: Flag) -> None:
-        if self.fail:
-            raise by_reason(self.fail)("this model was told to fail")
-        time.sleep(min(self.latency_seconds, flag.remaining()))
-        flag.check()
+        self.faults = Faults(card)
 
     def warm(self) -> None:
         """Always warm."""
@@ -55,7 +43,7 @@ class FakeTranscriber(_Fake):
         step = int(SEGMENT_SECONDS * LISTENING_RATE)
         speech = 0.0
         for begin in range(0, len(samples), step):
-            self._step(flag)
+            self.faults.step(flag)
             piece = samples[begin : begin + step]
             if piece.any():
                 speech += len(piece) / LISTENING_RATE
@@ -87,7 +75,7 @@ class FakeSynthesizer(_Fake):
         for sentence in text.replace("?", ".").replace("!", ".").split("."):
             pitches = [octave * (110 + zlib.crc32(word.encode()) % 110) for word in sentence.split()]
             if pitches:
-                self._step(flag)
+                self.faults.step(flag)
                 yield np.concatenate([0.3 * np.sin(2 * np.pi * pitch * seconds, dtype=np.float32) for pitch in pitches])
 
 

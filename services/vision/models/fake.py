@@ -1,6 +1,5 @@
 """A reader without a network: what it reads depends on nothing but the pixels."""
 
-import time
 import zlib
 from collections.abc import Sequence
 
@@ -11,7 +10,8 @@ from servekit.backend import TensorBackend, TensorSpec
 from servekit.backends.fake import FakeBackend
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import ServeError, by_reason
+from servekit.errors import ServeError
+from servekit.faults import Faults
 from servekit.media import ImageLimits, decode_image
 from services.vision.models import Line, Page
 from services.vision.settings import VisionSettings
@@ -23,21 +23,19 @@ class FakeReader:
     """A `TextReader` that finds two lines in every image that is not of one colour.
 
     Args:
+        card: Whose options are its faults; an image is a step.
         limits: On an image.
-        latency_seconds: How long an image takes.
-        fail: The name of the error that every run raises; empty for none.
     """
 
-    def __init__(self, limits: ImageLimits, latency_seconds: float = 0.0, fail: str = "") -> None:
+    def __init__(self, card: ModelCard, limits: ImageLimits) -> None:
+        self.faults = Faults(card)
         self._limits = limits
-        self._latency = latency_seconds
-        self._fail = fail
         spec = TensorSpec("x", np.dtype(np.float32), (-1, 3, -1, -1))
         out = TensorSpec("y", np.dtype(np.float32), (-1, 8))
         self.networks: dict[str, TensorBackend] = {"det": FakeBackend([spec], [out])}
 
     def warm(self) -> None:
-        """Nothing is cold."""
+        """Always warm."""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -49,13 +47,8 @@ class FakeReader:
         return [self._read(image, flag) for image in items]
 
     def _read(self, image: NDArray[np.uint8], flag: Flag) -> Page:
+        self.faults.step(flag)
         height, width = image.shape[:2]
-        until = time.monotonic() + self._latency
-        while time.monotonic() < until:
-            flag.check()
-            time.sleep(min(0.01, self._latency))
-        if self._fail:
-            raise by_reason(self._fail)("the fake was told to fail")
         if image.min() == image.max():
             return Page((), width, height)
         digest = zlib.crc32(image.tobytes())
@@ -66,6 +59,5 @@ class FakeReader:
 
 
 def load(card: ModelCard, settings: VisionSettings) -> FakeReader:
-    """Make the fake, as slow and as broken as its card says."""
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    return FakeReader(limits, float(card.options["latency_seconds"]), str(card.options["fail"]))
+    """The fake of a card."""
+    return FakeReader(card, settings.image_limits)

@@ -36,8 +36,9 @@ def of(slots=2, latency=0.0, fail="", **more):
     """A `build` with a fake of this kind."""
 
     async def build(settings, telemetry):
-        card = catalogue.model("fake-generator")
-        model = FakeGenerator(settings.max_prompt_bytes, latency, fail)
+        options = {"latency_seconds": latency, "fail": fail}
+        card = catalogue.model("fake-generator").model_copy(update={"options": options})
+        model = FakeGenerator(card, settings.max_prompt_bytes)
         lane = StreamLane(card, [model] * slots, telemetry, max_queue_cost=settings.max_queue_tokens)
         return Deployment(
             add=service.add_GenerationServiceServicer_to_server,

@@ -136,7 +136,7 @@ async def test_what_cannot_be_heard_is_named(stub, request_, error, field):
 
 
 async def test_speaks_sentence_by_sentence(stub, models):
-    models["synthesize"].latency_seconds = 0.3
+    models["synthesize"].faults.latency_seconds = 0.3
     began = time.monotonic()
     arrivals = []
     async for event in stub.Synthesize(SynthesizeRequest(text="One two. Three. Four five six.")):
@@ -190,7 +190,7 @@ async def test_what_cannot_be_said_is_named(stub, request_, error, field):
 
 
 async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
-    models["transcribe"].latency_seconds = 0.2
+    models["transcribe"].faults.latency_seconds = 0.2
     leaving = stub.Transcribe(hear(wav(60)))  # twelve steps
     async for event in leaving:
         if event.HasField("segment"):
@@ -202,7 +202,7 @@ async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
 
 
 async def test_the_deadline_holds_within_a_recording(stub, models):
-    models["transcribe"].latency_seconds = 0.2
+    models["transcribe"].faults.latency_seconds = 0.2
     await transcribe(stub, hear(wav(1)))
     enter(Call(flag=Flag(time.monotonic() + 0.5)))
     began = time.monotonic()
@@ -212,15 +212,15 @@ async def test_the_deadline_holds_within_a_recording(stub, models):
 
 
 async def test_a_failing_engine_says_why_and_the_next_call_is_well(stub, models):
-    models["synthesize"].fail = "UNAVAILABLE"
+    models["synthesize"].faults.fail = "UNAVAILABLE"
     with pytest.raises(Unavailable):
         await synthesize(stub, SynthesizeRequest(text="hi"))
-    models["synthesize"].fail = ""
+    models["synthesize"].faults.fail = ""
     assert (await synthesize(stub, SynthesizeRequest(text="hi")))[1]
 
 
 async def test_hearing_does_not_wait_for_speaking(stub, models):
-    models["synthesize"].latency_seconds = 1.0
+    models["synthesize"].faults.latency_seconds = 1.0
     speaking = asyncio.ensure_future(synthesize(stub, SynthesizeRequest(text="One. Two.")))
     await transcribe(stub, hear(wav(1)))
     assert not speaking.done()
