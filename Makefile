@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed
-NOUNS := type vision speech generation retrieval gateway
 
 .PHONY: help setup demo up down test check fmt protos lock bench
 
