@@ -6,10 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.endpoint import REQUEST_ID, Endpoint, Operation, request_id
+from gateway.endpoint import Endpoint, Operation, request_id
 from gateway.failures import error_response
 from gateway.parts import Parts
 from gateway.routes import audio, chat, docs, embeddings, files, health, models, vector_stores, vision
+from servekit.call import REQUEST_ID
 from servekit.errors import InvalidArgument, NotFound, ServeError
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.auth import Caller
 from gateway.failures import error_response
-from servekit.call import Call, Flag, enter
+from servekit.call import NAME, REQUEST_ID, Call, Flag, enter
 from servekit.errors import DeadlineExceeded, Internal, InvalidArgument, ServeError, reason
 
 if TYPE_CHECKING:
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID = "x-request-id"
 TIMEOUT = "x-polyphony-timeout"
-_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,7 @@ def _nothing() -> None:
 def request_id(headers: Headers) -> str:
     """The caller's own request id if it is a proper one, else a fresh one."""
     given = headers.get(REQUEST_ID, "")
-    return given if _ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+    return given if NAME.fullmatch(given) else f"req_{uuid.uuid4().hex}"
 
 
 def _asked_seconds(headers: Headers) -> float:

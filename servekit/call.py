@@ -1,5 +1,6 @@
 """One call: whose it is, how long it may take, and whether anybody still waits for it."""
 
+import re
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -7,6 +8,11 @@ from dataclasses import dataclass, field
 from servekit.errors import Cancelled, DeadlineExceeded
 
 DEFAULT_TENANT = "default"
+
+# Where they travel in the metadata of gRPC and the headers of HTTP, and what either may look like.
+TENANT = "x-polyphony-tenant"
+REQUEST_ID = "x-request-id"
+NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Flag:

@@ -6,9 +6,9 @@ from typing import Any, Generic, TypeVar, cast
 
 import grpc
 
-from servekit.call import current
+from servekit.call import REQUEST_ID, TENANT, current
+from servekit.contract import service_config
 from servekit.errors import from_rpc
-from servekit.interceptor import REQUEST_ID, TENANT, service_config
 from servekit.settings import ProcessSettings
 from servekit.telemetry import inject
 

@@ -18,9 +18,10 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from servekit.contract import timeouts
 from servekit.errors import FailedPrecondition, ServeError
 from servekit.inference import InferenceService
-from servekit.interceptor import CallInterceptor, timeouts
+from servekit.interceptor import CallInterceptor
 from servekit.lane import Lane
 from servekit.settings import ProcessSettings
 from servekit.telemetry import Telemetry, configure_logging
