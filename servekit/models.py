@@ -1,5 +1,6 @@
 """The models of a process: loaded by its profile, found by task and name."""
 
+import asyncio
 import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,8 +61,8 @@ def cards(settings: ProcessSettings, service: Service) -> tuple[ModelCard, ...]:
     return tuple(card.model_copy(update={"options": {**card.options, **settings.model_options}}) for card in rows)
 
 
-def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str, str]) -> Any:
-    """Load one model with the function that its card's `loader` names.
+async def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str, str]) -> Any:
+    """Load one model, beside the event loop, with the function that its card's `loader` names.
 
     Args:
         card: The model.
@@ -76,4 +77,4 @@ def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str, str])
         raise FailedPrecondition(f"{card.id} wants the loader {card.loader!r}; there is {', '.join(loaders)}")
     module, _, function = loaders[card.loader].partition(":")
     log.info("loading %s", card.id)
-    return getattr(importlib.import_module(module), function)(card, settings)
+    return await asyncio.to_thread(lambda: getattr(importlib.import_module(module), function)(card, settings))

@@ -1,1 +1,1 @@
-"""The generation service."""
+"""Writes text."""

@@ -71,14 +71,14 @@ def _response(event: Event) -> pb.GenerateTextResponse:
 
 
 async def build(settings: GenerationSettings, telemetry: Telemetry) -> Deployment:
-    """Load the profile's models, each with its slots.
+    """Load the profile's models and give each its slots.
 
     Raises:
         FailedPrecondition: Weights are missing or broken, or need more memory than is allowed.
     """
     lanes: list[StreamLane[TextGenerator]] = []
     for card in cards(settings, "generation"):
-        model: TextGenerator = await asyncio.to_thread(load, card, settings, LOADERS)
+        model: TextGenerator = await load(card, settings, LOADERS)
         lanes.append(StreamLane(card, [model] * settings.slots, telemetry, max_queue_cost=settings.max_queue_tokens))
     return Deployment(
         add=add_GenerationServiceServicer_to_server,

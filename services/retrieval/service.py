@@ -3,17 +3,15 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
-from polyphony.retrieval.v1 import retrieval_pb2_grpc
+from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
 
-from servekit import models
 from servekit.call import current
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, TooLarge
-from servekit.models import Models
+from servekit.models import Models, cards, load
 from servekit.server import Deployment
 from servekit.telemetry import Telemetry
 from servekit.tensors import TensorLane
@@ -40,11 +38,11 @@ _METRICS = {
 }
 
 
-class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
+class RetrievalService(RetrievalServiceServicer):
     """`polyphony.retrieval.v1.RetrievalService`.
 
     Args:
-        embedders: What embeds texts.
+        embedders: The lanes that embed texts.
         store: Where collections are kept.
     """
 
@@ -52,7 +50,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._embedders = embedders
         self._store = store
 
-    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
+    async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         if len(request.inputs) > MAX_INPUTS:
             raise TooLarge(f"at most {MAX_INPUTS} inputs", field="inputs")
         lane = self._embedders.get(request.model)
@@ -66,9 +64,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
         )
 
     async def CreateCollection(
-        self,
-        request: pb.CreateCollectionRequest,
-        context: Any,
+        self, request: pb.CreateCollectionRequest, context: object
     ) -> pb.CreateCollectionResponse:
         name = checked_name(request.name, "name")
         if request.metric not in _METRICS:
@@ -80,7 +76,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
             collection=pb.Collection(name=made.name, space=made.space, dimensions=made.dimensions, metric=metric)
         )
 
-    async def Upsert(self, request: pb.UpsertRequest, context: Any) -> pb.UpsertResponse:
+    async def Upsert(self, request: pb.UpsertRequest, context: object) -> pb.UpsertResponse:
         if len(request.points) > MAX_POINTS:
             raise TooLarge(f"at most {MAX_POINTS} points", field="points")
         collection = await self._collection(request.collection)
@@ -98,7 +94,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
         await self._store.upsert(collection, points, vectors)
         return pb.UpsertResponse(written=len(points))
 
-    async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
+    async def Search(self, request: pb.SearchRequest, context: object) -> pb.SearchResponse:
         if not 0 <= request.limit <= MAX_RESULTS:
             raise InvalidArgument(f"limit is between 0 and {MAX_RESULTS}", field="limit")
         if math.isnan(request.min_score):
@@ -118,7 +114,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
             points=[pb.ScoredPoint(point=message(point), score=score) for point, score in found if score >= least]
         )
 
-    async def Delete(self, request: pb.DeleteRequest, context: Any) -> pb.DeleteResponse:
+    async def Delete(self, request: pb.DeleteRequest, context: object) -> pb.DeleteResponse:
         where = fields_of(request.filter, "filter")
         if bool(request.ids) == bool(where):
             raise InvalidArgument("either ids or a filter that names a key is required", field="ids")
@@ -158,11 +154,15 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
 
 
 async def build(settings: RetrievalSettings, telemetry: Telemetry) -> Deployment:
-    """The service with the models of its profile; each network runs on every thread of the process."""
+    """Load the profile's models and give each its engines.
+
+    Raises:
+        FailedPrecondition: Weights are missing, or need more memory than is allowed.
+    """
     lanes: list[EmbedLane] = []
     tensors: dict[str, TensorLane] = {}
-    for card in models.cards(settings, "retrieval"):
-        model: TextEmbedder = models.load(card, settings, LOADERS)
+    for card in cards(settings, "retrieval"):
+        model: TextEmbedder = await load(card, settings, LOADERS)
         lanes.append(EmbedLane(card, model, telemetry, settings))
         network = card.model_copy(update={"id": f"{card.id}-network"})  # metrics of its own
         tensors[card.id] = TensorLane(network, [model.backend] * settings.engines, telemetry)
@@ -174,7 +174,7 @@ async def build(settings: RetrievalSettings, telemetry: Telemetry) -> Deployment
         await database.stop()
 
     return Deployment(
-        add=retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server,
+        add=add_RetrievalServiceServicer_to_server,
         servicer=RetrievalService(Models(lanes), store),
         descriptor=pb.DESCRIPTOR.services_by_name["RetrievalService"],
         lanes=lanes,

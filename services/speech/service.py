@@ -1,4 +1,4 @@
-"""The speech service: its RPCs in the order of the contract."""
+"""The speech service: what each RPC does."""
 
 import asyncio
 import math
@@ -38,26 +38,26 @@ SPEEDS = (0.25, 4.0)
 
 
 class SpeechService(SpeechServiceServicer):
-    """Hears and speaks.
+    """`polyphony.speech.v1.SpeechService`.
 
     Args:
-        settings: The limits of a request.
-        store: Where referenced recordings lie.
         transcribers: The lanes that hear.
         synthesizers: The lanes that speak.
+        store: Where media that come by reference are.
+        settings: The limits of a request.
     """
 
     def __init__(
         self,
-        settings: SpeechSettings,
-        store: ObjectStore,
         transcribers: Models[StreamLane[Transcriber]],
         synthesizers: Models[StreamLane[Synthesizer]],
+        store: ObjectStore,
+        settings: SpeechSettings,
     ) -> None:
-        self._settings = settings
-        self._store = store
         self._transcribers = transcribers
         self._synthesizers = synthesizers
+        self._store = store
+        self._settings = settings
         self._audio_limits = AudioLimits(settings.max_audio_bytes, settings.max_audio_seconds)
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> AsyncIterator[pb.TranscribeResponse]:
@@ -175,7 +175,7 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
         return [
             StreamLane(
                 card,
-                [await asyncio.to_thread(load, card, settings, LOADERS)] * slots,
+                [await load(card, settings, LOADERS)] * slots,
                 telemetry,
                 max_queue_cost=max_queue_cost,
             )
@@ -185,10 +185,11 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
 
     transcribers = await lanes("transcribe", settings.transcribe_slots, settings.max_queue_audio_seconds)
     synthesizers = await lanes("synthesize", settings.synthesize_slots, settings.max_queue_characters)
-    store = ObjectStore(settings.object_store_url)
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
-        servicer=SpeechService(settings, store, Models(transcribers), Models(synthesizers)),
+        servicer=SpeechService(
+            Models(transcribers), Models(synthesizers), ObjectStore(settings.object_store_url), settings
+        ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
         lanes=(*transcribers, *synthesizers),
     )

@@ -1,1 +1,1 @@
-"""Understands images and films."""
+"""Reads the text of images."""

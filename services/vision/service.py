@@ -1,15 +1,13 @@
 """The vision service: what each RPC does."""
 
-from typing import Any
+from polyphony.type.v1.bounding_box_pb2 import BoundingBox
+from polyphony.vision.v1 import vision_pb2 as pb
+from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer, add_VisionServiceServicer_to_server
 
-from polyphony.type.v1 import bounding_box_pb2
-from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
-
-from servekit import models
 from servekit.batching import BatchLane
 from servekit.call import current
 from servekit.errors import InvalidArgument
-from servekit.models import Models
+from servekit.models import Models, cards, load
 from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.telemetry import Telemetry
@@ -21,13 +19,13 @@ DEFAULT_CONFIDENCE = 0.5
 BYTES_A_MEGAPIXEL = 400_000  # of a typical image file: its cost is guessed before it is decoded
 
 
-class VisionService(vision_pb2_grpc.VisionServiceServicer):
+class VisionService(VisionServiceServicer):
     """`polyphony.vision.v1.VisionService`.
 
     Args:
-        readers: What reads text.
+        readers: The lanes that read text.
         store: Where media that come by reference are.
-        settings: Bounds.
+        settings: The limits of a request.
     """
 
     def __init__(self, readers: Models[BatchLane[bytes, Page]], store: ObjectStore, settings: VisionSettings) -> None:
@@ -35,7 +33,7 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         self._store = store
         self._settings = settings
 
-    async def ReadText(self, request: vision_pb2.ReadTextRequest, context: Any) -> vision_pb2.ReadTextResponse:
+    async def ReadText(self, request: pb.ReadTextRequest, context: object) -> pb.ReadTextResponse:
         if not 0 <= request.min_confidence <= 1:
             raise InvalidArgument("min_confidence is between 0 and 1", field="min_confidence")
         lane = self._readers.get(request.model)
@@ -43,26 +41,30 @@ class VisionService(vision_pb2_grpc.VisionServiceServicer):
         page = await lane.submit(data, len(data) / BYTES_A_MEGAPIXEL)
         least = request.min_confidence or DEFAULT_CONFIDENCE
         lines = [_line(line) for line in page.lines if line.confidence >= least]
-        return vision_pb2.ReadTextResponse(lines=lines, width=page.width, height=page.height, model=lane.card.id)
+        return pb.ReadTextResponse(lines=lines, width=page.width, height=page.height, model=lane.card.id)
 
 
-def _line(line: Line) -> vision_pb2.TextLine:
+def _line(line: Line) -> pb.TextLine:
     left, top = (float(value) for value in line.corners.min(axis=0))
     right, bottom = (float(value) for value in line.corners.max(axis=0))
-    return vision_pb2.TextLine(
+    return pb.TextLine(
         text=line.text,
         confidence=line.confidence,
-        bounding_box=bounding_box_pb2.BoundingBox(left=left, top=top, width=right - left, height=bottom - top),
-        corners=[vision_pb2.Point(x=float(x), y=float(y)) for x, y in line.corners],
+        bounding_box=BoundingBox(left=left, top=top, width=right - left, height=bottom - top),
+        corners=[pb.Point(x=float(x), y=float(y)) for x, y in line.corners],
     )
 
 
 async def build(settings: VisionSettings, telemetry: Telemetry) -> Deployment:
-    """The service with the models of its profile, one worker a core for each."""
+    """Load the profile's models and give each an engine's thread a core.
+
+    Raises:
+        FailedPrecondition: Weights are missing, or need more memory than is allowed.
+    """
     readers: list[BatchLane[bytes, Page]] = []
     tensors: dict[str, TensorLane] = {}
-    for card in models.cards(settings, "vision"):
-        reader: TextReader = models.load(card, settings, LOADERS)
+    for card in cards(settings, "vision"):
+        reader: TextReader = await load(card, settings, LOADERS)
         readers.append(
             BatchLane(
                 card,
@@ -76,9 +78,9 @@ async def build(settings: VisionSettings, telemetry: Telemetry) -> Deployment:
             part = card.model_copy(update={"id": f"{card.id}-{name}"})
             tensors[part.id] = TensorLane(part, [network], telemetry)
     return Deployment(
-        add=vision_pb2_grpc.add_VisionServiceServicer_to_server,
+        add=add_VisionServiceServicer_to_server,
         servicer=VisionService(Models(readers), ObjectStore(settings.object_store_url), settings),
-        descriptor=vision_pb2.DESCRIPTOR.services_by_name["VisionService"],
+        descriptor=pb.DESCRIPTOR.services_by_name["VisionService"],
         lanes=readers,
         tensors=tensors,
     )

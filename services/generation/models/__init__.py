@@ -1,4 +1,4 @@
-"""The port of the text models, and where each loader is."""
+"""The port of the generation models, and where each loader is."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the service asks of a model that embeds texts, and the loaders that give one."""
+"""The port of the retrieval models, and where each loader is."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""The ports of the speech models, and the table of their loaders."""
+"""The ports of the speech models, and where each loader is."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

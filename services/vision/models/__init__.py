@@ -1,4 +1,4 @@
-"""The ports of the vision models, and where each loader is."""
+"""The port of the vision models, and where each loader is."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -65,8 +65,8 @@ def test_options_of_the_process_override_the_cards(tmp_path):
     assert card.options["latency_seconds"] == 0.0
 
 
-def test_a_loader_is_imported_by_name_and_an_unknown_one_refused():
+async def test_a_loader_is_imported_by_name_and_an_unknown_one_refused():
     card, settings = Lane("a").card, ProcessSettings()
-    assert models.load(card, settings, {"t": "operator:is_not"}) is True
+    assert await models.load(card, settings, {"t": "operator:is_not"}) is True
     with pytest.raises(FailedPrecondition, match="wants the loader 't'"):
-        models.load(card, settings, {"other": "operator:is_not"})
+        await models.load(card, settings, {"other": "operator:is_not"})
