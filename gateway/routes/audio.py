@@ -6,8 +6,9 @@ from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest,
 from polyphony.type.v1.media_pb2 import Media
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.bodies import Form, Part, form_struct, read_json
+from gateway.bodies import read_json
 from gateway.endpoint import Context, Operation
+from gateway.forms import Part, read_form
 from gateway.media import PASSING_SECONDS
 from gateway.responses import ByteStream, json_response
 from gateway.schemas.audio import (
@@ -36,16 +37,13 @@ MIME_TYPES = {
 async def transcribe(context: Context) -> Response:
     """Write down a recording; a large one is streamed to the object store and heard from there."""
     parts = context.parts
-    fields: dict[str, list[str]] = {}
-    audio: Media | None = None
-    async for part in Form(context.request, parts.settings.audio_bytes):
-        if part.filename or part.name == "file":
-            audio = await _upload(context, part)
-        else:
-            fields.setdefault(part.name, []).append(await part.text())
-    form = form_struct(fields, TranscriptionForm, ("timestamp_granularities",))
-    if audio is None:
-        raise InvalidArgument("the form has no file", field="file")
+    form, audio = await read_form(
+        context.request,
+        parts.settings.audio_bytes,
+        TranscriptionForm,
+        lambda part: _upload(context, part),
+        lists=("timestamp_granularities",),
+    )
     if form.stream:
         raise InvalidArgument("a transcription is not streamed here: send stream=false", field="stream")
     request = TranscribeRequest(

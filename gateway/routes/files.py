@@ -1,11 +1,12 @@
 """`/v1/files`: what callers upload, kept until they delete it or it expires."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from starlette.responses import Response
 
-from gateway.bodies import Form, Part, form_struct
 from gateway.endpoint import Context, Operation
+from gateway.forms import Part, read_form
 from gateway.media import FILE_PREFIX
 from gateway.records import FileRecord, fresh_id, now
 from gateway.responses import ByteStream, json_response
@@ -15,24 +16,15 @@ from servekit.errors import InvalidArgument
 
 async def upload(context: Context) -> Response:
     """Keep a file: it is streamed to the object store as it arrives."""
-    parts, tenant = context.parts, context.caller.tenant
-    fields: dict[str, list[str]] = {}
-    kept: FileRecord | None = None
-    async for part in Form(context.request, parts.settings.file_bytes):
-        if part.filename or part.name == "file":
-            kept = await _keep(context, part)
-        else:
-            fields.setdefault(part.name, []).append(await part.text())
-    form = form_struct(fields, FileForm)
-    if kept is None:
-        raise InvalidArgument("the form has no file", field="file")
+    parts = context.parts
+    form, kept = await read_form(
+        context.request, parts.settings.file_bytes, FileForm, lambda part: _keep(context, part)
+    )
     if form.after is not None and form.after <= 0:
         raise InvalidArgument("a file is kept for at least a second", field="expires_after[seconds]")
     expires_at = None if form.after is None else kept.created_at + form.after
-    record = FileRecord(
-        kept.id, kept.filename, kept.size, kept.mime_type, form.purpose, kept.reference, kept.created_at, expires_at
-    )
-    await parts.records.add_file(tenant, record)
+    record = replace(kept, purpose=form.purpose, expires_at=expires_at)
+    await parts.records.add_file(context.caller.tenant, record)
     return json_response(_answer(record))
 
 

@@ -4,8 +4,9 @@ from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest, ReadTextResponse
 from starlette.responses import Response
 
-from gateway.bodies import Form, form_struct, read, read_json
+from gateway.bodies import read, read_json
 from gateway.endpoint import Context, Operation
+from gateway.forms import Part, form_struct, read_form
 from gateway.media import locate
 from gateway.responses import json_response
 from gateway.schemas.vision import Box, ReadAnswer, ReadLine, ReadOptions, ReadRequest
@@ -40,16 +41,11 @@ async def _from_body(context: Context, kind: str) -> tuple[Media, ReadOptions, s
 
 
 async def _from_form(context: Context) -> tuple[Media, ReadOptions, str]:
-    fields: dict[str, list[str]] = {}
-    image: Media | None = None
-    async for part in Form(context.request, context.parts.settings.image_bytes):
-        if part.filename or part.name == "file":
-            image = Media(mime_type=part.mime_type, inline=b"".join([piece async for piece in part]))
-        else:
-            fields.setdefault(part.name, []).append(await part.text())
-    if image is None:
-        raise InvalidArgument("the form has no file", field="file")
-    return await _carried(context, image, "file"), form_struct(fields, ReadOptions), "file"
+    async def take(part: Part) -> Media:
+        return Media(mime_type=part.mime_type, inline=b"".join([piece async for piece in part]))
+
+    options, image = await read_form(context.request, context.parts.settings.image_bytes, ReadOptions, take)
+    return await _carried(context, image, "file"), options, "file"
 
 
 async def _from_json(context: Context) -> tuple[Media, ReadOptions, str]:
