@@ -17,7 +17,8 @@ from openai import OpenAI
 from servekit.settings import default_home
 
 POLYPHONY = Path(sys.executable).with_name("polyphony")
-QUESTION = "What are the markers, according to the page?"
+QUESTION = "According to the page, what are the markers?"
+ON_THE_PAGE = ("pixels", "label", "unambiguously", "background", "zeros")  # words that only its reader can know
 SAMPLES = Path(skimage.data.__file__).parent
 
 
