@@ -10,6 +10,7 @@ from gateway.fetch import Fetcher
 from gateway.media import Fetching, MediaDesk
 from gateway.models import ModelDirectory
 from gateway.pipelines.chat import ChatPipeline
+from gateway.pipelines.understanding import Understanding
 from gateway.prompt import Budgets, PromptTemplate
 from gateway.records import Records
 from gateway.settings import GatewaySettings
@@ -56,6 +57,7 @@ class Parts:
         budgets = Budgets(settings.image_tokens, settings.recording_tokens, settings.passage_tokens)
         template = PromptTemplate(TEMPLATE, budgets)
         cache = ResultCache(settings.cached_results)
-        chat = ChatPipeline(clients, desk, records, models, cache, template, settings)
+        understanding = Understanding(clients, desk, records, models, cache, settings)
+        chat = ChatPipeline(clients, models, understanding, template, settings)
         keys = Keys.read(settings.keys_file)
         return cls(settings, telemetry, keys, models, clients, store, records, desk, chat)
