@@ -4,14 +4,16 @@ While a batch runs, the next items are prepared; the moment the engine is free i
 takes whatever is prepared, up to a budget of cost. Nothing waits for a batch to fill.
 """
 
+import time
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
 from servekit.jobs import Job, JobQueue
-from servekit.lane import Lane, Model
+from servekit.lane import SMOOTHING, Lane, Model
 from servekit.telemetry import Telemetry
 
 Request = TypeVar("Request")
@@ -84,6 +86,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         self._max_batch_cost = max_batch_cost
         self._prepares = prepares
         self._prepared = JobQueue(self._drop)
+        self._seconds_per_run = 0.0
         self._batch_size = telemetry.batch_size.labels(card.id)
         self._batch_cost = telemetry.batch_cost.labels(card.id)
 
@@ -162,8 +165,23 @@ class BatchLane(Lane, Generic[Request, Result]):
             return [(job, outcome) for job in jobs]
         return list(zip(jobs, results, strict=True))
 
-    def _waiting_cost(self) -> float:
-        return super()._waiting_cost() + self._prepared.cost
+    def _expected_wait(self) -> float:
+        cost = self._queue.cost + self._prepared.cost + self._running_cost
+        if self._max_batch_cost:
+            runs = ceil(cost / self._max_batch_cost)
+        else:
+            runs = len(self._queue) + len(self._prepared) + bool(self._running_cost)
+        # Where a run takes as long however full it is, a cost measured in half-empty runs says too much.
+        return min(cost * self._seconds_per_cost, runs * self._seconds_per_run) / max(1, self._alive)
+
+    def _expected_seconds(self, cost: float) -> float:
+        return min(super()._expected_seconds(cost), self._seconds_per_run)
+
+    def _ended(self, jobs: Sequence[Job], began: float) -> None:
+        super()._ended(jobs, began)
+        measured = time.monotonic() - began
+        known = self._seconds_per_run or measured
+        self._seconds_per_run = known + SMOOTHING * (measured - known)
 
     def _began(self, jobs: Sequence[Job]) -> float:
         self._batch_size.observe(len(jobs))

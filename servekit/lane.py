@@ -132,14 +132,19 @@ class Lane(ABC):
         return job
 
     def _check_room(self, cost: float, flag: Flag) -> None:
-        wait = (self._waiting_cost() + self._running_cost) * self._seconds_per_cost / max(1, self._alive)
+        wait = self._expected_wait()
         if self._queue and self._queue.cost + cost > self._max_queue_cost:
             raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
-        if wait and wait + cost * self._seconds_per_cost > flag.remaining():
+        if wait and wait + self._expected_seconds(cost) > flag.remaining():
             raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
 
-    def _waiting_cost(self) -> float:
-        return self._queue.cost
+    def _expected_wait(self) -> float:
+        """Seconds until an engine would take what comes now."""
+        return (self._queue.cost + self._running_cost) * self._seconds_per_cost / max(1, self._alive)
+
+    def _expected_seconds(self, cost: float) -> float:
+        """Seconds that an engine would work at so much."""
+        return cost * self._seconds_per_cost
 
     def _put(self, queue: JobQueue, jobs: list[Job]) -> None:
         """Queue jobs; fail them if the last engine has died meanwhile, for nobody would take them."""
