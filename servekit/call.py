@@ -9,7 +9,7 @@ from servekit.errors import Cancelled, DeadlineExceeded
 
 DEFAULT_TENANT = "default"
 
-# Where they travel in the metadata of gRPC and the headers of HTTP, and what either may look like.
+# Where tenant and request id travel, in the metadata of gRPC and the headers of HTTP, and what either may look like.
 TENANT = "x-polyphony-tenant"
 REQUEST_ID = "x-request-id"
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")

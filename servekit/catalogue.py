@@ -45,6 +45,7 @@ class ModelCard(_Row):
         task: What it does.
         service: Which service loads it.
         loader: The row of that service's `models/` table that loads it.
+        title: Its name for people.
         licence: An SPDX identifier.
         origin: Whose it is: a repository of a model hub, or words.
         memory_mb: What it takes when loaded, in MiB.

@@ -31,9 +31,8 @@ log = logging.getLogger(__name__)
 
 OPEN_INFERENCE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 WATCH_SECONDS = 0.5
-SWITCH_SECONDS = (
-    0.0005  # an engine's thread that is through waits no longer for a busy loop to let go of the interpreter
-)
+# How long an engine's thread that is through waits for a busy loop to let go of the interpreter.
+SWITCH_SECONDS = 0.0005
 
 
 async def _nothing() -> None:

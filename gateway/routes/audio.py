@@ -12,6 +12,7 @@ from gateway.forms import Part, read_form
 from gateway.media import PASSING_SECONDS
 from gateway.responses import ByteStream, json_response
 from gateway.schemas.audio import (
+    MIME_TYPES,
     DurationUsage,
     SpeechRequest,
     SpokenSegment,
@@ -21,17 +22,6 @@ from gateway.schemas.audio import (
     VerboseTranscription,
 )
 from servekit.errors import InvalidArgument, ServeError, Unavailable
-
-# The formats of /v1/audio/speech, and of a spoken chat.
-MIME_TYPES = {
-    "mp3": "audio/mpeg",
-    "opus": "audio/opus",
-    "aac": "audio/aac",
-    "flac": "audio/flac",
-    "wav": "audio/wav",
-    "pcm": "audio/pcm",
-    "pcm16": "audio/pcm",
-}
 
 
 async def transcribe(context: Context) -> Response:

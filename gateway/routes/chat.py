@@ -15,7 +15,7 @@ from gateway.media import FILE_PREFIX, Located, inline, locate
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Finished, Medium, Sound, Spoken, Turn
 from gateway.records import fresh_id, now
 from gateway.responses import EventStream, json_response
-from gateway.routes.audio import MIME_TYPES
+from gateway.schemas.audio import MIME_TYPES
 from gateway.schemas.chat import (
     AnswerMessage,
     AssistantMessage,

@@ -4,6 +4,17 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+# The formats of /v1/audio/speech, and of a spoken chat.
+MIME_TYPES = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/opus",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+    "pcm16": "audio/pcm",
+}
+
 
 class TranscriptionForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the `file` of a transcription."""

@@ -197,9 +197,8 @@ def _params(weights: Path, settings: GenerationSettings, window: int, socket: st
     params.cpuparams_batch.n_threads = settings.threads
     params.cpuparams.n_threads = settings.decode_threads or max(1, settings.threads // 2)
     params.no_extra_bufts = True  # no repacked kernels
-    params.load_mode = (
-        xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
-    )  # a mapped file's pages can be dropped and re-read
+    # Not mapped: a mapped file's pages can be dropped and re-read.
+    params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.cache_ram_mib = 0  # each slot keeps its last prompt; no second cache that grows to gigabytes
     params.cache_idle_slots = False
     params.prefill_assistant = False  # an assistant's last turn is history, not the beginning of this one
