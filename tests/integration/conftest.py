@@ -4,10 +4,14 @@ import io
 import os
 import wave
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import httpx
 import numpy as np
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from PIL import Image
 
 from tests.e2e.conftest import Fleet
@@ -16,8 +20,32 @@ from tests.e2e.conftest import Fleet
 TOKEN_SECONDS = 0.02
 
 
+class Spans(trace_service_pb2_grpc.TraceServiceServicer):
+    """An OTLP receiver: every span with the process that sent it."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, Span]] = []
+
+    def Export(self, request, context):
+        for resource in request.resource_spans:
+            (process,) = (row.value.string_value for row in resource.resource.attributes if row.key == "service.name")
+            self.received += [(process, span) for scope in resource.scope_spans for span in scope.spans]
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def spans() -> Iterator[Spans]:
+    spans = Spans()
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(spans, server)
+    spans.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield spans
+    server.stop(0).wait()
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory, spans: Spans) -> Iterator[Fleet]:
     home = tmp_path_factory.mktemp("fleet")
     for parent in (home, *home.parents[:2]):
         parent.chmod(0o755)  # Postgres, which refuses to be root, has to get in
@@ -25,6 +53,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     environment |= {
         "POLYPHONY_HOME": str(home),
         "POLYPHONY_FLEET_PORTS": "free",
+        "POLYPHONY_OTLP_ENDPOINT": spans.endpoint,
         "POLYPHONY_GENERATION_MODEL_OPTIONS": f'{{"latency_seconds": {TOKEN_SECONDS}}}',
         "POLYPHONY_GATEWAY_IMAGE_BYTES": str(4 << 20),
     }
