@@ -10,7 +10,7 @@ from benchmarks.running import Server, serving
 
 DEADLINE = 0.5
 LOADS = (1.0, 2.0, 5.0)
-BATCH_SECONDS = 0.08  # of the emulated accelerator, however full the batch
+BATCH_SECONDS = 0.16  # of the emulated accelerator, however full the batch
 
 
 def measure(say: Say) -> Result:

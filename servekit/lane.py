@@ -21,6 +21,7 @@ from servekit.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 SMOOTHING = 0.2  # how much of a new measurement enters the running estimate of seconds per cost
+PROMISED_SHARE = 0.8  # of what is left of a deadline: estimates err, and an answer has a way to go
 REVIVAL_SECONDS = 2.0  # between two attempts to bring an engine back
 
 
@@ -135,7 +136,7 @@ class Lane(ABC):
         wait = self._expected_wait()
         if self._queue and self._queue.cost + cost > self._max_queue_cost:
             raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
-        if wait and wait + self._expected_seconds(cost) > flag.remaining():
+        if wait and wait + self._expected_seconds(cost) > flag.remaining() * PROMISED_SHARE:
             raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
 
     def _expected_wait(self) -> float:

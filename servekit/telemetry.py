@@ -122,3 +122,9 @@ def configure_logging(settings: ProcessSettings) -> None:
     handler.setFormatter(_JsonFormatter(settings.process))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it says a line a request
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_late_answer)
+
+
+def _is_no_late_answer(record: logging.LogRecord) -> bool:
+    """gRPC logs a traceback for each answer that comes just after its caller's deadline: most when time is least."""
+    return not str(record.msg).startswith("ExecuteBatchError")
