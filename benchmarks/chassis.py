@@ -19,7 +19,7 @@ from servekit.backends.onnx import OnnxBackend
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 CALLERS = 64
-SECONDS = 5.0
+SECONDS = 4.0
 WARM_SECONDS = 1.0
 ROUNDS = 3
 
