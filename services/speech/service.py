@@ -10,10 +10,11 @@ from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
+from servekit.audio import AudioLimits, claimed_seconds, decode_audio
+from servekit.audio_encoder import AudioEncoder
 from servekit.call import Flag, current
 from servekit.catalogue import Task
 from servekit.errors import InvalidArgument, NotFound, TooLarge
-from servekit.media import AudioEncoder, AudioLimits, claimed_seconds, decode_audio
 from servekit.models import Models, cards, load
 from servekit.objects import ObjectStore
 from servekit.server import Deployment

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from servekit.backend import Provider
-from servekit.media import ImageLimits
+from servekit.images import ImageLimits
 from servekit.settings import Port, ProcessSettings
 
 

@@ -12,7 +12,7 @@ from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import ServeError
 from servekit.faults import Faults
-from servekit.media import ImageLimits, decode_image
+from servekit.images import ImageLimits, decode_image
 from services.vision.models import Line, Page
 from services.vision.settings import VisionSettings
 

@@ -1,6 +1,7 @@
-"""A process whose two methods do what a test says: one that answers, one that streams."""
+"""A process whose two methods do what a test says: one that answers, one that streams; and what media tests share."""
 
 import io
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -8,6 +9,7 @@ from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
+from servekit.errors import InvalidArgument
 from servekit.server import Deployment
 from servekit.settings import ProcessSettings
 
@@ -15,14 +17,26 @@ VISION = "polyphony.vision.v1.VisionService"
 SPEECH = "polyphony.speech.v1.SpeechService"
 
 
-def picture():
+def picture(kind="PNG"):
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    Image.new("RGB", (8, 8)).save(buffer, kind)
     return buffer.getvalue()
 
 
 READ = vision_pb2.ReadTextRequest(image=Media(inline=picture(), mime_type="image/png"))
 SPEAK = speech_pb2.SynthesizeRequest(text="hello")
+FIELD = "messages[0].content[1]"
+
+
+def assert_typed(decode: Callable[[], object]) -> None:
+    """It works, or it says which field is at fault."""
+    try:
+        decode()
+    except InvalidArgument as error:
+        field = error.field
+    else:
+        field = FIELD
+    assert field == FIELD
 
 
 class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServiceServicer):

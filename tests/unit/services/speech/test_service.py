@@ -12,9 +12,9 @@ from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.audio import AudioLimits, decode_audio
 from servekit.call import Call, Flag, enter
 from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
-from servekit.media import AudioLimits, decode_audio
 from servekit.objects import ObjectStore
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
