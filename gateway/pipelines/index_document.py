@@ -71,12 +71,12 @@ def cut(text: str, max_tokens: int) -> Iterator[str]:
     passage: list[str] = []
     length = 0.0
     for sentence in _sentences(text, max_tokens):
-        cost = _tokens(sentence)
+        cost = rough_tokens(sentence)
         if passage and length + cost > max_tokens:
             yield " ".join(passage)
             last = passage[-1]
-            passage = [last] if _tokens(last) + cost <= max_tokens and len(passage) > 1 else []
-            length = sum(map(_tokens, passage))
+            passage = [last] if rough_tokens(last) + cost <= max_tokens and len(passage) > 1 else []
+            length = sum(map(rough_tokens, passage))
         passage.append(sentence)
         length += cost
     if passage:
@@ -87,8 +87,8 @@ def _sentences(text: str, max_tokens: int) -> Iterator[str]:
     """Sentences without needless space; one that is too long is cut between words, a word too long anywhere."""
     for raw in _SENTENCE.split(text):
         sentence = _WORD.sub(" ", raw).strip()
-        while sentence and _tokens(sentence) > max_tokens:
-            end = max_tokens if _tokens(sentence[: 4 * max_tokens]) > max_tokens else 4 * max_tokens
+        while sentence and rough_tokens(sentence) > max_tokens:
+            end = max_tokens if rough_tokens(sentence[: 4 * max_tokens]) > max_tokens else 4 * max_tokens
             end = sentence.rfind(" ", 1, end) if " " in sentence[1:end] else end
             yield sentence[:end].strip()
             sentence = sentence[end:].strip()
@@ -96,7 +96,7 @@ def _sentences(text: str, max_tokens: int) -> Iterator[str]:
             yield sentence
 
 
-def _tokens(text: str) -> float:
+def rough_tokens(text: str) -> float:
     """About how many tokens a text has."""
     latin = sum(character.isascii() for character in text)
     return latin / 4 + len(text) - latin

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pipelines.index_document import _tokens, cut
+from gateway.pipelines.index_document import rough_tokens, cut
 
 
 def test_passages_are_whole_sentences_that_overlap_by_one():
@@ -26,7 +26,7 @@ def test_chinese_is_cut_at_its_own_full_stops():
 @given(st.text(alphabet="ab 。.\n中é", max_size=400), st.integers(3, 40))
 def test_every_word_is_kept_and_every_passage_fits(text, tokens):
     passages = list(cut(text, tokens))
-    assert all(0 < _tokens(passage) <= tokens + len(passage) for passage in passages)
+    assert all(0 < rough_tokens(passage) <= tokens + len(passage) for passage in passages)
     joined = "".join(passages).replace(" ", "")
     assert set(joined) == set("".join(text.split()))
     assert len(joined) >= len("".join(text.split()))
