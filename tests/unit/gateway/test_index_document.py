@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pipelines.index_document import rough_tokens, cut
+from gateway.pipelines.index_document import cut, rough_tokens
 
 
 def test_passages_are_whole_sentences_that_overlap_by_one():
