@@ -18,6 +18,10 @@ def json_response(body: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 
+# How long a client that has stopped reading is waited for at the end.
+LAST_WORDS_SECONDS = 5.0
+
+
 class EventStream(Response):
     """Server-sent events, one JSON object each, closed by `[DONE]`.
 
@@ -42,10 +46,17 @@ class EventStream(Response):
                     async for event in events:
                         await self._send(send, event)
             except ServeError as error:
-                await self._send(send, error_answer(error))
+                await self._end(send, error)
             except TimeoutError:
-                await self._send(send, error_answer(DeadlineExceeded("the deadline passed before the answer was done")))
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+                await self._end(send, DeadlineExceeded("the deadline passed before the answer was done"))
+            else:
+                await self._end(send)
+
+    async def _end(self, send: Send, error: ServeError | None = None) -> None:
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            if error is not None:
+                await self._send(send, error_answer(error))
+            await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
     @staticmethod
     async def _send(send: Send, event: msgspec.Struct) -> None:

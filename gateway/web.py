@@ -13,17 +13,62 @@ from gateway.settings import GatewaySettings
 from servekit.errors import FailedPrecondition
 
 READ_AHEAD_BYTES = 1 << 20
+HEAD_BYTES = 64 << 10
+HEAD_SECONDS = 10.0
+MAX_PIPELINED = 16
 
 
-class _ReadsAhead(HttpToolsProtocol):
-    """Takes in more of a body than uvicorn's 64 KiB before it waits for the handler: half a megabyte
+class _Protocol(HttpToolsProtocol):
+    """One connection, with the bounds that uvicorn leaves open: on the bytes and seconds of a request's
+    head, and on the requests that are sent before the first is answered.
+
+    It takes in more of a body than uvicorn's 64 KiB before it waits for the handler: half a megabyte
     arrives in 0.8 ms instead of 1.3.
     """
 
+    _unparsed = 0  # bytes since the parser last had anything to tell
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > HEAD_BYTES or len(self.pipeline) > MAX_PIPELINED:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._have_head()
+        super().on_headers_complete()
+
     def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
         super().on_body(body)
-        if len(self.cycle.body) < READ_AHEAD_BYTES:
+        if len(self.cycle.body) < READ_AHEAD_BYTES and not self.pipeline:
             self.flow.resume_reading()
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        super().on_message_complete()
+
+    def _await_head(self) -> None:
+        self._have_head()
+        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _have_head(self) -> None:
+        self._unparsed = 0
+        if self._late is not None:
+            self._late.cancel()
 
 
 class _Embedded(uvicorn.Server):
@@ -55,7 +100,7 @@ class WebServer:
         self._server = _Embedded(
             uvicorn.Config(
                 app,
-                http=_ReadsAhead,
+                http=_Protocol,
                 loop="none",
                 lifespan="off",
                 access_log=False,

@@ -7,8 +7,12 @@ import httpx
 import openai
 import pytest
 
+from gateway import responses
+from gateway import web as web_module
 from gateway.app import build_app
+from gateway.routes.health import Alive
 from gateway.web import WebServer
+from servekit.call import Call, Flag, enter
 from servekit.errors import FailedPrecondition
 
 
@@ -132,3 +136,57 @@ async def test_the_official_client_understands_failures(client):
         await client.chat.completions.create(model="none", messages=[{"role": "user", "content": "Hi"}])
     assert (missing.value.param, missing.value.code) == ("model", "not_found")
     assert missing.value.request_id
+
+
+async def test_a_stream_ends_though_its_client_has_stopped_reading(monkeypatch):
+    monkeypatch.setattr(responses, "LAST_WORDS_SECONDS", 0.05)
+    enter(Call(flag=Flag(time.monotonic() + 0.05)))
+    sent = []
+
+    async def events():
+        yield Alive()
+        await asyncio.sleep(30)
+
+    async def send(message):
+        if len(sent) == 2:
+            await asyncio.Event().wait()
+        sent.append(message)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(responses.EventStream(events())({}, None, send), 1)
+    assert len(sent) == 2
+
+
+async def closed(address, *pieces):
+    """Whether the gateway hangs up on what is sent, within a second."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+    try:
+        async with asyncio.timeout(1):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            await reader.read()
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        writer.close()
+    return True
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"POST /docs HTTP/1.1\r\nhost: a\r\n"])
+async def test_a_head_that_does_not_end_is_bounded(address, start):
+    assert await closed(address, start, *[b"a" * 16384] * 64)
+
+
+async def test_a_head_that_is_late_is_not_waited_for(address, monkeypatch):
+    monkeypatch.setattr(web_module, "HEAD_SECONDS", 0.1)
+    assert await closed(address)
+    assert await closed(address, b"GET / HTTP/1.1\r\n")
+
+
+async def test_requests_that_nobody_waits_for_are_bounded(address, orders):
+    orders.seconds["ReadText"] = 30
+    one = b"POST /v1/vision/read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"
+    assert await closed(address, *[one * 100] * 8)
