@@ -17,6 +17,7 @@ Body = TypeVar("Body")
 Taken = TypeVar("Taken")
 
 FIELD_BYTES = 64 * 1024
+MAX_PARTS = 64
 
 
 @dataclass(slots=True)
@@ -164,11 +165,15 @@ async def read_form(
 
     Raises:
         InvalidArgument: The body is no form, there is no file, or a field is missing, unknown or wrong.
-        TooLarge: The body or a field is larger than it may be.
+        TooLarge: The body or a field is larger than it may be, or there are too many.
     """
     fields: dict[str, list[str]] = {}
     taken: Taken | None = None
+    count = 0
     async for part in Form(request, limit):
+        count += 1
+        if count > MAX_PARTS:
+            raise TooLarge(f"the form has more than {MAX_PARTS} parts", field="body")
         if part.filename or part.name == "file":
             taken = await take(part)
         else:

@@ -2,10 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from gateway.pipelines.conversation import Source
 from gateway.pipelines.steps import Step
+
+# More turns or parts than any window holds take longer to look through than to refuse.
+MAX_TURNS = 1000
+MAX_PARTS = 1000
+
+Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class Strict(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -56,33 +62,33 @@ UserContent = TextContent | ImageContent | AudioContent
 class SystemMessage(Strict, tag_field="role", tag="system"):
     """The operator's instructions."""
 
-    content: str | list[TextContent]
+    content: str | Annotated[list[TextContent], Meta(max_length=MAX_PARTS)]
     name: str | None = None
 
 
 class DeveloperMessage(Strict, tag_field="role", tag="developer"):
     """The operator's instructions, as newer models call them."""
 
-    content: str | list[TextContent]
+    content: str | Annotated[list[TextContent], Meta(max_length=MAX_PARTS)]
     name: str | None = None
 
 
 class UserMessage(Strict, tag_field="role", tag="user"):
     """What the person says and shows."""
 
-    content: str | list[UserContent]
+    content: str | Annotated[list[UserContent], Meta(max_length=MAX_PARTS)]
     name: str | None = None
 
 
 class AssistantMessage(Strict, tag_field="role", tag="assistant"):
-    """What the model said before. Beside `content`, what its answers carry is taken and left."""
+    """What the model said before. Beside `content`, what its answers carry is taken and left unread."""
 
-    content: str | list[TextContent | RefusalContent] | None = None
+    content: str | Annotated[list[TextContent | RefusalContent], Meta(max_length=MAX_PARTS)] | None = None
     name: str | None = None
     refusal: str | None = None
-    audio: dict[str, Any] | None = None
-    annotations: list[Any] | None = None
-    polyphony: dict[str, Any] | None = None
+    audio: Raw | UnsetType = UNSET
+    annotations: Raw | UnsetType = UNSET
+    polyphony: Raw | UnsetType = UNSET
 
 
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage
@@ -139,14 +145,14 @@ class AudioOptions(Strict):
 class ChatRequest(Strict):
     """Asks for the next turn of a conversation of text, images and recordings."""
 
-    messages: Annotated[list[Message], Meta(min_length=1)]
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_TURNS)]
     model: str = ""
-    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Tokens | None = None
+    max_tokens: Tokens | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     response_format: TextForm | JsonForm | SchemaForm | None = None
     tools: list[FileSearchTool | FunctionTool] | None = None
     modalities: list[Literal["text", "audio"]] | None = None

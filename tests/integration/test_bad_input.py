@@ -68,6 +68,16 @@ CASES = {
     "a temperature of 9": (CHAT, said("Hi", temperature=9), 400, "temperature"),
     "a prompt of 1e6 characters": (CHAT, said("word " * 200_000), 413, "messages"),
     "a prompt beyond the window": (CHAT, said("word " * 20_000), 413, "messages"),
+    "a seed beyond 64 bits": (CHAT, said("Hi", seed=2**63), 400, "seed"),
+    "more tokens than 32 bits count": (CHAT, said("Hi", max_tokens=2**40), 400, "max_tokens"),
+    "very many turns": (CHAT, {"json": {"messages": [{"role": "user", "content": ""}] * 20_000}}, 400, "messages"),
+    "very many parts": (CHAT, said([{"type": "text", "text": ""}] * 20_000), 400, "messages[0].content"),
+    "a form of very many fields": (
+        "/v1/files",
+        {"files": [(f"k{number}", (None, b"v")) for number in range(100)]},
+        413,
+        "body",
+    ),
     "a schema that is none": (
         CHAT,
         said("Hi", response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": "number"}}),
