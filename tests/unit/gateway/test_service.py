@@ -1,9 +1,12 @@
+import hashlib
+
 import grpc
 import pytest
 from polyphony.gateway.v1 import gateway_pb2 as pb
 from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
 from polyphony.type.v1.media_pb2 import Media
 
+from gateway.records import StoreRecord
 from gateway.service import GatewayService
 from servekit.client import connect
 from servekit.errors import InvalidArgument, Unavailable
@@ -65,3 +68,28 @@ async def test_a_service_that_is_gone_is_unavailable(stub, orders):
     with pytest.raises(Unavailable) as refused:
         [event async for event in stub.Chat(pb.ChatRequest(messages=[said(pb.ChatPart(text="Hi"))]))]
     assert refused.value.retry_after == 2
+
+
+async def test_where_there_are_keys_a_caller_is_their_owner_whatever_it_says(build, settings, orders):
+    keys = settings.home / "keys.toml"
+    digest = hashlib.sha256(b"secret").hexdigest()
+    keys.write_text(f'[[keys]]\nsha256 = "{digest}"\nowner = "alice"\nburst = 1\nrequests_per_minute = 1\n')
+    parts = build(keys_file=keys)
+    await parts.records.add_store("bob", StoreRecord("vs_1", "his", 0, {}))
+    server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
+    add_GatewayServiceServicer_to_server(GatewayService(parts), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    search = pb.FileSearch(vector_store_ids=["vs_1"])
+    request = pb.ChatRequest(messages=[said(pb.ChatPart(text="Hi"))], file_search=search)
+    own, other = ("authorization", "Bearer secret"), ("x-polyphony-tenant", "bob")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for metadata, code in (
+            ([other], grpc.StatusCode.UNAUTHENTICATED),
+            ([own, other], grpc.StatusCode.NOT_FOUND),
+            ([own, other], grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                [event async for event in GatewayServiceStub(channel).Chat(request, metadata=metadata)]
+            assert refused.value.code() == code
+    await server.stop(0)
