@@ -133,6 +133,8 @@ async def test_a_file_from_upload_to_deletion(http, parts):
     assert (kept["bytes"], kept["filename"], kept["object"]) == (len(content), "ä.bin", "file")
     assert (await http.get(f"/v1/files/{kept['id']}")).json() == kept
     got = await http.get(f"/v1/files/{kept['id']}/content")
+    assert got.headers["content-disposition"] == "attachment"
+    assert got.headers["x-content-type-options"] == "nosniff"
     assert (got.content, got.headers["content-type"]) == (content, "application/x-thing")
     twin = (await http.post("/v1/files", files=files)).json()
     assert {row["id"] for row in (await http.get("/v1/files")).json()["data"]} == {kept["id"], twin["id"]}
