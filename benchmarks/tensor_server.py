@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="an ONNX file; an emulated accelerator without it")
     parser.add_argument("--batch-seconds", type=float, default=0.0, help="how long the emulated accelerator takes")
     parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--queue", type=int, default=256)
+    parser.add_argument("--queue", type=int, default=1024)
     options = parser.parse_args()
     settings = Settings(port=options.port, log_level="WARNING")
     configure_logging(settings)
