@@ -60,7 +60,7 @@ def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, i
     def embed(number: int) -> object:
         return client.embeddings.create(model="all-minilm-l6-v2", input=[f"{number} {text}" for text in texts])
 
-    return {"OCR": (read, 5), "transcription": (transcribe, 5), "chat": (chat, 5), "embeddings": (embed, 20)}
+    return {"OCR": (read, 3), "transcription": (transcribe, 3), "chat": (chat, 4), "embeddings": (embed, 10)}
 
 
 def _timed(call: Call, count: int, first: int) -> list[float]:
