@@ -182,3 +182,21 @@ async def test_demand_counts_what_was_refused(model, lane):
     outcomes = await asyncio.gather(first, *jobs, return_exceptions=True)
     assert any(isinstance(outcome, Overloaded) for outcome in outcomes)
     assert asked == pytest.approx(rate * (1 + 10 * 15.0))
+
+
+async def test_runs_that_take_as_long_however_full_are_not_counted_by_their_items(model, lane):
+    """After lone items, which make an item look dear, a full batch is still known to be one run."""
+
+    def run(items, flag):
+        time.sleep(0.1)
+        return [item * 2 for item in items]
+
+    model.run = run
+    for _ in range(3):
+        await lane.submit(1)
+
+    async def in_time(number):
+        enter(Call(flag=Flag(time.monotonic() + 1.0)))
+        return await lane.submit(number)
+
+    assert await asyncio.gather(*(in_time(n) for n in range(16))) == [n * 2 for n in range(16)]  # two runs, 0.2 s

@@ -220,7 +220,7 @@ async def test_closing_under_load_answers_everybody(open_lane, prepares):
     model.prepare = lambda request: (time.sleep(0.005), request)[1]
     lane = await open_lane(model, model, prepares=prepares)
     calls = [asyncio.ensure_future(lane.submit(number)) for number in range(60)]
-    await asyncio.sleep(0.05)
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.wait_for(lane.close(), 5)
     outcomes = await settled(*calls)
     assert kinds(outcomes) == {int, Unavailable}
