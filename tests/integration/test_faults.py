@@ -85,15 +85,18 @@ def test_a_stop_under_load_loses_no_request_that_was_accepted(fleet, tmp_path_fa
         parent.chmod(0o755)
     other = Fleet(home, fleet.environment | {"POLYPHONY_HOME": str(home)})
     other.run("up", "--profile", "fake")
-    base, metrics = other.address("gateway"), other.address("gateway", "metrics")
 
-    def ask(number):
+    def ask(base, number):
         words = f"{number} " + "word " * 100  # two seconds of tokens
         return httpx.post(f"{base}{CHAT}", json=said(words), timeout=60)
 
-    with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(ask, number) for number in range(4)]
-        eventually(lambda: in_flight(metrics) == 4)
-        other.run("down")
-        answers = [one.result() for one in asked]
+    try:
+        base, metrics = other.address("gateway"), other.address("gateway", "metrics")
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(ask, base, number) for number in range(4)]
+            eventually(lambda: in_flight(metrics) == 4)
+            other.run("down")
+            answers = [one.result() for one in asked]
+    finally:
+        other.run("down")  # nothing, unless the test failed before
     assert [answer.status_code for answer in answers] == [200] * 4
