@@ -101,7 +101,9 @@ def connect(target: str, service: str, settings: ProcessSettings) -> grpc.aio.Ch
         ("grpc.per_rpc_retry_buffer_size", settings.max_message_bytes),  # what exceeds it is never tried again
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.use_local_subchannel_pool", 1),  # what another channel's back-off says of an address is old news
     ]
     if settings.tls_authority is None:
         inner = grpc.aio.insecure_channel(target, options)

@@ -81,4 +81,5 @@ def test_a_branch_that_is_gone_is_left_out_and_named(fleet, client):
     about = answer.model_extra["polyphony"]
     assert [name.split("[")[0] for name in about["degraded"]] == ["read_text"]
     assert answer.choices[0].message.content
-    assert wait_until(lambda: httpx.get(str(client.base_url).replace("/v1/", "/readyz")).status_code == 200, 30)
+    ready = str(client.base_url).replace("/v1/", "/readyz")
+    assert wait_until(lambda: httpx.get(ready).json()["status"] == "ready", 30)
