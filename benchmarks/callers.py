@@ -20,6 +20,8 @@ CONNECTIONS = 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
+MAX_CONCURRENT_STREAMS = 3
+FIRST_STREAMS = 100  # until the server has said how many it allows
 FIRST_WINDOW = 65_535
 FRAME_BYTES = 16_384
 WIDE_WINDOW = 2**30
@@ -52,17 +54,21 @@ def _literal(text: str) -> bytes:
     return bytes([len(text)]) + text.encode()
 
 
-def _headers(path: str, timeout_seconds: float) -> bytes:
+def _headers(path: str) -> bytes:
     """A gRPC request's headers, in HPACK without indexing or compression."""
     block = b"\x83\x86\x01" + _literal("bench") + b"\x04" + _literal(path) + b"\x0f\x10" + _literal("application/grpc")
-    block += b"\x00" + _literal("te") + _literal("trailers")
-    if timeout_seconds:
-        block += b"\x00" + _literal("grpc-timeout") + _literal(f"{round(timeout_seconds * 1000)}m")
-    return block
+    return block + b"\x00" + _literal("te") + _literal("trailers")
+
+
+def _timeout(seconds: float) -> bytes:
+    """The header that says what is left of a deadline."""
+    return b"" if seconds == float("inf") else b"\x00" + _literal("grpc-timeout") + _literal(f"{int(seconds * 1000)}m")
 
 
 class GrpcConnection:
     """Many unary gRPC calls of one message over one connection.
+
+    As in every gRPC client, a call waits while the server allows no more of them at once, and ends at its deadline.
 
     Args:
         address: `host:port`.
@@ -75,14 +81,17 @@ class GrpcConnection:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._headers = _headers(path, timeout_seconds)
+        self._headers = _headers(path)
         self._message = b"\x00" + struct.pack(">I", len(message)) + message
         self._pieces = [self._message[at : at + FRAME_BYTES] for at in range(0, len(self._message), FRAME_BYTES)]
         self._due: dict[int, float] = {}
         self._answered: set[int] = set()
+        self._timeout = timeout_seconds or float("inf")
         self._waiting: deque[float] = deque()
+        self._late = 0
         self._received = bytearray()
         self._stream = 1
+        self._allowed = FIRST_STREAMS
         self._window = FIRST_WINDOW
         settings = struct.pack(">HIHI", 4, WIDE_WINDOW, 5, 2**24 - 1)
         self.socket.sendall(
@@ -96,12 +105,18 @@ class GrpcConnection:
     def flush(self) -> None:
         """Send what has begun, as far as the server takes it."""
         out = []
-        while self._waiting and self._window >= len(self._message):
+        now = time.perf_counter()
+        while self._waiting and now > self._waiting[0] + self._timeout:
+            self._waiting.popleft()
+            self._late += 1
+        while self._waiting and self._window >= len(self._message) and len(self._due) < self._allowed:
             self._window -= len(self._message)
-            out.append(_frame(HEADERS, END_HEADERS, self._stream, self._headers))
+            due = self._waiting.popleft()
+            headers = self._headers + _timeout(due + self._timeout - now)
+            out.append(_frame(HEADERS, END_HEADERS, self._stream, headers))
             out += [_frame(DATA, 0, self._stream, piece) for piece in self._pieces[:-1]]
             out.append(_frame(DATA, END_STREAM, self._stream, self._pieces[-1]))
-            self._due[self._stream] = self._waiting.popleft()
+            self._due[self._stream] = due
             self._stream += 2
         if out:
             self.socket.sendall(b"".join(out))
@@ -112,6 +127,9 @@ class GrpcConnection:
         if not piece:
             raise ConnectionError("the server hung up")
         self._received += piece
+        for _ in range(self._late):
+            yield 0.0, False
+        self._late = 0
         at = 0
         while len(self._received) - at >= 9:
             size = int.from_bytes(self._received[at : at + 3], "big")
@@ -121,6 +139,9 @@ class GrpcConnection:
             if kind == DATA:
                 self._answered.add(stream)
             elif kind in (SETTINGS, PING) and not flags & ACK:
+                if kind == SETTINGS:
+                    settings = dict(struct.iter_unpack(">HI", self._received[at + 9 : at + 9 + size]))
+                    self._allowed = settings.get(MAX_CONCURRENT_STREAMS, self._allowed)
                 echo = bytes(self._received[at + 9 : at + 9 + size]) if kind == PING else b""
                 self.socket.sendall(_frame(kind, ACK, 0, echo))
             elif kind == WINDOW_UPDATE and stream == 0:

@@ -4,7 +4,6 @@ While a batch runs, the next items are prepared; the moment the engine is free i
 takes whatever is prepared, up to a budget of cost. Nothing waits for a batch to fill.
 """
 
-import time
 from collections.abc import Sequence
 from math import ceil
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -13,7 +12,7 @@ from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
 from servekit.jobs import Job, JobQueue
-from servekit.lane import SMOOTHING, Lane, Model
+from servekit.lane import Lane, Model, Run, smooth
 from servekit.telemetry import Telemetry
 
 Request = TypeVar("Request")
@@ -136,15 +135,13 @@ class BatchLane(Lane, Generic[Request, Result]):
         while jobs := source.take(self._max_batch_cost):
             if not self._prepares and not (jobs := self._prepare(model, jobs)):
                 continue
-            began = self._began(jobs)
             try:
-                outcomes = self._run(model, jobs)
+                with self._running(jobs):
+                    outcomes = self._run(model, jobs)
             except EngineGone as error:
                 self._gone(error)
                 self._answer([(job, error) for job in jobs])
                 raise
-            finally:
-                self._ended(jobs, began)
             self._answer(outcomes)
 
     def _run(self, model: BatchModel[Request, Any, Result], jobs: Sequence[Job]) -> list[tuple[Job, object]]:
@@ -177,16 +174,14 @@ class BatchLane(Lane, Generic[Request, Result]):
     def _expected_seconds(self, cost: float) -> float:
         return min(super()._expected_seconds(cost), self._seconds_per_run)
 
-    def _ended(self, jobs: Sequence[Job], began: float) -> None:
-        super()._ended(jobs, began)
-        measured = time.monotonic() - began
-        known = self._seconds_per_run or measured
-        self._seconds_per_run = known + SMOOTHING * (measured - known)
+    def _learn(self, run: Run) -> None:
+        super()._learn(run)
+        self._seconds_per_run = smooth(self._seconds_per_run, run.seconds)
 
-    def _began(self, jobs: Sequence[Job]) -> float:
-        self._batch_size.observe(len(jobs))
-        self._batch_cost.observe(sum(job.cost for job in jobs))
-        return super()._began(jobs)
+    def _report(self, run: Run) -> None:
+        self._batch_size.observe(len(run.jobs))
+        self._batch_cost.observe(run.cost)
+        super()._report(run)
 
     def _drain(self) -> list[Job]:
         return self._prepared.drain() + super()._drain()

@@ -35,6 +35,8 @@ _TYPED_CONTENTS = {
     "FP64": "fp64_contents",
 }
 
+_DTYPES = {name: np.dtype(triton_to_np_dtype(name)) for name in (*_TYPED_CONTENTS, "FP16")}
+
 
 class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """The protocol over the lanes of one process.
@@ -117,10 +119,10 @@ def _arrays(request: Any) -> Arrays:
 def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
     if tensor.datatype not in _TYPED_CONTENTS and not (tensor.datatype == "FP16" and raw is not None):
         raise InvalidArgument(f"the datatype {tensor.datatype!r} is not supported", field=f"{field}.datatype")
-    if len(tensor.shape) > MAX_AXES or any(extent < 0 for extent in tensor.shape):
+    if len(tensor.shape) > MAX_AXES or min(tensor.shape, default=0) < 0:
         problem = f"a shape has at most {MAX_AXES} extents, none of them negative"
         raise InvalidArgument(problem, field=f"{field}.shape")
-    dtype = np.dtype(triton_to_np_dtype(tensor.datatype))
+    dtype = _DTYPES[tensor.datatype]
     size = math.prod(tensor.shape)
     if raw is not None:
         if len(raw) != size * dtype.itemsize:

@@ -5,9 +5,9 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Any, Any], Any]
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_UNBOUND = nullcontext()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -103,7 +105,7 @@ class _Method:
 class _Running:
     """One call, for as long as it runs."""
 
-    __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_span")
+    __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_names", "_span")
 
     def __init__(self, method: _Method, context: Context) -> None:
         self._method = method
@@ -113,8 +115,9 @@ class _Running:
         left = context.time_remaining()
         self._limit = method.seconds if left is None else None
         seconds = self._limit if left is None else left
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or _request_id()
+        metadata = cast("dict[str, str]", dict(context.invocation_metadata() or ()))  # bytes where a key ends with -bin
+        self._names = {name: metadata[name] for name in (TENANT, REQUEST_ID) if metadata.get(name)}
+        tenant, request_id = self._names.get(TENANT, DEFAULT_TENANT), self._names.get(REQUEST_ID) or _request_id()
         deadline = float("inf") if seconds is None else self._began + seconds
         self._call = Call(tenant, request_id, Flag(deadline))
         self._span = method.telemetry.server_span(method.name, metadata)
@@ -131,14 +134,14 @@ class _Running:
         Raises:
             InvalidArgument: A name is none, or a required field is missing.
         """
-        for field, value in ((TENANT, self._call.tenant), (REQUEST_ID, self._call.request_id)):
+        for field, value in self._names.items():
             if not NAME.fullmatch(value):
                 raise InvalidArgument("a tenant or request id is 1 to 128 letters, digits and _.:-", field=field)
         if isinstance(request, Message):
             check_required(request)
 
-    def in_time(self) -> asyncio.Timeout:
-        return asyncio.timeout(self._limit)
+    def in_time(self) -> AbstractAsyncContextManager[object]:
+        return _UNBOUND if self._limit is None else asyncio.timeout(self._limit)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

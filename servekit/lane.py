@@ -9,7 +9,9 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from servekit.call import Flag, current
@@ -23,6 +25,39 @@ log = logging.getLogger(__name__)
 SMOOTHING = 0.2  # how much of a new measurement enters the running estimate of seconds per cost
 PROMISED_SHARE = 0.8  # of what is left of a deadline: estimates err, and an answer has a way to go
 REVIVAL_SECONDS = 2.0  # between two attempts to bring an engine back
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Jobs that an engine ran together.
+
+    Attributes:
+        jobs: They.
+        cost: What they cost together.
+        began: When the engine took them, by `time.monotonic()`.
+        ended: When it was through.
+    """
+
+    jobs: Sequence[Job]
+    cost: float
+    began: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.began
+
+
+def smooth(known: float, measured: float) -> float:
+    """A running estimate, bettered by a new measurement; 0 where nothing is known yet."""
+    known = known or measured
+    return known + SMOOTHING * (measured - known)
+
+
+def _resolve(outcomes: Sequence[tuple[Job, object]]) -> None:
+    for job, outcome in outcomes:
+        job.answer(outcome)
 
 
 class Model(Protocol):
@@ -166,39 +201,42 @@ class Lane(ABC):
             self._refused(error)
             self._answer([(job, error)])
 
-    def _began(self, jobs: Sequence[Job]) -> float:
-        """An engine takes these jobs now; returns the moment."""
-        now = time.monotonic()
-        with self._lock:
-            self._running_cost += sum(job.cost for job in jobs)
-        for job in jobs:
-            self._wait.observe(now - job.queued)
-            self._telemetry.past_span("queue", job.context, job.queued, now, model=self.card.id)
-        return now
-
-    def _ended(self, jobs: Sequence[Job], began: float) -> None:
-        """An engine is through with these jobs, which it ran together."""
-        now = time.monotonic()
+    @contextmanager
+    def _running(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """While an engine runs these jobs together."""
         cost = sum(job.cost for job in jobs)
-        measured = (now - began) / cost if cost else 0.0
         with self._lock:
-            self._running_cost = max(0.0, self._running_cost - cost)
-            known = self._seconds_per_cost or measured
-            self._seconds_per_cost = known + SMOOTHING * (measured - known)
-        self._engine_seconds.observe(now - began)
-        for job in jobs:
-            self._telemetry.past_span(
-                "engine", job.context, began, now, model=self.card.id, batch_size=len(jobs), batch_cost=cost
-            )
+            self._running_cost += cost
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            run = Run(jobs, cost, began, time.monotonic())
+            with self._lock:
+                self._running_cost = max(0.0, self._running_cost - cost)
+                self._learn(run)
+            self._loop.call_soon_threadsafe(self._report, run)
+
+    def _learn(self, run: "Run") -> None:
+        """Better the estimates by a run that has ended."""
+        self._seconds_per_cost = smooth(self._seconds_per_cost, run.seconds / run.cost if run.cost else 0.0)
+
+    def _report(self, run: "Run") -> None:
+        """Count a run that has ended; on the event loop, so that the engine need not wait for it."""
+        self._engine_seconds.observe(run.seconds)
+        about: dict[str, float | str] = {
+            "model": self.card.id,
+            "batch_size": len(run.jobs),
+            "batch_cost": run.cost,
+        }
+        for job in run.jobs:
+            self._wait.observe(run.began - job.queued)
+            self._telemetry.past_span("queue", job.context, job.queued, run.began, model=self.card.id)
+            self._telemetry.past_span("engine", job.context, run.began, run.ended, **about)
 
     def _answer(self, outcomes: Sequence[tuple[Job, object]]) -> None:
         """Hand results and errors to their callers, on the event loop."""
-
-        def resolve() -> None:
-            for job, outcome in outcomes:
-                job.answer(outcome)
-
-        self._loop.call_soon_threadsafe(resolve)
+        self._loop.call_soon_threadsafe(_resolve, outcomes)
 
     def _outcome(self, error: BaseException) -> ServeError:
         """What a caller is told of an exception; one that is not in the tree is a bug, and logged."""

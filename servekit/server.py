@@ -1,6 +1,7 @@
 """The server of a process: gRPC with health, reflection and the Open Inference Protocol, warm before it serves."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -91,6 +92,9 @@ class Server:
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
                 ("grpc.max_connection_age_ms", age),  # running calls outlive it: each has a deadline of its own
+                # What exceeds it waits in the caller's own gRPC, and ends there at its deadline: where the server is
+                # out of breath, a refusal costs it nearly as much as an answer.
+                ("grpc.max_concurrent_streams", settings.max_concurrent_calls),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
                 ("grpc.so_reuseport", 0),
@@ -195,6 +199,8 @@ async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
     telemetry = Telemetry(settings)
     server = Server(settings, telemetry, await build(settings, telemetry))
     await server.start()
+    gc.collect()
+    gc.freeze()  # what is loaded now stays: no collection need look at it again
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

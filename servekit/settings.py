@@ -70,6 +70,9 @@ class ProcessSettings(BaseSettings):
     max_message_bytes: int = Field(default=64 << 20, gt=0)
     """The largest gRPC message that is accepted."""
 
+    max_concurrent_calls: int = Field(default=100, gt=0)
+    """Calls of one connection that run or wait here at a time."""
+
     max_connection_age_seconds: float = Field(default=300.0, gt=0)
     """Connections end after this, so that clients find pods that were added since."""
 

@@ -82,13 +82,10 @@ class StreamLane(Lane, Generic[AnyModel]):
     def _work(self, model: Any) -> None:
         while jobs := self._queue.take(most=1):
             (job,) = jobs
-            began = self._began(jobs)
-            self._answer([(job, None)])
-            try:
+            with self._running(jobs):
+                self._answer([(job, None)])
                 with self._ending(job) as put:
                     self._run(model, job, put)
-            finally:
-                self._ended(jobs, began)
 
     def _run(self, model: Any, job: Job, put: Callable[[Any], None]) -> None:
         stream: _Stream = job.item
