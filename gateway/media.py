@@ -112,10 +112,11 @@ class MediaDesk:
         if isinstance(located, Link):
             data, mime_type = await self._fetcher.fetch(located.url, field)
             located = Media(mime_type=mime_type, inline=data)
-        self._check(len(located.inline), limit, field)
-        if len(located.inline) <= self._inline_bytes:
+        data = located.inline  # a copy, each time that it is asked for
+        self._check(len(data), limit, field)
+        if len(data) <= self._inline_bytes:
             return located
-        reference = await self._store.put(tenant, located.inline, located.mime_type, PASSING_SECONDS)
+        reference = await self._store.put(tenant, data, located.mime_type, PASSING_SECONDS)
         return Media(mime_type=located.mime_type, reference=reference)
 
     @staticmethod
