@@ -49,6 +49,17 @@ async def test_a_service_that_is_not_there_is_unavailable_with_a_delay(settings)
     await channel.close()
 
 
+async def test_a_new_channel_knows_nothing_of_the_failures_of_another(serve, dial, scripted, settings):
+    first = await serve(settings, scripted.build)
+    old = vision_pb2_grpc.VisionServiceStub(dial(first, VISION))
+    await old.ReadText(READ)
+    await first.stop()
+    with pytest.raises(Unavailable):
+        await old.ReadText(READ)
+    second = await serve(settings.model_copy(update={"port": first.port}), scripted.build)
+    assert (await vision_pb2_grpc.VisionServiceStub(dial(second, VISION)).ReadText(READ)).width == 1
+
+
 @pytest.mark.parametrize("size", [10, 2 << 20])
 async def test_what_is_unavailable_is_tried_again_however_large(vision, scripted, size):
     tries = []

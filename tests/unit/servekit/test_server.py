@@ -173,6 +173,26 @@ async def test_connections_that_age_fail_no_call(serve, dial, scripted, settings
     assert calls > 100
 
 
+async def test_what_exceeds_the_calls_of_a_connection_waits_in_the_caller(serve, dial, scripted, settings):
+    running, most = 0, 0
+
+    async def read():
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+        return vision_pb2.ReadTextResponse(width=1)
+
+    scripted.read = read
+    server = await serve(settings.model_copy(update={"max_concurrent_calls": 3}), scripted.build)
+    stub = vision_pb2_grpc.VisionServiceStub(dial(server, VISION))
+    await stub.ReadText(READ)  # by now the connection's settings have come
+    answers = await asyncio.gather(*(stub.ReadText(READ) for _ in range(12)))
+    assert [answer.width for answer in answers] == [1] * 12
+    assert most == 3
+
+
 async def test_metrics_are_served(server, vision):
     await vision.ReadText(READ)
     async with httpx.AsyncClient() as client:
