@@ -11,8 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
-from servekit.jobs import Job, JobQueue
-from servekit.lane import Lane, Model, Run, smooth
+from servekit.jobs import Job, JobQueue, Run
+from servekit.lane import Lane, Model, smooth
 from servekit.telemetry import Telemetry
 
 Request = TypeVar("Request")

@@ -105,7 +105,7 @@ class _Method:
 class _Running:
     """One call, for as long as it runs."""
 
-    __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_names", "_span")
+    __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_span")
 
     def __init__(self, method: _Method, context: Context) -> None:
         self._method = method
@@ -116,8 +116,7 @@ class _Running:
         self._limit = method.seconds if left is None else None
         seconds = self._limit if left is None else left
         metadata = cast("dict[str, str]", dict(context.invocation_metadata() or ()))  # bytes where a key ends with -bin
-        self._names = {name: metadata[name] for name in (TENANT, REQUEST_ID) if metadata.get(name)}
-        tenant, request_id = self._names.get(TENANT, DEFAULT_TENANT), self._names.get(REQUEST_ID) or _request_id()
+        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or _request_id()
         deadline = float("inf") if seconds is None else self._began + seconds
         self._call = Call(tenant, request_id, Flag(deadline))
         self._span = method.telemetry.server_span(method.name, metadata)
@@ -134,7 +133,7 @@ class _Running:
         Raises:
             InvalidArgument: A name is none, or a required field is missing.
         """
-        for field, value in self._names.items():
+        for field, value in ((TENANT, self._call.tenant), (REQUEST_ID, self._call.request_id)):
             if not NAME.fullmatch(value):
                 raise InvalidArgument("a tenant or request id is 1 to 128 letters, digits and _.:-", field=field)
         if isinstance(request, Message):

@@ -1,11 +1,11 @@
-"""Jobs, and the queue in which they wait: bounded by cost, rid of the dead."""
+"""Jobs, the queue in which they wait, bounded by cost and rid of the dead, and the runs in which they end."""
 
 import asyncio
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -44,6 +44,28 @@ class Job:
             self.future.set_exception(outcome)
         else:
             self.future.set_result(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Jobs that an engine ran together.
+
+    Attributes:
+        jobs: They.
+        cost: What they cost together.
+        began: When the engine took them, by `time.monotonic()`.
+        ended: When it was through.
+    """
+
+    jobs: Sequence[Job]
+    cost: float
+    began: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.began
 
 
 class JobQueue:

@@ -11,13 +11,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from servekit.call import Flag, current
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, Internal, Overloaded, ServeError, Unavailable, reason
-from servekit.jobs import Job, JobQueue
+from servekit.jobs import Job, JobQueue, Run
 from servekit.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -25,28 +24,6 @@ log = logging.getLogger(__name__)
 SMOOTHING = 0.2  # how much of a new measurement enters the running estimate of seconds per cost
 PROMISED_SHARE = 0.8  # of what is left of a deadline: estimates err, and an answer has a way to go
 REVIVAL_SECONDS = 2.0  # between two attempts to bring an engine back
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Jobs that an engine ran together.
-
-    Attributes:
-        jobs: They.
-        cost: What they cost together.
-        began: When the engine took them, by `time.monotonic()`.
-        ended: When it was through.
-    """
-
-    jobs: Sequence[Job]
-    cost: float
-    began: float
-    ended: float
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.ended - self.began
 
 
 def smooth(known: float, measured: float) -> float:
@@ -208,6 +185,7 @@ class Lane(ABC):
         with self._lock:
             self._running_cost += cost
         began = time.monotonic()
+        self._loop.call_soon_threadsafe(self._report_wait, jobs, began)
         try:
             yield
         finally:
@@ -217,22 +195,26 @@ class Lane(ABC):
                 self._learn(run)
             self._loop.call_soon_threadsafe(self._report, run)
 
-    def _learn(self, run: "Run") -> None:
+    def _learn(self, run: Run) -> None:
         """Better the estimates by a run that has ended."""
         self._seconds_per_cost = smooth(self._seconds_per_cost, run.seconds / run.cost if run.cost else 0.0)
 
-    def _report(self, run: "Run") -> None:
-        """Count a run that has ended; on the event loop, so that the engine need not wait for it."""
+    # Counting happens on the event loop, so that an engine need not wait for it.
+
+    def _report_wait(self, jobs: Sequence[Job], began: float) -> None:
+        """Count jobs that an engine has taken."""
+        for job in jobs:
+            self._wait.observe(began - job.queued)
+            self._telemetry.past_span("queue", job.context, job.queued, began, model=self.card.id)
+
+    def _report(self, run: Run) -> None:
+        """Count a run that has ended."""
         self._engine_seconds.observe(run.seconds)
-        about: dict[str, float | str] = {
-            "model": self.card.id,
-            "batch_size": len(run.jobs),
-            "batch_cost": run.cost,
-        }
+        size, cost = len(run.jobs), run.cost
         for job in run.jobs:
-            self._wait.observe(run.began - job.queued)
-            self._telemetry.past_span("queue", job.context, job.queued, run.began, model=self.card.id)
-            self._telemetry.past_span("engine", job.context, run.began, run.ended, **about)
+            self._telemetry.past_span(
+                "engine", job.context, run.began, run.ended, model=self.card.id, batch_size=size, batch_cost=cost
+            )
 
     def _answer(self, outcomes: Sequence[tuple[Job, object]]) -> None:
         """Hand results and errors to their callers, on the event loop."""
