@@ -1,10 +1,13 @@
 """What tests of every kind share: a process in this process, over real gRPC."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from servekit.client import connect
 from servekit.server import Deployment, Server
@@ -12,6 +15,17 @@ from servekit.settings import ProcessSettings
 from servekit.telemetry import Telemetry
 
 Serve = Callable[[ProcessSettings, Any], Awaitable[Server]]
+
+
+@contextmanager
+def receiving(receiver: trace_service_pb2_grpc.TraceServiceServicer) -> Iterator[str]:
+    """The endpoint of an OTLP receiver, for as long as the context lasts."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)
+    endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield endpoint
+    server.stop(0).wait()
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ import io
 import os
 import wave
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import httpx
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from PIL import Image
 
+from tests.conftest import receiving
 from tests.e2e.conftest import Fleet
 
 # Slow enough that a client can leave and a process can die in the middle of an answer.
@@ -36,12 +35,8 @@ class Spans(trace_service_pb2_grpc.TraceServiceServicer):
 @pytest.fixture(scope="session")
 def spans() -> Iterator[Spans]:
     spans = Spans()
-    server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(spans, server)
-    spans.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield spans
-    server.stop(0).wait()
+    with receiving(spans) as spans.endpoint:
+        yield spans
 
 
 @pytest.fixture(scope="session")

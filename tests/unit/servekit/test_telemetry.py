@@ -5,9 +5,7 @@ import io
 import json
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
@@ -19,6 +17,7 @@ from servekit.catalogue import ModelCard
 from servekit.errors import Internal
 from servekit.server import Deployment
 from servekit.telemetry import Telemetry, configure_logging
+from tests.conftest import receiving
 
 from .conftest import READ, VISION
 
@@ -41,12 +40,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 @pytest.fixture
 def collector():
     collector = Collector()
-    server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
-    collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield collector
-    server.stop(0).wait()
+    with receiving(collector) as collector.endpoint:
+        yield collector
 
 
 @pytest.fixture
