@@ -24,7 +24,7 @@ SAYINGS = (
 Call = Callable[[int], object]
 
 
-def page_half() -> bytes:
+def page_third() -> bytes:
     """A third of a photographed page."""
     with Image.open(Path(skimage.data.__file__).parent / "page.png") as page:
         image = io.BytesIO()
@@ -34,7 +34,7 @@ def page_half() -> bytes:
 
 def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, int]]:
     """One call of each kind, and how many a caller makes: about as long as the others take."""
-    picture = page_half()
+    picture = page_third()
     clips = [
         client.audio.speech.create(model="tts-1", voice="default", input=text, response_format="wav").content
         for text in SAYINGS
@@ -60,7 +60,7 @@ def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, i
     def embed(number: int) -> object:
         return client.embeddings.create(model="all-minilm-l6-v2", input=[f"{number} {text}" for text in texts])
 
-    return {"OCR": (read, 3), "transcription": (transcribe, 3), "chat": (chat, 4), "embeddings": (embed, 10)}
+    return {"OCR": (read, 18), "transcription": (transcribe, 4), "chat": (chat, 8), "embeddings": (embed, 32)}
 
 
 def _timed(call: Call, count: int, first: int) -> list[float]:

@@ -110,14 +110,19 @@ class MediaDesk:
             self._check(record.size, limit, field)
             return Media(mime_type=record.mime_type, reference=record.reference)
         if isinstance(located, Link):
-            data, mime_type = await self._fetcher.fetch(located.url, field)
-            located = Media(mime_type=mime_type, inline=data)
-        data = located.inline  # a copy, each time that it is asked for
+            return await self.carry(*await self._fetcher.fetch(located.url, field), tenant, limit, field)
+        return await self.carry(located.inline, located.mime_type, tenant, limit, field)
+
+    async def carry(self, data: bytes, mime_type: str, tenant: str, limit: int, field: str) -> Media:
+        """Bytes as media: inline while they are small, by reference above.
+
+        Raises:
+            TooLarge: They are more than `limit`.
+        """
         self._check(len(data), limit, field)
         if len(data) <= self._inline_bytes:
-            return located
-        reference = await self._store.put(tenant, data, located.mime_type, PASSING_SECONDS)
-        return Media(mime_type=located.mime_type, reference=reference)
+            return Media(mime_type=mime_type, inline=data)
+        return Media(mime_type=mime_type, reference=await self._store.put(tenant, data, mime_type, PASSING_SECONDS))
 
     @staticmethod
     def _check(size: int, limit: int, field: str) -> None:

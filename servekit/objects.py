@@ -154,11 +154,12 @@ class ObjectStore(Records):
         """
         if media.WhichOneof("source") == "reference":
             return await self.read(tenant, media.reference, max_bytes, f"{field}.reference")
-        if not media.inline:
+        inline = media.inline  # each look at it copies it
+        if not inline:
             raise InvalidArgument("neither bytes nor a reference", field=field)
-        if len(media.inline) > max_bytes:
-            raise TooLarge(f"{len(media.inline)} bytes, at most {max_bytes} are accepted", field=f"{field}.inline")
-        return media.inline
+        if len(inline) > max_bytes:
+            raise TooLarge(f"{len(inline)} bytes, at most {max_bytes} are accepted", field=f"{field}.inline")
+        return inline
 
     async def delete(self, tenant: str, reference: str, field: str = "reference") -> None:
         """Remove an object, whatever else of the tenant refers to it; raises as `about` does."""

@@ -37,15 +37,15 @@ async def _from_body(context: Context, kind: str) -> tuple[Media, ReadOptions, s
     query = {key: [value] for key, value in context.request.query_params.items()}
     options = form_struct(query, ReadOptions)
     data = await read(context.request, context.parts.settings.image_bytes, "body")
-    return await _carried(context, Media(mime_type=kind, inline=data), "body"), options, "body"
+    return await _carried(context, data, kind, "body"), options, "body"
 
 
 async def _from_form(context: Context) -> tuple[Media, ReadOptions, str]:
-    async def take(part: Part) -> Media:
-        return Media(mime_type=part.mime_type, inline=b"".join([piece async for piece in part]))
+    async def take(part: Part) -> tuple[bytes, str]:
+        return b"".join([piece async for piece in part]), part.mime_type
 
-    options, image = await read_form(context.request, context.parts.settings.image_bytes, ReadOptions, take)
-    return await _carried(context, image, "file"), options, "file"
+    options, file = await read_form(context.request, context.parts.settings.image_bytes, ReadOptions, take)
+    return await _carried(context, *file, "file"), options, "file"
 
 
 async def _from_json(context: Context) -> tuple[Media, ReadOptions, str]:
@@ -56,10 +56,11 @@ async def _from_json(context: Context) -> tuple[Media, ReadOptions, str]:
     return image, ReadOptions(model=body.model, min_confidence=body.min_confidence), "image_url"
 
 
-async def _carried(context: Context, image: Media, field: str) -> Media:
-    if not image.inline:
+async def _carried(context: Context, image: bytes, mime_type: str, field: str) -> Media:
+    if not image:
         raise InvalidArgument("the image is empty", field=field)
-    return await context.parts.desk.media(image, context.caller.tenant, context.parts.settings.image_bytes, field)
+    limit = context.parts.settings.image_bytes
+    return await context.parts.desk.carry(image, mime_type, context.caller.tenant, limit, field)
 
 
 def _answer(response: ReadTextResponse) -> ReadAnswer:

@@ -1,13 +1,18 @@
 """Internal systems: the composed Chat, the Open Inference Protocol and reflection, against real models."""
 
+import io
+
 import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from PIL import Image
 from polyphony.gateway.v1.gateway_pb2 import ChatMessage, ChatPart, ChatRequest
 from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from polyphony.type.v1.media_pb2 import Media
+from polyphony.vision.v1.vision_pb2 import ReadTextRequest
+from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 from tokenizers import Tokenizer
 from tritonclient.grpc import InferenceServerClient, InferInput
 
@@ -37,6 +42,19 @@ def test_one_chat_composes_an_image_and_a_recording(fleet, page, question):
     assert finished.prompt_tokens > 0
     answer = "".join(event.delta for event in events).lower()
     assert any(word in answer for word in ON_THE_PAGE), answer
+
+
+def test_a_strip_is_read_as_the_page_is(fleet, page):
+    with Image.open(io.BytesIO(page)) as whole:
+        strip = io.BytesIO()
+        whole.crop((0, 0, whole.width, whole.height // 3)).save(strip, "PNG")
+    with grpc.insecure_channel(fleet.address("vision", "grpc")) as channel:
+        vision = VisionServiceStub(channel)
+        of_page, of_strip = (
+            vision.ReadText(ReadTextRequest(image=Media(inline=image, mime_type="image/png")), timeout=60).lines
+            for image in (page, strip.getvalue())
+        )
+    assert [line.text for line in of_strip] == [line.text for line in of_page[:2]]
 
 
 @pytest.mark.parametrize("process", SERVICES)

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rapidocr import RapidOCR
+from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from rapidocr.ch_ppocr_rec import TextRecInput
 from rapidocr.utils.process_img import apply_vertical_padding, map_boxes_to_original
 
@@ -25,6 +27,7 @@ from services.vision.models import Line, Page
 from services.vision.settings import VisionSettings
 
 LINES_A_STEP = 24  # lines that are read between two looks at the flag
+LONG_SIDES = 2  # how many times the shorter side that the detector wants the longer may be made by enlarging
 NETWORKS = {"det": "text_det", "cls": "text_cls", "rec": "text_rec"}
 
 
@@ -37,6 +40,21 @@ class _Session:
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.generic]:
         return self._backend.infer({self._input: images})[self._output]
+
+
+class Enlargement(DetPreProcess):
+    """How the detector sees an image: enlarged until its shorter side is long enough, the longer not much too long.
+
+    Without that bound a strip of 384 by 63 pixels becomes one of 4,486 by 736: nine times the work, and read worse.
+    """
+
+    def resize(self, img: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = img.shape[:2]
+        enough = self.limit_side_len / min(height, width)
+        bound = self.limit_side_len * LONG_SIDES / max(height, width)
+        scale = max(1.0, min(enough, bound))
+        size = [max(32, round(side * scale / 32) * 32) for side in (width, height)]  # the network halves it five times
+        return np.asarray(cv2.resize(img, size), np.uint8)
 
 
 class PPOcr:
@@ -57,6 +75,9 @@ class PPOcr:
         ocr._load_det_model()
         ocr._load_cls_model()
         ocr._load_rec_model()
+        detector = ocr.text_det
+        enlargement = Enlargement(detector.limit_side_len, detector.limit_type, detector.mean, detector.std)
+        detector.get_preprocess = lambda: enlargement
         self._ocr = ocr
         for name, stage in NETWORKS.items():
             getattr(self._ocr, stage).session = _Session(networks[name])

@@ -1,0 +1,23 @@
+"""How PP-OCR's detector sees an image."""
+
+import numpy as np
+import pytest
+
+from services.vision.models.ppocr import Enlargement
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ((191, 384), (736, 1472)),  # enlarged until the shorter side is long enough
+        ((63, 384), (256, 1472)),  # a strip: until the longer side is
+        ((1200, 160), (1472, 192)),
+        ((900, 1700), (896, 1696)),  # large enough: only to what the network can halve
+        ((100, 2016), (96, 2016)),  # never made smaller
+        ((1, 40), (32, 1472)),
+    ],
+)
+def test_an_image_is_enlarged_within_bounds(given, seen):
+    image = np.zeros((*given, 3), np.uint8)
+
+    assert Enlargement(736, "min").resize(image).shape == (*seen, 3)
