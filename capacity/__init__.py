@@ -1,0 +1,1 @@
+"""How much of what a fleet needs: `polyphony plan` and `polyphony simulate`."""

@@ -1,0 +1,1 @@
+"""The autoscaler replayed: arrivals, pods and the controller between them."""

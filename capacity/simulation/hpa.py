@@ -1,0 +1,183 @@
+"""The Horizontal Pod Autoscaler's published algorithm, as pure functions.
+
+Source: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/, sections "Algorithm details" and
+"Configurable scaling behavior", for autoscaling/v2 with one metric of type Pods and an `averageValue`, or a
+resource. Where the page is short, the controller decides (kubernetes/kubernetes, `pkg/controller/podautoscaler`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil, floor, inf
+from typing import Literal
+
+Kind = Literal["Pods", "Percent"]
+Select = Literal["Max", "Min", "Disabled"]
+
+SYNC_SECONDS = 15.0
+TOLERANCE = 0.1
+_EXACT = 1e-9  # 12 * 1.75 is 21 replicas, whatever binary fractions say
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How much may change within a period.
+
+    Attributes:
+        kind: Whether `value` counts pods, or percent of the replicas at the period's start.
+        value: How many.
+        period_seconds: The period.
+    """
+
+    kind: Kind
+    value: int
+    period_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`scaleUp` or `scaleDown` of a `behavior`."""
+
+    stabilization_seconds: float
+    policies: tuple[Policy, ...]
+    select: Select = "Max"
+
+
+DEFAULT_UP = Rules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
+DEFAULT_DOWN = Rules(300.0, (Policy("Percent", 100, 15.0),))
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """What of an HPA's `spec` the algorithm reads, but for its metric.
+
+    Attributes:
+        least: `minReplicas`.
+        most: `maxReplicas`.
+        tolerance: How far a ratio may be from 1 before anything happens.
+    """
+
+    least: int = 1
+    most: int = 100
+    up: Rules = DEFAULT_UP
+    down: Rules = DEFAULT_DOWN
+    tolerance: float = TOLERANCE
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the metrics API said of the pods of one workload.
+
+    Attributes:
+        values: The metric of each running pod that has one.
+        unready: Pods that are pending; for CPU also those that are not ready yet.
+        missing: Running pods without a value.
+    """
+
+    values: Sequence[float]
+    unready: int = 0
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the controller remembers between two looks: each with its time in seconds."""
+
+    recommendations: tuple[tuple[float, int], ...] = ()
+    changes: tuple[tuple[float, int], ...] = field(default=())
+
+
+def recommend(reading: Reading, current: int, target: float, tolerance: float = TOLERANCE) -> int:
+    """Replicas for a reading, before any behavior: `ceil(current * metric / target)` with the page's reservations.
+
+    Pods without a value count as idle where more are wanted and as on target where fewer are; pods that are not
+    ready count as idle where more are wanted and not at all where fewer are. Neither may turn the direction.
+    """
+    if not reading.values:
+        return current
+    total, count = sum(reading.values), len(reading.values)
+    ratio = total / count / target
+    idle = reading.unready if ratio > 1 else 0
+    if not idle and not reading.missing:
+        return current if _within(ratio, tolerance) else _up(ratio * count)
+    if reading.missing:
+        total += target * reading.missing if ratio < 1 else 0.0
+        count += reading.missing
+    count += idle
+    damped = total / count / target
+    if _within(damped, tolerance) or (ratio < 1) != (damped < 1):
+        return current
+    wanted = _up(damped * count)
+    turned = wanted > current if damped < 1 else wanted < current
+    return current if turned else wanted
+
+
+def _within(ratio: float, tolerance: float) -> bool:
+    return abs(ratio - 1) <= tolerance + _EXACT
+
+
+def _up(replicas: float) -> int:
+    return ceil(replicas - _EXACT)
+
+
+def scale(recommended: int, current: int, now: float, behavior: Behavior, history: History) -> tuple[int, History]:
+    """Replicas to have from now on: a recommendation after stabilisation, rate policies, and least and most.
+
+    Args:
+        recommended: What `recommend` said.
+        current: Replicas that the workload has.
+        now: Seconds on the clock of `history`.
+        behavior: The HPA's.
+        history: What the last look handed back.
+    """
+    up, down = behavior.up, behavior.down
+    known = (*history.recommendations, (now, recommended))
+    lowest = min(value for at, value in known if at == now or at > now - up.stabilization_seconds)
+    highest = max(value for at, value in known if at == now or at > now - down.stabilization_seconds)
+    stable = min(max(current, lowest), highest)
+    if stable > current:
+        wanted = min(stable, behavior.most, max(current, _ceiling(up, current, now, history)))
+    elif stable < current:
+        wanted = max(stable, behavior.least, min(current, _floor(down, current, now, history)))
+    else:
+        wanted = current
+    wanted = min(max(wanted, behavior.least), behavior.most)
+    longest = max(up.stabilization_seconds, down.stabilization_seconds)
+    kept = replace(history, recommendations=tuple(row for row in known if row[0] > now - longest))
+    if wanted != current:
+        period = max((policy.period_seconds for policy in (*up.policies, *down.policies)), default=0.0)
+        recent = tuple(row for row in kept.changes if row[0] > now - period)
+        kept = replace(kept, changes=(*recent, (now, wanted - current)))
+    return wanted, kept
+
+
+def _ceiling(rules: Rules, current: int, now: float, history: History) -> float:
+    """The most replicas that the policies of `scaleUp` allow."""
+    if rules.select == "Disabled":
+        return current
+    limits = []
+    for policy in rules.policies:
+        start = current - _changed(policy, now, history)
+        limits.append(start + policy.value if policy.kind == "Pods" else _up(start * (1 + policy.value / 100)))
+    if not limits:
+        return inf
+    return max(limits) if rules.select == "Max" else min(limits)
+
+
+def _floor(rules: Rules, current: int, now: float, history: History) -> float:
+    """The fewest replicas that the policies of `scaleDown` allow."""
+    if rules.select == "Disabled":
+        return current
+    limits = []
+    for policy in rules.policies:
+        start = current - _changed(policy, now, history)
+        limits.append(
+            start - policy.value if policy.kind == "Pods" else floor(start * (1 - policy.value / 100) + _EXACT)
+        )
+    if not limits:
+        return 0
+    return min(limits) if rules.select == "Max" else max(limits)
+
+
+def _changed(policy: Policy, now: float, history: History) -> int:
+    """Replicas gained, less those lost, within a policy's period."""
+    return sum(change for at, change in history.changes if at > now - policy.period_seconds)
