@@ -1,0 +1,38 @@
+{{/* What pods that ask the gateway have in common. Takes the root and a component. */}}
+{{- define "polyphony.asker" -}}
+{{- $root := .root -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+restartPolicy: Never
+{{- if $root.Values.global.priorityClasses }}
+priorityClassName: {{ include "polyphony.priority" (dict "Release" $root.Release "class" "asking") }}
+{{- end }}
+{{- with $root.Values.global.image.pullSecrets }}
+imagePullSecrets: {{- range . }}{{ printf "- name: %s" . | nindent 2 }}{{ end }}
+{{- end }}
+securityContext: {{- include "polyphony.podSecurity" $root | nindent 2 }}
+volumes:
+  - {name: tmp, emptyDir: {sizeLimit: 256Mi}}
+  - {name: home, emptyDir: {sizeLimit: 256Mi}}
+{{- end }}
+
+{{/* One container of the tools image. Takes the root. */}}
+{{- define "polyphony.asking" -}}
+image: {{ include "polyphony.tools" . }}
+imagePullPolicy: {{ .Values.global.image.pullPolicy }}
+env:
+  - {name: POLYPHONY_FLEET_URL, value: {{ include "polyphony.url" . }}}
+  - name: POLYPHONY_FLEET_API_KEY
+    valueFrom: {secretKeyRef: {name: {{ .Values.global.apiKeys.existingSecret | default (printf "%s-keys" .Release.Name) }}, key: key}}
+resources:
+  requests: {cpu: 100m, memory: 256Mi}
+  limits: {cpu: "1", memory: 512Mi}
+securityContext: {{- include "polyphony.containerSecurity" . | nindent 2 }}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+  - {name: home, mountPath: /var/lib/polyphony}
+{{- end }}
+
+{{- define "polyphony.url" -}}
+http://{{ .Release.Name }}-gateway-http:{{ .Values.gateway.ports.http }}
+{{- end }}

@@ -1,0 +1,19 @@
+{{/* Demanded engine seconds a second that one pod is to have: thousandths. */}}
+{{- define "service.target" -}}
+{{ mulf .Values.autoscaling.engines .Values.autoscaling.share 1000 | round 0 | int }}m
+{{- end }}
+
+{{- define "service.scaled" -}}
+apiVersion: apps/v1
+kind: {{ include "service.kind" . }}
+name: {{ include "service.fullname" . }}
+{{- end }}
+
+{{- define "service.scalable" -}}
+{{- if not .Values.global.monitoring.enabled }}
+  {{- fail (printf "%s.autoscaling.type is %s, which scales on what Prometheus measures: set global.monitoring.enabled" .Chart.Name .Values.autoscaling.type) }}
+{{- end }}
+{{- if gt (int .Values.autoscaling.min) (int .Values.autoscaling.max) }}
+  {{- fail (printf "%s.autoscaling.min exceeds its max" .Chart.Name) }}
+{{- end }}
+{{- end }}

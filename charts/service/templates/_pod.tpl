@@ -1,0 +1,173 @@
+{{/* The pod of a Deployment or a StatefulSet. */}}
+{{- define "service.pod" -}}
+{{- $global := .Values.global }}
+{{- $name := .Chart.Name }}
+{{- $pulls := and .Values.chassis (has "weights" .Values.uses) }}
+metadata:
+  labels:
+    {{- include "service.selector" . | nindent 4 }}
+    app.kubernetes.io/part-of: polyphony
+  annotations:
+    kubectl.kubernetes.io/default-container: {{ $name }}
+    checksum/settings: {{ include "service.settings" . | sha256sum }}
+    {{- with .Values.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
+spec:
+  serviceAccountName: {{ include "service.fullname" . }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false  # POLYPHONY_GATEWAY_HTTP_PORT=tcp://… of a Service would be read as a setting
+  terminationGracePeriodSeconds: {{ add .Values.drainSeconds 20 }}
+  {{- if or .Values.priorityClassName $global.priorityClasses }}
+  priorityClassName: {{ .Values.priorityClassName | default (include "polyphony.priority" (dict "Release" .Release "class" "serving")) }}
+  {{- end }}
+  {{- with .Values.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- with $global.image.pullSecrets }}
+  imagePullSecrets: {{- range . }}{{ printf "- name: %s" . | nindent 4 }}{{ end }}
+  {{- end }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.affinity }}
+  affinity: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if or .Values.tolerations .Values.gpu.count }}
+  tolerations:
+    {{- if .Values.gpu.count }}
+    - {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}
+    {{- end }}
+    {{- with .Values.tolerations }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{- end }}
+  topologySpreadConstraints:
+    {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+    - topologyKey: {{ . }}
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels: {{- include "service.selector" $ | nindent 10 }}
+    {{- end }}
+  securityContext: {{- merge (deepCopy .Values.securityContext) (fromYaml (include "polyphony.podSecurity" .)) | toYaml | nindent 4 }}
+  {{- if $pulls }}
+  initContainers:
+    - name: weights
+      image: {{ include "polyphony.tools" . }}
+      imagePullPolicy: {{ $global.image.pullPolicy }}
+      args: [models, pull, --service, {{ $name }}]
+      {{- include "service.environment" . | nindent 6 }}
+      resources:
+        requests: {cpu: 100m, memory: 256Mi}
+        limits: {cpu: "1", memory: 1Gi}
+      securityContext: {{- include "polyphony.containerSecurity" . | nindent 8 }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        - {name: home, mountPath: /var/lib/polyphony}
+        - {name: weights, mountPath: {{ .Values.weights.path }}}
+  {{- end }}
+  containers:
+    - name: {{ $name }}
+      image: {{ include "service.image" . }}
+      imagePullPolicy: {{ $global.image.pullPolicy }}
+      {{- with .Values.command }}
+      command: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.args }}
+      args: {{- tpl (toYaml .) $ | nindent 8 }}
+      {{- end }}
+      {{- include "service.environment" . | nindent 6 }}
+      ports:
+        {{- range $port, $number := .Values.ports }}
+        - {name: {{ $port }}, containerPort: {{ $number }}}
+        {{- end }}
+        {{- if and .Values.chassis $global.tls.enabled }}
+        - {name: health, containerPort: {{ include "service.healthPort" . }}}
+        {{- end }}
+      {{- include "service.probes" . | trim | nindent 6 }}
+      lifecycle:
+        preStop: {exec: {command: [sleep, "5"]}}  # until the endpoint is gone everywhere
+      resources: {{- include "service.resources" . | nindent 8 }}
+      securityContext: {{- include "polyphony.containerSecurity" . | nindent 8 }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        {{- if .Values.chassis }}
+        - {name: home, mountPath: /var/lib/polyphony}
+        {{- end }}
+        {{- if has "weights" .Values.uses }}
+        - {name: weights, mountPath: {{ .Values.weights.path }}}
+        {{- end }}
+        {{- if include "service.sharedObjects" . }}
+        - {name: objects, mountPath: /var/lib/polyphony/data/objects}
+        {{- end }}
+        {{- range $file, $row := .Values.secretFiles }}
+        - {name: {{ $file }}, mountPath: {{ $row.path }}, readOnly: true}
+        {{- end }}
+        {{- if and .Values.chassis $global.tls.enabled }}
+        - {name: tls, mountPath: /etc/polyphony/tls, readOnly: true}
+        {{- end }}
+        {{- if .Values.sharedMemory }}
+        - {name: shared-memory, mountPath: /dev/shm}
+        {{- end }}
+  volumes:
+    - {name: tmp, emptyDir: {sizeLimit: 4Gi}}
+    {{- if .Values.chassis }}
+    - {name: home, emptyDir: {sizeLimit: 1Gi}}
+    {{- end }}
+    {{- if and (has "weights" .Values.uses) (or .Values.weights.claim (eq .Values.kind "Deployment")) }}
+    {{- with .Values.weights.claim }}
+    - {name: weights, persistentVolumeClaim: {claimName: {{ . }}}}
+    {{- else }}
+    - {name: weights, emptyDir: {sizeLimit: {{ .Values.weights.size }}}}
+    {{- end }}
+    {{- end }}
+    {{- if include "service.sharedObjects" . }}
+    - {name: objects, persistentVolumeClaim: {claimName: {{ .Release.Name }}-objects}}
+    {{- end }}
+    {{- range $file, $row := .Values.secretFiles }}
+    - {name: {{ $file }}, secret: {secretName: {{ tpl $row.secret $ }}, defaultMode: 0440}}
+    {{- end }}
+    {{- if and .Values.chassis $global.tls.enabled }}
+    - {name: tls, secret: {secretName: {{ include "service.fullname" . }}-tls, defaultMode: 0440}}
+    {{- end }}
+    {{- with .Values.sharedMemory }}
+    - {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: {{ . }}}}
+    {{- end }}
+{{- end }}
+
+{{/* Not empty where media lie on a claim that all pods share. */}}
+{{- define "service.sharedObjects" -}}
+{{ if and (has "objects" .Values.uses) (not .Values.global.objects.url) }}yes{{ end }}
+{{- end }}
+
+{{- define "service.environment" -}}
+{{- $global := .Values.global }}
+{{- $secrets := deepCopy .Values.secretEnv }}
+{{- if and (has "weights" .Values.uses) $global.weights.hubTokenSecret }}
+  {{- $_ := set $secrets "HF_TOKEN" (dict "secret" $global.weights.hubTokenSecret "key" "token") }}
+{{- end }}
+{{- if has "database" .Values.uses }}
+  {{- $database := dict "secret" $global.database.secret "key" $global.database.key }}
+  {{- if $global.database.trial.enabled }}{{ $database = dict "secret" (printf "%s-postgres-app" .Release.Name) "key" "uri" }}{{ end }}
+  {{- if $database.secret }}
+    {{- $_ := set $secrets (printf "POLYPHONY_%s_DATABASE_URL" (upper .Chart.Name)) $database }}
+  {{- end }}
+{{- end -}}
+envFrom:
+  - configMapRef: {name: {{ include "service.fullname" . }}}
+  {{- if and (include "service.s3" .) $global.s3.secret }}
+  - secretRef: {name: {{ $global.s3.secret }}}
+  {{- end }}
+{{- with $secrets }}
+env:
+  {{- range $name, $row := . }}
+  - name: {{ $name }}
+    valueFrom: {secretKeyRef: {name: {{ tpl $row.secret $ }}, key: {{ $row.key }}}}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "service.resources" -}}
+{{- $resources := deepCopy .Values.resources }}
+{{- if .Values.gpu.count }}
+  {{- $_ := set $resources "limits" (merge (dict .Values.gpu.resource .Values.gpu.count) (default dict $resources.limits)) }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}

@@ -1,0 +1,28 @@
+{{/* Startup until warm, then readiness; liveness with patience: it restarts what has been unhealthy for long. */}}
+{{- define "service.probes" -}}
+{{- $probe := .Values.probe }}
+startupProbe:
+  {{- include "service.check" (list . $probe.ready) | nindent 2 }}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: {{ div (add $probe.startSeconds 4) 5 }}
+readinessProbe:
+  {{- include "service.check" (list . $probe.ready) | nindent 2 }}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 2
+livenessProbe:
+  {{- include "service.check" (list . $probe.live) | nindent 2 }}
+  periodSeconds: 10
+  timeoutSeconds: 10
+  failureThreshold: {{ div (add $probe.liveSeconds 9) 10 }}
+{{- end }}
+
+{{- define "service.check" -}}
+{{- $root := index . 0 }}
+{{- if eq $root.Values.probe.type "grpc" -}}
+grpc: {port: {{ include "service.healthPort" $root }}}
+{{- else -}}
+httpGet: {path: {{ index . 1 }}, port: {{ $root.Values.probe.port }}}
+{{- end }}
+{{- end }}
