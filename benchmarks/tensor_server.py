@@ -15,7 +15,8 @@ from servekit.backends.onnx import OnnxBackend
 from servekit.catalogue import ModelCard
 from servekit.server import Deployment, run
 from servekit.settings import ProcessSettings
-from servekit.telemetry import Telemetry, configure_logging
+from servekit.logs import configure_logging
+from servekit.telemetry import Telemetry
 from servekit.tensors import TensorLane
 
 

@@ -26,7 +26,7 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> Deployment:
     Raises:
         SystemExit: The keys file cannot be used, or it would stand open without one.
     """
-    clients = Clients.connect(settings)
+    clients = Clients.connect(settings, telemetry)
     parts = Parts.build(settings, telemetry, clients)
     require_loopback(settings.http_host, parts.keys)
     require_loopback(settings.host, parts.keys)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -12,9 +12,11 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
+from gateway.demand import DemandChannel
 from gateway.settings import GatewaySettings
 from servekit.client import connect
 from servekit.errors import ServeError
+from servekit.telemetry import Telemetry
 
 if TYPE_CHECKING:  # names that only the generated type stubs have
     from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceAsyncStub
@@ -38,7 +40,7 @@ class Clients:
     channels: Mapping[str, grpc.aio.Channel]
 
     @classmethod
-    def connect(cls, settings: GatewaySettings) -> "Clients":
+    def connect(cls, settings: GatewaySettings, telemetry: Telemetry) -> "Clients":
         """Connect to the targets of the settings; a service may come later."""
         channels = {
             noun: connect(target, f"polyphony.{noun}.v1.{noun.capitalize()}Service", settings)
@@ -49,11 +51,16 @@ class Clients:
                 ("retrieval", settings.retrieval_target),
             )
         }
+
+        def metered(noun: str) -> grpc.aio.Channel:
+            unserved = telemetry.unserved_demand.labels(noun)
+            return cast("grpc.aio.Channel", DemandChannel(channels[noun], unserved, settings.unserved_call_seconds))
+
         return cls(
-            VisionServiceStub(channels["vision"]),
-            SpeechServiceStub(channels["speech"]),
-            GenerationServiceStub(channels["generation"]),
-            RetrievalServiceStub(channels["retrieval"]),
+            VisionServiceStub(metered("vision")),
+            SpeechServiceStub(metered("speech")),
+            GenerationServiceStub(metered("generation")),
+            RetrievalServiceStub(metered("retrieval")),
             channels,
         )
 

@@ -92,11 +92,12 @@ class Endpoint:
         telemetry = self._parts.telemetry
         call = Call(request_id=request_id(headers), flag=Flag(began + self._default_seconds))
         exchange = _Exchange(receive, send, call.request_id)
-        code = "OK"
+        code, trace = "OK", None
         self._in_flight.inc()
         enter(call)
         try:
             with telemetry.server_span(self._name, headers):
+                trace = telemetry.exemplar()
                 await self._answer(Request(scope, exchange.receive), headers, call, exchange)
         except ServeError as error:
             code = error.code.name
@@ -121,7 +122,7 @@ class Endpoint:
             call.flag.set()
             self._in_flight.dec()
             telemetry.requests.labels(self._name, code).inc()
-            self._latency.observe(time.monotonic() - began)
+            self._latency.observe(time.monotonic() - began, trace)
 
     @property
     def _default_seconds(self) -> float:

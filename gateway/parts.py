@@ -58,6 +58,6 @@ class Parts:
         template = PromptTemplate(TEMPLATE, budgets)
         cache = ResultCache(settings.cached_results)
         understanding = Understanding(clients, desk, records, models, cache, settings)
-        chat = ChatPipeline(clients, models, understanding, template, settings)
+        chat = ChatPipeline(clients, models, understanding, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)
         return cls(settings, telemetry, keys, models, clients, store, records, desk, chat)

@@ -42,6 +42,10 @@ class GatewaySettings(ProcessSettings):
     retrieval_target: str = "127.0.0.1:50054"
     """Where the retrieval service is."""
 
+    unserved_call_seconds: float = Field(default=1.0, gt=0)
+    """The engine seconds that a call is taken to need as long as none of that service was served:
+    what an autoscaler wakes the service by."""
+
     fetch_allow: tuple[str, ...] = ()
     """Host names and networks beside the public ones that `image_url` may point to, as a JSON list."""
 

@@ -117,6 +117,10 @@ class Unavailable(ServeError):
     code, http = StatusCode.UNAVAILABLE, 503
 
 
+class Unreachable(Unavailable):
+    """No process of the service can be reached."""
+
+
 class EngineGone(Unavailable):
     """The engine behind a model has died."""
 
@@ -154,6 +158,7 @@ _CLASSES: tuple[type[ServeError], ...] = (
     RateLimited,
     OutOfMemory,
     EngineGone,
+    Unreachable,
 )
 _BY_REASON = {cls.__name__: cls for cls in _CLASSES}
 _BY_CODE = {cls.code: cls for cls in reversed(_CLASSES)}
@@ -215,5 +220,5 @@ def _of_transport(rpc: grpc.aio.AioRpcError) -> ServeError:
     if cls is Overloaded and "larger than max" in details:
         return TooLarge("the message is larger than is accepted")
     if cls is Unavailable:
-        return Unavailable("the service cannot be reached now", retry_after=1.0)
+        return Unreachable("the service cannot be reached now", retry_after=1.0)
     return Internal() if cls is Internal else cls(details)

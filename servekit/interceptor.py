@@ -147,6 +147,7 @@ class _Running:
     ) -> None:
         method = self._method
         told = self._told(error)
+        trace = method.telemetry.exemplar()
         try:
             self._call.flag.set()
             self._span.__exit__(kind, error, traceback)
@@ -154,7 +155,7 @@ class _Running:
                 await self._context.abort_with_status(rpc_status.to_status(to_status(told)))
         finally:
             method.in_flight.dec()
-            method.latency.observe(time.monotonic() - self._began)
+            method.latency.observe(time.monotonic() - self._began, trace)
             if error is None:
                 method.good.inc()
             else:

@@ -87,6 +87,11 @@ class Lane(ABC):
         """Whether at least one engine is warm and running."""
         return self._alive > 0 and not self._closing.is_set()
 
+    @property
+    def engines(self) -> int:
+        """How many engine seconds a second it has: its engines, or the slots of its one engine."""
+        return len(self._models)
+
     async def start(self) -> None:
         """Warm every engine and begin to take jobs.
 
@@ -94,7 +99,8 @@ class Lane(ABC):
             ServeError: An engine does not come up.
         """
         self._loop = asyncio.get_running_loop()
-        await asyncio.gather(*(asyncio.to_thread(model.warm) for model in dict.fromkeys(self._models)))
+        with self._telemetry.loading(self.card.id):
+            await asyncio.gather(*(asyncio.to_thread(model.warm) for model in dict.fromkeys(self._models)))
         self._count_alive(len(self._models))
         for number, model in enumerate(self._models):
             self._start_thread(f"engine-{number}", self._keep_working, model)
@@ -204,17 +210,18 @@ class Lane(ABC):
     def _report_wait(self, jobs: Sequence[Job], began: float) -> None:
         """Count jobs that an engine has taken."""
         for job in jobs:
-            self._wait.observe(began - job.queued)
-            self._telemetry.past_span("queue", job.context, job.queued, began, model=self.card.id)
+            trace = self._telemetry.past_span("queue", job.context, job.queued, began, model=self.card.id)
+            self._wait.observe(began - job.queued, trace)
 
     def _report(self, run: Run) -> None:
         """Count a run that has ended."""
-        self._engine_seconds.observe(run.seconds)
-        size, cost = len(run.jobs), run.cost
+        size, cost, trace = len(run.jobs), run.cost, None
         for job in run.jobs:
-            self._telemetry.past_span(
+            span = self._telemetry.past_span(
                 "engine", job.context, run.began, run.ended, model=self.card.id, batch_size=size, batch_cost=cost
             )
+            trace = trace or span
+        self._engine_seconds.observe(run.seconds, trace)
 
     def _answer(self, outcomes: Sequence[tuple[Job, object]]) -> None:
         """Hand results and errors to their callers, on the event loop."""

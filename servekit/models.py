@@ -10,6 +10,7 @@ from servekit.catalogue import ModelCard, Service, models_of
 from servekit.errors import FailedPrecondition, NotFound
 from servekit.lane import Lane
 from servekit.settings import ProcessSettings
+from servekit.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,17 @@ class Models(Generic[AnyLane]):
         return self._by_name[name]
 
 
-def cards(settings: ProcessSettings, service: Service) -> tuple[ModelCard, ...]:
+def cards(settings: ProcessSettings, service: Service, telemetry: Telemetry) -> tuple[ModelCard, ...]:
     """The cards of the models that this process is to load, checked before anything is loaded.
+
+    From here on `polyphony_model_ready` says that they are not ready yet.
 
     Raises:
         FailedPrecondition: Weights are missing, or the models need more memory than is allowed.
     """
     rows = models_of(settings.profile, service)
+    for card in rows:
+        telemetry.ready.labels(card.id).set(False)
     needed = sum(card.memory_mb for card in rows)
     if settings.memory_mb and needed > settings.memory_mb:
         raise FailedPrecondition(
@@ -61,7 +66,7 @@ def cards(settings: ProcessSettings, service: Service) -> tuple[ModelCard, ...]:
     return tuple(card.model_copy(update={"options": {**card.options, **settings.model_options}}) for card in rows)
 
 
-async def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str, str]) -> Any:
+async def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str, str], telemetry: Telemetry) -> Any:
     """Load one model, beside the event loop, with the function that its card's `loader` names.
 
     Args:
@@ -69,6 +74,7 @@ async def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str,
         settings: Of this process; handed to the loader.
         loaders: `module:function` by loader name; the module is imported only now, so that a
             profile without an engine never imports it.
+        telemetry: Where it is said how long it took.
 
     Raises:
         FailedPrecondition: This service has no such loader.
@@ -77,4 +83,5 @@ async def load(card: ModelCard, settings: ProcessSettings, loaders: Mapping[str,
         raise FailedPrecondition(f"{card.id} wants the loader {card.loader!r}; there is {', '.join(loaders)}")
     module, _, function = loaders[card.loader].partition(":")
     log.info("loading %s", card.id)
-    return await asyncio.to_thread(lambda: getattr(importlib.import_module(module), function)(card, settings))
+    with telemetry.loading(card.id):
+        return await asyncio.to_thread(lambda: getattr(importlib.import_module(module), function)(card, settings))

@@ -16,7 +16,6 @@ import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from servekit.contract import timeouts
@@ -24,8 +23,9 @@ from servekit.errors import FailedPrecondition, ServeError
 from servekit.inference import InferenceService
 from servekit.interceptor import CallInterceptor
 from servekit.lane import Lane
+from servekit.logs import configure_logging
 from servekit.settings import ProcessSettings
-from servekit.telemetry import Telemetry, configure_logging
+from servekit.telemetry import Telemetry
 from servekit.tensors import TensorLane
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,6 @@ class Server:
 
     Attributes:
         port: The gRPC port that it listens on.
-        metrics_port: The port of `/metrics`.
         health_port: The plaintext port of health; 0 without TLS, where health is on `port`.
     """
 
@@ -101,7 +100,12 @@ class Server:
             ],
         )
         self._plain: grpc.aio.Server | None = None
-        self.port = self.metrics_port = self.health_port = 0
+        self.port = self.health_port = 0
+
+    @property
+    def metrics_port(self) -> int:
+        """The port of `/metrics`."""
+        return self._telemetry.port
 
     async def start(self) -> None:
         """Listen, not ready at first; warm every model; then say so and keep saying how things are.
@@ -123,6 +127,8 @@ class Server:
         await self._deployment.start()
         for lane in (*self._deployment.lanes, *self._deployment.tensors.values()):
             await lane.start()
+        for lane in self._deployment.lanes:  # not the tensor lanes: they run the networks of these models
+            self._telemetry.engines.labels(lane.card.id).set(lane.engines)
         self._watcher = asyncio.create_task(self._watch())
         log.info("serving on %s:%d", self._settings.host, self.port)
 
@@ -137,8 +143,6 @@ class Server:
         for lane in (*self._deployment.lanes, *self._deployment.tensors.values()):
             await lane.close()
         await self._deployment.stop()
-        await asyncio.to_thread(self._metrics.shutdown)
-        self._metrics.server_close()
         await asyncio.to_thread(self._telemetry.close)
 
     def _listen(self) -> None:
@@ -156,9 +160,6 @@ class Server:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._plain)
             with self._bound("health_port"):
                 self.health_port = self._plain.add_insecure_port(f"{settings.host}:{settings.health_port}")
-        with self._bound("metrics_port"):
-            server, _ = start_http_server(settings.metrics_port, settings.host, self._telemetry.registry)
-        self._metrics, self.metrics_port = server, server.server_port
 
     @contextmanager
     def _bound(self, field: str) -> Iterator[None]:
@@ -197,6 +198,7 @@ Build = Callable[[AnySettings, Telemetry], Awaitable[Deployment]]
 async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Until it is ready, a signal ends the process at once."""
     telemetry = Telemetry(settings)
+    telemetry.listen()
     server = Server(settings, telemetry, await build(settings, telemetry))
     await server.start()
     gc.collect()

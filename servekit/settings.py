@@ -5,6 +5,7 @@ A field `port` of the vision service is `POLYPHONY_VISION_PORT`, or
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -97,6 +98,9 @@ class ProcessSettings(BaseSettings):
     otlp_endpoint: str = ""
     """Where traces are sent, such as `http://collector:4317`; empty for nowhere."""
 
+    otlp_sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """How many of the traces that begin here are sent; for those that began elsewhere, the caller has decided."""
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -112,6 +116,12 @@ class ProcessSettings(BaseSettings):
     def object_store_url(self) -> str:
         """Where media live, resolved."""
         return self.object_store or str(self.home / "data" / "objects")
+
+    @property
+    def folders(self) -> Mapping[str, Path]:
+        """The folders that fill up, by what is in them."""
+        objects = {} if "://" in self.object_store_url else {"objects": Path(self.object_store_url)}
+        return {"models": self.models_dir, **objects}
 
     @classmethod
     def settings_customise_sources(

@@ -35,6 +35,7 @@ async def serve() -> AsyncIterator[Serve]:
 
         async def start(settings: ProcessSettings, build: Any) -> Server:
             telemetry = Telemetry(settings)
+            telemetry.listen()
             deployment: Deployment = await build(settings, telemetry)
             server = Server(settings, telemetry, deployment)
             await server.start()

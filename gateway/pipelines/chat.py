@@ -15,6 +15,7 @@ from gateway.pipelines.understanding import Understanding
 from gateway.prompt import Passage, PromptTemplate
 from gateway.settings import GatewaySettings
 from servekit.errors import InvalidArgument, ServeError, TooLarge, Unavailable
+from servekit.telemetry import Telemetry
 
 _REASONS = {TextFinished.REASON_LENGTH: "length"}
 
@@ -28,6 +29,7 @@ class ChatPipeline:
         understanding: Says what media and stores say.
         template: How all of it becomes a prompt.
         settings: Bounds.
+        telemetry: Where steps and answers are counted.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class ChatPipeline:
         understanding: Understanding,
         template: PromptTemplate,
         settings: GatewaySettings,
+        telemetry: Telemetry,
     ) -> None:
         self._clients, self._models, self._understanding = clients, models, understanding
-        self._template, self._settings = template, settings
+        self._template, self._settings, self._telemetry = template, settings, telemetry
 
     async def run(self, plan: ChatPlan, caller: Caller) -> AsyncGenerator[Event]:
         """Answer, event by event: steps, deltas of text, sound, and `Finished` at the end.
@@ -49,7 +52,7 @@ class ChatPipeline:
         """
         model = self._models.resolve("generate_text", plan.model, caller)
         self._check(plan)
-        journal = Journal()
+        journal = Journal(self._telemetry)
         turns, sources = await self._understanding.of(plan, journal)
         for step in journal.steps:
             yield step
@@ -69,6 +72,7 @@ class ChatPipeline:
                         yield sound
             yield step
         finished.seconds, finished.steps, finished.degraded = journal.seconds, journal.steps, journal.degraded
+        self._telemetry.answers.labels(str(bool(journal.degraded)).lower()).inc()
         yield finished
 
     def _check(self, plan: ChatPlan) -> None:

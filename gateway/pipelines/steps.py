@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from servekit.call import Flag, current, enter
 from servekit.errors import DeadlineExceeded, Overloaded, ServeError
+from servekit.telemetry import Telemetry
 
 Result = TypeVar("Result")
 
@@ -37,12 +38,16 @@ class Step:
 class Journal:
     """Keeps the steps of one request, in the order of their beginnings.
 
+    Args:
+        telemetry: Where their times go.
+
     Attributes:
         steps: They.
         failures: What went wrong in those that were left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
         self._began = time.monotonic()
         self.steps: list[Step] = []
         self.failures: list[ServeError] = []
@@ -59,13 +64,23 @@ class Journal:
 
     @contextmanager
     def step(self, name: str, model: str) -> Iterator[Step]:
-        """Time a step, whatever becomes of it."""
+        """Time a step, whatever becomes of it; one that its caller left before the deadline is not counted."""
         step = Step(name, model, self.seconds)
         self.steps.append(step)
+        outcome = ""
         try:
             yield step
+            outcome = "left_out" if step.error else "cached" if step.cached else "ok"
+        except BaseException as error:
+            cut_short = isinstance(error, asyncio.CancelledError | GeneratorExit)
+            outcome = "" if cut_short and current().flag.remaining() else "failed"
+            raise
         finally:
             step.seconds = self.seconds - step.start
+            if outcome:
+                kind, _, _ = name.partition(" ")  # without its number
+                times = self._telemetry.step_seconds.labels(kind, outcome)
+                times.observe(step.seconds, self._telemetry.exemplar())
 
     def leave_out(self, step: Step, error: ServeError) -> None:
         """Note that a step failed and the request goes on without it.

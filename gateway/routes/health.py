@@ -3,7 +3,7 @@
 from typing import Literal
 
 from msgspec import Struct
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
@@ -43,8 +43,9 @@ async def readyz(context: Context) -> Response:
 
 
 async def metrics(context: Context) -> Response:
-    """The metrics, as Prometheus reads them."""
-    return Response(generate_latest(context.parts.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+    """The metrics, in plain text or OpenMetrics as the caller accepts."""
+    encode, media_type = choose_encoder(context.request.headers.get("accept", ""))
+    return Response(encode(context.parts.telemetry.registry), media_type=media_type)
 
 
 OPERATIONS = (

@@ -77,8 +77,8 @@ async def build(settings: GenerationSettings, telemetry: Telemetry) -> Deploymen
         FailedPrecondition: Weights are missing or broken, or need more memory than is allowed.
     """
     lanes: list[StreamLane[TextGenerator]] = []
-    for card in cards(settings, "generation"):
-        model: TextGenerator = await load(card, settings, LOADERS)
+    for card in cards(settings, "generation", telemetry):
+        model: TextGenerator = await load(card, settings, LOADERS, telemetry)
         lanes.append(StreamLane(card, [model] * settings.slots, telemetry, max_queue_cost=settings.max_queue_tokens))
     return Deployment(
         add=add_GenerationServiceServicer_to_server,

@@ -161,8 +161,8 @@ async def build(settings: RetrievalSettings, telemetry: Telemetry) -> Deployment
     """
     lanes: list[EmbedLane] = []
     tensors: dict[str, TensorLane] = {}
-    for card in cards(settings, "retrieval"):
-        model: TextEmbedder = await load(card, settings, LOADERS)
+    for card in cards(settings, "retrieval", telemetry):
+        model: TextEmbedder = await load(card, settings, LOADERS, telemetry)
         lanes.append(EmbedLane(card, model, telemetry, settings))
         network = card.model_copy(update={"id": f"{card.id}-network"})  # metrics of its own
         tensors[card.id] = TensorLane(network, [model.backend] * settings.engines, telemetry)

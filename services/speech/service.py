@@ -170,13 +170,13 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
     Raises:
         FailedPrecondition: Weights are missing, or need more memory than is allowed.
     """
-    rows = cards(settings, "speech")
+    rows = cards(settings, "speech", telemetry)
 
     async def lanes(task: Task, slots: int, max_queue_cost: float) -> list[StreamLane[Any]]:
         return [
             StreamLane(
                 card,
-                [await load(card, settings, LOADERS)] * slots,
+                [await load(card, settings, LOADERS, telemetry)] * slots,
                 telemetry,
                 max_queue_cost=max_queue_cost,
             )

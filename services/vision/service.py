@@ -63,8 +63,8 @@ async def build(settings: VisionSettings, telemetry: Telemetry) -> Deployment:
     """
     readers: list[BatchLane[bytes, Page]] = []
     tensors: dict[str, TensorLane] = {}
-    for card in cards(settings, "vision"):
-        reader: TextReader = await load(card, settings, LOADERS)
+    for card in cards(settings, "vision", telemetry):
+        reader: TextReader = await load(card, settings, LOADERS, telemetry)
         readers.append(
             BatchLane(
                 card,

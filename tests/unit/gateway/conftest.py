@@ -203,8 +203,9 @@ async def build(services, settings, shelf):
     def build(**changes):
         targets = dict.fromkeys(("vision_target", "speech_target", "generation_target", "retrieval_target"), services)
         own = settings.model_copy(update=targets | changes)
-        clients.append(Clients.connect(own))
-        return Parts.build(own, Telemetry(own), clients[-1], shelf)
+        telemetry = Telemetry(own)
+        clients.append(Clients.connect(own, telemetry))
+        return Parts.build(own, telemetry, clients[-1], shelf)
 
     yield build
     for client in clients:

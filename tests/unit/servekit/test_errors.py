@@ -6,7 +6,15 @@ import grpc
 import pytest
 
 from servekit import errors
-from servekit.errors import Internal, InvalidArgument, Overloaded, ServeError, TooLarge, Unavailable, reason
+from servekit.errors import (
+    Internal,
+    InvalidArgument,
+    Overloaded,
+    ServeError,
+    TooLarge,
+    Unreachable,
+    reason,
+)
 
 from .conftest import READ, SPEAK
 
@@ -87,7 +95,7 @@ def of_transport(code, details):
 def test_what_grpc_says_by_itself():
     code = grpc.StatusCode
     unreachable = of_transport(code.UNAVAILABLE, "failed to connect to ipv4:10.0.0.7:50051")
-    assert type(unreachable) is Unavailable
+    assert type(unreachable) is Unreachable
     assert "10.0.0.7" not in unreachable.message
     assert unreachable.retry_after > 0
     assert type(of_transport(code.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)")) is TooLarge

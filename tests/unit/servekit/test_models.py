@@ -7,6 +7,7 @@ from servekit.catalogue import ModelCard
 from servekit.errors import FailedPrecondition, NotFound
 from servekit.models import Models
 from servekit.settings import ProcessSettings
+from servekit.telemetry import Telemetry
 
 
 class Lane:
@@ -37,8 +38,10 @@ def test_an_unknown_name_is_not_found_and_the_field_named():
 
 def test_missing_weights_are_named_with_what_to_do(tmp_path):
     settings = ProcessSettings(home=tmp_path, profile="embedded")
+    telemetry = Telemetry(settings)
     with pytest.raises(FailedPrecondition, match=r"polyphony models pull pp-ocrv6-small"):
-        models.cards(settings, "vision")
+        models.cards(settings, "vision", telemetry)
+    assert telemetry.registry.get_sample_value("polyphony_model_ready", {"model": "pp-ocrv6-small"}) == 0
 
 
 def test_weights_that_are_there_are_enough(tmp_path):
@@ -48,25 +51,27 @@ def test_weights_that_are_there_are_enough(tmp_path):
             path = card.folder(settings.models_dir) / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    assert [card.id for card in models.cards(settings, "vision")] == ["pp-ocrv6-small"]
+    assert [card.id for card in models.cards(settings, "vision", Telemetry(settings))] == ["pp-ocrv6-small"]
 
 
 def test_models_that_need_more_memory_than_is_allowed_are_refused(tmp_path):
     settings = ProcessSettings(home=tmp_path, profile="fake", memory_mb=1)
     with pytest.raises(FailedPrecondition, match="need 2 MiB together, 1 are allowed"):
-        models.cards(settings, "speech")
-    assert len(models.cards(settings.model_copy(update={"memory_mb": 2}), "speech")) == 2
+        models.cards(settings, "speech", Telemetry(settings))
+    assert len(models.cards(settings.model_copy(update={"memory_mb": 2}), "speech", Telemetry(settings))) == 2
 
 
 def test_options_of_the_process_override_the_cards(tmp_path):
     settings = ProcessSettings(home=tmp_path, profile="fake", model_options={"fail": "ENGINE_GONE"})
-    (card,) = models.cards(settings, "vision")
+    (card,) = models.cards(settings, "vision", Telemetry(settings))
     assert card.options["fail"] == "ENGINE_GONE"
     assert card.options["latency_seconds"] == 0.0
 
 
 async def test_a_loader_is_imported_by_name_and_an_unknown_one_refused():
     card, settings = Lane("a").card, ProcessSettings()
-    assert await models.load(card, settings, {"t": "operator:is_not"}) is True
+    telemetry = Telemetry(settings)
+    assert await models.load(card, settings, {"t": "operator:is_not"}, telemetry) is True
+    assert telemetry.registry.get_sample_value("polyphony_model_load_seconds", {"model": "a"}) > 0
     with pytest.raises(FailedPrecondition, match="wants the loader 't'"):
-        await models.load(card, settings, {"other": "operator:is_not"})
+        await models.load(card, settings, {"other": "operator:is_not"}, telemetry)

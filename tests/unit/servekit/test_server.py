@@ -80,11 +80,12 @@ async def test_a_taken_port_is_named(settings, scripted, field, authority):
         taken.listen()
         number = taken.getsockname()[1]
         tls = authority if field == "health_port" else {}
-        telemetry = Telemetry(settings)
         taken_settings = settings.model_copy(update={field: number, **tls})
+        telemetry = Telemetry(taken_settings)
         server = Server(taken_settings, telemetry, await scripted.build(settings, telemetry))
+        start = asyncio.to_thread(telemetry.listen) if field == "metrics_port" else server.start()
         with pytest.raises(FailedPrecondition, match=str(number)) as caught:
-            await server.start()
+            await start
         assert caught.value.field == field
 
 
@@ -197,7 +198,12 @@ async def test_metrics_are_served(server, vision):
     await vision.ReadText(READ)
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"http://127.0.0.1:{server.metrics_port}/metrics")).text
+        open_metrics = await client.get(
+            f"http://127.0.0.1:{server.metrics_port}/metrics", headers={"accept": "application/openmetrics-text"}
+        )
     assert 'polyphony_requests_total{code="OK",method="VisionService/ReadText"} 1.0' in text
+    assert open_metrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert open_metrics.text.endswith("# EOF\n")
 
 
 async def test_sigterm_under_load_loses_no_accepted_call(tmp_path):

@@ -4,19 +4,23 @@ import asyncio
 import io
 import json
 import logging
+import shutil
 import time
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from servekit.batching import BatchLane
 from servekit.call import Call, Flag, enter
 from servekit.catalogue import ModelCard
 from servekit.errors import Internal
+from servekit.logs import configure_logging
 from servekit.server import Deployment
-from servekit.telemetry import Telemetry, configure_logging
+from servekit.telemetry import Telemetry
 from tests.conftest import receiving
 
 from .conftest import READ, VISION
@@ -115,6 +119,52 @@ async def test_one_trace_from_the_client_to_the_engine(serve, dial, scripted, se
         assert said[message]["trace_id"] == f"{trace_id:032x}"
         assert (said[message]["request_id"], said[message]["tenant"]) == ("request-7", "acme")
     assert "secret" in said["VisionService/ReadText failed"]["exception"]
+
+
+async def test_latencies_name_a_sampled_trace_and_only_that(settings, collector):
+    unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+    for ratio, header, named in ((1.0, {}, True), (0.0, {}, False), (1.0, {"traceparent": unsampled}, False)):
+        update = {"otlp_endpoint": collector.endpoint, "otlp_sample_ratio": ratio}
+        telemetry = Telemetry(settings.model_copy(update=update))
+        lane = BatchLane(CARD, [Doubler()], telemetry, max_batch_cost=4, max_queue_cost=4)
+        await lane.start()
+        with telemetry.server_span("call", header):
+            assert await lane.submit(21) == 42
+            trace_id = trace.get_current_span().get_span_context().trace_id
+            telemetry.latency.labels("call").observe(0.1, telemetry.exemplar())
+        await lane.close()
+        text = openmetrics.generate_latest(telemetry.registry).decode()
+        for name in ("polyphony_request_seconds", "polyphony_queue_wait_seconds", "polyphony_engine_seconds"):
+            lines = [line for line in text.splitlines() if line.startswith(f"{name}_bucket") and " # " in line]
+            assert [f'# {{trace_id="{trace_id:032x}"}}' in line for line in lines] == [True] * named
+        await asyncio.to_thread(telemetry.close)
+
+
+def test_without_traces_nothing_is_named(settings):
+    telemetry = Telemetry(settings)
+    assert telemetry.exemplar() is None
+    assert telemetry.past_span("queue", Context(), 0.0, 1.0) is None
+
+
+def test_the_disks_of_folders_that_are_not_there_yet_are_known(settings):
+    value = Telemetry(settings.model_copy(update={"object_store": "s3://bucket/prefix"})).registry.get_sample_value
+    usage = shutil.disk_usage(settings.home)
+    assert value("polyphony_disk_bytes", {"folder": "models"}) == usage.total
+    assert 0 < value("polyphony_disk_free_bytes", {"folder": "models"}) <= usage.total
+    assert value("polyphony_disk_bytes", {"folder": "objects"}) is None
+    assert Telemetry(settings).registry.get_sample_value("polyphony_disk_bytes", {"folder": "objects"}) == usage.total
+
+
+async def test_a_model_says_what_it_took_and_how_many_engines_it_has(serve, scripted, settings):
+    async def build(settings, telemetry):
+        plain = await scripted.build(settings, telemetry)
+        lane = BatchLane(CARD, [Doubler(), Doubler()], telemetry, max_batch_cost=4, max_queue_cost=4)
+        return Deployment(plain.add, scripted, plain.descriptor, lanes=[lane])
+
+    await serve(settings, build)
+    value = scripted.telemetry.registry.get_sample_value
+    assert value("polyphony_engines", {"model": "m"}) == 2
+    assert value("polyphony_model_load_seconds", {"model": "m"}) > 0
 
 
 async def test_a_collector_that_is_not_there_holds_nothing_up(serve, dial, scripted, settings):
