@@ -1,0 +1,158 @@
+"""What memory a model needs, part by part, from its shape.
+
+Weights: parameters times bits (`precision.py`).
+Cache: 2 * layers * kv_heads * head_dim * bytes a token, of every sequence that runs (Pope et al., arXiv:2211.05102),
+    in the engine's blocks (PagedAttention, arXiv:2309.06180).
+Activations: the largest of its networks, since they run one after another. Of a transformer, the widest point of a
+    layer: the residual stream and its normed copy, the MLP's inner width twice, three times with a gate; attention
+    scores, where they stand in memory as a whole; and the logits. Of convolutions, bytes per pixel.
+Overhead: what the engine takes (`engines.py`).
+"""
+
+from dataclasses import dataclass
+
+from capacity.errors import CapacityError
+from capacity.planning.engines import COSTS, Device, EngineCost
+from capacity.planning.precision import PRECISIONS, Name, weights_bytes
+from capacity.planning.shapes import Engine, Network, Shape, Transformer
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of the models.
+
+    Attributes:
+        context: Tokens of prompt and answer together, of a language model.
+        concurrency: Texts that a language model writes at once.
+        prefill: Tokens of prompts that one step of the engine reads; 0 for what it does by itself.
+        images: Images in one call.
+        pixels: Of an image; 0 for what each model takes by itself.
+        offload: Whether a diffusion model keeps only the network that runs on the GPU.
+    """
+
+    context: int = 4096
+    concurrency: int = 4
+    prefill: int = 0
+    images: int = 1
+    pixels: int = 0
+    offload: bool = False
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one model needs, in bytes."""
+
+    model: str
+    engine: Engine
+    precision: Name
+    weights: int
+    cache: int
+    activations: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """By name."""
+        return {
+            "weights": self.weights,
+            "KV cache": self.cache,
+            "activations": self.activations,
+            "engine": self.overhead,
+        }
+
+    @property
+    def largest(self) -> str:
+        """The part that takes the most."""
+        return max(self.parts, key=lambda name: self.parts[name])
+
+
+def need(shape: Shape, load: Load, device: Device, quantization: Name | None = None, first: bool = True) -> Need:
+    """What a model needs on a device.
+
+    Args:
+        shape: The model.
+        load: What is asked of it.
+        device: Where it runs.
+        quantization: How the weights of a language model are kept, if not as its shape says; it chooses the engine.
+        first: Whether it pays for the process; models of one service share one.
+
+    Raises:
+        CapacityError: The context exceeds the model's window, or its engine does not run there.
+    """
+    precision, engine = shape.precision, shape.engine
+    if quantization and shape.writes_text:
+        precision, engine = quantization, PRECISIONS[quantization].engine
+    if (engine, device) not in COSTS:
+        raise CapacityError(f"{shape.id} runs on {engine}, which the planner knows only on a GPU")
+    if shape.writes_text and load.context > shape.writer.window:
+        raise CapacityError(f"{shape.id} has a window of {shape.writer.window:,} tokens: --context asks for more")
+    cost = COSTS[engine, device]
+    weights = [_weights(network, shape, precision, cost, engine) for network in shape.networks]
+    work = [round(_activations(network, shape, load, device, cost) * cost.arena) for network in shape.networks]
+    if load.offload and engine == "diffusers":
+        # The network that needs the most, with its weights; the others wait in the machine's memory.
+        together = max(range(len(weights)), key=lambda index: weights[index] + work[index])
+        weights, work = [weights[together]], [work[together]]
+    cache = sum(_cache(network, shape, load, cost) for network in shape.networks)
+    held = sum(weights) + cache + max(work)
+    slack = round(held * (cost.slack - 1))
+    overhead = cost.session * len(shape.networks) + cost.graphs + slack + (cost.process if first else 0)
+    return Need(shape.id, engine, precision, sum(weights), cache, max(work), overhead)
+
+
+def _weights(network: Network, shape: Shape, precision: Name, cost: EngineCost, engine: Engine) -> int:
+    # A quantization is the language model's: a network that names its own precision keeps it.
+    kept_as = network.precision or precision
+    size = weights_bytes(network.parameters, network.kept, kept_as)
+    if network.file_bytes and kept_as == shape.precision and engine == shape.engine:
+        size = network.file_bytes
+    return size * (1 if network.transformer else cost.copies) + network.resident_bytes
+
+
+def sequences(shape: Shape, load: Load) -> int:
+    """Calls of a model that run at once."""
+    return load.concurrency if shape.writes_text else shape.runs
+
+
+def cache_bytes(transformer: Transformer, tokens: int, element: int) -> int:
+    """Keys and values of so many tokens."""
+    return 2 * transformer.layers * transformer.kv_heads * transformer.head_dim * element * tokens
+
+
+def _cache(network: Network, shape: Shape, load: Load, cost: EngineCost) -> int:
+    transformer = network.transformer
+    if not transformer or not transformer.cached:
+        return 0
+    tokens = min(load.context, transformer.window) if shape.writes_text else transformer.window
+    tokens = -(-tokens // cost.block) * cost.block
+    a_call = tokens * transformer.beams + transformer.cross_tokens
+    return cache_bytes(transformer, a_call * sequences(shape, load), cost.cache_element)
+
+
+def _activations(network: Network, shape: Shape, load: Load, device: Device, cost: EngineCost) -> int:
+    """The peak of one network over the calls that run at once."""
+    calls = 1 if shape.writes_text else shape.runs
+    peak = network.activation_bytes * calls
+    pixels = (load.pixels or shape.pixels) * load.images
+    peak += round(network.bytes_per_pixel * pixels) * calls
+    transformer = network.transformer
+    if transformer is None:
+        return peak
+    if transformer.tokens:
+        runs = load.images if shape.writes_text else calls
+        tokens = ((device == "gpu" and transformer.gpu_tokens) or transformer.tokens) * runs
+        rows = 0
+    elif shape.writes_text:
+        tokens = min(load.prefill or cost.prefill or load.context, load.context)
+        rows = max(load.concurrency, tokens) if cost.every_logit else load.concurrency
+    else:  # a decoder writes a token of each hypothesis at a time
+        tokens = transformer.beams * calls
+        rows = tokens
+    width = 2 * transformer.hidden + (3 if transformer.gated else 2) * transformer.intermediate
+    scores = 0 if transformer.tiled else transformer.heads * transformer.window
+    return peak + tokens * (width + scores) * cost.element + rows * transformer.vocabulary * cost.logit
