@@ -7,7 +7,21 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo up down test check fmt protos lock bench
+# What `make images` makes, and where it puts it.
+SERVICES := gateway vision speech generation retrieval tools
+GPU_SERVICES := vision speech retrieval
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git describe --always --dirty --abbrev=12)
+SOURCE ?= $(shell git remote get-url origin 2>/dev/null | sed 's,//[^/@]*@,//,')
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell $(engine) info 2>/dev/null),$(engine))))
+REGISTRY ?= localhost
+TARGET ?= cpu
+TAG ?= $(VERSION)-$(REVISION)$(if $(filter gpu,$(TARGET)),-gpu)
+PLATFORM ?=
+BASE ?=
+BUILD_FLAGS ?=
+
+.PHONY: help setup demo up down test check fmt protos lock bench images sbom
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,9 +37,18 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock: ## resolve requirements.lock anew, for Python 3.11 to 3.13
-	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	    --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock
+LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+HELD := --constraint requirements.lock
+
+lock: ## resolve requirements.lock anew, for Python 3.11 to 3.13, and locks/, what of it each image holds
+	$(LOCK) --all-extras --group dev --output-file requirements.lock
+	for service in $(SERVICES); do $(LOCK) $(HELD) --extra $$service --output-file locks/$$service.txt || exit; done
+	for service in vision retrieval; do sed -n 's/^onnxruntime==\([^ ]*\).*/onnxruntime-gpu[cuda,cudnn]==\1/p' requirements.lock | \
+	    $(LOCK) $(HELD) --extra $$service --excludes <(echo onnxruntime) - --output-file locks/$$service-gpu.txt || exit; done
+	echo nvidia-cublas-cu12 | $(LOCK) $(HELD) --extra speech - --output-file locks/speech-gpu.txt
+	for lock in locks/*.txt; do for machine in x86_64 aarch64; do \
+	    $(UV) pip install --dry-run --quiet --no-deps --only-binary :all: --python-platform $$machine-manylinux_2_36 \
+	    --target build/wheels --requirement $$lock || exit; done; done
 
 build/googleapis: $(INSTALLED)
 	@mkdir -p $@/google/api
@@ -69,3 +92,17 @@ fmt: setup ## format and fix what can be fixed
 bench: setup ## medians and ratios of one run, on screen and in bench.json
 	@$(BIN)/polyphony models pull
 	@$(BIN)/python -m benchmarks
+
+images: ## build an image a service, with docker, podman or buildah; REGISTRY, TAG, TARGET=gpu, PLATFORM, BASE, BUILD_FLAGS
+	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: apt-get install podman"; exit 1; }
+	for service in $(if $(filter gpu,$(TARGET)),$(GPU_SERVICES),$(SERVICES)); do \
+	    BUILDAH_LAYERS=true $(ENGINE) build --target $(TARGET) --tag $(REGISTRY)/polyphony-$$service:$(TAG) \
+	    --build-arg SERVICE=$$service --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE=$(SOURCE) \
+	    $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PLATFORM),--platform $(PLATFORM)) $(BUILD_FLAGS) . || exit; done
+
+sbom: setup ## write what each image holds as CycloneDX, with licences, in build/sbom
+	@for service in $(SERVICES); do \
+	    $(UV) venv --quiet --clear --no-project --python $(BIN)/python build/sbom/$$service && \
+	    $(UV) pip sync --quiet --python build/sbom/$$service --require-hashes locks/$$service.txt && \
+	    $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+	    --output-reproducible --output-file build/sbom/polyphony-$$service.cdx.json build/sbom/$$service/bin/python || exit; done

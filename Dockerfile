@@ -1,0 +1,116 @@
+# One image a service: `make images`, or by hand
+#   docker build --build-arg SERVICE=vision --target cpu --tag polyphony-vision .
+# SERVICE is gateway, vision, speech, generation, retrieval or tools; gpu is a target of vision, speech and retrieval.
+# Weights are never inside: the tools image brings them. Why it is made so: docs/decisions/0006-images.md.
+
+# A tag, since the digest belongs to the registry that serves it: give BASE as name@sha256:… to pin that too.
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG SERVICE
+
+# What all images stand on, the same layers for each. llama.cpp wants GNU OpenMP; nothing is installed into it later.
+FROM ${BASE} AS runtime
+RUN apt-get update --quiet=2 && apt-get install --quiet=2 --no-install-recommends libgomp1 >/dev/null && \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log && \
+    find /usr -depth \( -name pip -o -name 'pip-*' -o -name 'pip3*' -o -name 'setuptools*' -o -name ensurepip \
+        -o -name python-wheels \) -exec rm -rf {} + && \
+    groupadd --gid 10001 polyphony && \
+    useradd --uid 10001 --gid 10001 --home-dir /var/lib/polyphony --no-create-home --shell /usr/sbin/nologin polyphony && \
+    install --directory --owner=10001 --group=10001 /var/lib/polyphony /var/lib/polyphony/models /var/lib/polyphony/data
+ENV PATH=/opt/polyphony/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/srv/polyphony \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    POLYPHONY_HOME=/var/lib/polyphony \
+    POLYPHONY_HOST=0.0.0.0 \
+    POLYPHONY_GATEWAY_HTTP_HOST=0.0.0.0
+WORKDIR /srv/polyphony
+COPY catalogue catalogue
+COPY servekit servekit
+COPY protos/gen/polyphony polyphony
+
+# What a service is beside that: its own folder, its ports, its command.
+FROM runtime AS gateway
+COPY gateway gateway
+EXPOSE 8080 50050 9150
+CMD ["python", "-m", "gateway"]
+
+FROM runtime AS vision
+COPY services/__init__.py services/
+COPY services/vision services/vision
+EXPOSE 50051 9151
+CMD ["python", "-m", "services.vision"]
+
+FROM runtime AS speech
+COPY services/__init__.py services/
+COPY services/speech services/speech
+EXPOSE 50052 9152
+CMD ["python", "-m", "services.speech"]
+
+FROM runtime AS generation
+COPY services/__init__.py services/
+COPY services/generation services/generation
+EXPOSE 50053 9153
+CMD ["python", "-m", "services.generation"]
+
+FROM runtime AS retrieval
+COPY services/__init__.py services/
+COPY services/retrieval services/retrieval
+EXPOSE 50054 9154
+CMD ["python", "-m", "services.retrieval"]
+
+FROM runtime AS tools
+COPY fleet fleet
+RUN printf '#!/usr/bin/env python\nfrom fleet.cli import main\n\nmain()\n' >/usr/local/bin/polyphony && \
+    chmod 755 /usr/local/bin/polyphony
+ENTRYPOINT ["polyphony"]
+
+# The locked packages of a service, wheels alone: nothing is ever compiled. A machine behind a proxy gives its authorities
+# and its index as secrets, which no layer keeps: --secret id=ca,src=ca.pem --secret id=pip,src=pip.conf
+FROM ${BASE} AS venv
+RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/polyphony
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_DEPS=1 \
+    PIP_ONLY_BINARY=:all: \
+    PIP_REQUIRE_HASHES=1
+
+FROM venv AS cpu-packages
+ARG SERVICE
+RUN --mount=type=bind,source=locks,target=/locks \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/pip/bin/pip --python /opt/polyphony/bin/python install --quiet --requirement /locks/${SERVICE}.txt
+
+# The CUDA libraries come as wheels too, found by name where the loader is told to look; the driver is the machine's.
+FROM venv AS gpu-packages
+ARG SERVICE
+RUN --mount=type=bind,source=locks,target=/locks \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/pip/bin/pip --python /opt/polyphony/bin/python install --quiet --requirement /locks/${SERVICE}-gpu.txt && \
+    mkdir /opt/polyphony/cuda && \
+    find /opt/polyphony/lib -path '*/nvidia/*' -name 'lib*.so*' -exec ln --symbolic --target-directory=/opt/polyphony/cuda {} +
+
+FROM ${SERVICE} AS image
+ARG SERVICE
+ARG VERSION=0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+RUN mkdir polyphony-${VERSION}.dist-info && \
+    printf 'Metadata-Version: 2.4\nName: polyphony\nVersion: %s\n' ${VERSION} >polyphony-${VERSION}.dist-info/METADATA && \
+    python3 -m compileall -q .
+LABEL org.opencontainers.image.title="polyphony-${SERVICE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+USER 10001:10001
+
+FROM image AS gpu
+COPY --from=gpu-packages /opt/polyphony /opt/polyphony
+ENV LD_LIBRARY_PATH=/opt/polyphony/cuda
+
+FROM image AS cpu
+COPY --from=cpu-packages /opt/polyphony /opt/polyphony
