@@ -13,7 +13,7 @@ GPU_SERVICES := vision speech retrieval
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git describe --always --dirty --abbrev=12)
 SOURCE ?= $(shell git remote get-url origin 2>/dev/null | sed 's,//[^/@]*@,//,')
-ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell $(engine) info 2>/dev/null),$(engine))))
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell $(engine) info >/dev/null 2>&1 && echo yes),$(engine))))
 REGISTRY ?= localhost
 TARGET ?= cpu
 TAG ?= $(VERSION)-$(REVISION)$(if $(filter gpu,$(TARGET)),-gpu)
