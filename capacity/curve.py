@@ -1,14 +1,17 @@
-"""What one call of each kind costs its engine: a file of `capacity/curves` per profile, as data.
+"""Service curves: what a call of each kind costs its engine, and what stands around the engine; a file a profile.
 
 ```toml
 title = "The embedded profile on two cores"
+date = "2026-11-21"
+machine = "2 cores of an AMD EPYC"
 
-[services.ocr]            # the kind of call, as `--rate ocr=5` names it
+[services.ocr]            # the kind of call, as `--service ocr` and `--rate ocr=5` name it
 service = "vision"        # who answers it
-engine_seconds = 0.45     # of one engine, for one call
-engines = 2               # of one pod: its capacity in engine-seconds a second
-start_seconds = 17        # from a new pod to its first answer
-deadline_seconds = 30     # of the call
+call = "a third of a photographed page"
+kind = "slots"
+engines = 1
+seconds = [[1, 0.45]]
+...
 source = "measured: make bench, 2026-11-21"   # or "assumption: ..."
 ```
 """
@@ -16,11 +19,14 @@ source = "measured: make bench, 2026-11-21"   # or "assumption: ..."
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from servekit.catalogue import Service
 
+Kind = Literal["slots", "batch"]
 CURVES = files("capacity") / "curves"
 
 
@@ -29,23 +35,101 @@ class _Row(BaseModel):
 
 
 class Curve(_Row):
-    """One kind of call.
+    """One pod of a service under one kind of call.
 
     Attributes:
         service: Who answers it.
-        engine_seconds: What a call takes of one engine, in seconds.
-        engines: Engines of one pod: its capacity in engine-seconds a second.
-        start_seconds: From a new pod to its first answer.
-        deadline_seconds: Of a call.
+        call: What a call is, in words.
+        kind: `slots`: calls run beside one another, each to its own end; `batch`: an engine takes what waits, and
+            all of it ends together.
+        engines: Slots, or engines, of a pod: its capacity in engine-seconds a second.
+        batch: Calls that one run takes at most; 1 for slots.
+        seconds: Pairs (calls that run together, seconds they then take): of one call's stay in its slot, or of a run.
+        spread: Standard deviation of a call's work over its mean.
+        deadline_seconds: After which nobody waits for the answer.
+        queue: Calls that may wait; more are refused.
+        schedule_seconds: From an HPA's decision to a started container: scheduler, image, volume.
+        weights_seconds: What the init container takes to pull or check the weights.
+        load_seconds: From the process's start until it is ready.
+        cpu_cores: CPU that the pod requests.
+        cpu_per_engine_second: CPU seconds that a second of a busy engine takes.
+        cpu_per_call: CPU seconds that a call takes beside its engine.
+        weights_bytes: Of the weights that a new pod pulls.
         source: `measured: ...` says where and when, `assumption: ...` says from what.
     """
 
     service: Service
-    engine_seconds: float = Field(gt=0)
-    engines: float = Field(gt=0)
-    start_seconds: float = Field(ge=0)
+    call: str
+    kind: Kind
+    engines: int = Field(gt=0)
+    batch: int = Field(default=1, gt=0)
+    seconds: tuple[tuple[float, float], ...] = Field(min_length=1)
+    spread: float = Field(ge=0, le=2)
     deadline_seconds: float = Field(gt=0)
+    queue: float = Field(gt=0)
+    schedule_seconds: float = Field(ge=0)
+    weights_seconds: float = Field(ge=0)
+    load_seconds: float = Field(ge=0)
+    cpu_cores: float = Field(gt=0)
+    cpu_per_engine_second: float = Field(ge=0)
+    cpu_per_call: float = Field(ge=0)
+    weights_bytes: int = Field(default=0, ge=0)
     source: str = Field(pattern="^(measured|assumption): ")
+
+    @model_validator(mode="after")
+    def _grows(self) -> "Curve":
+        together = [row[0] for row in self.seconds]
+        if together[0] != 1 or sorted(set(together)) != together or min(row[1] for row in self.seconds) <= 0:
+            raise ValueError("seconds are pairs: calls together from 1 upwards, and more than 0 seconds")
+        if self.kind == "slots" and self.batch != 1:
+            raise ValueError("slots take a call each: batch is 1")
+        return self
+
+    def taken(self, together: float) -> float:
+        """Seconds that so many calls take together; a straight line between what is known, and beyond it."""
+        known = np.array(self.seconds)
+        if together <= known[-1, 0]:
+            return float(np.interp(together, known[:, 0], known[:, 1]))
+        slope = (known[-1, 1] - known[-2, 1]) / (known[-1, 0] - known[-2, 0]) if len(known) > 1 else known[0, 1]
+        return float(known[-1, 1] + max(0.0, slope) * (together - known[-1, 0]))
+
+    @property
+    def rate(self) -> float:
+        """Calls a second of a pod that is full."""
+        together = self.batch if self.kind == "batch" else self.engines
+        return self.engines * self.batch / self.taken(together)
+
+    @property
+    def together(self) -> int:
+        """Calls that a full pod works at."""
+        return self.engines * self.batch
+
+    def grouped(self, calls: int) -> "Curve":
+        """The same pod, where one call stands for so many: fewer to simulate.
+
+        Raises:
+            ValueError: A pod has less room than that.
+        """
+        room = self.batch if self.kind == "batch" else self.engines
+        if room % calls:
+            raise ValueError(f"{room} is no multiple of {calls}")
+        update: dict[str, object] = {"batch": room // calls} if self.kind == "batch" else {"engines": room // calls}
+        update["seconds"] = tuple((float(n), self.taken(n * calls)) for n in range(1, room // calls + 1))
+        update["queue"] = self.queue / calls
+        update["spread"] = self.spread / calls**0.5
+        update["cpu_per_call"] = self.cpu_per_call * calls
+        update["cpu_per_engine_second"] = self.cpu_per_engine_second * (calls if self.kind == "slots" else 1)
+        return self.model_copy(update=update)
+
+    @property
+    def engine_seconds(self) -> float:
+        """Engine seconds of one call in a full pod."""
+        return self.engines / self.rate
+
+    @property
+    def start_seconds(self) -> float:
+        """From the decision for a new pod to its first answer."""
+        return self.schedule_seconds + self.weights_seconds + self.load_seconds
 
     @property
     def assumed(self) -> bool:
@@ -54,9 +138,17 @@ class Curve(_Row):
 
 
 class Curves(_Row):
-    """The calls of one profile, by kind."""
+    """The calls of one profile, by kind.
+
+    Attributes:
+        title: Where they hold.
+        date: When they were measured, or assumed.
+        machine: On what.
+    """
 
     title: str
+    date: str
+    machine: str
     services: Mapping[str, Curve]
 
 

@@ -6,8 +6,8 @@ resource. Where the page is short, the controller decides (kubernetes/kubernetes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from math import ceil, floor, inf
+from dataclasses import dataclass, replace
+from math import ceil, floor
 from typing import Literal
 
 Kind = Literal["Pods", "Percent"]
@@ -35,7 +35,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`scaleUp` or `scaleDown` of a `behavior`."""
+    """`scaleUp` or `scaleDown` of a `behavior`, with one policy or more."""
 
     stabilization_seconds: float
     policies: tuple[Policy, ...]
@@ -83,7 +83,7 @@ class History:
     """What the controller remembers between two looks: each with its time in seconds."""
 
     recommendations: tuple[tuple[float, int], ...] = ()
-    changes: tuple[tuple[float, int], ...] = field(default=())
+    changes: tuple[tuple[float, int], ...] = ()
 
 
 def recommend(reading: Reading, current: int, target: float, tolerance: float = TOLERANCE) -> int:
@@ -144,13 +144,13 @@ def scale(recommended: int, current: int, now: float, behavior: Behavior, histor
     longest = max(up.stabilization_seconds, down.stabilization_seconds)
     kept = replace(history, recommendations=tuple(row for row in known if row[0] > now - longest))
     if wanted != current:
-        period = max((policy.period_seconds for policy in (*up.policies, *down.policies)), default=0.0)
+        period = max((policy.period_seconds for policy in (*up.policies, *down.policies)))
         recent = tuple(row for row in kept.changes if row[0] > now - period)
         kept = replace(kept, changes=(*recent, (now, wanted - current)))
     return wanted, kept
 
 
-def _ceiling(rules: Rules, current: int, now: float, history: History) -> float:
+def _ceiling(rules: Rules, current: int, now: float, history: History) -> int:
     """The most replicas that the policies of `scaleUp` allow."""
     if rules.select == "Disabled":
         return current
@@ -158,12 +158,10 @@ def _ceiling(rules: Rules, current: int, now: float, history: History) -> float:
     for policy in rules.policies:
         start = current - _changed(policy, now, history)
         limits.append(start + policy.value if policy.kind == "Pods" else _up(start * (1 + policy.value / 100)))
-    if not limits:
-        return inf
     return max(limits) if rules.select == "Max" else min(limits)
 
 
-def _floor(rules: Rules, current: int, now: float, history: History) -> float:
+def _floor(rules: Rules, current: int, now: float, history: History) -> int:
     """The fewest replicas that the policies of `scaleDown` allow."""
     if rules.select == "Disabled":
         return current
@@ -173,8 +171,6 @@ def _floor(rules: Rules, current: int, now: float, history: History) -> float:
         limits.append(
             start - policy.value if policy.kind == "Pods" else floor(start * (1 - policy.value / 100) + _EXACT)
         )
-    if not limits:
-        return 0
     return min(limits) if rules.select == "Max" else max(limits)
 
 

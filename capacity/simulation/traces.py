@@ -46,7 +46,7 @@ def diurnal(hours: float, seed: int) -> NDArray[np.float64]:
     """A day in so many hours: from a quarter to one and three quarters of the mean, with noise of minutes."""
     time = np.arange(round(hours * HOUR))
     noise = np.random.default_rng(seed).normal(0, 0.1, len(time) // 60 + 1)
-    return (1 - 0.75 * np.cos(2 * np.pi * time / len(time))) * np.exp(noise[time // 60])
+    return np.asarray((1 - 0.75 * np.cos(2 * np.pi * time / len(time))) * np.exp(noise[time // 60]))
 
 
 def burst(hours: float, seed: int) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def flash_crowd(hours: float, seed: int) -> NDArray[np.float64]:
     noise = np.random.default_rng(seed).normal(0, 0.05, len(time) // 60 + 1)
     since = time - len(time) / 3
     crowd = np.where(since < 0, 0.0, np.minimum(since / 60, 0.5 ** ((since - 60) / 600)))
-    return (1 + 7 * np.clip(crowd, 0, 1)) * np.exp(noise[time.astype(int) // 60])
+    return np.asarray((1 + 7 * np.clip(crowd, 0, 1)) * np.exp(noise[time.astype(int) // 60]))
 
 
 SHAPES: Mapping[str, Callable[[float, int], NDArray[np.float64]]] = {

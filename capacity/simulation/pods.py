@@ -1,0 +1,214 @@
+"""Pods: a permit, a queue and engines, as `servekit/lane.py` has them, on a simulated clock."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, inf
+
+from capacity.curve import Curve
+
+SMOOTHING = 0.2  # of servekit/lane.py, as is the next
+PROMISED_SHARE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A call on its way: its number, when it came, until when it is waited for, and its work (1 is usual)."""
+
+    number: int
+    arrived: float
+    deadline: float
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one scrape of a pod finds: counters since its start, and the depth of its queue."""
+
+    time: float
+    demand: float
+    busy: float
+    calls: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call ended: at which time, and whether with an answer in time."""
+
+    job: Job
+    time: float
+    good: bool
+
+
+class Pod(ABC):
+    """One replica.
+
+    Args:
+        curve: What its engines do.
+        created: When it came into being; all times are in seconds.
+        ready: From when it answers.
+
+    Attributes:
+        left: When it was told to stop, `inf` until then.
+        gone: When it had nothing left to do after that.
+    """
+
+    def __init__(self, curve: Curve, created: float, ready: float) -> None:
+        self.curve = curve
+        self.created = created
+        self.started = ready - curve.load_seconds
+        self.ready = ready
+        self.left = self.gone = inf
+        self.version = 0  # of what it will do next
+        self.samples: deque[Sample] = deque()
+        self._taken = [0.0] + [curve.taken(n) for n in range(1, max(curve.batch, curve.engines) + 1)]
+        self._queue: deque[Job] = deque()
+        self._queued = self._running = 0.0  # work
+        self._seconds_per_work = self._seconds_per_run = 0.0
+        self._demand = self._busy = self._now = 0.0
+        self._calls = 0
+
+    def offer(self, job: Job) -> bool:
+        """Let a call in, or refuse it, by the permit's rules."""
+        now = job.arrived
+        self._pass(now)
+        self._demand += job.work * self._seconds_per_work
+        if not self._admits(job):
+            while self._queue and self._queue[0].deadline <= now:
+                self._queued -= self._queue.popleft().work
+            if not self._admits(job):
+                return False
+        self._queue.append(job)
+        self._queued += job.work
+        return True
+
+    def sample(self, now: float) -> None:
+        """Be scraped."""
+        self._pass(now)
+        self.samples.append(Sample(now, self._demand, self._busy, self._calls, len(self._queue)))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return not self._queue and self.next() == inf
+
+    @abstractmethod
+    def next(self) -> float:
+        """When something ends next; `inf` where nothing runs."""
+
+    @abstractmethod
+    def work(self, now: float) -> Iterator[End]:
+        """End what ends by now, and start what can start."""
+
+    @abstractmethod
+    def _pass(self, now: float) -> None:
+        """Let time pass."""
+
+    @abstractmethod
+    def _expected(self, job: Job) -> tuple[float, float]:
+        """Seconds that a call would wait, and seconds that it would then take."""
+
+    def _admits(self, job: Job) -> bool:
+        if self._queue and self._queued + job.work > self.curve.queue:
+            return False
+        wait, seconds = self._expected(job)
+        return not wait or wait + seconds <= (job.deadline - job.arrived) * PROMISED_SHARE
+
+    def _learn(self, seconds: float, work: float) -> None:
+        known = self._seconds_per_work or seconds / work
+        self._seconds_per_work = known + SMOOTHING * (seconds / work - known)
+
+
+class SlotPod(Pod):
+    """Calls run beside one another; the more there are, the slower each is. One past its deadline is stopped."""
+
+    def __init__(self, curve: Curve, created: float, ready: float) -> None:
+        super().__init__(curve, created, ready)
+        self._stretch = [1.0] + [seconds / self._taken[1] for seconds in self._taken[1:]]
+        self._done = 0.0  # seconds of work alone that each running call has got since the pod began
+        self._slots: list[tuple[float, float, Job]] = []  # (what `_done` will be at its end, its start, the call)
+
+    def next(self) -> float:
+        if not self._slots:
+            return inf
+        left = min(self._slots)[0] - self._done
+        return min(self._now + left * self._stretch[len(self._slots)], min(slot[2].deadline for slot in self._slots))
+
+    def work(self, now: float) -> Iterator[End]:
+        self._pass(now)
+        for slot in [slot for slot in self._slots if slot[0] <= self._done + 1e-9 or slot[2].deadline <= now]:
+            end, began, job = slot
+            self._slots.remove(slot)
+            self._running -= job.work
+            self._learn(now - began, job.work)
+            yield End(job, now, end <= self._done + 1e-9)
+        while self._queue and len(self._slots) < self.curve.engines:
+            job = self._queue.popleft()
+            self._queued -= job.work
+            if job.deadline <= now:
+                yield End(job, now, good=False)
+                continue
+            self._calls += 1
+            self._running += job.work
+            self._slots.append((self._done + job.work * self._taken[1], now, job))
+
+    def _pass(self, now: float) -> None:
+        seconds, self._now = now - self._now, now
+        self._done += seconds / self._stretch[len(self._slots)]
+        self._busy += seconds * len(self._slots)
+
+    def _expected(self, job: Job) -> tuple[float, float]:
+        wait = (self._queued + self._running) * self._seconds_per_work / self.curve.engines
+        return wait, job.work * self._seconds_per_work
+
+
+class BatchPod(Pod):
+    """An engine that is free takes what waits, up to a batch; its calls end together."""
+
+    def __init__(self, curve: Curve, created: float, ready: float) -> None:
+        super().__init__(curve, created, ready)
+        self._runs: list[tuple[float, float, float, list[Job]]] = []  # (end, start, work, calls)
+
+    def next(self) -> float:
+        return min(self._runs)[0] if self._runs else inf
+
+    def work(self, now: float) -> Iterator[End]:
+        self._pass(now)
+        for run in [run for run in self._runs if run[0] <= now]:
+            end, began, work, jobs = run
+            self._runs.remove(run)
+            self._running -= work
+            self._learn(end - began, work)
+            known = self._seconds_per_run or end - began
+            self._seconds_per_run = known + SMOOTHING * (end - began - known)
+            for job in jobs:
+                yield End(job, now, job.deadline >= now)
+        while self._queue and len(self._runs) < self.curve.engines:
+            jobs, work = [], 0.0
+            while self._queue and len(jobs) < self.curve.batch:
+                if jobs and work + self._queue[0].work > self.curve.batch:
+                    break
+                job = self._queue.popleft()
+                self._queued -= job.work
+                if job.deadline <= now:
+                    yield End(job, now, good=False)
+                    continue
+                jobs.append(job)
+                work += job.work
+            if jobs:
+                self._calls += len(jobs)
+                self._running += work
+                seconds = self._taken[len(jobs)] * work / len(jobs)
+                self._runs.append((now + seconds, now, work, jobs))
+
+    def _pass(self, now: float) -> None:
+        seconds, self._now = now - self._now, now
+        self._busy += seconds * len(self._runs)
+
+    def _expected(self, job: Job) -> tuple[float, float]:
+        work = self._queued + self._running
+        one = job.work * self._seconds_per_work
+        runs = ceil(work / self.curve.batch) * self._seconds_per_run
+        return min(work * self._seconds_per_work, runs) / self.curve.engines, min(one, self._seconds_per_run)
