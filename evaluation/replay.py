@@ -1,0 +1,75 @@
+"""A replay: every item of every task asked, one after another; what fails stops nothing."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluation.canary_set import Item
+from evaluation.gateway import Gateway, Unanswered
+from evaluation.tasks import Task
+
+RIGHT = {"word_error_rate": 0.0, "character_error_rate": 0.0, "recall": 1.0, "accuracy": 1.0}
+
+
+@dataclass(frozen=True)
+class Miss:
+    """An answer that is not quite right."""
+
+    item: Item
+    answer: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that had no answer, and why."""
+
+    item: Item
+    reason: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a task went.
+
+    Attributes:
+        task: Its name.
+        quality: Each metric, 0 to 1, of the answers that there were; nothing if there were none.
+        items: How many were asked.
+        misses: The answers that are not quite right.
+        failures: Those that had none.
+        seconds: How long it took.
+    """
+
+    task: str
+    quality: Mapping[str, float]
+    items: int
+    misses: Sequence[Miss]
+    failures: Sequence[Failure]
+    seconds: float
+
+
+async def replay(task: Task, gateway: Gateway, times: int, step: Callable[[], None]) -> Result:
+    """Ask every item of a task so many times; `step` is called after each."""
+    began = time.monotonic()
+    asked = [*task.items] * times
+    answered: list[Item] = []
+    answers: list[object] = []
+    failures: list[Failure] = []
+    try:
+        async with task.ready(gateway):
+            for item in asked:
+                try:
+                    answers.append(await task.ask(gateway, item))
+                    answered.append(item)
+                except Unanswered as error:
+                    failures.append(Failure(item, str(error)))
+                step()
+    except Unanswered as error:
+        failures = [Failure(item, str(error)) for item in asked]
+    quality = task.marks(answered, answers) if answered else {}
+    misses = [
+        Miss(item, ", ".join(answer) if isinstance(answer, list) else str(answer))
+        for item, answer in zip(answered, answers, strict=True)
+        if any(mark != RIGHT[name] for name, mark in task.marks([item], [answer]).items())
+    ]
+    return Result(task.name, quality, len(asked), misses, failures, time.monotonic() - began)

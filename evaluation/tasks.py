@@ -1,0 +1,136 @@
+"""What the canary asks, task by task, and how the answers are marked."""
+
+import mimetypes
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+from evaluation import metrics
+from evaluation.canary_set import FOLDER, CanarySet, Item, Medium, Query, Question, Search, Sentence
+from evaluation.gateway import Gateway
+
+
+class Task(ABC):
+    """One kind of question.
+
+    Attributes:
+        name: As the gauges name it.
+        items: What is asked, one by one.
+    """
+
+    name: ClassVar[str]
+    items: Sequence[Item]
+
+    @asynccontextmanager
+    async def ready(self, gateway: Gateway) -> AsyncIterator[None]:  # noqa: ARG002
+        """What has to stand while it is asked: nothing, unless a task says otherwise."""
+        yield
+
+    @abstractmethod
+    async def ask(self, gateway: Gateway, item: Any) -> Any:
+        """The answer to one item."""
+
+    @abstractmethod
+    def marks(self, items: Sequence[Any], answers: Sequence[Any]) -> Mapping[str, float]:
+        """Each metric of the answers that there are, at least one."""
+
+
+class Transcribe(Task):
+    """Recordings are written down."""
+
+    name = "transcribe"
+
+    def __init__(self, items: Sequence[Medium]) -> None:
+        self.items = items
+
+    async def ask(self, gateway: Gateway, item: Medium) -> str:
+        return await gateway.transcribe((FOLDER / item.file).read_bytes(), item.file)
+
+    def marks(self, items: Sequence[Medium], answers: Sequence[str]) -> Mapping[str, float]:
+        said = [item.text for item in items]
+        characters = [metrics.spoken(text) for text in said], [metrics.spoken(text) for text in answers]
+        return {
+            "word_error_rate": metrics.word_error_rate(said, answers),
+            "character_error_rate": metrics.character_error_rate(*characters),
+        }
+
+
+class ReadText(Task):
+    """Pictures of text are read."""
+
+    name = "read_text"
+
+    def __init__(self, items: Sequence[Medium]) -> None:
+        self.items = items
+
+    async def ask(self, gateway: Gateway, item: Medium) -> str:
+        mime_type, _ = mimetypes.guess_type(item.file)
+        return await gateway.read_text((FOLDER / item.file).read_bytes(), mime_type or "image/png")
+
+    def marks(self, items: Sequence[Medium], answers: Sequence[str]) -> Mapping[str, float]:
+        printed, found = [metrics.written(item.text) for item in items], [metrics.written(text) for text in answers]
+        return {"character_error_rate": metrics.character_error_rate(printed, found)}
+
+
+class Find(Task):
+    """Passages are searched by questions that use other words."""
+
+    name = "search"
+
+    def __init__(self, search: Search) -> None:
+        self.items = search.queries
+        self._search = search
+        self._store_id = ""
+
+    @asynccontextmanager
+    async def ready(self, gateway: Gateway) -> AsyncIterator[None]:
+        async with gateway.vector_store(self._search.passages) as self._store_id:
+            yield
+
+    async def ask(self, gateway: Gateway, item: Query) -> list[str]:
+        return await gateway.search(self._store_id, item.question, self._search.k)
+
+    def marks(self, items: Sequence[Query], answers: Sequence[list[str]]) -> Mapping[str, float]:
+        return {"recall": metrics.recall([{item.passage} for item in items], answers, self._search.k)}
+
+
+class Chat(Task):
+    """Questions are answered from a context."""
+
+    name = "chat"
+
+    def __init__(self, items: Sequence[Question]) -> None:
+        self.items = items
+
+    async def ask(self, gateway: Gateway, item: Question) -> str:
+        return await gateway.chat(item.context, item.question)
+
+    def marks(self, items: Sequence[Question], answers: Sequence[str]) -> Mapping[str, float]:
+        return {"accuracy": metrics.accuracy([item.any_of for item in items], answers)}
+
+
+class Speak(Task):
+    """Texts are spoken, and read back by transcription: whatever either does wrong."""
+
+    name = "speak"
+
+    def __init__(self, items: Sequence[Sentence]) -> None:
+        self.items = items
+
+    async def ask(self, gateway: Gateway, item: Sentence) -> str:
+        return await gateway.transcribe(await gateway.speak(item.text), "spoken.wav")
+
+    def marks(self, items: Sequence[Sentence], answers: Sequence[str]) -> Mapping[str, float]:
+        return {"word_error_rate": metrics.word_error_rate([item.text for item in items], answers)}
+
+
+def tasks(canary: CanarySet) -> tuple[Task, ...]:
+    """Every task, in the order in which they are asked."""
+    return (
+        Transcribe(canary.transcribe),
+        ReadText(canary.read_text),
+        Find(canary.search),
+        Chat(canary.chat),
+        Speak(canary.speak),
+    )
