@@ -10,14 +10,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from capacity.cli import app as capacity
+from capacity.errors import CapacityError
 from fleet import control, models, status
 from fleet.ask import Gateway, Question, seconds_table, sources_table
+from fleet.canary import canary
 from fleet.errors import FleetError
 from fleet.logs import follow, tail
 from fleet.settings import FleetSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(models.app, name="models")
+app.add_typer(capacity)
+app.command()(canary)
 
 
 @app.command()
@@ -103,7 +108,7 @@ def main() -> None:
     """Run the command; a failure that is foreseen prints its text and exits with 1."""
     try:
         app()
-    except FleetError as error:
+    except (FleetError, CapacityError) as error:
         Console(stderr=True).print(f"polyphony: {error}", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
