@@ -1,0 +1,55 @@
+"""What is promised to callers, as numbers: the objectives that error budgets are made of."""
+
+from dataclasses import dataclass
+
+BUDGET_DAYS = 28
+"""Over which a budget is counted. Prometheus has to keep as much, or it counts over what there is."""
+
+FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
+"""Codes that are the fleet's fault. A caller who sets a deadline that no engine could meet is counted, too."""
+
+ASIDE = "RESOURCE_EXHAUSTED|CANCELLED"
+"""Codes that say nothing of availability: shed with a delay to wait, or left by the caller. Shedding has an alert."""
+
+PROBES = "GET /(healthz|readyz|metrics|docs.*|openapi.json)"
+"""Calls of machines that look after the gateway, and of nobody else."""
+
+AVAILABILITY = {
+    "gateway": 0.995,
+    "vision": 0.995,
+    "speech": 0.995,
+    "generation": 0.995,
+    "retrieval": 0.999,
+}
+"""Share of the calls that were let in which the process answers. Retrieval answers in milliseconds and stands behind
+every search, so that its share is the highest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How quickly the gateway answers a class of routes.
+
+    Attributes:
+        methods: The routes, as a pattern of the label `method`.
+        seconds: One of the bounds of `servekit.telemetry.SECONDS`.
+        objective: The share of calls that end within it.
+    """
+
+    methods: str
+    seconds: float
+    objective: float
+
+    @property
+    def bound(self) -> str:
+        """The bound as the label `le` has it."""
+        return str(float(self.seconds))
+
+
+LATENCY = {
+    "chat": Latency("POST /v1/chat/completions|Chat", 30, 0.95),
+    "audio": Latency("POST /v1/audio/.*", 60, 0.95),
+    "reading": Latency("POST /v1/vision/.*", 10, 0.95),
+    "retrieval": Latency("POST /v1/embeddings|POST /v1/vector_stores/.*/search", 1, 0.99),
+    "records": Latency("GET /v1/.*|DELETE /v1/.*", 0.5, 0.99),
+}
+"""By the class's name. A stream is timed to its end; a refused call ends at once and counts as quick."""

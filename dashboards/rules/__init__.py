@@ -1,0 +1,9 @@
+"""What Prometheus records and what it wakes people for, a file a group."""
+
+from dashboards.rules import budgets, capacity, models, processes, quality
+from dashboards.rules.rule import Group
+
+
+def groups() -> list[Group]:
+    """Every group."""
+    return [budgets.group(), capacity.group(), models.group(), processes.group(), quality.group()]
