@@ -12,7 +12,7 @@ from rich.console import Console
 
 from capacity.cli import app as capacity
 from capacity.errors import CapacityError
-from fleet import control, models, status
+from fleet import control, models
 from fleet.ask import Gateway, Question, seconds_table, sources_table
 from fleet.canary import canary
 from fleet.errors import FleetError
@@ -54,6 +54,8 @@ def down() -> None:
 @app.command(name="status")
 def show_status(as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False) -> None:
     """Each process: where it is, whether it is ready, what it takes."""
+    from fleet import status  # psutil is not where only the tools are
+
     rows = status.rows(FleetSettings())
     if as_json:
         sys.stdout.write(json.dumps(status.as_json(rows), indent=2) + "\n")
