@@ -1,6 +1,6 @@
 {{/* Demanded engine seconds a second that one pod is to have: thousandths. */}}
 {{- define "service.target" -}}
-{{ mulf .Values.autoscaling.engines .Values.autoscaling.share 1000 | round 0 | int }}m
+{{ round (mulf .Values.autoscaling.engines .Values.autoscaling.share 1000) 0 }}m
 {{- end }}
 
 {{- define "service.scaled" -}}
