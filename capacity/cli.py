@@ -2,4 +2,7 @@
 
 import typer
 
+from capacity.planning.command import make_plan
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command(name="plan")(make_plan)

@@ -19,6 +19,7 @@ class Gpu(BaseModel):
     Attributes:
         id: Its name in `--gpu`.
         title: For people.
+        product: The label of its nodes, `nvidia.com/gpu.product`.
         aliases: Other names.
         memory_mib: All of its memory.
         bandwidth_gb_s: Of its memory, in 10^9 bytes a second.
@@ -31,6 +32,7 @@ class Gpu(BaseModel):
 
     id: str
     title: str
+    product: str
     aliases: tuple[str, ...] = ()
     memory_mib: int
     bandwidth_gb_s: float

@@ -84,9 +84,8 @@ def need(shape: Shape, load: Load, device: Device, quantization: Name | None = N
     Raises:
         CapacityError: The context exceeds the model's window, or its engine does not run there.
     """
-    precision, engine = shape.precision, shape.engine
-    if quantization and shape.writes_text:
-        precision, engine = quantization, PRECISIONS[quantization].engine
+    precision = quantization if quantization and shape.writes_text else shape.precision
+    engine = engine_of(shape, quantization)
     if (engine, device) not in COSTS:
         raise CapacityError(f"{shape.id} runs on {engine}, which the planner knows only on a GPU")
     if shape.writes_text and load.context > shape.writer.window:
@@ -103,6 +102,13 @@ def need(shape: Shape, load: Load, device: Device, quantization: Name | None = N
     slack = round(held * (cost.slack - 1))
     overhead = cost.session * len(shape.networks) + cost.graphs + slack + (cost.process if first else 0)
     return Need(shape.id, engine, precision, sum(weights), cache, max(work), overhead)
+
+
+def engine_of(shape: Shape, quantization: Name | None) -> Engine:
+    """What runs a model: a quantization chooses for a language model."""
+    if quantization and shape.writes_text and quantization != shape.precision:
+        return PRECISIONS[quantization].engine
+    return shape.engine
 
 
 def _weights(network: Network, shape: Shape, precision: Name, cost: EngineCost, engine: Engine) -> int:

@@ -5,6 +5,7 @@ what was measured says so in a comment.
 """
 
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -99,6 +100,7 @@ class Shape(_Row):
         runs: Calls that run at once; 0 for a language model, which runs as many as are asked of it.
         pixels: Of an image it reads or makes, unless told otherwise.
         cpu_only: Its service keeps it off the GPU.
+        hub: Repositories of its weights by how they are kept, for engines that fetch them by themselves.
         networks: What it is made of.
     """
 
@@ -111,6 +113,7 @@ class Shape(_Row):
     runs: int = Field(default=1, ge=0)
     pixels: int = 0
     cpu_only: bool = False
+    hub: Mapping[Name, str] = {}
     networks: tuple[Network, ...] = Field(min_length=1)
 
     @property

@@ -1,0 +1,49 @@
+"""How many pods a rate of calls takes, from the curves of the services."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capacity.curve import Curve, Curves
+from capacity.errors import CapacityError
+
+SHARE = 0.7  # of a pod's engines that is to be busy; the rest is what a burst lives on until more pods are there
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Calls of one kind.
+
+    Attributes:
+        kind: As `--rate` names it.
+        rate: Calls a second.
+        curve: What they cost.
+    """
+
+    kind: str
+    rate: float
+    curve: Curve
+
+    def pods(self, share: float) -> float:
+        """Pods that they keep busy to that share."""
+        return self.rate / (self.curve.rate * share)
+
+
+def demands(rates: Mapping[str, float], known: Curves) -> tuple[Demand, ...]:
+    """What is asked for, with its curve.
+
+    Raises:
+        CapacityError: A kind of call has no curve.
+    """
+    for kind in rates:
+        if kind not in known.services:
+            raise CapacityError(f"--rate {kind}: the profile has no curve of it; it has {', '.join(known.services)}")
+    return tuple(Demand(kind, rate, known.services[kind]) for kind, rate in rates.items())
+
+
+def replicas(asked: tuple[Demand, ...], share: float = SHARE) -> dict[str, int]:
+    """Pods of each service; the kinds of calls of one service share its pods."""
+    pods: dict[str, float] = {}
+    for demand in asked:
+        pods[demand.curve.service] = pods.get(demand.curve.service, 0.0) + demand.pods(share)
+    return {service: max(1, math.ceil(count - 1e-9)) for service, count in pods.items()}

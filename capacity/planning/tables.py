@@ -1,0 +1,99 @@
+"""A plan, for people."""
+
+from collections.abc import Iterator
+
+from rich.table import Column, Table
+
+from capacity.planning.gpus import MIB, USABLE, Gpu
+from capacity.planning.memory import Need
+from capacity.planning.plan import GB, Plan
+
+
+def tables(plan: Plan) -> Iterator[Table | str]:
+    """All of it, top to bottom."""
+    yield memory(plan)
+    if plan.question.gpu:
+        yield sharing(plan, plan.question.gpu)
+    if plan.speeds:
+        yield speeds(plan)
+    if plan.demands:
+        yield replicas(plan)
+
+
+def memory(plan: Plan) -> Table:
+    """What each model needs, part by part, in 10^9 bytes."""
+    gpu = plan.question.gpu
+    names = ("weights", "KV cache", "activations", "engine")
+    right = [Column(name, justify="right") for name in (*names, "GB")]
+    last = [Column("of it", justify="right")] if gpu else []
+    load = plan.question.load
+    where = f"on {gpu.title}" if gpu else "on a CPU"
+    title = f"Memory {where}, {load.concurrency} texts of {load.context:,} tokens at once"
+    table = Table("service", "model", "runs on", "kept as", *right, *last, title=title, box=None, title_justify="left")
+    for row in plan.services:
+        for one in row.needs:
+            share = [f"{one.total / (gpu.memory_mib * MIB):.0%}"] if gpu else []
+            table.add_row(row.service, *_cells(one, names), *share)
+        for one in row.beside:
+            table.add_row(row.service, *_cells(one, names), *(["CPU"] if gpu else []))
+    if not gpu:
+        total = sum(row.total for row in plan.services)
+        table.add_row("together", "", "", "", *([""] * len(names)), f"{total / GB:.2f}")
+    return table
+
+
+def _cells(one: Need, names: tuple[str, ...]) -> list[str]:
+    sizes = [f"{one.parts[name] / GB:.2f}" for name in names]
+    return [one.model, one.engine, one.precision, *sizes, f"{one.total / GB:.2f}"]
+
+
+def sharing(plan: Plan, gpu: Gpu) -> Table:
+    """A GPU a service, and what sharing would save."""
+    title = f"GPUs for one replica each; a plan fills {USABLE:.0%} of one, {gpu.usable / GB:.1f} GB"
+    table = Table("how", Column("GPUs", justify="right"), "which", title=title, box=None, title_justify="left")
+    used = [row.service for row in plan.services if row.needs]
+    packing = plan.packing
+    if packing is None:
+        return table
+    table.add_row("one each", str(len(used)), ", ".join(used))
+    table.add_row("time-sliced", str(len(packing.shared)), _groups(packing.shared))
+    if packing.cut:
+        slices = {name: f"{name} {packing.slices[name]}" for group in packing.cut for name in group}
+        cut = tuple(tuple(slices[name] for name in group) for group in packing.cut)
+        table.add_row("MIG", str(len(packing.cut)), _groups(cut))
+    elif gpu.mig:
+        without = [name for name, profile in packing.slices.items() if profile is None]
+        table.add_row("MIG", "-", f"no slice holds {', '.join(without)}")
+    else:
+        table.add_row("MIG", "-", "this GPU has none")
+    return table
+
+
+def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
+    return " | ".join(" + ".join(group) for group in groups)
+
+
+def speeds(plan: Plan) -> Table:
+    """Bounds on language models."""
+    columns = [
+        Column(name, justify="right") for name in ("one text", f"{plan.question.load.concurrency} texts", "reading")
+    ]
+    title = "Tokens a second at most (bounds from bandwidth and arithmetic, not forecasts)"
+    table = Table("model", *columns, title=title, box=None, title_justify="left")
+    for row in plan.speeds:
+        table.add_row(row.model, f"{row.alone:,.0f}", f"{row.together:,.0f}", f"{row.reading:,.0f}")
+    return table
+
+
+def replicas(plan: Plan) -> Table:
+    """Pods for the rates asked for, and where their curve comes from."""
+    names = ("calls/s", "a full pod", f"pods at {plan.question.share:.0%}", "replicas")
+    columns = [Column(name, justify="right") for name in names]
+    title = "Replicas; the kinds of calls of a service share its pods"
+    table = Table("kind", "service", *columns, "from", title=title, box=None, title_justify="left")
+    for row in plan.demands:
+        pods = row.pods(plan.question.share)
+        service = row.curve.service
+        cells = (f"{row.rate:g}", f"{row.curve.rate:.2f}/s", f"{pods:.2f}", str(plan.replicas[service]))
+        table.add_row(row.kind, service, *cells, row.curve.source)
+    return table
