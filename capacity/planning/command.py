@@ -9,13 +9,8 @@ import typer
 from rich.console import Console
 
 from capacity.errors import CapacityError
-from capacity.planning import gpus
-from capacity.planning.memory import Load
-from capacity.planning.plan import Question, Sharing, plan
+from capacity.planning.packing import Sharing
 from capacity.planning.precision import Name
-from capacity.planning.replicas import SHARE
-from capacity.planning.tables import tables
-from capacity.planning.values import text
 
 WIDTH = 120  # of what is not printed on a terminal
 
@@ -51,8 +46,10 @@ def make_plan(
     offload: Annotated[bool, typer.Option(help="Diffusion keeps only what runs on the GPU.")] = False,
     prefill: Annotated[int, typer.Option(min=0, help="Tokens read in one step; 0 for the engine's own.")] = 0,
     share: Annotated[Sharing, typer.Option(help="How services share GPUs.")] = "none",
-    target: Annotated[float, typer.Option(min=0.05, max=1, help="Share of a pod's engines to be busy.")] = SHARE,
+    target: Annotated[float, typer.Option(min=0.05, max=1, help="Share of a pod's engines to be busy.")] = 0.7,
     memory_gb: Annotated[float, typer.Option(min=0, help="With --gpu none: what the machine has.")] = 0,
+    adapt: Annotated[str, typer.Option(help="A language model to adapt by QLoRA on such a GPU.")] = "",
+    adapt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step of that.")] = 2048,
     values: Annotated[Path | None, typer.Option(help="Where to write values for charts/polyphony.")] = None,
 ) -> None:
     """What memory a profile needs, what fits on which GPUs, how many replicas; refuses what does not fit."""
@@ -61,6 +58,14 @@ def make_plan(
     except typer.BadParameter as error:
         error.param_hint = "--rate"
         raise
+    # Here, so that the other commands do not pay for it.
+    from capacity.planning import gpus
+    from capacity.planning.memory import Load
+    from capacity.planning.plan import Question, plan
+    from capacity.planning.tables import tables
+    from capacity.planning.training import Recipe
+    from capacity.planning.values import text
+
     question = Question(
         profile=profile,
         gpu=None if gpu.lower() == "none" else gpus.gpu(gpu),
@@ -71,6 +76,8 @@ def make_plan(
         sharing=share,
         extra=tuple(model or ()),
         memory_bytes=round(memory_gb * 1e9),
+        adapt=adapt,
+        recipe=Recipe(tokens=adapt_tokens),
     )
     answer = plan(question)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)

@@ -7,8 +7,11 @@ much memory ends the others.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from capacity.planning.gpus import COMPUTE_SLICES, MEMORY_SLICES, Gpu
+
+Sharing = Literal["none", "mig", "time"]
 
 
 @dataclass(frozen=True)

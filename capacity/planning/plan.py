@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from capacity import curve
 from capacity.errors import CapacityError
@@ -10,15 +9,15 @@ from capacity.planning import gpus
 from capacity.planning.engines import Device
 from capacity.planning.gpus import MIB, Gpu
 from capacity.planning.memory import Load, Need, engine_of, need
-from capacity.planning.packing import Packing, pack
+from capacity.planning.packing import Packing, Sharing, pack
 from capacity.planning.precision import Name
 from capacity.planning.replicas import SHARE, Demand, demands, replicas
 from capacity.planning.shapes import Shape, shape
 from capacity.planning.speed import Speed, bound
+from capacity.planning.training import Recipe, Training, check, qlora
 from servekit import catalogue
 from servekit.errors import NotFound
 
-Sharing = Literal["none", "mig", "time"]
 GB = 1e9
 
 
@@ -36,6 +35,8 @@ class Question:
         sharing: How services share GPUs.
         extra: Models beside the profile's.
         memory_bytes: Of the machine whose CPU runs all of it; 0 for no bound.
+        adapt: A language model to adapt on such a GPU as well; empty for none.
+        recipe: How it is adapted.
     """
 
     profile: str
@@ -47,6 +48,8 @@ class Question:
     sharing: Sharing = "none"
     extra: tuple[str, ...] = ()
     memory_bytes: int = 0
+    adapt: str = ""
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Plan:
     speeds: tuple[Speed, ...]
     demands: tuple[Demand, ...]
     replicas: Mapping[str, int]
+    training: Training | None = None
 
 
 def plan(question: Question) -> Plan:
@@ -92,8 +96,12 @@ def plan(question: Question) -> Plan:
     if question.gpu:
         packing = pack({row.service: row.total for row in services if row.needs}, question.gpu)
         _check_sharing(packing, services, question, question.gpu)
+    training = qlora(shape(question.adapt), question.recipe) if question.adapt else None
+    if training and question.gpu:
+        check(training, question.gpu)
     asked = demands(question.rates, _curves(question.profile)) if question.rates else ()
-    return Plan(question, services, packing, _speeds(services, question), asked, replicas(asked, question.share))
+    pods = replicas(asked, question.share)
+    return Plan(question, services, packing, _speeds(services, question), asked, pods, training)
 
 
 def _shapes(question: Question) -> dict[str, list[Shape]]:

@@ -7,6 +7,7 @@ from rich.table import Column, Table
 from capacity.planning.gpus import MIB, USABLE, Gpu
 from capacity.planning.memory import Need
 from capacity.planning.plan import GB, Plan
+from capacity.planning.training import Training
 
 
 def tables(plan: Plan) -> Iterator[Table | str]:
@@ -18,6 +19,8 @@ def tables(plan: Plan) -> Iterator[Table | str]:
         yield speeds(plan)
     if plan.demands:
         yield replicas(plan)
+    if plan.training:
+        yield training(plan, plan.training)
 
 
 def memory(plan: Plan) -> Table:
@@ -96,4 +99,14 @@ def replicas(plan: Plan) -> Table:
         service = row.curve.service
         cells = (f"{row.rate:g}", f"{row.curve.rate:.2f}/s", f"{pods:.2f}", str(plan.replicas[service]))
         table.add_row(row.kind, service, *cells, row.curve.source)
+    return table
+
+
+def training(plan: Plan, found: Training) -> Table:
+    """What adapting a model takes."""
+    recipe = plan.question.recipe
+    columns = [Column(name, justify="right") for name in (*found.parts, "GB")]
+    title = f"To adapt by QLoRA, rank {recipe.rank}, {recipe.tokens:,} tokens a step"
+    table = Table("model", *columns, title=title, box=None, title_justify="left")
+    table.add_row(found.model, *(f"{size / GB:.2f}" for size in found.parts.values()), f"{found.total / GB:.2f}")
     return table

@@ -6,10 +6,12 @@ for the backward pass, and one layer worked out again: 34 bytes a token and widt
 arXiv:2205.05198, without attention scores); logits in 16 and 32 bits, and their gradient.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from capacity.errors import CapacityError
 from capacity.planning.engines import CONTEXT
-from capacity.planning.memory import Need
+from capacity.planning.gpus import Gpu
 from capacity.planning.precision import weights_bytes
 from capacity.planning.shapes import Shape, Transformer
 
@@ -32,6 +34,19 @@ class Recipe:
     tokens: int = 2048
 
 
+@dataclass(frozen=True)
+class Training:
+    """What it takes to adapt a model, in bytes by part."""
+
+    model: str
+    parts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self.parts.values())
+
+
 def adapters(transformer: Transformer, rank: int) -> int:
     """Parameters of the low-rank matrices beside all linear layers: rank * (in + out) of each."""
     hidden, inner = transformer.hidden, transformer.intermediate
@@ -41,16 +56,33 @@ def adapters(transformer: Transformer, rank: int) -> int:
     return transformer.layers * rank * (attention + mlp)
 
 
-def qlora(shape: Shape, recipe: Recipe) -> Need:
-    """What it takes; `cache` is what training keeps: adapters, gradients and moments.
+def qlora(shape: Shape, recipe: Recipe) -> Training:
+    """What QLoRA takes.
 
     Raises:
         CapacityError: The model writes no text.
     """
     transformer = shape.writer
-    weights = sum(weights_bytes(network.parameters, network.kept, network.precision or "nf4") for network in shape.networks)
-    kept = adapters(transformer, recipe.rank) * ADAPTER_BYTES
     a_token = transformer.hidden * (2 * transformer.layers + LAYER_BYTES) + transformer.vocabulary * LOGIT_BYTES
-    activations = recipe.tokens * a_token
-    slack = round((weights + kept + activations) * (SLACK - 1))
-    return Need(shape.id, "transformers", "nf4", weights, kept, activations, CONTEXT + slack)
+    parts = {
+        "weights": sum(weights_bytes(row.parameters, row.kept, row.precision or "nf4") for row in shape.networks),
+        "adapters": adapters(transformer, recipe.rank) * ADAPTER_BYTES,
+        "activations": recipe.tokens * a_token,
+    }
+    return Training(shape.id, parts | {"engine": CONTEXT + round(sum(parts.values()) * (SLACK - 1))})
+
+
+def check(training: Training, gpu: Gpu) -> None:
+    """Refuse what exceeds a GPU.
+
+    Raises:
+        CapacityError: It does.
+    """
+    if training.total <= gpu.usable:
+        return
+    largest = max(training.parts, key=lambda name: training.parts[name])
+    raise CapacityError(
+        f"adapting {training.model} does not fit on one {gpu.title}: it needs {training.total / 1e9:.1f} GB, "
+        f"{(training.total - gpu.usable) / 1e9:.1f} more than the {gpu.usable / 1e9:.1f} that a plan may fill, "
+        f"most of it for {largest}: {training.parts[largest] / 1e9:.1f}. Fewer --adapt-tokens take less"
+    )
