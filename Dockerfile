@@ -7,7 +7,35 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 ARG SERVICE
 
-# What all images stand on, the same layers for each. llama.cpp wants GNU OpenMP; nothing is installed into it later.
+# Packages come from the lock, as wheels: nothing is ever compiled. A machine behind a proxy gives its authorities and its
+# index as secrets, which no layer keeps: --secret id=ca,src=ca.pem --secret id=pip,src=pip.conf
+FROM ${BASE} AS pip
+RUN python3 -m venv /opt/pip
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_DEPS=1 \
+    PIP_ONLY_BINARY=:all: \
+    PIP_REQUIRE_HASHES=1
+
+FROM pip AS chassis-packages
+COPY locks/chassis.txt .
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/pip/bin/pip install --quiet --requirement chassis.txt --target /opt/chassis
+
+FROM pip AS cpu-packages
+ARG SERVICE
+COPY locks/${SERVICE}.txt .
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/pip/bin/pip install --quiet --requirement ${SERVICE}.txt --target /opt/service
+
+FROM pip AS gpu-packages
+ARG SERVICE
+COPY locks/${SERVICE}-gpu.txt .
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/pip/bin/pip install --quiet --requirement ${SERVICE}-gpu.txt --target /opt/service
+
+# What all images share, layer by layer. llama.cpp wants GNU OpenMP; what could install more is taken away.
 FROM ${BASE} AS runtime
 RUN apt-get update --quiet=2 && apt-get install --quiet=2 --no-install-recommends libgomp1 >/dev/null && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log && \
@@ -15,9 +43,10 @@ RUN apt-get update --quiet=2 && apt-get install --quiet=2 --no-install-recommend
         -o -name python-wheels \) -exec rm -rf {} + && \
     groupadd --gid 10001 polyphony && \
     useradd --uid 10001 --gid 10001 --home-dir /var/lib/polyphony --no-create-home --shell /usr/sbin/nologin polyphony && \
-    install --directory --owner=10001 --group=10001 /var/lib/polyphony /var/lib/polyphony/models /var/lib/polyphony/data
-ENV PATH=/opt/polyphony/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONPATH=/srv/polyphony \
+    install --directory --owner=10001 --group=10001 \
+        /var/lib/polyphony /var/lib/polyphony/models /var/lib/polyphony/data /var/lib/polyphony/data/objects
+COPY --from=chassis-packages /opt/chassis /opt/chassis
+ENV PYTHONPATH=/srv/polyphony:/opt/service:/opt/chassis \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     POLYPHONY_HOME=/var/lib/polyphony \
@@ -32,66 +61,39 @@ COPY protos/gen/polyphony polyphony
 FROM runtime AS gateway
 COPY gateway gateway
 EXPOSE 8080 50050 9150
-CMD ["python", "-m", "gateway"]
+CMD ["python3", "-m", "gateway"]
 
 FROM runtime AS vision
 COPY services/__init__.py services/
 COPY services/vision services/vision
 EXPOSE 50051 9151
-CMD ["python", "-m", "services.vision"]
+CMD ["python3", "-m", "services.vision"]
 
 FROM runtime AS speech
 COPY services/__init__.py services/
 COPY services/speech services/speech
 EXPOSE 50052 9152
-CMD ["python", "-m", "services.speech"]
+CMD ["python3", "-m", "services.speech"]
 
 FROM runtime AS generation
 COPY services/__init__.py services/
 COPY services/generation services/generation
 EXPOSE 50053 9153
-CMD ["python", "-m", "services.generation"]
+CMD ["python3", "-m", "services.generation"]
 
 FROM runtime AS retrieval
 COPY services/__init__.py services/
 COPY services/retrieval services/retrieval
 EXPOSE 50054 9154
-CMD ["python", "-m", "services.retrieval"]
+CMD ["python3", "-m", "services.retrieval"]
 
 FROM runtime AS tools
 COPY fleet fleet
-RUN printf '#!/usr/bin/env python\nfrom fleet.cli import main\n\nmain()\n' >/usr/local/bin/polyphony && \
+COPY capacity capacity
+COPY evaluation evaluation
+RUN printf '#!/usr/bin/env python3\nfrom fleet.cli import main\n\nmain()\n' >/usr/local/bin/polyphony && \
     chmod 755 /usr/local/bin/polyphony
 ENTRYPOINT ["polyphony"]
-
-# The locked packages of a service, wheels alone: nothing is ever compiled. A machine behind a proxy gives its authorities
-# and its index as secrets, which no layer keeps: --secret id=ca,src=ca.pem --secret id=pip,src=pip.conf
-FROM ${BASE} AS venv
-RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/polyphony
-ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_DEPS=1 \
-    PIP_ONLY_BINARY=:all: \
-    PIP_REQUIRE_HASHES=1
-
-FROM venv AS cpu-packages
-ARG SERVICE
-RUN --mount=type=bind,source=locks,target=/locks \
-    --mount=type=cache,target=/root/.cache/pip \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=pip,target=/etc/pip.conf \
-    /opt/pip/bin/pip --python /opt/polyphony/bin/python install --quiet --requirement /locks/${SERVICE}.txt
-
-# The CUDA libraries come as wheels too, found by name where the loader is told to look; the driver is the machine's.
-FROM venv AS gpu-packages
-ARG SERVICE
-RUN --mount=type=bind,source=locks,target=/locks \
-    --mount=type=cache,target=/root/.cache/pip \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=pip,target=/etc/pip.conf \
-    /opt/pip/bin/pip --python /opt/polyphony/bin/python install --quiet --requirement /locks/${SERVICE}-gpu.txt && \
-    mkdir /opt/polyphony/cuda && \
-    find /opt/polyphony/lib -path '*/nvidia/*' -name 'lib*.so*' -exec ln --symbolic --target-directory=/opt/polyphony/cuda {} +
 
 FROM ${SERVICE} AS image
 ARG SERVICE
@@ -109,8 +111,9 @@ LABEL org.opencontainers.image.title="polyphony-${SERVICE}" \
 USER 10001:10001
 
 FROM image AS gpu
-COPY --from=gpu-packages /opt/polyphony /opt/polyphony
-ENV LD_LIBRARY_PATH=/opt/polyphony/cuda
+COPY --from=gpu-packages /opt/service /opt/service
+# Where the wheels of the CUDA libraries put them; the driver's own come from the machine.
+ENV LD_LIBRARY_PATH=/opt/service/nvidia/cu13/lib:/opt/service/nvidia/cudnn/lib:/opt/service/nvidia/cublas/lib
 
 FROM image AS cpu
-COPY --from=cpu-packages /opt/polyphony /opt/polyphony
+COPY --from=cpu-packages /opt/service /opt/service

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed
 
-# What `make images` makes, and where it puts it.
+# What `make images` makes of what, and calls it.
 SERVICES := gateway vision speech generation retrieval tools
 GPU_SERVICES := vision speech retrieval
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -15,8 +15,10 @@ REVISION = $(shell git describe --always --dirty --abbrev=12)
 SOURCE ?= $(shell git remote get-url origin 2>/dev/null | sed 's,//[^/@]*@,//,')
 ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell $(engine) info >/dev/null 2>&1 && echo yes),$(engine))))
 REGISTRY ?= localhost
+# cpu, or gpu: the services that run their own networks on CUDA
 TARGET ?= cpu
 TAG ?= $(VERSION)-$(REVISION)$(if $(filter gpu,$(TARGET)),-gpu)
+# linux/arm64; a Python on a slim Debian, as the Dockerfile has it; what else the engine is to be told
 PLATFORM ?=
 BASE ?=
 BUILD_FLAGS ?=
@@ -38,14 +40,17 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
-HELD := --constraint requirements.lock
+# Of the lock, the packages that the chassis lacks.
+MORE = $(LOCK) --constraint requirements.lock $$(sed -n 's/^\([^ ]*\)==.*/--no-emit-package \1/p' locks/chassis.txt)
 
-lock: ## resolve requirements.lock anew, for Python 3.11 to 3.13, and locks/, what of it each image holds
+lock: ## resolve requirements.lock anew, for Python 3.11 to 3.13, and locks/, its parts that the images hold
 	$(LOCK) --all-extras --group dev --output-file requirements.lock
-	for service in $(SERVICES); do $(LOCK) $(HELD) --extra $$service --output-file locks/$$service.txt || exit; done
-	for service in vision retrieval; do sed -n 's/^onnxruntime==\([^ ]*\).*/onnxruntime-gpu[cuda,cudnn]==\1/p' requirements.lock | \
-	    $(LOCK) $(HELD) --extra $$service --excludes <(echo onnxruntime) - --output-file locks/$$service-gpu.txt || exit; done
-	echo nvidia-cublas-cu12 | $(LOCK) $(HELD) --extra speech - --output-file locks/speech-gpu.txt
+	$(LOCK) --constraint requirements.lock --output-file locks/chassis.txt
+	for service in $(SERVICES); do $(MORE) --extra $$service --output-file locks/$$service.txt || exit; done
+	for service in vision retrieval; do \
+	    sed -n 's/^onnxruntime==\([^ ]*\).*/onnxruntime-gpu[cuda,cudnn]==\1/p' requirements.lock | \
+	    $(MORE) --extra $$service --excludes <(echo onnxruntime) - --output-file locks/$$service-gpu.txt || exit; done
+	echo nvidia-cublas-cu12 | $(MORE) --extra speech - --output-file locks/speech-gpu.txt
 	for lock in locks/*.txt; do for machine in x86_64 aarch64; do \
 	    $(UV) pip install --dry-run --quiet --no-deps --only-binary :all: --python-platform $$machine-manylinux_2_36 \
 	    --target build/wheels --requirement $$lock || exit; done; done
@@ -93,16 +98,18 @@ bench: setup ## medians and ratios of one run, on screen and in bench.json
 	@$(BIN)/polyphony models pull
 	@$(BIN)/python -m benchmarks
 
-images: ## build an image a service, with docker, podman or buildah; REGISTRY, TAG, TARGET=gpu, PLATFORM, BASE, BUILD_FLAGS
+images: ## build an image a service with docker, podman or buildah; see REGISTRY, TAG, TARGET, PLATFORM, BASE at the top
 	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: apt-get install podman"; exit 1; }
 	for service in $(if $(filter gpu,$(TARGET)),$(GPU_SERVICES),$(SERVICES)); do \
 	    BUILDAH_LAYERS=true $(ENGINE) build --target $(TARGET) --tag $(REGISTRY)/polyphony-$$service:$(TAG) \
-	    --build-arg SERVICE=$$service --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE=$(SOURCE) \
-	    $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PLATFORM),--platform $(PLATFORM)) $(BUILD_FLAGS) . || exit; done
+	    --build-arg SERVICE=$$service --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	    --build-arg SOURCE=$(SOURCE) $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PLATFORM),--platform $(PLATFORM)) \
+	    $(BUILD_FLAGS) . || exit; done
 
-sbom: setup ## write what each image holds as CycloneDX, with licences, in build/sbom
+sbom: setup ## write what packages each image holds, and their licences, as CycloneDX to build/sbom
 	@for service in $(SERVICES); do \
 	    $(UV) venv --quiet --clear --no-project --python $(BIN)/python build/sbom/$$service && \
-	    $(UV) pip sync --quiet --python build/sbom/$$service --require-hashes locks/$$service.txt && \
-	    $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
-	    --output-reproducible --output-file build/sbom/polyphony-$$service.cdx.json build/sbom/$$service/bin/python || exit; done
+	    $(UV) pip sync --quiet --python build/sbom/$$service --require-hashes locks/chassis.txt locks/$$service.txt && \
+	    $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml \
+	    --mc-type application --output-reproducible --output-file build/sbom/polyphony-$$service.cdx.json \
+	    build/sbom/$$service/bin/python || exit; done
