@@ -23,6 +23,7 @@ DEPLOYMENTS: Mapping[str, Sequence[str]] = {
     "engines": ("values-gpu.yaml", "values-vllm.yaml", "values-triton.yaml"),
     "edge": ("values-edge.yaml",),
     "dev": ("values-dev.yaml",),
+    "dev-gpu": ("values-dev.yaml", "values-dev-gpu.yaml"),
 }
 
 Values = dict[str, Any]

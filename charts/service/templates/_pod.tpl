@@ -15,6 +15,7 @@ spec:
   serviceAccountName: {{ include "service.fullname" . }}
   automountServiceAccountToken: false
   enableServiceLinks: false  # POLYPHONY_GATEWAY_HTTP_PORT=tcp://… of a Service would be read as a setting
+  shareProcessNamespace: true  # the first process of a namespace ignores SIGTERM until it has a handler: while it warms up
   terminationGracePeriodSeconds: {{ add .Values.drainSeconds 20 }}
   {{- if or .Values.priorityClassName $global.priorityClasses }}
   priorityClassName: {{ .Values.priorityClassName | default (include "polyphony.priority" (dict "Release" .Release "class" "serving")) }}
@@ -47,8 +48,19 @@ spec:
         matchLabels: {{- include "service.selector" $ | nindent 10 }}
     {{- end }}
   securityContext: {{- merge (deepCopy .Values.securityContext) (fromYaml (include "polyphony.podSecurity" .)) | toYaml | nindent 4 }}
-  {{- if $pulls }}
+  {{- if or $pulls .Values.sync }}
   initContainers:
+    {{- if .Values.sync }}
+    - name: source
+      image: {{ include "service.image" . }}
+      imagePullPolicy: {{ $global.image.pullPolicy }}
+      command: [cp, --recursive, --preserve=timestamps, /srv/polyphony/., /source]
+      resources: {requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: "1", memory: 128Mi}}
+      securityContext: {{- include "polyphony.containerSecurity" . | nindent 8 }}
+      volumeMounts:
+        - {name: source, mountPath: /source}
+    {{- end }}
+    {{- if $pulls }}
     - name: weights
       image: {{ include "polyphony.tools" . }}
       imagePullPolicy: {{ $global.image.pullPolicy }}
@@ -62,6 +74,7 @@ spec:
         - {name: tmp, mountPath: /tmp}
         - {name: home, mountPath: /var/lib/polyphony}
         - {name: weights, mountPath: {{ .Values.weights.path }}}
+    {{- end }}
   {{- end }}
   containers:
     - name: {{ $name }}
@@ -91,6 +104,9 @@ spec:
         {{- if .Values.chassis }}
         - {name: home, mountPath: /var/lib/polyphony}
         {{- end }}
+        {{- if .Values.sync }}
+        - {name: source, mountPath: /srv/polyphony}
+        {{- end }}
         {{- if has "weights" .Values.uses }}
         - {name: weights, mountPath: {{ .Values.weights.path }}}
         {{- end }}
@@ -110,6 +126,9 @@ spec:
     - {name: tmp, emptyDir: {sizeLimit: 4Gi}}
     {{- if .Values.chassis }}
     - {name: home, emptyDir: {sizeLimit: 1Gi}}
+    {{- end }}
+    {{- if .Values.sync }}
+    - {name: source, emptyDir: {sizeLimit: 64Mi}}
     {{- end }}
     {{- if and (has "weights" .Values.uses) (or .Values.weights.claim (eq .Values.kind "Deployment")) }}
     {{- with .Values.weights.claim }}
