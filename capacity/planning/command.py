@@ -82,6 +82,8 @@ def make_plan(
     answer = plan(question)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     for table in tables(answer):
+        console.print(table.title, style="bold", highlight=False)
+        table.title = None
         console.print(table, "")
     if values:
         try:

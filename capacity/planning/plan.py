@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from capacity import curve
 from capacity.errors import CapacityError
 from capacity.planning import gpus
-from capacity.planning.engines import Device
+from capacity.planning.engines import COSTS, Device
 from capacity.planning.gpus import MIB, Gpu
 from capacity.planning.memory import Load, Need, engine_of, need
 from capacity.planning.packing import Packing, Sharing, pack
@@ -19,6 +19,7 @@ from servekit import catalogue
 from servekit.errors import NotFound
 
 GB = 1e9
+VLLM = "vllm"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Question:
 
 @dataclass(frozen=True)
 class ServicePlan:
-    """One service: what its models need where it runs, and what those need that stay off its GPU."""
+    """What is deployed, a service or vLLM: what its models need where it runs, and those that stay off its GPU."""
 
     service: str
     needs: tuple[Need, ...]
@@ -99,36 +100,39 @@ def plan(question: Question) -> Plan:
     training = qlora(shape(question.adapt), question.recipe) if question.adapt else None
     if training and question.gpu:
         check(training, question.gpu)
-    asked = demands(question.rates, _curves(question.profile)) if question.rates else ()
+    instead = {"generation": VLLM} if VLLM in shapes else {}
+    asked = demands(question.rates, _curves(question.profile), instead) if question.rates else ()
     pods = replicas(asked, question.share)
     return Plan(question, services, packing, _speeds(services, question), asked, pods, training)
 
 
 def _shapes(question: Question) -> dict[str, list[Shape]]:
-    """The models by their service, in the order of the profile."""
+    """The models by what is deployed for them, in the order of the profile."""
     try:
         profile = catalogue.profile(question.profile)
     except NotFound as error:
         raise CapacityError(f"--profile: {error}") from error
+    ids = [model for row in profile.services.values() for model in row.models]
     found: dict[str, list[Shape]] = {}
-    for service, row in profile.services.items():
-        found[service] = [shape(model) for model in row.models]
-    for extra in map(shape, question.extra):
-        found.setdefault(extra.service, []).append(extra)
+    for row in map(shape, [*ids, *question.extra]):
+        found.setdefault(_deployed(row, question), []).append(row)
     return found
+
+
+def _deployed(row: Shape, question: Question) -> str:
+    """vLLM is a server of its own; every other engine runs within its service."""
+    return VLLM if engine_of(row, question.quantization) == "vllm" else row.service
 
 
 def _service(name: str, shapes: list[Shape], question: Question) -> ServicePlan:
     needs: list[Need] = []
     beside: list[Need] = []
     for row in shapes:
-        off = question.gpu is not None and row.cpu_only
+        engine = engine_of(row, question.quantization)
+        off = question.gpu is not None and (row.cpu_only or (engine, "gpu") not in COSTS)
         rows = beside if off else needs
         device: Device = "cpu" if off or question.gpu is None else "gpu"
-        # vLLM is a server of its own; the others share the process of their service.
-        alone = engine_of(row, question.quantization) == "vllm"
-        first = alone or all(other.engine == "vllm" for other in rows)
-        rows.append(need(row, question.load, device, question.quantization, first=first))
+        rows.append(need(row, question.load, device, question.quantization, first=not rows))
     return ServicePlan(name, tuple(needs), tuple(beside))
 
 

@@ -16,11 +16,13 @@ class Demand:
 
     Attributes:
         kind: As `--rate` names it.
+        service: Whose pods answer them.
         rate: Calls a second.
         curve: What they cost.
     """
 
     kind: str
+    service: str
     rate: float
     curve: Curve
 
@@ -29,8 +31,13 @@ class Demand:
         return self.rate / (self.curve.rate * share)
 
 
-def demands(rates: Mapping[str, float], known: Curves) -> tuple[Demand, ...]:
+def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str]) -> tuple[Demand, ...]:
     """What is asked for, with its curve.
+
+    Args:
+        rates: Calls a second, by kind.
+        known: The profile's curves.
+        instead: What answers in place of a service.
 
     Raises:
         CapacityError: A kind of call has no curve.
@@ -38,12 +45,13 @@ def demands(rates: Mapping[str, float], known: Curves) -> tuple[Demand, ...]:
     for kind in rates:
         if kind not in known.services:
             raise CapacityError(f"--rate {kind}: the profile has no curve of it; it has {', '.join(known.services)}")
-    return tuple(Demand(kind, rate, known.services[kind]) for kind, rate in rates.items())
+    rows = ((kind, rate, known.services[kind]) for kind, rate in rates.items())
+    return tuple(Demand(kind, instead.get(row.service, row.service), rate, row) for kind, rate, row in rows)
 
 
 def replicas(asked: tuple[Demand, ...], share: float = SHARE) -> dict[str, int]:
     """Pods of each service; the kinds of calls of one service share its pods."""
     pods: dict[str, float] = {}
     for demand in asked:
-        pods[demand.curve.service] = pods.get(demand.curve.service, 0.0) + demand.pods(share)
+        pods[demand.service] = pods.get(demand.service, 0.0) + demand.pods(share)
     return {service: max(1, math.ceil(count - 1e-9)) for service, count in pods.items()}

@@ -10,7 +10,7 @@ from capacity.planning.plan import GB, Plan
 from capacity.planning.training import Training
 
 
-def tables(plan: Plan) -> Iterator[Table | str]:
+def tables(plan: Plan) -> Iterator[Table]:
     """All of it, top to bottom."""
     yield memory(plan)
     if plan.question.gpu:
@@ -32,7 +32,7 @@ def memory(plan: Plan) -> Table:
     load = plan.question.load
     where = f"on {gpu.title}" if gpu else "on a CPU"
     title = f"Memory {where}, {load.concurrency} texts of {load.context:,} tokens at once"
-    table = Table("service", "model", "runs on", "kept as", *right, *last, title=title, box=None, title_justify="left")
+    table = Table("service", "model", "runs on", "kept as", *right, *last, title=title, box=None)
     for row in plan.services:
         for one in row.needs:
             share = [f"{one.total / (gpu.memory_mib * MIB):.0%}"] if gpu else []
@@ -53,7 +53,7 @@ def _cells(one: Need, names: tuple[str, ...]) -> list[str]:
 def sharing(plan: Plan, gpu: Gpu) -> Table:
     """A GPU a service, and what sharing would save."""
     title = f"GPUs for one replica each; a plan fills {USABLE:.0%} of one, {gpu.usable / GB:.1f} GB"
-    table = Table("how", Column("GPUs", justify="right"), "which", title=title, box=None, title_justify="left")
+    table = Table("how", Column("GPUs", justify="right"), "which", title=title, box=None)
     used = [row.service for row in plan.services if row.needs]
     packing = plan.packing
     if packing is None:
@@ -81,8 +81,8 @@ def speeds(plan: Plan) -> Table:
     columns = [
         Column(name, justify="right") for name in ("one text", f"{plan.question.load.concurrency} texts", "reading")
     ]
-    title = "Tokens a second at most (bounds from bandwidth and arithmetic, not forecasts)"
-    table = Table("model", *columns, title=title, box=None, title_justify="left")
+    title = "Tokens a second at most of a whole GPU (bounds from bandwidth and arithmetic, not forecasts)"
+    table = Table("model", *columns, title=title, box=None)
     for row in plan.speeds:
         table.add_row(row.model, f"{row.alone:,.0f}", f"{row.together:,.0f}", f"{row.reading:,.0f}")
     return table
@@ -93,12 +93,11 @@ def replicas(plan: Plan) -> Table:
     names = ("calls/s", "a full pod", f"pods at {plan.question.share:.0%}", "replicas")
     columns = [Column(name, justify="right") for name in names]
     title = "Replicas; the kinds of calls of a service share its pods"
-    table = Table("kind", "service", *columns, "from", title=title, box=None, title_justify="left")
+    table = Table("kind", "service", *columns, "from", title=title, box=None)
     for row in plan.demands:
         pods = row.pods(plan.question.share)
-        service = row.curve.service
-        cells = (f"{row.rate:g}", f"{row.curve.rate:.2f}/s", f"{pods:.2f}", str(plan.replicas[service]))
-        table.add_row(row.kind, service, *cells, row.curve.source)
+        cells = (f"{row.rate:g}", f"{row.curve.rate:.2f}/s", f"{pods:.2f}", str(plan.replicas[row.service]))
+        table.add_row(row.kind, row.service, *cells, row.curve.source)
     return table
 
 
@@ -107,6 +106,6 @@ def training(plan: Plan, found: Training) -> Table:
     recipe = plan.question.recipe
     columns = [Column(name, justify="right") for name in (*found.parts, "GB")]
     title = f"To adapt by QLoRA, rank {recipe.rank}, {recipe.tokens:,} tokens a step"
-    table = Table("model", *columns, title=title, box=None, title_justify="left")
+    table = Table("model", *columns, title=title, box=None)
     table.add_row(found.model, *(f"{size / GB:.2f}" for size in found.parts.values()), f"{found.total / GB:.2f}")
     return table

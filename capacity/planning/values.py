@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from capacity.errors import CapacityError
-from capacity.planning.gpus import MIB, Gpu
+from capacity.planning.gpus import MIB, USABLE, Gpu
 from capacity.planning.memory import Need
-from capacity.planning.plan import Plan, ServicePlan
+from capacity.planning.plan import VLLM, Plan, ServicePlan
 from capacity.planning.shapes import shape
+from servekit import catalogue
 
 STEP_MIB = 128  # memory is asked for in these
 LIMIT = 1.5  # over what is asked for: a process that grows past it is ended
@@ -24,35 +25,40 @@ def values(plan: Plan) -> Values:
     """
     found: Values = {"global": {"profile": plan.question.profile}}
     for row in plan.services:
-        found[row.service] = _on_gpu(row, plan, plan.question.gpu) if plan.question.gpu else _on_cpu(row)
+        found[row.service] = _deployed(row, plan)
         if row.service in plan.replicas:
             found[row.service] |= _scale(plan.replicas[row.service])
-        server = next((one for one in row.needs if one.engine == "vllm"), None)
-        if server and plan.question.gpu:
-            found["vllm"] = _vllm(server, plan, plan.question.gpu, found[row.service])
-            found[row.service] = {"gpu": {"count": 0}}
+        if row.service == VLLM and plan.question.gpu:
+            found[row.service] |= _vllm(row.needs[0], plan, plan.question.gpu)
     return found
 
 
 def text(plan: Plan, command: str) -> str:
-    """The values as a file, with how it came about."""
-    base = "values-gpu.yaml" if plan.question.gpu else f"values-{plan.question.profile}.yaml"
+    """The values as a file, with how it came about, and what it cannot say."""
     found = values(plan)
-    files = [base, "values-vllm.yaml"] if "vllm" in found else [base]
+    base = "values-gpu.yaml" if plan.question.gpu else "values-embedded.yaml"
+    files = [base, "values-vllm.yaml"] if VLLM in found else [base]
     below = " ".join(f"-f charts/polyphony/{name}" for name in files)
-    head = [
-        f"# Written by `{command}`.",
-        f"# helm upgrade --install polyphony charts/polyphony {below} -f <this file>",
-    ]
-    return "\n".join([*head, *_lines(found)]) + "\n"
+    head = [f"Written by `{command}`.", f"helm upgrade --install polyphony charts/polyphony {below} -f <this file>"]
+    if VLLM in found:
+        head.append("The profile's generation model has to be one whose loader is vllm, of the name that vLLM serves.")
+    if plan.question.extra:
+        head.append(f"Planned for, but in no profile: {', '.join(plan.question.extra)}.")
+    for one in (one for row in plan.services for one in (*row.needs, *row.beside) if one.engine == "llama.cpp"):
+        window = catalogue.model(one.model).limits.get("window_tokens")
+        if window != plan.question.load.context:
+            head.append(f"The context of {one.model} stands in its card: limits.window_tokens, now {window:g}.")
+    return "".join(f"# {line}\n" for line in head) + "\n".join(_lines(found)) + "\n"
 
 
-def _on_gpu(row: ServicePlan, plan: Plan, gpu: Gpu) -> Values:
-    found: Values = {"gpu": {"count": 1 if row.needs else 0}}
-    if row.needs:
-        found["gpu"]["resource"] = _resource(row.service, plan)
-        found["nodeSelector"] = {"nvidia.com/gpu.product": gpu.product}
-    if any(one.engine == "llama.cpp" for one in row.needs):
+def _deployed(row: ServicePlan, plan: Plan) -> Values:
+    found: Values = {}
+    if plan.question.gpu and row.needs:
+        found["gpu"] = {"count": 1, "resource": _resource(row.service, plan)}
+        found["nodeSelector"] = {"nvidia.com/gpu.product": plan.question.gpu.product}
+    else:
+        found["resources"] = _memory(sum(one.total for one in (*row.needs, *row.beside)))
+    if any(one.engine == "llama.cpp" for one in (*row.needs, *row.beside)):
         found["settings"] = {"slots": plan.question.load.concurrency}
     return found
 
@@ -67,10 +73,9 @@ def _resource(service: str, plan: Plan) -> str:
             return "nvidia.com/gpu"
 
 
-def _on_cpu(row: ServicePlan) -> Values:
-    asked = math.ceil(row.total / MIB / STEP_MIB) * STEP_MIB
-    most = math.ceil(row.total * LIMIT / MIB / STEP_MIB) * STEP_MIB
-    return {"resources": {"requests": {"memory": f"{asked}Mi"}, "limits": {"memory": f"{most}Mi"}}}
+def _memory(needed: int) -> Values:
+    asked, most = (math.ceil(size / MIB / STEP_MIB) * STEP_MIB for size in (needed, needed * LIMIT))
+    return {"requests": {"memory": f"{asked}Mi"}, "limits": {"memory": f"{most}Mi"}}
 
 
 def _scale(replicas: int) -> Values:
@@ -78,12 +83,13 @@ def _scale(replicas: int) -> Values:
     return {"replicas": replicas, "autoscaling": {"min": replicas, "max": 2 * replicas}}
 
 
-def _vllm(server: Need, plan: Plan, gpu: Gpu, generation: Values) -> Values:
+def _vllm(server: Need, plan: Plan, gpu: Gpu) -> Values:
     known, load = shape(server.model), plan.question.load
     if server.precision not in known.hub:
         published = ", ".join(known.hub) or "none"
         raise CapacityError(f"--values: {known.id} has no published weights in {server.precision}; it has {published}")
-    memory = gpu.usable if plan.question.sharing != "time" else server.total
+    # Its part of the GPU; alone on one, or on a slice, it takes what it is given for more of a cache.
+    share = math.ceil(100 * server.total / (gpu.memory_mib * MIB)) / 100 if plan.question.sharing == "time" else USABLE
     args = {
         "model": known.hub[server.precision],
         "served-model-name": known.id,
@@ -91,9 +97,9 @@ def _vllm(server: Need, plan: Plan, gpu: Gpu, generation: Values) -> Values:
         "port": 8000,
         "max-model-len": load.context,
         "max-num-seqs": load.concurrency,
-        "gpu-memory-utilization": math.ceil(100 * memory / (gpu.memory_mib * MIB)) / 100,
+        "gpu-memory-utilization": share,
     }
-    return {"enabled": True, "args": [f"--{name}={value}" for name, value in args.items()]} | generation
+    return {"enabled": True, "args": [f"--{name}={value}" for name, value in args.items()]}
 
 
 def _lines(found: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
