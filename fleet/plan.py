@@ -53,6 +53,8 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
     grpc = {name: taken.choose(name, "port", GRPC_PORTS[name]) for name in names}
     metrics = {name: taken.choose(name, "metrics_port", 9100 + GRPC_PORTS[name] % 100) for name in names}
     http = taken.choose("gateway", "http_port", HTTP_PORT)
+    secure = [name for name in names if settings.tls_certificate or settings.chosen(name, "tls_certificate")]
+    health = {name: taken.choose(name, "health_port", 10 + GRPC_PORTS[name]) for name in secure}
     taken.check()
 
     def process(name: str, **fields: object) -> Process:
@@ -63,24 +65,25 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
             "home": settings.home,
             "profile": settings.profile,
         }
+        if name in health:
+            fields["health_port"] = health[name]
         if row and f"{SHARED_PREFIX}THREADS" not in settings.environment:
             fields["threads"] = max(1, round(row.cores * available_cores()))
         variables = {f"{SHARED_PREFIX}{name}_{field}".upper(): str(value) for field, value in fields.items()}
         own = {key: value for key, value in settings.environment.items() if not key.endswith("PORT")}
-        health = settings.chosen(name, "tls_certificate") and settings.chosen(name, "health_port")
         return Process(
             name=name,
             command=(sys.executable, "-P", "-m", MODULES[name]),
             environment={**settings.environment, **variables, **{key: own[key] for key in variables if key in own}},
             protocol="grpc" if row else "http",
             host=taken.host(name) if row else taken.host(name, "http_host"),
-            port=int(health or grpc[name]) if row else http,
+            port=health.get(name, grpc[name]) if row else http,
             address=f"{taken.host(name)}:{grpc[name]}" if row else f"http://{taken.host(name, 'http_host')}:{http}",
             grpc=f"{taken.host(name)}:{grpc[name]}",
             metrics=f"{taken.host(name)}:{metrics[name]}",
             models=row.models if row else (),
             stage=1 if row else 2,
-            stop_seconds=settings.drain_seconds + 5,
+            stop_seconds=settings.notice_seconds + settings.drain_seconds + 5,
         )
 
     targets = {f"{name}_target": f"{taken.host(name)}:{grpc[name]}" for name in profile.services}

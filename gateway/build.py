@@ -39,10 +39,14 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> Deployment:
         sweeping.append(asyncio.create_task(sweep_forever(parts.store, settings.sweep_seconds)))
         log.info("serving HTTP on %s:%d", settings.http_host, web.port)
 
+    async def drain() -> None:
+        parts.leaving.set()
+        await asyncio.sleep(settings.notice_seconds)
+        await web.stop()
+
     async def stop() -> None:
         for task in sweeping:
             task.cancel()
-        await web.stop()
         await clients.close()
 
     return Deployment(
@@ -50,5 +54,6 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> Deployment:
         servicer=GatewayService(parts),
         descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
         start=start,
+        drain=drain,
         stop=stop,
     )

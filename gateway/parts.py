@@ -1,6 +1,7 @@
 """What the gateway is built of."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Self
 
 from gateway.auth import Keys
@@ -22,7 +23,11 @@ TEMPLATE = "chat-1"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that handlers work with, built once and passed down."""
+    """Everything that handlers work with, built once and passed down.
+
+    Attributes:
+        leaving: Set once the process is about to end.
+    """
 
     settings: GatewaySettings
     telemetry: Telemetry
@@ -33,6 +38,7 @@ class Parts:
     records: Records
     desk: MediaDesk
     chat: ChatPipeline
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def build(

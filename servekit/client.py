@@ -1,7 +1,11 @@
 """The client of a service: round robin, retries and deadlines from the contract, errors as ours."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
@@ -11,6 +15,12 @@ from servekit.contract import service_config
 from servekit.errors import from_rpc
 from servekit.settings import ProcessSettings
 from servekit.telemetry import inject
+from servekit.tls import Certificates
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # between two looks at whether the certificates have been renewed
+LONGEST_CALL_SECONDS = 600.0  # no deadline of the contract is later
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -59,6 +69,61 @@ class _Stream(Generic[Request, Response]):
             call.cancel()
 
 
+class _SecureChannel:
+    """A channel over TLS, opened anew when the certificates are renewed; running calls end on the old one.
+
+    Args:
+        target: As of `connect`.
+        options: Of gRPC.
+        certificates: What it shows and trusts.
+    """
+
+    def __init__(self, target: str, options: Sequence[tuple[str, Any]], certificates: Certificates) -> None:
+        self._target, self._options, self._certificates = target, options, certificates
+        self._methods: dict[str, Callable[..., Any]] = {}
+        self._retired: set[asyncio.Task[None]] = set()
+        self._looked = 0.0
+        self._inner = self._open()
+
+    def unary_unary(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return partial(self._call, "unary_unary", args, kwargs)
+
+    def unary_stream(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return partial(self._call, "unary_stream", args, kwargs)
+
+    async def close(self) -> None:
+        for task in self._retired:
+            task.cancel()
+        await self._inner.close()
+
+    def _call(self, kind: str, args: Sequence[Any], kwargs: Mapping[str, Any], request: Any, **options: Any) -> Any:
+        self._renew()
+        path = args[0]
+        if path not in self._methods:
+            self._methods[path] = getattr(self._inner, kind)(*args, **kwargs)
+        return self._methods[path](request, **options)
+
+    def _renew(self) -> None:
+        now = time.monotonic()
+        if now < self._looked + LOOK_SECONDS:
+            return
+        self._looked = now
+        try:
+            if not self._certificates.renew():
+                return
+        except OSError as error:
+            log.warning("the certificates cannot be read, the old ones go on: %s", error)
+            return
+        task = asyncio.create_task(self._inner.close(grace=LONGEST_CALL_SECONDS))
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+        self._inner = self._open()
+        self._methods.clear()
+
+    def _open(self) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(self._target, self._certificates.channel(), self._options)
+
+
 class Channel:
     """A connection to one service, for its generated stub.
 
@@ -66,7 +131,7 @@ class Channel:
     travel by themselves; what the service raised is raised here.
     """
 
-    def __init__(self, inner: grpc.aio.Channel) -> None:
+    def __init__(self, inner: grpc.aio.Channel | _SecureChannel) -> None:
         self._inner = inner
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> _Unary[Any, Any]:
@@ -106,13 +171,6 @@ def connect(target: str, service: str, settings: ProcessSettings) -> grpc.aio.Ch
         ("grpc.use_local_subchannel_pool", 1),  # what another channel's back-off says of an address is old news
     ]
     if settings.tls_authority is None:
-        inner = grpc.aio.insecure_channel(target, options)
-    else:
-        key, chain = settings.tls_key, settings.tls_certificate
-        credentials = grpc.ssl_channel_credentials(
-            settings.tls_authority.read_bytes(),
-            key.read_bytes() if key else None,
-            chain.read_bytes() if chain else None,
-        )
-        inner = grpc.aio.secure_channel(target, credentials, options)
-    return cast("grpc.aio.Channel", Channel(inner))
+        return cast("grpc.aio.Channel", Channel(grpc.aio.insecure_channel(target, options)))
+    certificates = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_authority)
+    return cast("grpc.aio.Channel", Channel(_SecureChannel(target, options, certificates)))

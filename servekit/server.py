@@ -8,7 +8,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -27,6 +26,7 @@ from servekit.logs import configure_logging
 from servekit.settings import ProcessSettings
 from servekit.telemetry import Telemetry
 from servekit.tensors import TensorLane
+from servekit.tls import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Deployment:
         tensors: The lanes that the Open Inference Protocol may infer with, by model name.
         ready: What else has to be so for the process to be ready.
         start: What else has to run before the process is ready.
+        drain: What else takes calls: told of the end at once, it lets the running ones end as the gRPC server does.
         stop: What to undo at the end.
     """
 
@@ -62,6 +63,7 @@ class Deployment:
     tensors: Mapping[str, TensorLane] = field(default_factory=dict)
     ready: Callable[[], bool] = lambda: True
     start: Callable[[], Awaitable[None]] = _nothing
+    drain: Callable[[], Awaitable[None]] = _nothing
     stop: Callable[[], Awaitable[None]] = _nothing
 
     def is_ready(self) -> bool:
@@ -74,7 +76,7 @@ class Server:
 
     Attributes:
         port: The gRPC port that it listens on.
-        health_port: The plaintext port of health; 0 without TLS, where health is on `port`.
+        health_port: The plaintext port of health alone; 0 without TLS. Health is on `port`, too.
     """
 
     def __init__(self, settings: ProcessSettings, telemetry: Telemetry, deployment: Deployment) -> None:
@@ -133,11 +135,11 @@ class Server:
         log.info("serving on %s:%d", self._settings.host, self.port)
 
     async def stop(self) -> None:
-        """Turn away new calls, let the running ones end within the grace, give everything back."""
+        """Say so at once, turn away new calls after the notice, let the running ones end, give everything back."""
         if self._watcher is not None:
             self._watcher.cancel()
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._settings.drain_seconds)
+        await asyncio.gather(self._drain(), self._deployment.drain())
         if self._plain is not None:
             await self._plain.stop(0)
         for lane in (*self._deployment.lanes, *self._deployment.tensors.values()):
@@ -145,15 +147,19 @@ class Server:
         await self._deployment.stop()
         await asyncio.to_thread(self._telemetry.close)
 
+    async def _drain(self) -> None:
+        await asyncio.sleep(self._settings.notice_seconds)
+        await self._server.stop(self._settings.drain_seconds)
+
     def _listen(self) -> None:
         settings = self._settings
         address = f"{settings.host}:{settings.port}"
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if settings.tls_certificate is None:
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
             with self._bound("port"):
                 self.port = self._server.add_insecure_port(address)
         else:
-            credentials = _credentials(settings)
+            credentials = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_authority).server()
             with self._bound("port"):
                 self.port = self._server.add_secure_port(address, credentials)
             self._plain = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -178,17 +184,6 @@ class Server:
     async def _say(self, status: int) -> None:
         for name in self._names:
             await self._health.set(name, status)
-
-
-def _credentials(settings: ProcessSettings) -> grpc.ServerCredentials:
-    def read(path: Path | None) -> bytes:
-        return path.read_bytes() if path else b""
-
-    return grpc.ssl_server_credentials(
-        [(read(settings.tls_key), read(settings.tls_certificate))],
-        root_certificates=read(settings.tls_authority) or None,
-        require_client_auth=settings.tls_authority is not None,
-    )
 
 
 AnySettings = TypeVar("AnySettings", bound=ProcessSettings)

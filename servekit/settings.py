@@ -77,8 +77,12 @@ class ProcessSettings(BaseSettings):
     max_connection_age_seconds: float = Field(default=300.0, gt=0)
     """Connections end after this, so that clients find pods that were added since."""
 
+    notice_seconds: float = Field(default=0.0, ge=0)
+    """How long new calls are still taken after SIGTERM while health says that they should go elsewhere: as long as
+    those who send them look away. Nothing where something else waits first, as a cluster's preStop hook does."""
+
     drain_seconds: float = Field(default=30.0, ge=0)
-    """How long running calls may go on after SIGTERM."""
+    """How long running calls may go on after that."""
 
     tls_certificate: Path | None = None
     """PEM chain; with it the gRPC port speaks TLS and health moves to `health_port`."""

@@ -17,9 +17,10 @@ class Alive(Struct):
 
 
 class Readiness(Struct):
-    """Whether requests are answered: all of them, those that need only the serving services, or none."""
+    """Whether requests are answered: all of them, those that need only the serving services, or none; or not for long,
+    since the gateway is about to end."""
 
-    status: Literal["ready", "degraded", "unavailable"]
+    status: Literal["ready", "degraded", "unavailable", "leaving"]
     services: dict[str, Literal["serving", "not_serving"]]
 
 
@@ -29,17 +30,19 @@ async def healthz(_: Context) -> Response:
 
 
 async def readyz(context: Context) -> Response:
-    """Say which services serve; 503 where none does."""
+    """Say which services serve; 503 where none does, or the gateway is about to end."""
     services = await context.parts.clients.health(context.parts.settings.health_seconds)
-    status: Literal["ready", "degraded", "unavailable"] = "degraded"
-    if all(services.values()):
+    status: Literal["ready", "degraded", "unavailable", "leaving"] = "degraded"
+    if context.parts.leaving.is_set():
+        status = "leaving"
+    elif all(services.values()):
         status = "ready"
     elif not any(services.values()):
         status = "unavailable"
     told: dict[str, Literal["serving", "not_serving"]] = {
         noun: "serving" if serves else "not_serving" for noun, serves in services.items()
     }
-    return json_response(Readiness(status, told), 503 if status == "unavailable" else 200)
+    return json_response(Readiness(status, told), 200 if status in ("ready", "degraded") else 503)
 
 
 async def metrics(context: Context) -> Response:

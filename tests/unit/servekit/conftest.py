@@ -1,9 +1,12 @@
 """A process whose two methods do what a test says: one that answers, one that streams; and what media tests share."""
 
+import asyncio
 import io
 from collections.abc import Callable
 
 import pytest
+import trustme
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
 from polyphony.type.v1.media_pb2 import Media
@@ -26,6 +29,20 @@ def picture(kind="PNG"):
 READ = vision_pb2.ReadTextRequest(image=Media(inline=picture(), mime_type="image/png"))
 SPEAK = speech_pb2.SynthesizeRequest(text="hello")
 FIELD = "messages[0].content[1]"
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def health_of(channel, service=""):
+    stub = health_pb2_grpc.HealthStub(channel)
+    return (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status
+
+
+async def until_health_is(channel, status):
+    for _ in range(400):
+        if await health_of(channel) == status:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"health is never {status}")
 
 
 def assert_typed(decode: Callable[[], object]) -> None:
@@ -88,3 +105,20 @@ def vision(server, dial):
 @pytest.fixture
 def speech(server, dial):
     return speech_pb2_grpc.SpeechServiceStub(dial(server, SPEECH))
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """`tls = certificates()`: the settings of one process, by a new authority each time, in the same files."""
+    paths = {name: tmp_path / f"{name}.pem" for name in ("tls_certificate", "tls_key", "tls_authority")}
+
+    def issue():
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost", "127.0.0.1")
+        paths["tls_key"].write_bytes(issued.private_key_pem.bytes())
+        paths["tls_certificate"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        authority.cert_pem.write_to_path(str(paths["tls_authority"]))
+        return paths
+
+    issue.paths = paths
+    return issue

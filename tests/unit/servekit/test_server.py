@@ -1,4 +1,4 @@
-"""The server: health, TLS, ports, connections that age, and the end under load."""
+"""The server: health, ports, connections that age, and the end under load."""
 
 import asyncio
 import os
@@ -10,37 +10,18 @@ import threading
 import grpc
 import httpx
 import pytest
-import trustme
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
-from pydantic import ValidationError
 
 from servekit.catalogue import ModelCard
-from servekit.client import connect
-from servekit.errors import FailedPrecondition, Unavailable
+from servekit.errors import FailedPrecondition
 from servekit.server import Deployment, Server
-from servekit.settings import ProcessSettings
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
 
-from .conftest import READ, SPEAK, VISION
+from .conftest import NOT_SERVING, READ, SERVING, SPEAK, VISION, health_of, until_health_is
 
-SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 CARD = ModelCard(id="m", task="embed", service="retrieval", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
-
-
-async def health_of(channel, service=""):
-    stub = health_pb2_grpc.HealthStub(channel)
-    return (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status
-
-
-async def until_health_is(channel, status):
-    for _ in range(400):
-        if await health_of(channel) == status:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"health is never {status}")
 
 
 async def test_health_follows_the_models(settings, scripted):
@@ -74,12 +55,12 @@ async def test_health_follows_the_models(settings, scripted):
 
 
 @pytest.mark.parametrize("field", ["port", "metrics_port", "health_port"])
-async def test_a_taken_port_is_named(settings, scripted, field, authority):
+async def test_a_taken_port_is_named(settings, scripted, field, certificates):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        tls = authority if field == "health_port" else {}
+        tls = certificates() if field == "health_port" else {}
         taken_settings = settings.model_copy(update={field: number, **tls})
         telemetry = Telemetry(taken_settings)
         server = Server(taken_settings, telemetry, await scripted.build(settings, telemetry))
@@ -87,59 +68,6 @@ async def test_a_taken_port_is_named(settings, scripted, field, authority):
         with pytest.raises(FailedPrecondition, match=str(number)) as caught:
             await start
         assert caught.value.field == field
-
-
-@pytest.fixture
-def ca():
-    return trustme.CA()
-
-
-@pytest.fixture
-def authority(ca, tmp_path):
-    certificate = ca.issue_cert("localhost", "127.0.0.1")
-    paths = {"tls_certificate": tmp_path / "chain.pem", "tls_key": tmp_path / "key.pem"}
-    certificate.private_key_pem.write_to_path(str(paths["tls_key"]))
-    for blob in certificate.cert_chain_pems:
-        blob.write_to_path(str(paths["tls_certificate"]), append=True)
-    return paths
-
-
-@pytest.fixture
-def trusted(ca, tmp_path):
-    ca.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    return {"tls_authority": tmp_path / "authority.pem"}
-
-
-async def read_through(server, settings):
-    channel = connect(f"127.0.0.1:{server.port}", VISION, settings)
-    try:
-        return (await vision_pb2_grpc.VisionServiceStub(channel).ReadText(READ)).width
-    finally:
-        await channel.close()
-
-
-async def test_tls_hides_all_but_health(serve, scripted, settings, authority, trusted):
-    server = await serve(settings.model_copy(update=authority), scripted.build)
-    assert await read_through(server, settings.model_copy(update=trusted)) == 1
-    with pytest.raises(Unavailable):
-        await read_through(server, settings)  # plaintext to a TLS port
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.health_port}") as channel:
-        await until_health_is(channel, SERVING)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await vision_pb2_grpc.VisionServiceStub(channel).ReadText(READ)
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
-async def test_mutual_tls_refuses_whom_the_authority_did_not_sign(serve, scripted, settings, authority, trusted):
-    server = await serve(settings.model_copy(update={**authority, **trusted}), scripted.build)
-    assert await read_through(server, settings.model_copy(update={**authority, **trusted})) == 1
-    with pytest.raises(Unavailable):
-        await read_through(server, settings.model_copy(update=trusted))
-
-
-def test_half_a_tls_is_refused(tmp_path):
-    with pytest.raises(ValidationError, match="belong together"):
-        ProcessSettings(tls_certificate=tmp_path / "chain.pem")
 
 
 async def test_connections_that_age_fail_no_call(serve, dial, scripted, settings):
