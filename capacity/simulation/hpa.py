@@ -144,7 +144,7 @@ def scale(recommended: int, current: int, now: float, behavior: Behavior, histor
     longest = max(up.stabilization_seconds, down.stabilization_seconds)
     kept = replace(history, recommendations=tuple(row for row in known if row[0] > now - longest))
     if wanted != current:
-        period = max((policy.period_seconds for policy in (*up.policies, *down.policies)))
+        period = max(policy.period_seconds for policy in (*up.policies, *down.policies))
         recent = tuple(row for row in kept.changes if row[0] > now - period)
         kept = replace(kept, changes=(*recent, (now, wanted - current)))
     return wanted, kept

@@ -1,0 +1,279 @@
+"""Service curves: what a call of each kind costs, alone and among others, and how long a service takes to start.
+
+`python -m benchmarks.curves FILE` writes them as the file that `polyphony plan` and `polyphony simulate` read.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from statistics import fmean, pstdev
+
+import grpc
+import httpx
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from openai import APIStatusError, OpenAI
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from benchmarks.mixed import Call, mixed_calls
+from benchmarks.report import Result, Say, percentile
+from benchmarks.running import fleet, free_port, models_dir
+from servekit.catalogue import Service, profile
+from servekit.settings import available_cores
+
+CALLERS = (1, 2, 4, 8)
+LEVEL_SECONDS = 6.0
+START_SECONDS = 120.0
+BACK_OFF_SECONDS = 0.5  # after a refusal: the permit found no room within the deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of call.
+
+    Attributes:
+        service: Who answers it.
+        model: Whose metrics count it.
+        call: What it is, in words.
+        deadline_seconds: Of its route, as gateway/settings.py has it.
+        queue: Calls that may wait: the service's queue budget over a call's cost.
+    """
+
+    service: Service
+    model: str
+    call: str
+    deadline_seconds: float
+    queue: float
+
+
+KINDS: Mapping[str, tuple[str, Kind]] = {
+    "ocr": ("OCR", Kind("vision", "pp-ocrv6-small", "a third of a photographed page, 50 KB", 30, 800)),
+    "transcribe": ("transcription", Kind("speech", "whisper-base", "a sentence of 3 s", 600, 300)),
+    "chat": (
+        "chat",
+        Kind("generation", "qwen2.5-coder-0.5b-instruct", "a question of 30 tokens, 32 answered", 120, 200),
+    ),
+    "embed": ("embeddings", Kind("retrieval", "all-minilm-l6-v2", "32 sentences", 30, 1600)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """So many callers for some seconds."""
+
+    callers: int
+    calls_per_second: float
+    engine_seconds: float  # of a call
+    demand_seconds: float  # of a call
+    service_cpu_seconds: float  # of a call
+    p50: float
+    p95: float
+    spread: float
+
+
+def measure(say: Say) -> Result:
+    """Every kind at every level, alone on the embedded fleet."""
+    rows: dict[str, dict[str, float]] = {}
+    for kind, levels in levels_of_all(say).items():
+        for level in levels:
+            rows[f"{kind}, {level.callers}"] = {
+                "calls/s": level.calls_per_second,
+                "engine s": level.engine_seconds,
+                "demand s": level.demand_seconds,
+                "CPU s": level.service_cpu_seconds,
+                "p50 s": level.p50,
+                "p95 s": level.p95,
+            }
+    for service in profile("embedded").services:
+        say(f"start of {service}")
+        rows[f"start of {service}"] = {"seconds": start_seconds(service)}
+    return Result("Service curves: calls of one kind by callers", rows)
+
+
+def levels_of_all(say: Say) -> dict[str, list[Level]]:
+    """What was measured of each kind."""
+    found: dict[str, list[Level]] = {}
+    say("starting the embedded fleet")
+    with fleet("embedded") as running:
+        status = running.status()
+        address = running.address("gateway")
+        with (
+            OpenAI(base_url=f"{address}/v1", api_key="none", timeout=120, max_retries=0) as client,
+            httpx.Client(base_url=address, timeout=120) as web,
+        ):
+            calls = mixed_calls(client, web)
+            for name, (label, kind) in KINDS.items():
+                call, _ = calls[label]
+                call(-1)
+                found[name] = []
+                for callers in CALLERS:
+                    say(f"{name}: {callers} callers")
+                    found[name].append(_level(call, callers, f"http://{status[kind.service]['metrics']}/metrics", kind))
+    return found
+
+
+def _level(call: Call, callers: int, metrics: str, kind: Kind) -> Level:
+    end = time.perf_counter() + LEVEL_SECONDS
+
+    def keep_calling(caller: int) -> list[float]:
+        seconds: list[float] = []
+        number = 10_000 * (caller + 1) + 1000 * callers
+        while (began := time.perf_counter()) < end or not seconds:
+            try:
+                call(number + len(seconds))
+            except (httpx.HTTPStatusError, APIStatusError) as error:
+                if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+                    raise
+                time.sleep(BACK_OFF_SECONDS)
+            else:
+                seconds.append(time.perf_counter() - began)
+        return seconds
+
+    before, began = _counters(metrics, kind.model), time.perf_counter()
+    with ThreadPoolExecutor(callers) as pool:
+        taken = [one for listed in pool.map(keep_calling, range(callers)) for one in listed]
+    passed = time.perf_counter() - began
+    time.sleep(0.2)  # a run is counted just after its answer
+    gained = {name: value - before[name] for name, value in _counters(metrics, kind.model).items()}
+    count = len(taken)
+    return Level(
+        callers=callers,
+        calls_per_second=count / passed,
+        engine_seconds=gained["polyphony_engine_seconds_sum"] / count,
+        demand_seconds=gained["polyphony_demand_seconds_total"] / count,
+        service_cpu_seconds=gained["process_cpu_seconds_total"] / count,
+        p50=percentile(taken, 0.5),
+        p95=percentile(taken, 0.95),
+        spread=pstdev(taken) / fmean(taken),
+    )
+
+
+def _counters(url: str, model: str) -> dict[str, float]:
+    """The counters of a model, and of its process."""
+    names = ("polyphony_engine_seconds_sum", "polyphony_demand_seconds_total", "process_cpu_seconds_total")
+    found = dict.fromkeys(names, 0.0)
+    for family in text_string_to_metric_families(httpx.get(url).raise_for_status().text):
+        for sample in family.samples:
+            if sample.name in found and sample.labels.get("model", model) == model:
+                found[sample.name] = sample.value
+    return found
+
+
+def start_seconds(service: Service) -> float:
+    """From the start of a service's process, alone on the machine, until it says that it serves.
+
+    Raises:
+        RuntimeError: It ends, or is not ready in time.
+    """
+    port, name = free_port(), service.upper()
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
+    row = profile("embedded").services[service]
+    own = {
+        "POLYPHONY_HOME": str(models_dir().parent),
+        "POLYPHONY_PROFILE": "embedded",
+        "POLYPHONY_THREADS": str(max(1, round(row.cores * available_cores()))),
+        f"POLYPHONY_{name}_PORT": str(port),
+        f"POLYPHONY_{name}_METRICS_PORT": str(free_port()),
+    }
+    began = time.perf_counter()
+    command = (sys.executable, "-P", "-m", f"services.{service}")
+    process = subprocess.Popen(command, env=plain | own, stderr=subprocess.DEVNULL)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=HealthCheckRequest.SerializeToString,
+                response_deserializer=HealthCheckResponse.FromString,
+            )
+            while time.perf_counter() < began + START_SECONDS and process.poll() is None:
+                try:
+                    if check(HealthCheckRequest(), timeout=1).status == HealthCheckResponse.SERVING:
+                        return time.perf_counter() - began
+                except grpc.RpcError:
+                    pass
+                time.sleep(0.05)
+        raise RuntimeError(f"{service} was not ready within {START_SECONDS:g} s")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def as_toml(found: Mapping[str, list[Level]], starts: Mapping[Service, float], machine: str) -> str:
+    """The file of curves."""
+    today = datetime.now(UTC).date().isoformat()
+    lines = [
+        "# Measured by `python -m benchmarks.curves capacity/curves/embedded.toml`; written by it, not by hand.",
+        "# schedule_seconds and weights_seconds are assumptions: an image that the node has, weights in their volume.",
+        'title = "The embedded profile"',
+        f'date = "{today}"',
+        f'machine = "{machine}"',
+    ]
+    for name, (_, kind) in KINDS.items():
+        levels = found[name]
+        engines = _engines(kind)
+        most = max(level.calls_per_second for level in levels)
+        alone = levels[0]
+        # A slot's stay among others is told by Little's law from the best throughput found.
+        among = max(engines / most, alone.engine_seconds) if engines > 1 else 1 / most
+        seconds = [[1, alone.engine_seconds], [engines, among]] if engines > 1 else [[1, among]]
+        rounded = ", ".join(f"[{together}, {value:.4g}]" for together, value in seconds)
+        cpu = levels[-1].service_cpu_seconds
+        lines += [
+            "",
+            f"[services.{name}]",
+            f'service = "{kind.service}"',
+            f'call = "{kind.call}"',
+            'kind = "slots"',
+            f"engines = {engines}",
+            f"seconds = [{rounded}]",
+            f"spread = {max(0.05, min(alone.spread, 1.0)):.2f}",
+            f"deadline_seconds = {kind.deadline_seconds:g}",
+            f"queue = {kind.queue:g}",
+            "schedule_seconds = 5",
+            "weights_seconds = 5",
+            f"load_seconds = {starts[kind.service]:.1f}",
+            f"cpu_cores = {profile('embedded').services[kind.service].cores * available_cores():g}",
+            f"cpu_per_engine_second = {cpu / (engines / most):.3g}",
+            "cpu_per_call = 0",
+            f'source = "measured: through the gateway, {len(CALLERS)} levels of callers, {today}"',
+            "# callers: calls/s, engine s, demand s, CPU s a call, p95 s",
+            *(
+                f"# {level.callers}: {level.calls_per_second:.3g}, {level.engine_seconds:.3g}, "
+                f"{level.demand_seconds:.3g}, {level.service_cpu_seconds:.3g}, {level.p95:.3g}"
+                for level in levels
+            ),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _engines(kind: Kind) -> int:
+    """Engines or slots of one pod of the embedded profile: what its settings make of its threads."""
+    threads = max(1, round(profile("embedded").services[kind.service].cores * available_cores()))
+    return {"generation": 4}.get(kind.service, threads)
+
+
+def main() -> None:
+    """Measure, and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description=__doc__)
+    parser.add_argument("file", type=Path)
+    options = parser.parse_args()
+    console = Console(stderr=True)
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "a processor")
+    machine = f"{available_cores()} cores of {processor}, load {os.getloadavg()[0]:.1f} before, {platform.system()}"
+    starts = {service: start_seconds(service) for service in profile("embedded").services}
+    with console.status("") as status:
+        options.file.write_text(as_toml(levels_of_all(status.update), starts, machine))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The same calls under several ways to scale."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from math import ceil
+
+from capacity.curve import Curve
+from capacity.simulation.cluster import Surroundings, replay
+from capacity.simulation.hpa import Behavior
+from capacity.simulation.outcome import Outcome
+from capacity.simulation.scaling import TARGETS, Metric, Scaler
+from capacity.simulation.traces import Trace
+
+PERFECT = 0.01  # of all calls may fail where the size is called perfect
+MOST_CALLS = 60_000  # that are worth simulating one by one
+LEAST_TOGETHER = 4  # calls that a full pod still works at where one stands for many
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is compared on.
+
+    Attributes:
+        trace: The load.
+        curve: A pod.
+        behavior: Of the HPA, whatever it scales on.
+        seed: Of all chance.
+        around: Gateways and starts.
+    """
+
+    trace: Trace
+    curve: Curve
+    behavior: Behavior
+    seed: int = 1
+    around: Surroundings = field(default_factory=Surroundings)
+
+    def shortened(self) -> "Case":
+        """The same where one call stands for several, if there are too many to simulate one by one."""
+        curve = self.curve
+        room = curve.batch if curve.kind == "batch" else curve.engines
+        fit = [calls for calls in range(1, room // LEAST_TOGETHER + 1) if room % calls == 0] or [1]
+        wanted = self.trace.rates.sum() / MOST_CALLS
+        calls = next((calls for calls in fit if calls >= wanted), fit[-1])
+        if calls == 1:
+            return self
+        return replace(self, trace=replace(self.trace, rates=self.trace.rates / calls), curve=curve.grouped(calls))
+
+    def run(self, metric: Metric, target: float) -> Outcome:
+        """One way to scale."""
+        return replay(self.trace, self.curve, Scaler(metric, target, self.behavior), self.seed, self.around)
+
+    def perfect(self) -> tuple[int, Outcome]:
+        """The fewest pods, the same all the time, that leave nearly no call without an answer: hindsight."""
+        peak = float(self.trace.rates.max()) / self.curve.rate
+        low, high = max(1, int(self.trace.rates.mean() / self.curve.rate)), max(2, ceil(1.5 * peak))
+        best = self._fixed(high)
+        while low < high:
+            middle = (low + high) // 2
+            outcome = self._fixed(middle)
+            if outcome.failed <= PERFECT:
+                high, best = middle, outcome
+            else:
+                low = middle + 1
+        return high, best
+
+    def _fixed(self, pods: int) -> Outcome:
+        fixed = replace(self.behavior, least=pods, most=max(pods, self.behavior.most))
+        return replay(self.trace, self.curve, Scaler("fixed", 1.0, fixed), self.seed, self.around)
+
+
+def compare(
+    case: Case, metrics: Iterable[Metric], targets: Mapping[Metric, float], say: Callable[[str], None]
+) -> dict[str, Outcome]:
+    """An outcome for each metric, by its name and target.
+
+    Args:
+        case: What is compared on.
+        metrics: What to scale on.
+        targets: Of metrics that have another than their usual one.
+        say: Told what runs now.
+    """
+    found = {}
+    for metric in metrics:
+        say(metric)
+        if metric == "fixed":
+            pods, outcome = case.perfect()
+            found[f"fixed {pods}"] = outcome
+        else:
+            target = targets.get(metric, TARGETS[metric])
+            found[f"{metric} {target:g}"] = case.run(metric, target)
+    return found
