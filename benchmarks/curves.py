@@ -271,8 +271,7 @@ def main() -> None:
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "a processor")
     machine = f"{available_cores()} cores of {processor}, load {os.getloadavg()[0]:.1f} before, {platform.system()}"
     starts = {service: start_seconds(service) for service in profile("embedded").services}
-    with console.status("") as status:
-        options.file.write_text(as_toml(levels_of_all(status.update), starts, machine))
+    options.file.write_text(as_toml(levels_of_all(lambda what: console.print(what, style="dim")), starts, machine))
 
 
 if __name__ == "__main__":

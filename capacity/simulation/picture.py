@@ -16,12 +16,11 @@ from capacity.simulation.outcome import Fate, Outcome
 COLOURS = {"demand": "#0072b2", "cpu": "#d55e00", "busy": "#cc79a7", "queue": "#009e73", "fixed": "#8a8a8a"}
 INK, PALE = "#333333", "#e3e8ee"
 WINDOW = 30  # seconds of one point
-STYLE = {"font.size": 9, "svg.hashsalt": "polyphony"}
 
 
 def draw(title: str, case: Case, found: Mapping[str, Outcome], path: Path) -> None:
     """Draw one picture of every outcome; the path's suffix is its format."""
-    with rc_context(STYLE):
+    with rc_context({"font.size": 9, "svg.hashsalt": "polyphony"}):
         _draw(title, case, found, path)
 
 
