@@ -57,7 +57,9 @@ def manifests(chosen: Values) -> Iterator[tuple[str, dict[str, Any]]]:
     with helm.Chart.load(UMBRELLA) as chart:
         for template, text in chart.render(chosen, name=RELEASE, namespace=NAMESPACE).items():
             if template.endswith(".yaml"):
-                yield from ((template, manifest) for manifest in yaml.safe_load_all(text) if manifest)
+                yield from (
+                    (template, manifest) for manifest in yaml.load_all(text, Loader=yaml.CSafeLoader) if manifest
+                )
 
 
 def findings(deployment: str) -> list[str]:

@@ -1,0 +1,111 @@
+"""Nothing goes in or out but what the architecture draws. The policies are read as a cluster would."""
+
+from charts import render
+from tests.charts.conftest import INSTANCE, deploy
+
+PODS = ("gateway", "vision", "speech", "generation", "retrieval", "vllm", "triton", "canary", "test")
+STAR = {("gateway", service) for service in ("vision", "speech", "generation", "retrieval")}
+ASKERS = {("canary", "gateway"), ("test", "gateway")}
+
+
+def chooses(selector, component):
+    labels = {
+        **INSTANCE,
+        "app.kubernetes.io/name": "polyphony",
+        "app.kubernetes.io/component": component,
+    }
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(row["key"]) in row["values"] for row in selector.get("matchExpressions", ())
+    )
+
+
+def arrows(deployment):
+    """Which pods of the release can reach which: allowed by the policies of both ends."""
+    policies = [policy["spec"] for policy in deployment.of("NetworkPolicy")]
+
+    def may(component, direction, side, other):
+        rules = [rule for p in policies if chooses(p["podSelector"], component) for rule in p.get(direction, ())]
+        return any("podSelector" in peer and chooses(peer["podSelector"], other) for r in rules for peer in r[side])
+
+    return {
+        (caller, called)
+        for caller in PODS
+        for called in PODS
+        if may(caller, "egress", "to", called) and may(called, "ingress", "from", caller)
+    }
+
+
+def ways_out(deployment, component):
+    """The ports of every egress rule that leads out of the release."""
+    spec = deployment.one("NetworkPolicy", component)["spec"]
+    rules = [rule for rule in spec["egress"] if not any("podSelector" in peer for peer in rule["to"])]
+    return sorted(port["port"] for rule in rules for port in rule["ports"] if port["protocol"] == "TCP")
+
+
+def test_everything_is_denied_first(deployment):
+    spec = deployment.one("NetworkPolicy", "nothing")["spec"]
+    assert spec == {"podSelector": {"matchLabels": INSTANCE}, "policyTypes": ["Ingress", "Egress"]}
+    for _, template in deployment.templates():
+        assert INSTANCE.items() <= template["metadata"]["labels"].items()
+
+
+def test_the_calls_are_a_star(deployment):
+    engines = {("generation", "vllm"), ("vision", "triton")} if deployment.name == "engines" else set()
+    assert arrows(deployment) == STAR | ASKERS | engines
+
+
+def test_callers_reach_no_metrics(deployment):
+    for policy in deployment.of("NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", ()):
+            ports = {port["port"] for port in rule["ports"]}
+            metrics = {port for port in ports if 9150 <= port <= 9154}
+            assert not metrics or ports == metrics
+
+
+def test_prometheus_reaches_metrics_alone(deployments):
+    for component, port in {"gateway": 9150, "vision": 9151, "vllm": 8000, "triton": 8002}.items():
+        rules = deployments["engines"].one("NetworkPolicy", component)["spec"]["ingress"]
+        peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+        assert [rule["ports"] for rule in rules if rule["from"] == [peer]] == [[{"protocol": "TCP", "port": port}]]
+
+
+def test_each_way_out_has_a_reason(deployments):
+    dns, https, traces, postgres = 53, 443, 4317, 5432
+    default, gpu = deployments["default"], deployments["gpu"]
+    assert ways_out(default, "gateway") == [dns, 80, https]  # media by URL
+    assert ways_out(default, "vision") == [dns, https]  # weights
+    assert ways_out(default, "retrieval") == [dns, https]
+    assert ways_out(gpu, "gateway") == [dns, 80, https, https, traces]  # and objects
+    assert ways_out(gpu, "retrieval") == [dns, https, traces, postgres]
+
+
+def test_the_public_is_not_the_cluster(deployments):
+    spec = deployments["default"].one("NetworkPolicy", "gateway")["spec"]
+    (blocks,) = [rule["to"] for rule in spec["egress"] if any("ipBlock" in peer for peer in rule["to"])]
+    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(blocks[0]["ipBlock"]["except"])
+    assert {"fc00::/7", "fe80::/10"} <= set(blocks[1]["ipBlock"]["except"])
+
+
+def test_the_trial_s_postgres_takes_retrieval_alone(deployments):
+    rules = deployments["embedded"].one("NetworkPolicy", "postgres")["spec"]["ingress"]
+    assert [rule["ports"][0]["port"] for rule in rules] == [5432, 5432]
+    (peer,) = rules[0]["from"]
+    assert [pod for pod in PODS if chooses(peer["podSelector"], pod)] == ["retrieval"]
+    egress = deployments["embedded"].one("NetworkPolicy", "retrieval")["spec"]["egress"]
+    labels = {"cnpg.io/cluster": deployments["embedded"].one("Cluster", "postgres")["metadata"]["name"]}
+    assert [{"podSelector": {"matchLabels": labels}}] in [rule["to"] for rule in egress]
+
+
+def test_cilium_opens_ways_out_by_name():
+    deployment = deploy("", {"global": {"network": {"cilium": True}}})
+    assert ways_out(deployment, "vision") == [53]
+    rules = deployment.one("CiliumNetworkPolicy", "vision")["spec"]["egress"]
+    assert {"matchPattern": "huggingface.co"} in rules[1]["toFQDNs"]
+    assert rules[1]["toPorts"] == [{"ports": [{"port": "443", "protocol": "TCP"}]}]
+    assert ways_out(deployment, "gateway") == [53, 80, 443]  # what callers name in image_url has no one name
+    made = [policy["metadata"]["name"] for policy in deployment.of("CiliumNetworkPolicy")]
+    assert f"{render.RELEASE}-gateway" not in made
+
+
+def test_policies_can_be_left_to_others():
+    assert not deploy("", {"global": {"network": {"policies": False}}}).of("NetworkPolicy")
