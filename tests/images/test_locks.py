@@ -1,0 +1,64 @@
+"""The images' parts of the lock say what the whole lock says, and name all that each image needs."""
+
+import re
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SERVICES = ("gateway", "vision", "speech", "generation", "retrieval", "tools")
+GPU_SERVICES = ("vision", "speech", "retrieval")
+
+
+def pins(name: str) -> dict[str, str]:
+    """What a lock says of each package: version and digests; where it is wanted is each lock's own."""
+    rows = re.split(r"\n(?=\S)", (ROOT / name).read_text().strip())
+    return {row.split("==")[0]: re.sub(" ;.*", "", row) for row in rows}
+
+
+def needed(requirements: list[str]) -> set[str]:
+    """The packages that requirements lead to on this machine, as those that are installed say."""
+    found: set[tuple[str, str]] = set()
+
+    def follow(texts: list[str], extra: str) -> None:
+        for requirement in map(Requirement, texts):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                name = canonicalize_name(requirement.name)
+                for inner in {"", *requirement.extras} - {extra for known, extra in found if known == name}:
+                    found.add((name, inner))
+                    follow(requires(name) or [], inner)
+
+    follow(requirements, "")
+    return {name for name, _ in found}
+
+
+@pytest.mark.parametrize("service", ["chassis", *SERVICES])
+def test_a_part_pins_what_the_lock_pins(service):
+    part, whole = pins(f"locks/{service}.txt"), pins("requirements.lock")
+    assert part == {name: whole.get(name) for name in part}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_part_holds_all_that_its_service_needs_beside_the_chassis(service):
+    chassis, part = set(pins("locks/chassis.txt")), set(pins(f"locks/{service}.txt"))
+    assert not chassis & part
+    assert needed(PROJECT["dependencies"] + PROJECT["optional-dependencies"][service]) <= chassis | part
+
+
+@pytest.mark.parametrize("service", GPU_SERVICES)
+def test_on_a_gpu_only_the_engine_and_its_libraries_differ(service):
+    cpu, gpu = pins(f"locks/{service}.txt"), pins(f"locks/{service}-gpu.txt")
+    more = {name for name, row in gpu.items() if cpu.get(name) != row}
+    assert all(name.startswith("nvidia-") or name == "onnxruntime-gpu" for name in more)
+    if service == "speech":  # CTranslate2 4.8 opens libcublas.so.12; its other engines stay on the CPU
+        assert gpu["nvidia-cublas-cu12"].startswith("nvidia-cublas-cu12==12.")
+        assert set(cpu) <= set(gpu)
+    else:
+        assert set(cpu) - set(gpu) == {"onnxruntime"}
+        assert gpu["onnxruntime-gpu"].split()[0] == cpu["onnxruntime"].split()[0].replace("time==", "time-gpu==")
+        assert {"nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "nvidia-cufft"} <= more
