@@ -19,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="The models' weights: get them, lis
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Model ids; without any, those of the profile.")]
 ProfileName = Annotated[str, typer.Option("--profile", help="A row of the catalogue's profiles.")]
+ServiceName = Annotated[str, typer.Option("--service", help="Of the profile's models only those of this service.")]
 
 
 def megabytes(count: int) -> str:
@@ -27,11 +28,11 @@ def megabytes(count: int) -> str:
 
 
 @app.command()
-def pull(ids: Ids = None, profile: ProfileName = "") -> None:
+def pull(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") -> None:
     """Bring the weights that are missing; a pull that was cut short goes on where it stopped."""
-    settings = FleetSettings()
+    settings = _settings(profile)
     console = Console(stderr=True)
-    chosen = weights.cards(profile or settings.profile, ids)
+    chosen = weights.cards(settings, ids, service)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     busy = "another `polyphony models pull` is at work in this home; wait for it"
     with exclusive(settings.models_dir / ".lock", busy), Sources(settings) as sources:
@@ -43,8 +44,13 @@ def pull(ids: Ids = None, profile: ProfileName = "") -> None:
                 continue
             with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
                 task = progress.add_task(card.id, total=sum(file.bytes for file in absent))
-                weights.pull(card, absent, settings.models_dir, sources, partial(_show, progress, task))
+                show = partial(_show, progress, task)
+                weights.pull(card, absent, settings.models_dir, sources, show, settings.mirror)
             console.print(f"{card.id}: pulled, {megabytes(size)}, licence {card.licence}", highlight=False)
+
+
+def _settings(profile: str) -> FleetSettings:
+    return FleetSettings(profile=profile) if profile else FleetSettings()
 
 
 def _show(progress: Progress, task: TaskID, done: int) -> None:
@@ -55,10 +61,12 @@ def _show(progress: Progress, task: TaskID, done: int) -> None:
 def list_models() -> None:
     """Every model of the catalogue, and whether its weights are here."""
     settings = FleetSettings()
-    profiles = {name: catalogue.profile(name) for name in catalogue.names("profiles")}
+    extra = settings.catalogue
+    profiles = {name: catalogue.profile(name, extra) for name in catalogue.names("profiles", extra)}
     table = Table(Column("model", no_wrap=True), "task", "licence", "size", "profiles", "here", box=None)
-    for card in map(catalogue.model, catalogue.names("models")):
-        listing = [name for name, row in profiles.items() if card.id in row.services[card.service].models]
+    for card in (catalogue.model(name, extra) for name in catalogue.names("models", extra)):
+        shares = {name: row.services.get(card.service) for name, row in profiles.items()}
+        listing = [name for name, share in shares.items() if share and card.id in share.models]
         here = "yes" if not weights.missing(card, settings.models_dir) else "no"
         size = megabytes(sum(file.bytes for file in card.files)) if card.files else "none"
         table.add_row(card.id, card.task, card.licence, size, ", ".join(listing), here)
@@ -66,11 +74,11 @@ def list_models() -> None:
 
 
 @app.command()
-def verify(ids: Ids = None, profile: ProfileName = "") -> None:
+def verify(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") -> None:
     """Read every byte and compare its digest with the catalogue's; fails if any differs."""
-    settings = FleetSettings()
+    settings = _settings(profile)
     bad = []
-    for card in weights.cards(profile or settings.profile, ids):
+    for card in weights.cards(settings, ids, service):
         files = weights.wrong(card, settings.models_dir)
         bad += [str(card.folder(settings.models_dir) / file.path) for file in files]
         Console().print(f"{card.id}: {'wrong: ' + ', '.join(f.path for f in files) if files else 'right'}")

@@ -30,6 +30,10 @@ class FleetSettings(ProcessSettings):
     postgres_user: str = "nobody"
     """The account that Postgres runs as when the fleet is started by root, as whom it refuses to run."""
 
+    mirror: str = ""
+    """Where weights are looked for before the catalogue's own sources: `s3://bucket/prefix`, `https://host/path` or a
+    folder, in which a file lies at `<model id>/<path>`. A folder of models that was pulled is laid out just so."""
+
     hub_endpoint: str = Field(
         default="https://huggingface.co",
         validation_alias=AliasChoices("POLYPHONY_FLEET_HUB_ENDPOINT", "POLYPHONY_HUB_ENDPOINT", "HF_ENDPOINT"),

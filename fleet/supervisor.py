@@ -63,13 +63,13 @@ def prepare(settings: FleetSettings) -> list[Process]:
     Raises:
         FleetError: Weights are missing, a port is taken, or Postgres cannot run here.
     """
-    absent = [card for card in weights.cards(settings.profile) if weights.missing(card, settings.models_dir)]
+    absent = [card for card in weights.cards(settings) if weights.missing(card, settings.models_dir)]
     if absent:
         raise FleetError(
             f"{settings.models_dir} lacks the weights of {', '.join(card.id for card in absent)}: "
             f"run `polyphony models pull --profile {settings.profile}`"
         )
-    profile = catalogue.profile(settings.profile)
+    profile = catalogue.profile(settings.profile, settings.catalogue)
     postgres = plan.database(settings, profile)
     if postgres:
         postgres.prepare()

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from fleet.errors import FleetError
+from fleet.settings import FleetSettings
 from fleet.sources import CHUNK, Report, Sources
 from servekit import catalogue
 from servekit.catalogue import ModelCard, ModelFile
@@ -16,17 +17,21 @@ from servekit.errors import NotFound
 PARALLEL = 4
 
 
-def cards(profile_name: str, ids: Sequence[str] | None = None) -> list[ModelCard]:
-    """The models named, or those of a profile.
+def cards(settings: FleetSettings, ids: Sequence[str] | None = None, service: str = "") -> list[ModelCard]:
+    """The models named, or those of the profile; of one service alone where it is named.
 
     Raises:
-        FleetError: The catalogue has no such model or profile.
+        FleetError: The catalogue has no such model or profile, or the profile no such service.
     """
+    extra = settings.catalogue
     try:
         if ids:
-            return [catalogue.model(model_id) for model_id in ids]
-        services = catalogue.profile(profile_name).services
-        return [card for service in services for card in catalogue.models_of(profile_name, service)]
+            return [catalogue.model(model_id, extra) for model_id in ids]
+        services = catalogue.profile(settings.profile, extra).services
+        chosen = [noun for noun in services if service in ("", noun)]
+        if not chosen:
+            raise FleetError(f"the profile {settings.profile} has no service {service!r}; it has {', '.join(services)}")
+        return [card for noun in chosen for card in catalogue.models_of(settings.profile, noun, extra)]
     except NotFound as error:
         raise FleetError(error.message) from error
 
@@ -53,7 +58,12 @@ def digest(path: Path) -> str:
 
 
 def pull(
-    card: ModelCard, files: Sequence[ModelFile], models_dir: Path, sources: Sources, report: Callable[[int], None]
+    card: ModelCard,
+    files: Sequence[ModelFile],
+    models_dir: Path,
+    sources: Sources,
+    report: Callable[[int], None],
+    mirror: str = "",
 ) -> None:
     """Bring files of a model; what an earlier pull left is gone on with.
 
@@ -63,6 +73,7 @@ def pull(
         models_dir: The folder of model folders.
         sources: How to get at addresses.
         report: Called, from any thread, with how many bytes of these files are there.
+        mirror: Tried before the sources of the catalogue: a URL or folder under which lies `<model id>/<path>`.
 
     Raises:
         FleetError: Some file could not be had from any of its sources.
@@ -80,9 +91,8 @@ def pull(
     partial.mkdir(parents=True, exist_ok=True)
     for file in files:
         tried = []
-        for number, source in enumerate(file.sources):
-            addresses = (source,) if isinstance(source, str) else source
-            parts = [partial / f"{file.path.replace('/', '_')}.{number}.{part}" for part in range(len(addresses))]
+        for name, addresses in _places(card, file, mirror).items():
+            parts = [partial / f"{file.path.replace('/', '_')}.{name}.{part}" for part in range(len(addresses))]
             try:
                 _fetch_all(sources, addresses, parts, [progress(file, part) for part in range(len(parts))])
                 _join(parts, card.folder(models_dir) / file.path, file)
@@ -98,6 +108,16 @@ def pull(
                 f"it goes on where it stopped. Or put the file (sha256 {file.sha256}) at {target}."
             )
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def _places(card: ModelCard, file: ModelFile, mirror: str) -> dict[str, Sequence[str]]:
+    """The addresses that are joined, by a name for each place that a file may come from, in the order of trying."""
+    places: dict[str, Sequence[str]] = {}
+    if mirror:
+        places["mirror"] = [f"{mirror.rstrip('/')}/{card.id}/{file.path}"]
+    for number, source in enumerate(file.sources):
+        places[str(number)] = [source] if isinstance(source, str) else source
+    return places
 
 
 def _fetch_all(sources: Sources, addresses: Sequence[str], parts: Sequence[Path], reports: Sequence[Report]) -> None:

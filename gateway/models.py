@@ -1,6 +1,7 @@
 """Which models callers may ask for, by the ids and aliases of the catalogue."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import get_args
 
 from gateway.auth import Caller
@@ -20,13 +21,13 @@ class ModelDirectory:
         self._by_name = {name: card for card in self.cards for name in (card.id, *card.aliases)}
 
     @classmethod
-    def of_profile(cls, profile: str) -> "ModelDirectory":
-        """The models of a row of catalogue/profiles.
+    def of_profile(cls, profile: str, extra: Path | None) -> "ModelDirectory":
+        """The models of a profile of the catalogue, or of the folder that is added to it.
 
         Raises:
-            NotFound: There is no such row.
+            NotFound: There is no such profile.
         """
-        return cls(card for service in get_args(Service) for card in models_of(profile, service))
+        return cls(card for service in get_args(Service) for card in models_of(profile, service, extra))
 
     def get(self, name: str) -> ModelCard:
         """The model of an id or alias.

@@ -55,7 +55,7 @@ class Parts:
         """
         store = ObjectStore(settings.object_store_url)
         records = Records(store)
-        models = ModelDirectory.of_profile(settings.profile)
+        models = ModelDirectory.of_profile(settings.profile, settings.catalogue)
         fetcher = fetcher or Fetcher(
             allow=settings.fetch_allow, max_bytes=settings.fetch_bytes, timeout=settings.fetch_seconds
         )

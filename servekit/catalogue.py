@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,38 +93,57 @@ class Profile(_Row):
     services: Mapping[Service, ServiceProfile]
 
 
-def names(kind: Literal["models", "profiles"]) -> list[str]:
-    """What rows the catalogue has of a kind, sorted."""
-    return sorted(row.name.removesuffix(".toml") for row in (files("catalogue") / kind).iterdir())
+Kind = Literal["models", "profiles"]
 
 
-def _read(kind: Literal["models", "profiles"], name: str) -> dict[str, Any]:
-    source = files("catalogue") / kind / f"{name}.toml"
-    if not source.is_file():
-        known = ", ".join(names(kind))
-        raise NotFound(f"the catalogue has no {kind[:-1]} {name!r}; it has {known}", field=kind[:-1])
-    return tomllib.loads(source.read_text())
+def names(kind: Kind, extra: Path | None = None) -> list[str]:
+    """What rows the catalogue has of a kind, sorted.
+
+    Args:
+        kind: Which.
+        extra: A folder of further rows, here and below.
+    """
+    folders = [folder for folder in _folders(kind, extra) if folder.is_dir()]
+    return sorted({row.name.removesuffix(".toml") for folder in folders for row in folder.iterdir() if _is_row(row)})
 
 
-def model(model_id: str) -> ModelCard:
+def _is_row(file: Traversable) -> bool:
+    return file.name.endswith(".toml")
+
+
+def _folders(kind: Kind, extra: Path | None) -> list[Traversable]:
+    """Where rows of a kind lie; the first that has one of a name is the one that counts."""
+    return [*([extra / kind] if extra else []), files("catalogue") / kind]
+
+
+def _read(kind: Kind, name: str, extra: Path | None) -> dict[str, Any]:
+    for folder in _folders(kind, extra):
+        source = folder / f"{name}.toml"
+        if source.is_file():
+            return tomllib.loads(source.read_text())
+    known = ", ".join(names(kind, extra))
+    raise NotFound(f"the catalogue has no {kind[:-1]} {name!r}; it has {known}", field=kind[:-1])
+
+
+def model(model_id: str, extra: Path | None = None) -> ModelCard:
     """The card of one model.
 
     Raises:
         NotFound: The catalogue has no such model.
     """
-    return ModelCard.model_validate({"id": model_id, **_read("models", model_id)})
+    return ModelCard.model_validate({"id": model_id, **_read("models", model_id, extra)})
 
 
-def profile(name: str) -> Profile:
+def profile(name: str, extra: Path | None = None) -> Profile:
     """One profile.
 
     Raises:
         NotFound: The catalogue has no such profile.
     """
-    return Profile.model_validate(_read("profiles", name))
+    return Profile.model_validate(_read("profiles", name, extra))
 
 
-def models_of(profile_name: str, service: Service) -> tuple[ModelCard, ...]:
+def models_of(profile_name: str, service: Service, extra: Path | None = None) -> tuple[ModelCard, ...]:
     """The models that a service runs in a profile, the default of each task first."""
-    row = profile(profile_name).services.get(service)
-    return tuple(model(model_id) for model_id in row.models) if row else ()
+    row = profile(profile_name, extra).services.get(service)
+    return tuple(model(model_id, extra) for model_id in row.models) if row else ()

@@ -49,7 +49,7 @@ def cards(settings: ProcessSettings, service: Service, telemetry: Telemetry) -> 
     Raises:
         FailedPrecondition: Weights are missing, or the models need more memory than is allowed.
     """
-    rows = models_of(settings.profile, service)
+    rows = models_of(settings.profile, service, settings.catalogue)
     for card in rows:
         telemetry.ready.labels(card.id).set(False)
     needed = sum(card.memory_mb for card in rows)

@@ -55,6 +55,10 @@ class ProcessSettings(BaseSettings):
     profile: str = "embedded"
     """Which models to load: a row of catalogue/profiles."""
 
+    catalogue: Path | None = None
+    """A folder of `models/*.toml` and `profiles/*.toml` that are added to the catalogue, or take the place of its rows:
+    models of one's own, without an image of one's own."""
+
     model_options: dict[str, Any] = {}
     """Options that override those of every model's card, as JSON: for trials and tests."""
 

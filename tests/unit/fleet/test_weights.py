@@ -64,10 +64,11 @@ def card(*sources: str | tuple[str, ...], data: bytes = BYTES) -> ModelCard:
     return ModelCard.model_validate({"id": "m", "memory_mb": 1, "files": (file,), **fields})
 
 
-def pull(settings: FleetSettings, model: ModelCard) -> list[int]:
+def pull(settings: FleetSettings, model: ModelCard, mirror: str = "") -> list[int]:
     seen: list[int] = []
+    absent = weights.missing(model, settings.models_dir)
     with Sources(settings) as sources:
-        weights.pull(model, weights.missing(model, settings.models_dir), settings.models_dir, sources, seen.append)
+        weights.pull(model, absent, settings.models_dir, sources, seen.append, mirror)
     return seen
 
 
@@ -116,6 +117,31 @@ def test_other_bytes_are_refused_and_every_source_is_named(settings: FleetSettin
     assert "absent answered 404" in text
     assert "polyphony models pull m" in text
     assert not (settings.models_dir / "m" / "w.bin").exists()
+
+
+def test_a_mirror_is_tried_first_and_its_bytes_are_checked(settings: FleetSettings, shop: Shop, home: Path):
+    pull(settings, card(f"{shop.url}/w"), mirror=f"{shop.url}/models/")
+    assert [path for path, _ in shop.asked] == ["/models/m/w.bin"]
+    (settings.models_dir / "m" / "w.bin").rename(home / "other")
+    mirror = home / "mirror"
+    (mirror / "m").mkdir(parents=True)
+    for spoiled in (b"other bytes", None):  # then the catalogue's own source is as good as ever
+        (mirror / "m" / "w.bin").write_bytes(spoiled) if spoiled else (mirror / "m" / "w.bin").unlink()
+        pull(settings, card(f"{shop.url}/w"), mirror=str(mirror))
+        assert shop.asked.pop() == ("/w", None)
+        (settings.models_dir / "m" / "w.bin").unlink()
+    with pytest.raises(FleetError, match=r"mirror/m/w.bin could not be read"):
+        pull(settings, card(), mirror=mirror.as_uri())
+    (home / "other").rename(mirror / "m" / "w.bin")
+    pull(settings, card(), mirror=mirror.as_uri())  # a model of one's own need have no other source
+    assert (settings.models_dir / "m" / "w.bin").read_bytes() == BYTES
+
+
+def test_the_models_of_one_service_are_chosen(settings: FleetSettings):
+    assert [card.id for card in weights.cards(settings, service="vision")] == ["fake-reader"]
+    assert len(weights.cards(settings)) == 5
+    with pytest.raises(FleetError, match="no service 'smell'; it has vision, speech"):
+        weights.cards(settings, service="smell")
 
 
 def test_a_hub_address_names_a_revision(settings: FleetSettings, shop: Shop):

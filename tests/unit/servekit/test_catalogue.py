@@ -1,6 +1,7 @@
 """The catalogue: every row parses and points at what is there."""
 
 import importlib
+from importlib import resources
 
 import pytest
 
@@ -51,3 +52,17 @@ def test_what_is_not_there_is_not_found():
         with pytest.raises(NotFound, match="the catalogue has no"):
             find(name)
     assert catalogue.models_of("fake", "toaster") == ()
+
+
+def test_a_folder_of_rows_adds_to_the_catalogue_and_takes_the_place_of_its_own(tmp_path):
+    for kind in ("models", "profiles"):
+        (tmp_path / kind).mkdir()
+    source = resources.files("catalogue") / "models" / "fake-reader.toml"
+    (tmp_path / "models" / "our-reader.toml").write_text(source.read_text())
+    (tmp_path / "profiles" / "fake.toml").write_text('title = "Ours"\n[services.vision]\nmodels = ["our-reader"]\n')
+    assert catalogue.names("models", tmp_path) == sorted([*MODELS, "our-reader"])
+    assert catalogue.names("profiles", tmp_path) == PROFILES
+    (ours,) = catalogue.models_of("fake", "vision", tmp_path)
+    assert (ours.id, ours.loader) == ("our-reader", catalogue.model("fake-reader").loader)
+    assert catalogue.models_of("embedded", "vision", tmp_path) == catalogue.models_of("embedded", "vision")
+    assert catalogue.names("models", tmp_path / "nothing") == MODELS
