@@ -86,6 +86,7 @@ def plan(question: Question) -> Plan:
     Raises:
         CapacityError: Something that is named is not known, or the plan does not fit; it says why, and what would help.
     """
+    known = _curves(question.profile) if question.rates else None
     shapes = _shapes(question)
     services = tuple(_service(name, rows, question) for name, rows in shapes.items())
     if question.gpu:
@@ -101,7 +102,10 @@ def plan(question: Question) -> Plan:
     if training and question.gpu:
         check(training, question.gpu)
     instead = {"generation": VLLM} if VLLM in shapes else {}
-    asked = demands(question.rates, _curves(question.profile), instead) if question.rates else ()
+    asked = demands(question.rates, known, instead) if known else ()
+    for row in services:
+        if question.gpu and not row.needs and any(demand.service == row.service for demand in asked):
+            raise CapacityError(f"--rate: the curves are of GPUs, and {row.service} is on CPUs: add --quantization")
     pods = replicas(asked, question.share)
     return Plan(question, services, packing, _speeds(services, question), asked, pods, training)
 
@@ -183,7 +187,7 @@ def _helps(row: ServicePlan, shapes: list[Shape], question: Question) -> str:
     fits = [f"{change} ({size / GB:.1f} GB)" for change, size in needed.items() if gpu and size <= gpu.usable]
     larger = next((other for other in gpus.table() if other.usable >= row.total), None)
     if larger:
-        fits.append(f"--gpu {larger.id} ({larger.usable / GB:.1f} GB)")
+        fits.append(f"--gpu {larger.id}, which has {larger.usable / GB:.1f}")
     if not fits:
         return "No one change helps: not fewer bits, half the context, half the concurrency nor the largest GPU."
     return f"It would fit with {', or '.join(fits)}."

@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import pytest
+
+from capacity.curve import Curve, Curves
+from capacity.errors import CapacityError
+from capacity.planning.gpus import gpu
+from capacity.planning.memory import Load
+from capacity.planning.plan import Plan, Question, plan
+from capacity.planning.replicas import demands, replicas
+
+FP16 = Question("gpu", gpu("L4"), Load(context=8192, concurrency=16), quantization="fp16")
+
+
+def curve(service: str, seconds: float, engines: int) -> Curve:
+    given = {"service": service, "call": "one", "kind": "slots", "engines": engines, "source": "assumption: a test"}
+    given |= {"seconds": [[1, seconds], [engines + 1, seconds]], "deadline_seconds": 30, "queue": 10, "cpu_cores": 1}
+    around = ("schedule_seconds", "weights_seconds", "load_seconds", "cpu_per_engine_second", "cpu_per_call", "spread")
+    return Curve.model_validate(given | dict.fromkeys(around, 0.0))
+
+
+CURVES = Curves(
+    title="a test",
+    date="2026-11-21",
+    machine="none",
+    services={"ocr": curve("vision", 0.5, 2), "chat": curve("generation", 2.0, 4), "speak": curve("vision", 1.0, 2)},
+)
+
+
+def totals(found: Plan) -> dict[str, float]:
+    return {row.service: row.total / 1e9 for row in found.services}
+
+
+def test_a_plan_that_does_not_fit_says_what_how_much_and_what_would_help() -> None:
+    with pytest.raises(CapacityError) as caught:
+        plan(FP16)
+    text = str(caught.value)
+    assert text.startswith("vllm does not fit on one L4 24 GB: it needs 24.4 GB, 2.6 more than the 21.7")
+    assert "qwen2.5-7b-instruct takes 24.4 of it, most of that for weights: 15.2" in text
+    assert "--quantization awq (14.7 GB)" in text
+    assert "--context 4096 (20.6 GB)" in text
+    assert text.endswith("or --gpu A100-40, which has 38.7.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantization": "awq"},
+        {"quantization": "int8"},
+        {"load": Load(4096, 16)},
+        {"load": Load(8192, 8)},
+        {"gpu": gpu("A100-40")},
+    ],
+)
+def test_what_would_help_does(change: dict[str, object]) -> None:
+    assert totals(plan(replace(FP16, **change)))["vllm"] < 38  # type: ignore[arg-type]
+
+
+def test_where_nothing_helps_it_says_so() -> None:
+    with pytest.raises(CapacityError, match="No one change helps"):
+        plan(Question("gpu", gpu("L4"), Load(32_768, 4096), "fp16"))
+
+
+def test_llama_cpp_and_the_voice_stay_off_the_gpu() -> None:
+    found = plan(Question("gpu", gpu("L4")))
+    beside = {one.model for row in found.services for one in row.beside}
+    assert beside == {"qwen2.5-7b-instruct", "hibari"}
+    assert found.packing
+    assert sorted(found.packing.shared[0]) == ["retrieval", "speech", "vision"]
+    assert found.speeds == ()
+
+
+def test_a_bound_on_tokens_is_bandwidth_over_what_a_token_reads() -> None:
+    (speed,) = plan(replace(FP16, gpu=gpu("H100"), load=Load(16, 1))).speeds
+    assert speed.alone == pytest.approx(3350e9 / (7.6156e9 * 2), rel=0.01)
+    assert speed.reading == pytest.approx(989e12 / (2 * 7.6156e9), rel=0.01)
+
+
+def test_more_bandwidth_writes_faster_and_more_texts_write_more_together() -> None:
+    l4, h100 = (plan(replace(FP16, quantization="awq", gpu=gpu(name))).speeds[0] for name in ("L4", "H100"))
+    assert h100.alone / l4.alone == pytest.approx(3350 / 300)
+    assert l4.together > 5 * l4.alone
+
+
+def test_a_machine_without_a_gpu_holds_the_embedded_profile_in_3_gb_and_not_in_1() -> None:
+    question = Question("embedded", None, memory_bytes=3_000_000_000)
+    assert sum(totals(plan(question)).values()) < 3
+    with pytest.raises(CapacityError, match=r"does not fit on the machine: .* more than --memory-gb"):
+        plan(replace(question, memory_bytes=1_000_000_000))
+
+
+def test_sharing_by_slices_needs_slices_that_hold_it() -> None:
+    assert plan(Question("gpu", gpu("A100"), sharing="mig")).packing
+    with pytest.raises(CapacityError, match="--share mig: a L4 24 GB cannot be cut for this: it has no MIG"):
+        plan(Question("gpu", gpu("L4"), sharing="mig"))
+
+
+def test_taking_turns_needs_room_for_all() -> None:
+    assert plan(Question("gpu", gpu("L4"), sharing="time"))
+    with pytest.raises(CapacityError, match="--share time: nothing keeps pods that take turns"):
+        plan(replace(FP16, load=Load(8192, 12), quantization="int8", extra=("sdxl",), sharing="time"))
+
+
+def test_unknown_profiles_and_models_are_refused() -> None:
+    with pytest.raises(CapacityError, match="--profile: the catalogue has no profile 'cloud'"):
+        plan(Question("cloud", None))
+    with pytest.raises(CapacityError, match="the shape of 'gpt-5' is not known"):
+        plan(Question("gpu", None, extra=("gpt-5",)))
+
+
+def test_a_diffusion_model_beside_the_profile_is_refused_where_only_offload_helps() -> None:
+    large = Load(pixels=2048 * 2048)
+    with pytest.raises(CapacityError, match=r"generation does not fit .* --offload"):
+        plan(Question("gpu", gpu("L4"), large, extra=("sdxl",)))
+
+
+def test_replicas_keep_engines_busy_to_the_share_that_is_asked_for() -> None:
+    """A pod of 2 engines at half a second a call answers 4 a second, 2.8 at a share of 0.7."""
+    asked = demands({"ocr": 2.8, "chat": 2.9}, CURVES, {})
+    assert replicas(asked, 0.7) == {"vision": 1, "generation": 3}
+    assert replicas(demands({"ocr": 2.81}, CURVES, {}), 0.7) == {"vision": 2}
+    assert replicas(demands({"ocr": 2.8}, CURVES, {}), 0.35) == {"vision": 2}
+
+
+def test_kinds_of_calls_of_one_service_share_its_pods() -> None:
+    assert replicas(demands({"ocr": 1.4, "speak": 0.7}, CURVES, {}), 0.7) == {"vision": 1}
+    assert replicas(demands({"ocr": 1.4, "speak": 0.8}, CURVES, {}), 0.7) == {"vision": 2}
+
+
+def test_vllm_answers_in_place_of_generation() -> None:
+    assert replicas(demands({"chat": 1}, CURVES, {"generation": "vllm"}), 0.7) == {"vllm": 1}
+
+
+def test_a_rate_without_a_curve_is_refused() -> None:
+    with pytest.raises(CapacityError, match="--rate video: the profile has no curve of it; it has ocr, chat, speak"):
+        demands({"video": 1}, CURVES, {})
+
+
+def test_a_profile_without_curves_is_refused() -> None:
+    with pytest.raises(CapacityError, match="--rate: profile fake has no curves"):
+        plan(Question("fake", None, rates={"ocr": 1}))
+
+
+def test_a_curve_of_gpus_is_not_taken_for_a_model_on_a_cpu() -> None:
+    with pytest.raises(CapacityError, match="generation is on CPUs: add --quantization"):
+        plan(Question("gpu", gpu("L4"), rates={"chat": 1}))
+    assert plan(Question("gpu", gpu("L4"), quantization="awq", rates={"chat": 1, "ocr": 5})).replicas["vllm"] >= 1
