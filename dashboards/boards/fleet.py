@@ -57,8 +57,8 @@ def made() -> Dashboard:
               "short", {"{{job}}": f'sum by (job) (polyphony_in_flight{{job=~"{PROCESSES}"}})'}),
     ]  # fmt: skip
     certificates = [
-        lines("Of processes", "Time that is left. Below a week: cert-manager has not renewed, or the pod has not read "
-              "the new one.", "s", {"{{job}} {{instance}}": "polyphony_tls_expiry_timestamp_seconds - time()"},
+        lines("Of processes", "Time that is left. Below a week: it was not renewed, or the pod still reads the old "
+              "one.", "s", {"{{job}} {{instance}}": "polyphony_tls_expiry_timestamp_seconds - time()"},
               limits=(7 * 86400, 3 * 86400), width=12),
         lines("Of cert-manager", "Time that is left. `kubectl describe certificate` says why one is not renewed.", "s",
               {"{{name}}": "certmanager_certificate_expiration_timestamp_seconds - time()"},

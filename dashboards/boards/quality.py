@@ -18,7 +18,7 @@ def made() -> Dashboard:
         number("Found and right", "Higher is better: recall of search, accuracy of answers.", "percentunit",
                f"polyphony_quality{{{HIT}}}", legend=LEGEND, width=9),
         number("Since the last run", "Hours late: the CronJob fails; `kubectl get jobs`.", "s",
-               "time() - max(polyphony_canary_last_success_timestamp_seconds)", limits=(4 * 3600, 6 * 3600), width=6),
+               "time() - max(polyphony_canary_last_success_timestamp_seconds)", limits=(2 * 3600, 3 * 3600), width=6),
     ]  # fmt: skip
     course = [
         lines("Errors", "A step up after a release, a new model or a new driver is the one to roll back.",

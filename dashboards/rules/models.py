@@ -14,18 +14,20 @@ def group() -> Group:
                 "ModelNotReady",
                 "critical",
                 "polyphony_model_ready == 0",
-                "5m",
+                "10m",
                 "{{ $labels.model }} of {{ $labels.instance }} is not ready",
-                "The process runs and its model does not: it was not loaded, or its engine has died and does not "
-                "come back. Calls go to the other replicas, if there are any.",
+                "The process runs and its model does not: it still loads, or its engine has died and does not come "
+                "back. Calls go to the other replicas, if there are any.",
             ),
             Alert(
                 "ModelLoadFailed",
                 "critical",
-                "polyphony_model_load_failures_total > 0\nunless on (job, instance, model) polyphony_model_ready == 1",
-                "1m",
+                "max_over_time(polyphony_model_ready[15m]) == 0\n"
+                "and on (job, instance) changes(process_start_time_seconds[15m]) > 1",
+                "0m",
                 "{{ $labels.model }} of {{ $labels.instance }} cannot be loaded",
-                "Weights are missing or broken, or there is not memory enough. The pod gets no calls.",
+                "Its process ends and begins again without the model ever being ready: weights are missing or broken, "
+                "or there is not memory enough. The pod gets no calls.",
             ),
             Alert(
                 "QueueStuck",

@@ -69,7 +69,7 @@ def group() -> Group:
                 f"polyphony_tls_expiry_timestamp_seconds - time() < 3 * {DAY}",
                 "10m",
                 "The certificate of {{ $labels.job }} {{ $labels.instance }} ends in {{ $value | humanizeDuration }}",
-                "After that every call to it fails. A renewed one is read when the process starts.",
+                "After that every call to it fails.",
             ),
             Alert(
                 "CertificateNotRenewed",

@@ -1,0 +1,189 @@
+"""Dashboards and alerts on a real fleet under load, as Prometheus and its alertmanager see it."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fleet import state
+from servekit.catalogue import Service
+from tests.conftest import receiving
+from tests.e2e.conftest import Fleet
+from tests.integration.conftest import Spans, picture, recording
+from tests.operations.programs import (
+    ALERTMANAGERS,
+    Mailbox,
+    Prometheus,
+    absent,
+    alertmanager,
+    configuration,
+    eventually,
+    k6,
+    prometheus,
+)
+from tests.operations.queries import Query, metrics, queries
+
+FASTER = 120  # an hour in half a minute
+SERVICES = Service.__args__
+BATCHING = ("vision", "retrieval")  # the other services' models stream: one caller a slot, no batches
+RECORDED = Path(__file__).with_name("recorded.txt")
+
+pytestmark = [
+    pytest.mark.skipif(bool(absent("prometheus", "promtool")), reason=absent("prometheus", "promtool")),
+    pytest.mark.skipif(not any(map(shutil.which, ALERTMANAGERS)), reason=absent("prometheus-alertmanager")),
+]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A fleet that is asked, scraped and watched."""
+
+    fleet: Fleet
+    prometheus: Prometheus
+    mailbox: Mailbox
+    spans: Spans
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    folder, home = tmp_path_factory.mktemp("observed"), tmp_path_factory.mktemp("fleet")
+    for parent in (home, *home.parents[:2]):
+        parent.chmod(0o755)  # Postgres, which refuses to be root, has to get in
+    (folder / "pictures.json").write_text(json.dumps([base64.b64encode(picture(n)).decode() for n in range(40)]))
+    (folder / "recording.wav").write_bytes(recording())
+    spans = Spans()
+    with receiving(spans) as endpoint:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
+        environment |= {
+            "POLYPHONY_HOME": str(home),
+            "POLYPHONY_FLEET_PORTS": "free",
+            "POLYPHONY_OTLP_ENDPOINT": endpoint,
+            "POLYPHONY_GATEWAY_CACHED_RESULTS": "8",
+            # Slower than load.js is patient: what cannot be done in time is refused at once.
+            **{
+                f"POLYPHONY_{service.upper()}_MODEL_OPTIONS": json.dumps({"latency_seconds": seconds})
+                for service, seconds in {"vision": 0.5, "speech": 0.3, "generation": 0.01, "retrieval": 0.3}.items()
+            },
+        }
+        fleet = Fleet(home, environment)
+        fleet.run("up", "--profile", "fake")
+        try:
+            targets = {name: row["metrics"] for name, row in fleet.status().items() if row["metrics"]}
+            with alertmanager(folder) as (address, mailbox):
+                config = configuration(targets, address, folder, faster=FASTER)
+                with prometheus(folder, config) as server, k6(folder, GATEWAY=fleet.address("gateway")):
+                    yield Observed(fleet, server, mailbox, spans, folder)
+        finally:
+            fleet.run("down")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus of the last ten minutes of what cannot run here: GPUs, a cluster, certificates, the canary."""
+    folder = tmp_path_factory.mktemp("recorded")
+    now = int(time.time())
+    samples = [
+        f"{line} {when}" for line in RECORDED.read_text().splitlines() for when in range(now - 600, now + 120, 15)
+    ]
+    (folder / "series").write_text("\n".join([*samples, "# EOF\n"]))
+    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "series", folder / "data"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with prometheus(folder, {}) as server:
+        yield server
+
+
+def asked() -> list[tuple[Query, str, str]]:
+    """Every query of every panel for every job, with the PromQL that Grafana would send."""
+    rows = []
+    for query in queries():
+        jobs = BATCHING if "polyphony_batch_" in query.expr else SERVICES
+        for job in jobs if "$job" in query.expr else ("",):
+            expr = query.expr.replace("$__rate_interval", "10s").replace("$job", job)
+            assert "$" not in expr
+            rows.append((query, job, expr))
+    return rows
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints progress, whatever pytest captures."""
+    began = time.monotonic()
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    return lambda text: reporter.write_line(f"{time.monotonic() - began:5.1f} s  {text}")
+
+
+def test_every_query_of_every_panel_returns_data(observed, recorded, say):
+    elsewhere = {line.partition("{")[0] for line in RECORDED.read_text().splitlines()}
+    answered: dict[tuple[Query, str], tuple[str, list]] = {}
+
+    def missing() -> list[str]:
+        for query, job, expr in asked():
+            if (query, job) not in answered:
+                where = "recorded" if metrics(expr) & elsewhere else "live"
+                source = recorded if where == "recorded" else observed.prometheus
+                if series := source.ask(expr):
+                    answered[query, job] = where, series
+        return [expr for query, job, expr in asked() if (query, job) not in answered]
+
+    deadline = time.monotonic() + 60
+    while left := missing():
+        assert time.monotonic() < deadline, left
+        time.sleep(1)
+    say(f"{len(answered)} queries\n{'board':20} {'panel':32} {'line':38} {'from':8} series  value")
+    for (query, job), (where, series) in answered.items():
+        for label in query.labels:  # what a legend names is there
+            assert all(one["metric"].get(label) for one in series), (query, series)
+        value = max(float(one["value"][1]) for one in series)
+        board = f"{query.board} {job}"
+        say(f"{board:20} {query.panel:32} {query.legend[:38]:38} {where:8} {len(series):6}  {value:.4g}")
+
+
+def test_an_exemplar_of_a_latency_panel_is_a_trace_that_was_exported(observed):
+    def traces() -> set[str]:
+        found = observed.prometheus.get(
+            "/query_exemplars",
+            query='polyphony_request_seconds_bucket{job="gateway"}',
+            start=time.time() - 60,
+            end=time.time(),
+        )
+        named = {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
+        return named & {span.trace_id.hex() for _, span in observed.spans.received}
+
+    assert eventually("an exemplar's trace", traces, 20)
+
+
+def test_a_fault_drill_fires_the_right_alerts_and_they_resolve(observed, say):
+    server, mailbox = observed.prometheus, observed.mailbox
+    down, failing = ("PolyphonyProcessDown", "vision"), ("PolyphonyAvailabilityBurnsFast", "gateway")
+    eventually("quiet before the drill", lambda: not server.firing() & {down, failing})
+    mailbox.received.clear()
+    say("all is quiet; from now on vision is killed whenever it comes back")
+    killed: set[int] = set()
+
+    def crash_until_known() -> bool:
+        processes = {one.name: one for one in state.read(observed.fleet.home / "run").processes}
+        pid = processes["vision"].pid
+        if pid and pid not in killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        return {(*down, "firing"), (*failing, "firing")} <= set(mailbox.received)
+
+    eventually("both alerts at the receiver", crash_until_known)
+    say(f"after {len(killed)} crashes: {', '.join(sorted(f'{name} {job}' for name, job in server.firing()))}")
+    assert {job for name, job, _ in mailbox.received if name == "PolyphonyProcessDown"} == {"vision"}
+    texts = [text for alert in server.get("/alerts")["alerts"] for text in alert["annotations"].values()]
+    assert not [text for text in texts if "<error" in text or "<no value>" in text]
+
+    resolved = {(*down, "resolved"), (*failing, "resolved")}
+    eventually("both alerts are resolved", lambda: resolved <= set(mailbox.received))
+    say("vision is left alone, and both have resolved")
