@@ -6,6 +6,7 @@ spoken by the fleet itself. Everything is asked with the `polyphony` command, as
 
 import inspect
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -29,7 +30,9 @@ def document() -> str:
 
 
 def gateway() -> str:
-    """Where the running fleet answers HTTP."""
+    """Where HTTP is answered: by the gateway that `polyphony ask` is told of, or by the fleet that runs here."""
+    if url := os.environ.get("POLYPHONY_FLEET_URL"):
+        return url
     listing = json.loads(subprocess.check_output([POLYPHONY, "status", "--json"]))
     return next(str(row["address"]) for row in listing if row["process"] == "gateway")
 
@@ -40,7 +43,8 @@ def main() -> None:
     page, spoken, text = folder / "page.png", folder / "question.wav", folder / "pictures.txt"
     page.write_bytes((Path(skimage.data.__file__).parent / "page.png").read_bytes())
     text.write_text(document())
-    with OpenAI(base_url=f"{gateway()}/v1", api_key="none") as client:
+    key = os.environ.get("POLYPHONY_FLEET_API_KEY", "none")
+    with OpenAI(base_url=f"{gateway()}/v1", api_key=key) as client:
         client.audio.speech.create(model="tts-1", voice="default", input=QUESTION, response_format="wav").write_to_file(
             spoken
         )
@@ -48,7 +52,8 @@ def main() -> None:
     print(f"\n  spoken in {spoken.name}: “{QUESTION}”")
     print(f"\n$ {shlex.join(map(str, command))}\n", flush=True)
     subprocess.run([POLYPHONY, *command[1:]], check=True)
-    print("\nThe fleet goes on running: `polyphony status` shows it, `make down` stops it.")
+    if "POLYPHONY_FLEET_URL" not in os.environ:
+        print("\nThe fleet goes on running: `polyphony status` shows it, `make down` stops it.")
 
 
 if __name__ == "__main__":
