@@ -28,7 +28,6 @@
 {{- $name := index . 1 }}
 {{- $network := $root.Values.global.network }}
 {{- $row := get $network.destinations $name }}
-{{- if not $row }}{{ fail (printf "global.network.destinations has no %s, which an application uses" $name) }}{{ end }}
 {{- if not (and $network.cilium $row.names) -}}
 - to:
     {{- if and (eq $name "database") $root.Values.global.database.trial.enabled }}

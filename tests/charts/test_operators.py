@@ -1,0 +1,117 @@
+"""Objects that operators read: Prometheus, Grafana, cert-manager, CloudNativePG, and whoever stands at the entrance."""
+
+import json
+
+import pytest
+import yaml
+
+from charts import render
+from tests.charts.conftest import CHASSIS, deploy
+
+GATEWAY = f"{render.RELEASE}-gateway-http"
+
+
+def test_prometheus_scrapes_every_pod_once(deployments):
+    deployment = deployments["engines"]
+    for monitor in deployment.of("ServiceMonitor"):
+        spec = monitor["spec"]
+        assert spec["jobLabel"] == "app.kubernetes.io/component"  # what every query calls `job`
+        (endpoint,) = spec["endpoints"]
+        chosen = spec["selector"]["matchLabels"].items()
+        services = [s for s in deployment.of("Service") if chosen <= s["metadata"]["labels"].items()]
+        ports = [port for s in services for port in s["spec"]["ports"] if port["name"] == endpoint["port"]]
+        assert len(ports) == 1, monitor["metadata"]["name"]
+        assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    assert len(deployment.of("ServiceMonitor")) == len(CHASSIS) + 2
+
+
+def test_rules_and_dashboards_are_those_of_the_folders(deployments):
+    deployment = deployments["embedded"]
+    rules = {path.stem: yaml.safe_load(path.read_text()) for path in (render.UMBRELLA / "rules").glob("*.yaml")}
+    made = {m["metadata"]["name"]: m["spec"] for m in deployment.of("PrometheusRule")}
+    assert rules
+    assert made == {f"{render.RELEASE}-{name}": spec for name, spec in rules.items()}
+    boards = {path.name: json.loads(path.read_text()) for path in (render.UMBRELLA / "dashboards").glob("*.json")}
+    found = [m for m in deployment.of("ConfigMap") if m["metadata"]["labels"].get("grafana_dashboard") == "1"]
+    assert boards
+    assert {name: json.loads(text) for m in found for name, text in m["data"].items()} == boards
+
+
+def test_without_monitoring_nothing_of_it_is_made(deployments):
+    made = deployments["default"].of("ServiceMonitor", "PrometheusRule", "ScaledObject", "HorizontalPodAutoscaler")
+    assert not made
+    assert not [m for m in deployments["default"].of("ConfigMap") if "monitoring" in m["metadata"]["labels"].values()]
+
+
+def test_every_process_has_a_certificate_for_its_name(deployments):
+    certificates = {m["metadata"]["name"]: m["spec"] for m in deployments["gpu"].of("Certificate")}
+    for component in CHASSIS:
+        name = f"{render.RELEASE}-{component}"
+        spec = certificates[name]
+        assert {name, f"{name}.{render.NAMESPACE}.svc.cluster.local"} <= set(spec["dnsNames"])
+        assert {"server auth", "client auth"} <= set(spec["usages"])  # each side shows one
+        assert spec["issuerRef"]["name"] == f"{render.RELEASE}-authority"
+    assert certificates[f"{render.RELEASE}-authority"]["isCA"]
+    issuers = {m["metadata"]["name"]: m["spec"] for m in deployments["gpu"].of("Issuer")}
+    authority = certificates[f"{render.RELEASE}-authority"]
+    assert issuers[authority["issuerRef"]["name"]] == {"selfSigned": {}}
+    assert issuers[f"{render.RELEASE}-authority"] == {"ca": {"secretName": authority["secretName"]}}
+
+
+def test_an_issuer_may_be_named():
+    tls = {"enabled": True, "issuer": {"name": "company"}}
+    deployment = deploy("", {"global": {"tls": tls}})
+    assert not deployment.of("Issuer")
+    issuers = [certificate["spec"]["issuerRef"] for certificate in deployment.of("Certificate")]
+    assert issuers == [{"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "company"}] * len(CHASSIS)
+
+
+def test_the_trial_s_postgres_has_vectors(deployments):
+    spec = deployments["embedded"].one("Cluster", "postgres")["spec"]
+    assert spec["bootstrap"]["initdb"]["postInitApplicationSQL"] == ["CREATE EXTENSION IF NOT EXISTS vector"]
+    assert {"cpu", "memory"} <= spec["resources"]["limits"].keys()
+    assert not deployments["gpu"].of("Cluster")
+
+
+def test_an_ingress_lets_long_and_large_requests_through(deployments):
+    (ingress,) = deployments["gpu"].of("Ingress")
+    spec = ingress["spec"]
+    assert spec["tls"] == [{"hosts": ["polyphony.example.com"], "secretName": "polyphony-example-com"}]
+    backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    service = deployments["gpu"].one("Service", "gateway-http")
+    assert backend == {"name": GATEWAY, "port": {"name": service["spec"]["ports"][0]["name"]}}
+    annotations = ingress["metadata"]["annotations"]
+    assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > 600
+    assert annotations["cert-manager.io/cluster-issuer"] == "letsencrypt"
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_route_hangs_on_a_gateway(made):
+    named = {"name": "public", "namespace": "entrance"}
+    entrance = {"type": "httproute", **({"className": "envoy"} if made else {"gateway": named})}
+    deployment = deploy("", {"entrance": entrance})
+    (route,) = deployment.of("HTTPRoute")
+    (rule,) = route["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": GATEWAY, "port": 8080}]
+    assert rule["timeouts"] == {"request": "610s"}
+    assert route["spec"]["parentRefs"] == [{"name": render.RELEASE} if made else named]
+    listeners = [listener for gateway in deployment.of("Gateway") for listener in gateway["spec"]["listeners"]]
+    tls = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": "polyphony-example-com"}]}
+    assert [listener["tls"] for listener in listeners] == [tls] * made
+
+
+def test_whoever_asks_yields_to_whoever_answers(deployments):
+    classes = {m["metadata"]["name"]: m for m in deployments["gpu"].of("PriorityClass")}
+    used = {name: template["spec"]["priorityClassName"] for name, template in deployments["gpu"].templates()}
+    canary = classes[used[f"CronJob/{render.RELEASE}-canary"]]
+    gateway = classes[used[f"Deployment/{render.RELEASE}-gateway"]]
+    assert canary["value"] < gateway["value"]
+    assert canary["preemptionPolicy"] == "Never"
+    assert not deploy("", {"global": {"priorityClasses": False}}).of("PriorityClass")
+
+
+def test_uploads_outlive_the_release(deployments):
+    claim = deployments["default"].one("PersistentVolumeClaim", "objects")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert deployments["edge"].one("PersistentVolumeClaim", "objects")["spec"]["accessModes"] == ["ReadWriteOnce"]

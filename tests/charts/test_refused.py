@@ -1,0 +1,62 @@
+"""Values that cannot be meant are refused, with words that say which and why."""
+
+import helm_python as helm
+import pytest
+
+from charts import render
+
+REFUSED = [
+    ({"global": {"profil": "gpu"}}, "/global", "additional properties 'profil' not allowed"),
+    ({"vison": {}}, "at ''", "additional properties 'vison' not allowed"),
+    ({"vision": {"replica": 2}}, "vision", "additional properties 'replica' not allowed"),
+    ({"vision": {"replicas": -1}}, "/replicas", "minimum: got -1, want 0"),
+    ({"vision": {"kind": "DaemonSet"}}, "/kind", "one of 'Deployment', 'StatefulSet'"),
+    ({"vision": {"ports": {"grpc": 70000}}}, "/ports/grpc", "maximum: got 70,000, want 65,535"),
+    ({"vision": {"settings": {"maxImageBytes": 1}}}, "vision", "invalid propertyName 'maxImageBytes'"),
+    ({"vision": {"resources": {"requests": None}}}, "/resources", "requests"),
+    (
+        {"vision": {"resources": {"requests": {"memory": "1 GB"}}}},
+        "/resources/requests/memory",
+        "'1 GB' does not match",
+    ),
+    ({"vision": {"gpu": {"resource": "gpu"}}}, "/gpu/resource", "'gpu' does not match"),
+    ({"vision": {"uses": ["weight"]}}, "/uses/0", "one of 'weights', 'objects', 'database', 'media'"),
+    ({"vision": {"autoscaling": {"type": "vpa"}}}, "/autoscaling/type", "one of 'none', 'hpa', 'keda'"),
+    ({"vision": {"autoscaling": {"share": 1.5}}}, "/autoscaling/share", "maximum: got 1.5, want 1"),
+    ({"vision": {"autoscaling": {"engines": 0}}}, "/autoscaling/engines", "exclusiveMinimum: got 0, want 0"),
+    ({"global": {"objects": {"url": "/mnt/objects"}}}, "/global/objects/url", "'/mnt/objects' does not match"),
+    ({"global": {"apiKeys": {"rows": [{"sha256": "secret", "owner": "a"}]}}}, "/rows/0/sha256", "does not match"),
+    ({"global": {"apiKeys": {"rows": [{"owner": "a"}]}}}, "/rows/0", "missing property 'sha256'"),
+    ({"global": {"tls": {"issuer": {"kind": "CA"}}}}, "/tls/issuer/kind", "one of 'Issuer', 'ClusterIssuer'"),
+    ({"entrance": {"type": "loadbalancer"}}, "/entrance/type", "one of 'none', 'ingress', 'httproute'"),
+    ({"canary": {"schedule": "hourly"}}, "/canary/schedule", "'hourly' does not match"),
+    (
+        {"vision": {"autoscaling": {"type": "hpa"}}},
+        "vision.autoscaling.type is hpa",
+        "scales on what Prometheus measures: set global.monitoring.enabled",
+    ),
+    (
+        {"global": {"monitoring": {"enabled": True}}, "vision": {"autoscaling": {"type": "hpa", "min": 0}}},
+        "vision.autoscaling.min is 0",
+        "which only keda can do",
+    ),
+    (
+        {"global": {"monitoring": {"enabled": True}}, "vision": {"autoscaling": {"type": "hpa", "min": 9}}},
+        "vision.autoscaling.min",
+        "exceeds its max",
+    ),
+    (
+        {"global": {"database": {"secret": "mine", "trial": {"enabled": True}}}},
+        "global.database",
+        "both a secret and a trial: choose one",
+    ),
+    ({"entrance": {"type": "httproute"}}, "entrance.type is httproute", "entrance.gateway.name"),
+]
+
+
+@pytest.mark.parametrize(("values", "where", "why"), REFUSED, ids=[row[1] for row in REFUSED])
+def test_refused(values, where, why):
+    with pytest.raises(helm.HelmError) as error:
+        list(render.manifests(values))
+    assert where in str(error.value)
+    assert why in str(error.value)
