@@ -111,7 +111,7 @@ class Gateway:
             raise Unanswered(f"no answer within {self._seconds:g} s") from error
         except httpx.HTTPError as error:
             raise Unanswered(f"the gateway does not answer: {error or type(error).__name__}") from error
-        if response.is_error:
+        if not response.is_success:
             raise Unanswered(f"{response.status_code}: {_refusal(response)}")
         return response
 

@@ -76,6 +76,8 @@ def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[Result]
         shown = progress.add_task(url, total=repeat * sum(len(task.items) for task in asked))
         try:
             return asyncio.run(_asked(asked, url, key, repeat, deadline, lambda: progress.advance(shown)))
+        except httpx.InvalidURL as error:
+            raise FleetError(f"{url} is no URL of a gateway: {error}") from error
         except asyncio.CancelledError:
             raise typer.Exit(128 + signal.SIGTERM) from None
 

@@ -84,6 +84,13 @@ async def test_waiting_for_another_try_counts_against_the_deadline():
         await gateway(fleet, 0.05).transcribe(b"sound", "a.wav")
 
 
+async def test_a_gateway_that_sends_elsewhere_has_not_answered():
+    fleet = Fleet()
+    fleet.refusals = [httpx.Response(308, headers={"location": "https://fleet"})]
+    with pytest.raises(Unanswered, match="308: Permanent Redirect"):
+        await gateway(fleet).speak("Good morning.")
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]"])
 async def test_another_answer_than_expected_is_a_failure(body):
     client = httpx.AsyncClient(

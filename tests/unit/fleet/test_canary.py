@@ -21,6 +21,7 @@ def canary(home, *words):
     ("words", "text"),
     [
         ((), "no fleet runs"),
+        (("--gateway", "http://a:b"), "http://a:b is no URL of a gateway"),
         (("--gateway", DEAD, "--push", DEAD), f"the gauges could not be pushed to {DEAD}"),
         (("--gateway", DEAD, "--baseline", "absent.json"), "the baseline absent.json cannot be used"),
     ],
