@@ -1,4 +1,4 @@
-"""Prometheus, its alertmanager and k6 as processes of a test."""
+"""Prometheus, its alertmanager, its pushgateway and k6 as processes of a test."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,15 +21,20 @@ import yaml
 from fleet import ports
 from tests.operations.queries import ROOT, RULES
 
-ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")  # Debian's name, and its own
+# Debian's names, and their own.
+ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+PUSHGATEWAY = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
+MISSING = [
+    package
+    for package, program in {
+        "prometheus": shutil.which("prometheus") and shutil.which("promtool"),
+        "prometheus-alertmanager": ALERTMANAGER,
+        "prometheus-pushgateway": PUSHGATEWAY,
+    }.items()
+    if not program
+]
 _RANGE = re.compile(r"(?<=\[)(\d+)([mhd])(?=\])|(?<=offset )(\d+)([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
-
-
-def absent(*programs: str) -> str:
-    """Why a test that needs programs cannot run; empty where it can."""
-    missing = [name for name in programs if not shutil.which(name)]
-    return f"{', '.join(missing)} absent: apt-get install prometheus prometheus-alertmanager" if missing else ""
 
 
 @contextmanager
@@ -132,7 +138,6 @@ class _Letters(BaseHTTPRequestHandler):
 @contextmanager
 def alertmanager(folder: Path) -> Iterator[tuple[str, Mailbox]]:
     """An alertmanager's address, and the mailbox it sends to."""
-    program = next(name for name in ALERTMANAGERS if shutil.which(name))
     with Mailbox() as mailbox:
         threading.Thread(target=mailbox.serve_forever, daemon=True).start()
         hook = {"url": f"http://127.0.0.1:{mailbox.server_port}", "send_resolved": True}
@@ -141,7 +146,7 @@ def alertmanager(folder: Path) -> Iterator[tuple[str, Mailbox]]:
         (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
         address = f"127.0.0.1:{ports.free()}"
         command = [
-            program,
+            ALERTMANAGER,
             f"--config.file={folder / 'alertmanager.yml'}",
             f"--storage.path={folder / 'alertmanager'}",
             f"--web.listen-address={address}",
@@ -154,13 +159,25 @@ def alertmanager(folder: Path) -> Iterator[tuple[str, Mailbox]]:
 
 
 @contextmanager
+def pushgateway(folder: Path) -> Iterator[str]:
+    """A pushgateway's address."""
+    address = f"127.0.0.1:{ports.free()}"
+    with running([PUSHGATEWAY, f"--web.listen-address={address}"], folder / "pushgateway.log"):
+        eventually("pushgateway is ready", lambda: answers(f"http://{address}/-/ready"))
+        yield address
+
+
+@contextmanager
 def k6(folder: Path, **variables: str) -> Iterator[None]:
-    """The load of `load.js`, in the background."""
-    script = Path(__file__).with_name("load.js")
-    program = Path(os.sys.executable).with_name("k6")
-    command = [program, "run", "--no-usage-report", "--quiet", f"--summary-export={folder / 'k6.json'}", script]
+    """The load of `load.js`, in the background; at its end, every answer was one of those that were due."""
+    script, summary = Path(__file__).with_name("load.js"), folder / "k6.json"
+    program = Path(sys.executable).with_name("k6")
+    command = [program, "run", "--no-usage-report", "--quiet", f"--summary-export={summary}", script]
     with running(command, folder / "k6.log", env=os.environ | {"MEDIA": str(folder), **variables}):
         yield
+    checks = json.loads(summary.read_text())["root_group"]["checks"]
+    assert {name for name, check in checks.items() if check["fails"]} == set()
+    assert min(check["passes"] for check in checks.values()) > 0
 
 
 def configuration(targets: Mapping[str, str], alertmanager: str, folder: Path, *, faster: int) -> dict[str, Any]:

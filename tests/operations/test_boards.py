@@ -1,5 +1,6 @@
 """The dashboards' files: fresh, unique, explained, and of metrics that somebody has."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 
 import dashboards.__main__ as command
 from evaluation import gauges
+from evaluation.replay import Result
 from gateway.settings import GatewaySettings
 from servekit.telemetry import SECONDS, Telemetry
 from tests.operations.queries import BOARDS, ROOT, RULES, Query, metrics, panels, queries
@@ -28,7 +30,7 @@ def exposed(registry) -> set[str]:
 def known() -> set[str]:
     """Every metric that our processes and the canary have, and what the rules record."""
     settings = GatewaySettings(tls_certificate=Path("none.pem"), tls_key=Path("none.pem"))
-    canary = exposed(gauges.registry([]))
+    canary = exposed(gauges.of_task(Result("chat", {"accuracy": 1.0}, 1, (), (), 0.1))) | exposed(gauges.of_success())
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return exposed(Telemetry(settings).registry) | canary | recorded | OWN
 
@@ -74,7 +76,7 @@ def test_a_latency_panel_leads_to_traces_and_no_other_asks_for_exemplars():
 
 
 def test_boards_and_panels_have_names_of_their_own():
-    boards = [yaml.safe_load(path.read_text()) for path in BOARDS]
+    boards = [json.loads(path.read_text()) for path in BOARDS]
     assert [board["uid"] for board in boards] == [f"polyphony-{path.stem}" for path in BOARDS]
     assert len({board["title"] for board in boards}) == len(boards)
     for board in boards:
@@ -84,7 +86,7 @@ def test_boards_and_panels_have_names_of_their_own():
 def test_no_two_panels_of_a_board_overlap():
     for path in BOARDS:
         cells = set()
-        for panel in yaml.safe_load(path.read_text())["panels"]:
+        for panel in json.loads(path.read_text())["panels"]:
             at = panel["gridPos"]
             area = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
             assert max(x for x, _ in area) < 24

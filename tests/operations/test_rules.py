@@ -16,7 +16,7 @@ TESTS = sorted(Path(__file__).parent.glob("*.test.yaml"))
 ALERTS = [alert for group in groups() for alert in group.alerts]
 LABEL = re.compile(r"\$labels\.(\w+)")
 
-promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is absent: apt-get install prometheus")
+promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="absent: apt-get install prometheus")
 
 
 def run(*arguments: object) -> str:
