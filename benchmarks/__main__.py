@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from benchmarks import chassis, fleet, gateway, generation, mixed, overload
+from benchmarks import chassis, curves, fleet, gateway, generation, mixed, overload, replay
 from benchmarks.report import Result, Say, verdict_table
 from servekit.settings import available_cores
 
@@ -23,6 +23,8 @@ MEASUREMENTS: dict[str, Callable[[Say], Result]] = {
     "generation": generation.measure,
     "mixed": mixed.measure,
     "fleet": fleet.measure,
+    "curves": curves.measure,
+    "replay": replay.measure,
 }
 
 

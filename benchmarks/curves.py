@@ -6,8 +6,6 @@
 import argparse
 import os
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,24 +13,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from statistics import fmean, pstdev
 
-import grpc
 import httpx
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from openai import APIStatusError, OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from benchmarks.mixed import Call, mixed_calls
 from benchmarks.report import Result, Say, percentile
-from benchmarks.running import fleet, free_port, models_dir
+from benchmarks.running import alone, fleet
 from servekit.catalogue import Service, profile
 from servekit.settings import available_cores
 
 CALLERS = (1, 2, 4, 8)
 LEVEL_SECONDS = 6.0
-START_SECONDS = 120.0
+SLOTS: Mapping[Service, int] = {"generation": 4}  # calls at once where it is not one a thread
 BACK_OFF_SECONDS = 0.5  # after a refusal: the permit found no room within the deadline
 
 
@@ -77,7 +72,6 @@ class Level:
     service_cpu_seconds: float  # of a call
     p50: float
     p95: float
-    spread: float
 
 
 def measure(say: Say) -> Result:
@@ -138,12 +132,15 @@ def _level(call: Call, callers: int, metrics: str, kind: Kind) -> Level:
                 seconds.append(time.perf_counter() - began)
         return seconds
 
-    before, began = _counters(metrics, kind.model), time.perf_counter()
+    before, began = _counters_at(metrics, kind.model), time.perf_counter()
     with ThreadPoolExecutor(callers) as pool:
         taken = [one for listed in pool.map(keep_calling, range(callers)) for one in listed]
     passed = time.perf_counter() - began
     time.sleep(0.2)  # a run is counted just after its answer
-    gained = {name: value - before[name] for name, value in _counters(metrics, kind.model).items()}
+    gained = {
+        name: value - before[name]
+        for name, value in counters(httpx.get(metrics).raise_for_status().text, kind.model).items()
+    }
     count = len(taken)
     return Level(
         callers=callers,
@@ -153,15 +150,19 @@ def _level(call: Call, callers: int, metrics: str, kind: Kind) -> Level:
         service_cpu_seconds=gained["process_cpu_seconds_total"] / count,
         p50=percentile(taken, 0.5),
         p95=percentile(taken, 0.95),
-        spread=pstdev(taken) / fmean(taken),
     )
 
 
-def _counters(url: str, model: str) -> dict[str, float]:
-    """The counters of a model, and of its process."""
-    names = ("polyphony_engine_seconds_sum", "polyphony_demand_seconds_total", "process_cpu_seconds_total")
+def _counters_at(url: str, model: str) -> dict[str, float]:
+    return counters(httpx.get(url).raise_for_status().text, model)
+
+
+def counters(exposition: str, model: str) -> dict[str, float]:
+    """The counters of a model, and of its process, in what `/metrics` says."""
+    engine = "polyphony_engine_seconds"
+    names = (f"{engine}_sum", f"{engine}_count", "polyphony_demand_seconds_total", "process_cpu_seconds_total")
     found = dict.fromkeys(names, 0.0)
-    for family in text_string_to_metric_families(httpx.get(url).raise_for_status().text):
+    for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
             if sample.name in found and sample.labels.get("model", model) == model:
                 found[sample.name] = sample.value
@@ -169,64 +170,40 @@ def _counters(url: str, model: str) -> dict[str, float]:
 
 
 def start_seconds(service: Service) -> float:
-    """From the start of a service's process, alone on the machine, until it says that it serves.
-
-    Raises:
-        RuntimeError: It ends, or is not ready in time.
-    """
-    port, name = free_port(), service.upper()
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
+    """From the start of a service's process, alone on the machine, until it says that it serves."""
     row = profile("embedded").services[service]
-    own = {
-        "POLYPHONY_HOME": str(models_dir().parent),
-        "POLYPHONY_PROFILE": "embedded",
-        "POLYPHONY_THREADS": str(max(1, round(row.cores * available_cores()))),
-        f"POLYPHONY_{name}_PORT": str(port),
-        f"POLYPHONY_{name}_METRICS_PORT": str(free_port()),
-    }
-    began = time.perf_counter()
-    command = (sys.executable, "-P", "-m", f"services.{service}")
-    process = subprocess.Popen(command, env=plain | own, stderr=subprocess.DEVNULL)
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_reconnect_backoff_ms", 100)]) as channel:
-            check = channel.unary_unary(
-                "/grpc.health.v1.Health/Check",
-                request_serializer=HealthCheckRequest.SerializeToString,
-                response_deserializer=HealthCheckResponse.FromString,
-            )
-            while time.perf_counter() < began + START_SECONDS and process.poll() is None:
-                try:
-                    if check(HealthCheckRequest(), timeout=1).status == HealthCheckResponse.SERVING:
-                        return time.perf_counter() - began
-                except grpc.RpcError:
-                    pass
-                time.sleep(0.05)
-        raise RuntimeError(f"{service} was not ready within {START_SECONDS:g} s")
-    finally:
-        process.kill()
-        process.wait()
+    threads = max(1, round(row.cores * available_cores()))
+    with alone(service, "embedded", THREADS=str(threads)) as one:
+        return one.ready_seconds
 
 
 def as_toml(found: Mapping[str, list[Level]], starts: Mapping[Service, float], machine: str) -> str:
-    """The file of curves."""
+    """The file of curves.
+
+    Engine seconds are told from the CPU seconds of the service's process over its threads: those of the embedded
+    profile compute as long as they run, and what else the machine does stretches the clock but not these.
+    """
     today = datetime.now(UTC).date().isoformat()
     lines = [
-        "# Measured by `python -m benchmarks.curves capacity/curves/embedded.toml`; written by it, not by hand.",
-        "# schedule_seconds and weights_seconds are assumptions: an image that the node has, weights in their volume.",
+        "# Measured and written by `python -m benchmarks.curves capacity/curves/embedded.toml`.",
+        "# Engine seconds are CPU seconds of the service over its threads, which other work on the machine does not",
+        "# stretch; load_seconds are by the clock. Assumed are the spread (the calls measured are all alike), and",
+        "# schedule_seconds and weights_seconds: an image that the node has, weights in their volume.",
         'title = "The embedded profile"',
         f'date = "{today}"',
         f'machine = "{machine}"',
     ]
     for name, (_, kind) in KINDS.items():
         levels = found[name]
-        engines = _engines(kind)
-        most = max(level.calls_per_second for level in levels)
-        alone = levels[0]
-        # A slot's stay among others is told by Little's law from the best throughput found.
-        among = max(engines / most, alone.engine_seconds) if engines > 1 else 1 / most
-        seconds = [[1, alone.engine_seconds], [engines, among]] if engines > 1 else [[1, among]]
-        rounded = ", ".join(f"[{together}, {value:.4g}]" for together, value in seconds)
-        cpu = levels[-1].service_cpu_seconds
+        cores = profile("embedded").services[kind.service].cores
+        threads = max(1, round(cores * available_cores()))
+        engines = SLOTS.get(kind.service, threads)
+        alone_seconds = levels[0].service_cpu_seconds / threads
+        full = next(level for level in levels if level.callers >= engines)
+        seconds = [(1, alone_seconds)]
+        if engines > 1:
+            seconds += [(engines, max(alone_seconds, engines * full.service_cpu_seconds / threads))]
+        rounded = ", ".join(f"[{together}, {value:.3g}]" for together, value in seconds)
         lines += [
             "",
             f"[services.{name}]",
@@ -235,16 +212,16 @@ def as_toml(found: Mapping[str, list[Level]], starts: Mapping[Service, float], m
             'kind = "slots"',
             f"engines = {engines}",
             f"seconds = [{rounded}]",
-            f"spread = {max(0.05, min(alone.spread, 1.0)):.2f}",
+            "spread = 0.3",
             f"deadline_seconds = {kind.deadline_seconds:g}",
             f"queue = {kind.queue:g}",
             "schedule_seconds = 5",
             "weights_seconds = 5",
             f"load_seconds = {starts[kind.service]:.1f}",
-            f"cpu_cores = {profile('embedded').services[kind.service].cores * available_cores():g}",
-            f"cpu_per_engine_second = {cpu / (engines / most):.3g}",
+            f"cpu_cores = {threads}",
+            f"cpu_per_engine_second = {full.service_cpu_seconds / seconds[-1][1]:.3g}",
             "cpu_per_call = 0",
-            f'source = "measured: through the gateway, {len(CALLERS)} levels of callers, {today}"',
+            f'source = "measured: through the gateway, {today}"',
             "# callers: calls/s, engine s, demand s, CPU s a call, p95 s",
             *(
                 f"# {level.callers}: {level.calls_per_second:.3g}, {level.engine_seconds:.3g}, "
@@ -253,12 +230,6 @@ def as_toml(found: Mapping[str, list[Level]], starts: Mapping[Service, float], m
             ),
         ]
     return "\n".join(lines) + "\n"
-
-
-def _engines(kind: Kind) -> int:
-    """Engines or slots of one pod of the embedded profile: what its settings make of its threads."""
-    threads = max(1, round(profile("embedded").services[kind.service].cores * available_cores()))
-    return {"generation": 4}.get(kind.service, threads)
 
 
 def main() -> None:

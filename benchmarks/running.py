@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from servekit.settings import default_home
 
@@ -123,6 +125,65 @@ def fleet(profile: str) -> Iterator[Fleet]:
     finally:
         _polyphony(environment, "down")
         shutil.rmtree(home, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A service without a fleet.
+
+    Attributes:
+        address: Where it answers.
+        metrics: The URL of its metrics.
+        ready_seconds: How long it took until it said that it serves.
+    """
+
+    address: str
+    metrics: str
+    ready_seconds: float
+
+
+@contextmanager
+def alone(service: str, profile: str, **settings: str) -> Iterator[Alone]:
+    """Run one service; kill it afterwards.
+
+    Args:
+        service: A module of `services`.
+        profile: Of the catalogue.
+        settings: By their names, in capitals.
+
+    Raises:
+        RuntimeError: It ended, or was not ready in time.
+    """
+    port, metrics, name = free_port(), free_port(), service.upper()
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
+    own = {"HOME": str(models_dir().parent), "PROFILE": profile, "PORT": str(port), "METRICS_PORT": str(metrics)}
+    own = {f"POLYPHONY_{name}_{key}": value for key, value in (own | settings).items()}
+    began = time.perf_counter()
+    command = (sys.executable, "-P", "-m", f"services.{service}")
+    process = subprocess.Popen(command, env=plain | own, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_serving(process, f"127.0.0.1:{port}")
+        yield Alone(f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics", time.perf_counter() - began)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_serving(process: "subprocess.Popen[bytes]", address: str) -> None:
+    with grpc.insecure_channel(address, [("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and process.poll() is None:
+            try:
+                if check(HealthCheckRequest(), timeout=1).status == HealthCheckResponse.SERVING:
+                    return
+            except grpc.RpcError:
+                time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} is not ready")
 
 
 def models_dir() -> Path:
