@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from capacity import curve
+from capacity.curve import Curves, curves, names
 from capacity.errors import CapacityError
 from capacity.planning import gpus
 from capacity.planning.engines import COSTS, Device
@@ -69,7 +69,7 @@ class ServicePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer. `replicas` has the services that a rate asks for; `packing` is None on a CPU."""
+    """The answer. `replicas` has what a rate asks for, by `curves`; `packing` is None on a CPU."""
 
     question: Question
     services: tuple[ServicePlan, ...]
@@ -77,6 +77,7 @@ class Plan:
     speeds: tuple[Speed, ...]
     demands: tuple[Demand, ...]
     replicas: Mapping[str, int]
+    curves: Curves | None = None
     training: Training | None = None
 
 
@@ -107,7 +108,7 @@ def plan(question: Question) -> Plan:
         if question.gpu and not row.needs and any(demand.service == row.service for demand in asked):
             raise CapacityError(f"--rate: the curves are of GPUs, and {row.service} is on CPUs: add --quantization")
     pods = replicas(asked, question.share)
-    return Plan(question, services, packing, _speeds(services, question), asked, pods, training)
+    return Plan(question, services, packing, _speeds(services, question), asked, pods, known, training)
 
 
 def _shapes(question: Question) -> dict[str, list[Shape]]:
@@ -140,11 +141,11 @@ def _service(name: str, shapes: list[Shape], question: Question) -> ServicePlan:
     return ServicePlan(name, tuple(needs), tuple(beside))
 
 
-def _curves(profile: str) -> curve.Curves:
+def _curves(profile: str) -> Curves:
     try:
-        return curve.curves(profile)
+        return curves(profile)
     except FileNotFoundError as error:
-        known = ", ".join(curve.names())
+        known = ", ".join(names())
         raise CapacityError(f"--rate: profile {profile} has no curves; {known} have") from error
 
 

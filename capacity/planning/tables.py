@@ -92,7 +92,8 @@ def replicas(plan: Plan) -> Table:
     """Pods for the rates asked for, and where their curve comes from."""
     names = ("calls/s", "a full pod", f"pods at {plan.question.share:.0%}", "replicas")
     columns = [Column(name, justify="right") for name in names]
-    title = "Replicas; the kinds of calls of a service share its pods"
+    known = plan.curves
+    title = f"Replicas, by the curves of: {known.title} ({known.machine}, {known.date})" if known else "Replicas"
     table = Table("kind", "service", *columns, "from", title=title, box=None)
     for row in plan.demands:
         pods = row.pods(plan.question.share)

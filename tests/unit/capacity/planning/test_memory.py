@@ -102,6 +102,12 @@ def test_embedded_services_at_rest_take_what_was_measured(service: str) -> None:
     assert least * 0.9 <= AT_REST[service] <= most * 1.1
 
 
+@pytest.mark.parametrize(("model", "peak"), [("pp-ocrv6-small", 970), ("whisper-base", 451)])
+def test_the_peak_of_two_calls_at_once_is_told_within_a_sixth(model: str, peak: float) -> None:
+    """Measured once, docs/planner.md: the most that a process held, MiB, that read two pages or two recordings."""
+    assert need(shape(model), Load(), "cpu").total / MIB == pytest.approx(peak, rel=1 / 6)
+
+
 def test_the_language_model_at_rest_is_told_within_a_tenth() -> None:
     """llama.cpp takes all of it when it starts."""
     one = need(shape("qwen2.5-coder-0.5b-instruct"), Load(4096, 4), "cpu")
