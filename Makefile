@@ -23,7 +23,7 @@ PLATFORM ?=
 BASE ?=
 BUILD_FLAGS ?=
 
-.PHONY: help setup demo up down test check fmt protos lock bench images sbom
+.PHONY: help setup demo up down test check fmt protos lock bench tag images sbom charts cluster-test operations-test
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -98,6 +98,9 @@ bench: setup ## medians and ratios of one run, on screen and in bench.json
 	@$(BIN)/polyphony models pull
 	@$(BIN)/python -m benchmarks
 
+tag: ## say how `make images` tags now
+	@echo $(TAG)
+
 images: ## build an image a service with docker, podman or buildah; see REGISTRY, TAG, TARGET, PLATFORM, BASE at the top
 	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: apt-get install podman"; exit 1; }
 	for service in $(if $(filter gpu,$(TARGET)),$(GPU_SERVICES),$(SERVICES)); do \
@@ -113,3 +116,15 @@ sbom: setup ## write what packages each image holds, and their licences, as Cycl
 	    $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml \
 	    --mc-type application --output-reproducible --output-file build/sbom/polyphony-$$service.cdx.json \
 	    build/sbom/$$service/bin/python || exit; done
+
+charts: setup ## render the charts for every values file into build/charts, lint them, and have checkov look at them
+	@$(BIN)/python charts/render.py build/charts 2> >(grep --invert-match 'found symbolic link' >&2)
+	@$(UV) tool run --quiet --from checkov==3.3.0 checkov --config-file charts/checkov.yaml --directory build/charts
+
+cluster-test: ## install the charts on a cluster of kind, helm test, upgrade, remove it; skipped where there is no kind
+	@missing=$$(for tool in kind helm kubectl; do command -v $$tool >/dev/null || echo $$tool; done | xargs); \
+	if test -n "$$missing"; then echo "skipped: a cluster needs $$missing, which is not here"; else \
+	$(MAKE) images && charts/cluster-test.sh $(ENGINE) $(REGISTRY) $(TAG); fi
+
+operations-test: setup ## dashboards and alerts: every panel of a real fleet under load, and a fault drill, with what they show
+	$(BIN)/pytest tests/operations --capture=no
