@@ -132,7 +132,7 @@ def ask(url: str) -> tuple[str, str]:
         content: list[Any] = [
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_base64(page)}"}},
             {"type": "input_audio", "input_audio": {"data": _base64(audio.content), "format": "wav"}},
-            {"type": "text", "text": "Answer in one sentence."},
+            {"type": "text", "text": "Answer the spoken question in one sentence."},
         ]
         answer = client.chat.completions.create(
             model="",  # the default
@@ -154,7 +154,7 @@ def main() -> None:
         receiver.wait_for_a_sender(url)
         trace_id, answer = ask(url)
         spans = receiver.wait_for(trace_id)
-    console = Console(width=140)
+    console = Console(width=150)
     console.print(f"\n{answer}\n\ntrace {trace_id}", highlight=False)
     console.print(tree(spans))
 

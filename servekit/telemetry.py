@@ -122,6 +122,11 @@ class Telemetry:
             return nullcontext()
         return self._tracer.start_as_current_span(name, propagate.extract(metadata), SpanKind.SERVER)
 
+    def event(self, name: str, **attributes: float | str) -> None:
+        """Note on the current span what has just happened."""
+        if self._provider is not None:
+            trace.get_current_span().add_event(name, attributes)
+
     def exemplar(self) -> Exemplar | None:
         """The current trace, if it is sampled."""
         return None if self._provider is None else _exemplar(trace.get_current_span())

@@ -81,6 +81,7 @@ class Journal:
                 kind, _, _ = name.partition(" ")  # without its number
                 times = self._telemetry.step_seconds.labels(kind, outcome)
                 times.observe(step.seconds, self._telemetry.exemplar())
+                self._telemetry.event(name, outcome=outcome, model=model, seconds=step.seconds)
 
     def leave_out(self, step: Step, error: ServeError) -> None:
         """Note that a step failed and the request goes on without it.
