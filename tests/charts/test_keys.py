@@ -102,6 +102,7 @@ def test_keys_may_be_somebody_else_s(deployments):
     assert not deployment.of("Secret")
     (keys,) = [v for v in deployment.workload("gateway")["spec"]["template"]["spec"]["volumes"] if v["name"] == "keys"]
     assert keys["secret"]["secretName"] == "polyphony-api-keys"
+    assert keys["secret"]["items"] == [{"key": "keys.toml", "path": "keys.toml"}]  # not the key itself
     for _, template in deployment.templates():
         if template["metadata"]["labels"]["app.kubernetes.io/component"] in ("canary", "test"):
             (variable,) = [row for row in template["spec"]["containers"][0]["env"] if "valueFrom" in row]

@@ -76,7 +76,7 @@ def test_each_way_out_has_a_reason(deployments):
     assert ways_out(default, "vision") == [dns, https]  # weights
     assert ways_out(default, "retrieval") == [dns, https]
     assert ways_out(gpu, "gateway") == [dns, 80, https, https, traces]  # and objects
-    assert ways_out(gpu, "retrieval") == [dns, https, traces, postgres]
+    assert ways_out(gpu, "retrieval") == [dns, https, https, traces, postgres]  # weights from S3, too
 
 
 def test_the_public_is_not_the_cluster(deployments):

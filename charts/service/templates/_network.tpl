@@ -7,19 +7,19 @@
       - {key: app.kubernetes.io/component, operator: In, values: {{ toJson .components }}}
 {{- end }}
 
-{{/* The names of what an application may reach outside of the release. */}}
+{{/* The names of what an application may reach outside of the release, as JSON. */}}
 {{- define "service.destinations" -}}
 {{- $global := .Values.global }}
-- dns
-{{- if and .Values.chassis $global.traces.endpoint }}
-- traces
-{{- end }}
+{{- $names := list "dns" }}
+{{- if and .Values.chassis $global.traces.endpoint }}{{ $names = append $names "traces" }}{{ end }}
+{{- if and (has "weights" .Values.uses) (hasPrefix "s3://" $global.weights.mirror) }}{{ $names = append $names "objects" }}{{ end }}
+{{- $absent := list }}
+{{- if not $global.objects.url }}{{ $absent = append $absent "objects" }}{{ end }}
+{{- if not (or $global.database.secret $global.database.trial.enabled) }}{{ $absent = append $absent "database" }}{{ end }}
 {{- range .Values.uses }}
-{{- $unused := or (and (eq . "objects") (not $global.objects.url)) (and (eq . "database") (not (or $global.database.secret $global.database.trial.enabled))) }}
-{{- if not $unused }}
-- {{ . }}
+  {{- if not (has . $absent) }}{{ $names = append $names . }}{{ end }}
 {{- end }}
-{{- end }}
+{{- toJson (uniq $names) }}
 {{- end }}
 
 {{/* One destination as an egress rule: its peers, or every public address. */}}

@@ -141,7 +141,11 @@ spec:
     - {name: objects, persistentVolumeClaim: {claimName: {{ .Release.Name }}-objects}}
     {{- end }}
     {{- range $file, $row := .Values.secretFiles }}
-    - {name: {{ $file }}, secret: {secretName: {{ tpl $row.secret $ }}, defaultMode: 0440}}
+    - name: {{ $file }}
+      secret:
+        secretName: {{ tpl $row.secret $ }}
+        defaultMode: 0440
+        items: {{- range $row.keys }}{{ printf "- {key: %s, path: %s}" . . | nindent 10 }}{{ end }}
     {{- end }}
     {{- if and .Values.chassis $global.tls.enabled }}
     - {name: tls, secret: {secretName: {{ include "service.fullname" . }}-tls, defaultMode: 0440}}
