@@ -41,10 +41,21 @@ class Clerk(BaseHTTPRequestHandler):
         if start >= len(BYTES):
             return self.send_error(416)
         self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(BYTES) - start))
-        self.end_headers()
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{len(BYTES) - 1}/{len(BYTES)}")
+        self._describe(len(BYTES) - start)
         self.wfile.write(BYTES[start : self.server.cut])
         return None
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self._describe(len(BYTES))
+
+    def _describe(self, size: int) -> None:
+        self.send_header("Content-Length", str(size))
+        self.send_header("Last-Modified", "Sat, 21 Nov 2026 09:00:00 GMT")
+        self.send_header("ETag", '"w"')
+        self.end_headers()
 
     def log_message(self, *unused: object) -> None:
         return
@@ -134,6 +145,20 @@ def test_a_mirror_is_tried_first_and_its_bytes_are_checked(settings: FleetSettin
         pull(settings, card(), mirror=mirror.as_uri())
     (home / "other").rename(mirror / "m" / "w.bin")
     pull(settings, card(), mirror=mirror.as_uri())  # a model of one's own need have no other source
+    assert (settings.models_dir / "m" / "w.bin").read_bytes() == BYTES
+
+
+def test_a_mirror_may_be_a_bucket(settings: FleetSettings, shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    """The client is the real one; the server is as much of S3 as it asks for."""
+    for name, value in {
+        "AWS_ENDPOINT": shop.url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "me",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    pull(settings, card(), mirror="s3://bucket/prefix")
+    assert [path for path, _ in shop.asked] == ["/bucket/prefix/m/w.bin"]
     assert (settings.models_dir / "m" / "w.bin").read_bytes() == BYTES
 
 
