@@ -60,8 +60,9 @@ def make_plan(
         raise
     # Here, so that the other commands do not pay for it.
     from capacity.planning import gpus
+    from capacity.planning.deployment import Question
     from capacity.planning.memory import Load
-    from capacity.planning.plan import Question, plan
+    from capacity.planning.plan import plan
     from capacity.planning.tables import tables
     from capacity.planning.training import Recipe
     from capacity.planning.values import text

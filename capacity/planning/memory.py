@@ -16,6 +16,8 @@ from capacity.planning.engines import COSTS, Device, EngineCost
 from capacity.planning.precision import PRECISIONS, Name, weights_bytes
 from capacity.planning.shapes import Engine, Network, Shape, Transformer
 
+GB = 1e9
+
 
 @dataclass(frozen=True)
 class Load:
@@ -87,7 +89,7 @@ def need(shape: Shape, load: Load, device: Device, quantization: Name | None = N
     precision = quantization if quantization and shape.writes_text else shape.precision
     engine = engine_of(shape, quantization)
     if (engine, device) not in COSTS:
-        raise CapacityError(f"{shape.id} runs on {engine}, which the planner knows only on a GPU")
+        raise CapacityError(f"{shape.id} runs on {engine}, which the planner knows only on a GPU: name one with --gpu")
     if shape.writes_text and load.context > shape.writer.window:
         raise CapacityError(f"{shape.id} has a window of {shape.writer.window:,} tokens: --context asks for more")
     cost = COSTS[engine, device]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.table import Column, Table
 
 from capacity.planning.gpus import MIB, USABLE, Gpu
-from capacity.planning.memory import Need
-from capacity.planning.plan import GB, Plan
+from capacity.planning.memory import GB, Load, Need
+from capacity.planning.plan import Plan
 from capacity.planning.training import Training
 
 
@@ -31,7 +31,7 @@ def memory(plan: Plan) -> Table:
     last = [Column("of it", justify="right")] if gpu else []
     load = plan.question.load
     where = f"on {gpu.title}" if gpu else "on a CPU"
-    title = f"Memory {where}, {load.concurrency} texts of {load.context:,} tokens at once"
+    title = f"Memory {where}, {_texts(load)} of {load.context:,} tokens at once"
     table = Table("service", "model", "runs on", "kept as", *right, *last, title=title, box=None)
     for row in plan.services:
         for one in row.needs:
@@ -43,6 +43,10 @@ def memory(plan: Plan) -> Table:
         total = sum(row.total for row in plan.services)
         table.add_row("together", "", "", "", *([""] * len(names)), f"{total / GB:.2f}")
     return table
+
+
+def _texts(load: Load) -> str:
+    return f"{load.concurrency} texts" if load.concurrency > 1 else "1 text"
 
 
 def _cells(one: Need, names: tuple[str, ...]) -> list[str]:
@@ -78,9 +82,7 @@ def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
 
 def speeds(plan: Plan) -> Table:
     """Bounds on language models."""
-    columns = [
-        Column(name, justify="right") for name in ("one text", f"{plan.question.load.concurrency} texts", "reading")
-    ]
+    columns = [Column(name, justify="right") for name in ("one text", _texts(plan.question.load), "reading")]
     title = "Tokens a second at most of a whole GPU (bounds from bandwidth and arithmetic, not forecasts)"
     table = Table("model", *columns, title=title, box=None)
     for row in plan.speeds:

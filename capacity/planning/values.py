@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from capacity.errors import CapacityError
+from capacity.planning.deployment import VLLM, Deployed
 from capacity.planning.gpus import MIB, USABLE, Gpu
 from capacity.planning.memory import Need
-from capacity.planning.plan import VLLM, Plan, ServicePlan
+from capacity.planning.plan import Plan
 from capacity.planning.shapes import shape
 from servekit import catalogue
 
@@ -51,7 +52,7 @@ def text(plan: Plan, command: str) -> str:
     return "".join(f"# {line}\n" for line in head) + "\n".join(_lines(found)) + "\n"
 
 
-def _deployed(row: ServicePlan, plan: Plan) -> Values:
+def _deployed(row: Deployed, plan: Plan) -> Values:
     found: Values = {}
     if plan.question.gpu and row.needs:
         found["gpu"] = {"count": 1, "resource": _resource(row.service, plan)}

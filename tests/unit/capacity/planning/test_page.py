@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from capacity.errors import CapacityError
 from capacity.planning import gpus
+from capacity.planning.deployment import Question
 from capacity.planning.memory import Load
-from capacity.planning.plan import Question, plan
+from capacity.planning.plan import plan
 from fleet.cli import app
 
 PAGE = (Path(__file__).parents[4] / "docs" / "planner.md").read_text()
@@ -24,6 +26,12 @@ def test_the_tables_are_those_that_the_command_prints() -> None:
     command, _, printed = block.partition("\n")
     result = CliRunner().invoke(app, shlex.split(command.removeprefix(COMMAND)))
     assert stripped(result.output) == stripped(printed)
+
+
+def test_the_refusal_is_what_the_command_says() -> None:
+    with pytest.raises(CapacityError) as caught:
+        plan(Question("gpu", gpus.gpu("L4"), Load(8192, 16), "fp16"))
+    assert f"> {caught.value}" in PAGE.splitlines()
 
 
 @pytest.mark.parametrize("row", gpus.table(), ids=lambda row: row.id)

@@ -4,9 +4,10 @@ import pytest
 
 from capacity.curve import Curve, Curves
 from capacity.errors import CapacityError
+from capacity.planning.deployment import Question
 from capacity.planning.gpus import gpu
 from capacity.planning.memory import Load
-from capacity.planning.plan import Plan, Question, plan
+from capacity.planning.plan import Plan, plan
 from capacity.planning.replicas import demands, replicas
 
 FP16 = Question("gpu", gpu("L4"), Load(context=8192, concurrency=16), quantization="fp16")
@@ -37,7 +38,7 @@ def test_a_plan_that_does_not_fit_says_what_how_much_and_what_would_help() -> No
     text = str(caught.value)
     assert text.startswith("vllm does not fit on one L4 24 GB: it needs 24.4 GB, 2.6 more than the 21.7")
     assert "qwen2.5-7b-instruct takes 24.4 of it, most of that for weights: 15.2" in text
-    assert "--quantization awq (14.7 GB)" in text
+    assert "--quantization int8 (17.8 GB)" in text
     assert "--context 4096 (20.6 GB)" in text
     assert text.endswith("or --gpu A100-40, which has 38.7.")
 
@@ -56,9 +57,19 @@ def test_what_would_help_does(change: dict[str, object]) -> None:
     assert totals(plan(replace(FP16, **change)))["vllm"] < 38  # type: ignore[arg-type]
 
 
+def test_of_each_kind_of_change_the_least_that_is_enough_is_named() -> None:
+    with pytest.raises(CapacityError, match=r"with --context 4096 \([0-9.]+ GB\), or --concurrency 8 \([0-9.]+ GB\)\."):
+        plan(Question("gpu", gpu("A100"), Load(32_768, 64), "bf16"))
+
+
 def test_where_nothing_helps_it_says_so() -> None:
-    with pytest.raises(CapacityError, match="No one change helps"):
-        plan(Question("gpu", gpu("L4"), Load(32_768, 4096), "fp16"))
+    with pytest.raises(CapacityError, match="No one change is enough"):
+        plan(Question("gpu", gpu("L4"), Load(pixels=16_384**2), extra=("sdxl",)))
+
+
+def test_without_a_gpu_there_is_none_to_share() -> None:
+    with pytest.raises(CapacityError, match="--share mig: with --gpu none there is none to share"):
+        plan(Question("embedded", None, sharing="mig"))
 
 
 def test_llama_cpp_and_the_voice_stay_off_the_gpu() -> None:
@@ -91,7 +102,7 @@ def test_a_machine_without_a_gpu_holds_the_embedded_profile_in_3_gb_and_not_in_1
 
 def test_sharing_by_slices_needs_slices_that_hold_it() -> None:
     assert plan(Question("gpu", gpu("A100"), sharing="mig")).packing
-    with pytest.raises(CapacityError, match="--share mig: a L4 24 GB cannot be cut for this: it has no MIG"):
+    with pytest.raises(CapacityError, match="--share mig: L4 24 GB cannot be cut for this: it has no MIG"):
         plan(Question("gpu", gpu("L4"), sharing="mig"))
 
 

@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from capacity.errors import CapacityError
+from capacity.planning.deployment import Question
 from capacity.planning.gpus import gpu
 from capacity.planning.memory import Load
-from capacity.planning.plan import Plan, Question, plan
+from capacity.planning.plan import Plan, plan
 from capacity.planning.values import text, values
 from charts.render import UMBRELLA, manifests, merged
 

@@ -1,0 +1,102 @@
+"""What a question asks to be deployed: services and vLLM, with what their models need where they run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from capacity.errors import CapacityError
+from capacity.planning.engines import COSTS, Device
+from capacity.planning.gpus import Gpu
+from capacity.planning.memory import Load, Need, engine_of, need
+from capacity.planning.packing import Sharing
+from capacity.planning.precision import Name
+from capacity.planning.replicas import SHARE
+from capacity.planning.shapes import Shape, shape
+from capacity.planning.training import Recipe
+from servekit import catalogue
+from servekit.errors import NotFound
+
+VLLM = "vllm"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        profile: A row of the catalogue's profiles.
+        gpu: The kind of GPU; None for a CPU.
+        load: What its models are to do.
+        quantization: How language models keep their weights, if not as their shapes say.
+        rates: Calls a second, by kind.
+        share: Of a pod's engines that is to be busy.
+        sharing: How services share GPUs.
+        extra: Models beside the profile's.
+        memory_bytes: Of the machine whose CPU runs all of it; 0 for no bound.
+        adapt: A language model to adapt on such a GPU as well; empty for none.
+        recipe: How it is adapted.
+    """
+
+    profile: str
+    gpu: Gpu | None
+    load: Load = field(default_factory=Load)
+    quantization: Name | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+    share: float = SHARE
+    sharing: Sharing = "none"
+    extra: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    adapt: str = ""
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A service or vLLM: what its models need where it runs, and what those need that stay off its GPU."""
+
+    service: str
+    needs: tuple[Need, ...]
+    beside: tuple[Need, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Bytes of a replica."""
+        return sum(row.total for row in self.needs)
+
+
+def shapes_of(question: Question) -> dict[str, list[Shape]]:
+    """The models by what is deployed for them, in the order of the profile.
+
+    Raises:
+        CapacityError: The profile or the shape of a model is not known.
+    """
+    try:
+        profile = catalogue.profile(question.profile)
+    except NotFound as error:
+        raise CapacityError(f"--profile: {error}") from error
+    ids = [model for row in profile.services.values() for model in row.models]
+    found: dict[str, list[Shape]] = {}
+    for row in map(shape, [*ids, *question.extra]):
+        found.setdefault(_place(row, question), []).append(row)
+    return found
+
+
+def _place(row: Shape, question: Question) -> str:
+    """vLLM is a server of its own; every other engine runs within its service."""
+    return VLLM if engine_of(row, question.quantization) == "vllm" else row.service
+
+
+def deployed(name: str, shapes: list[Shape], question: Question) -> Deployed:
+    """One of them.
+
+    Raises:
+        CapacityError: See `need`.
+    """
+    needs: list[Need] = []
+    beside: list[Need] = []
+    for row in shapes:
+        engine = engine_of(row, question.quantization)
+        off = question.gpu is not None and (row.cpu_only or (engine, "gpu") not in COSTS)
+        rows = beside if off else needs
+        device: Device = "cpu" if off or question.gpu is None else "gpu"
+        rows.append(need(row, question.load, device, question.quantization, first=not rows))
+    return Deployed(name, tuple(needs), tuple(beside))
