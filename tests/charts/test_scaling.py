@@ -1,6 +1,8 @@
 """Pods are added on demanded engine time, not on CPU, and the metric's name is one in all places."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -90,3 +92,29 @@ def test_the_edge_fits_its_board(deployments):
         requested += int(memory[:-2]) * {"Mi": 1, "Gi": 1024}[memory[-2:]]
     assert requested <= 6.5 * 1024
     assert json.dumps(deployments["edge"].manifests).count("nvidia.com") == 0
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here: apt-get install prometheus")
+def test_keda_s_query_says_what_is_demanded_with_pods_and_without(deployments, tmp_path):
+    (trigger,) = deployments["gpu"].one("ScaledObject", "generation")["spec"]["triggers"]
+    own = f'polyphony_demand_seconds_total{{job="generation",namespace="{render.NAMESPACE}",pod="%s"}}'
+    unserved = f'polyphony_unserved_demand_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}'
+    rises = {"none": {}, "no pods": {unserved: 0.5}, "two pods": {own % "a": 1, own % "b": 2, unserved: 0}}
+    demanded = {"none": 0, "no pods": 0.5, "two pods": 3}
+    rules = {"groups": [{"name": "a", "rules": [{"record": "demand", "expr": trigger["metadata"]["query"]}]}]}
+    tests = [
+        {
+            "interval": "10s",
+            "input_series": [{"series": name, "values": f"0+{10 * rate}x30"} for name, rate in rises[case].items()],
+            "promql_expr_test": [
+                {"expr": "demand", "eval_time": "4m", "exp_samples": [{"labels": "demand", "value": demanded[case]}]}
+            ],
+        }
+        for case in rises
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    (tmp_path / "tests.yaml").write_text(
+        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "10s", "tests": tests})
+    )
+    done = subprocess.run(["promtool", "test", "rules", tmp_path / "tests.yaml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
