@@ -33,6 +33,7 @@ def test_a_fleet_that_does_not_answer_has_no_quality_and_keeps_its_last_success(
     assert done.returncode == 1
     assert "failed    the gateway does not answer: All connection attempts failed" in done.stdout
     assert healthy["polyphony_quality", "chat", "accuracy"] == 0
+    assert healthy["polyphony_quality_failures", "chat", ""] == 0
     assert abs(healthy[SUCCESS] - time.time()) < 60
     assert away[SUCCESS] == healthy[SUCCESS]
     assert away["polyphony_quality_failures", "chat", ""] == away["polyphony_quality_items", "chat", ""] == 8
