@@ -11,7 +11,10 @@
     {{- $field := ternary "PORT" (printf "%s_PORT" (upper $name)) (eq $name "grpc") }}
     {{- $_ := set $all (printf "%s%s" $prefix $field) (toString $port) }}
   {{- end }}
-  {{- with $global.traces.endpoint }}{{ $_ := set $all "POLYPHONY_OTLP_ENDPOINT" . }}{{ end }}
+  {{- with $global.traces.endpoint }}
+    {{- $_ := set $all "POLYPHONY_OTLP_ENDPOINT" . }}
+    {{- $_ := set $all "POLYPHONY_OTLP_SAMPLE_RATIO" (toString $global.traces.sampleRatio) }}
+  {{- end }}
   {{- if $global.tls.enabled }}
     {{- $_ := set $all "POLYPHONY_TLS_CERTIFICATE" "/etc/polyphony/tls/tls.crt" }}
     {{- $_ := set $all "POLYPHONY_TLS_KEY" "/etc/polyphony/tls/tls.key" }}
