@@ -12,6 +12,7 @@ kind create cluster --name $cluster --wait 2m
 for service in gateway vision speech generation retrieval tools; do
     $engine save --output "$folder/image.tar" "$registry/polyphony-$service:$tag"
     kind load image-archive "$folder/image.tar" --name $cluster
+    rm "$folder/image.tar"
 done
 
 kubectl create namespace polyphony
