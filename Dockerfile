@@ -49,6 +49,7 @@ COPY --from=chassis-packages /opt/chassis /opt/chassis
 ENV PYTHONPATH=/srv/polyphony:/opt/service:/opt/chassis \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     POLYPHONY_HOME=/var/lib/polyphony \
     POLYPHONY_HOST=0.0.0.0 \
     POLYPHONY_GATEWAY_HTTP_HOST=0.0.0.0

@@ -28,8 +28,9 @@ IR_VERSION = 10  # of opset 20 and later; older engines still read it
 Weights = Mapping[str, NDArray[np.float32]]
 
 
-def network(folder: Path) -> Path:
-    """The ONNX file of the model in `folder`, made when it is missing or its weights have changed.
+def network(folder: Path) -> Path | bytes:
+    """The ONNX file of the model in `folder`, made when it is missing or its weights have changed; its bytes where
+    the folder may only be read.
 
     Takes `input_ids` and `attention_mask`, int64 `[batch, tokens]`; gives `embedding`, float32
     `[batch, dimensions]`, L2-normalised.
@@ -39,8 +40,10 @@ def network(folder: Path) -> Path:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     target = folder / f"model-{EXPORTER}-{digest[:16]}.onnx"
     if not target.exists():
-        model = build(load_file(weights), json.loads((folder / "config.json").read_text()))
-        _write(target, model.SerializeToString())
+        made = build(load_file(weights), json.loads((folder / "config.json").read_text())).SerializeToString()
+        if not os.access(folder, os.W_OK):
+            return made
+        _write(target, made)
         for stale in set(folder.glob("model-*.onnx")) - {target}:
             stale.unlink(missing_ok=True)
     return target
@@ -164,4 +167,7 @@ def _write(target: Path, data: bytes) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Make the ONNX file of a BERT sentence encoder.")
     parser.add_argument("folder", type=Path, help="holds model.safetensors and config.json")
-    sys.stdout.write(f"{network(parser.parse_args().folder)}\n")
+    made = network(parser.parse_args().folder)
+    if isinstance(made, bytes):
+        parser.error("the folder cannot be written")
+    sys.stdout.write(f"{made}\n")

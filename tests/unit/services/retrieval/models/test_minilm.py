@@ -1,10 +1,12 @@
 """MiniLM with its real weights, against vectors that another implementation made."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -103,6 +105,7 @@ def test_the_network_is_made_once_and_anew_when_the_weights_change(tmp_path):
     weights |= {name: array[:64] for name, array in whole.items() if name.startswith("embeddings.")}
     save_file(weights, tmp_path / "model.safetensors")
     first = network(tmp_path)
+    assert isinstance(first, Path)
     made = first.stat().st_mtime_ns
     assert network(tmp_path) == first
     assert first.stat().st_mtime_ns == made
@@ -111,3 +114,13 @@ def test_the_network_is_made_once_and_anew_when_the_weights_change(tmp_path):
     assert network(tmp_path) != first
     assert not first.exists()
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; tests/images has it read-only")
+def test_the_network_of_a_folder_that_may_only_be_read_is_kept_in_memory(tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(FOLDER / name)
+    tmp_path.chmod(0o555)
+    made = network(tmp_path)
+    assert isinstance(made, bytes)
+    assert onnx.load_model_from_string(made).graph.output[0].name == "embedding"
