@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evaluation import gauges
 from evaluation.replay import Result
@@ -30,7 +31,7 @@ from tests.operations.programs import (
     prometheus,
     pushgateway,
 )
-from tests.operations.queries import Query, metrics, queries
+from tests.operations.queries import ROOT, Query, metrics, queries
 
 FASTER = 120  # an hour in half a minute
 SERVICES = Service.__args__
@@ -149,17 +150,22 @@ def test_every_query_of_every_panel_returns_data(observed, recorded, say):
 
 
 def test_an_exemplar_of_a_latency_panel_is_a_trace_that_was_exported(observed):
-    def traces() -> set[str]:
+    source, traces = yaml.safe_load((ROOT / "dashboards" / "grafana.yml").read_text())["datasources"]
+    (destination,) = source["jsonData"]["exemplarTraceIdDestinations"]
+    assert destination["datasourceUid"] == traces["uid"]
+    label = destination["name"]
+
+    def exported() -> set[str]:
         found = observed.prometheus.get(
             "/query_exemplars",
             query='polyphony_request_seconds_bucket{job="gateway"}',
             start=time.time() - 60,
             end=time.time(),
         )
-        named = {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
+        named = {one["labels"][label] for series in found for one in series["exemplars"]}
         return named & {span.trace_id.hex() for _, span in observed.spans.received}
 
-    assert eventually("an exemplar's trace", traces, 20)
+    assert eventually("an exemplar's trace", exported, 20)
 
 
 def test_a_fault_drill_fires_the_right_alerts_and_they_resolve(observed, say):
@@ -185,5 +191,6 @@ def test_a_fault_drill_fires_the_right_alerts_and_they_resolve(observed, say):
     assert not [text for text in texts if "<error" in text or "<no value>" in text]
 
     resolved = {(*down, "resolved"), (*failing, "resolved")}
-    eventually("both alerts are resolved", lambda: resolved <= set(mailbox.received))
+    eventually("both alerts are resolved", lambda: resolved <= set(mailbox.received), 120)
+    eventually("neither fires", lambda: not server.firing() & {down, failing})
     say("vision is left alone, and both have resolved")

@@ -1,0 +1,108 @@
+"""docs/runbook.md can be followed: its commands are kubectl's and helm's own, of objects that the charts make."""
+
+import itertools
+import re
+import shlex
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import typer
+import yaml
+from typer.core import TyperGroup
+
+from charts import render
+from dashboards.rules.rule import RUNBOOK
+from fleet.cli import app
+from gateway.settings import GatewaySettings
+from tests.operations.queries import ROOT
+
+PAGE = (ROOT / RUNBOOK).read_text()
+CODE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", PAGE)]
+PLACES = {"<service>": "vision", "<pod>": "polyphony-vision-0", "<name>": "a", "<node>": "n", "<job>": "j"}
+KINDS = {
+    "deployment": "Deployment",
+    "hpa": "HorizontalPodAutoscaler",
+    "scaledobject": "ScaledObject",
+    "cronjob": "CronJob",
+    "secret": "Secret",
+}
+
+
+def commands(program: str) -> list[list[str]]:
+    """Every command of a program, in words, without what its output goes through."""
+    filled = [re.sub("<[a-z]+>", lambda place: PLACES[place[0]], code) for code in CODE if code.startswith(program)]
+    return [shlex.split(re.split(r" [|>] ", code)[0]) for code in filled if " " in code]
+
+
+@pytest.fixture(scope="module")
+def objects() -> set[str]:
+    """Kind and name of all that some deployment makes: one scales by HPA, one by KEDA and asks the canary."""
+    by_keda = {"canary": {"enabled": True}, "vision": {"autoscaling": {"type": "keda"}}}
+    layers = (render.values("gpu"), render.merged(render.values("embedded"), by_keda))
+    return {f"{made['kind']}/{made['metadata']['name']}" for layer in layers for _, made in render.manifests(layer)}
+
+
+def test_what_kubectl_names_is_made_by_the_charts(objects):
+    named = {match.groups() for words in commands("kubectl") for word in words if (match := _named(word))}
+    pairs = {pair for words in commands("kubectl") for pair in itertools.pairwise(words)}
+    named |= {(kind, name) for kind, name in pairs if kind in KINDS and name.startswith("polyphony")}
+    assert len(named) > 4
+    assert {f"{KINDS[kind]}/{name}" for kind, name in named} <= objects
+
+
+def _named(word: str) -> re.Match[str] | None:
+    return re.fullmatch(rf"({'|'.join(KINDS)})/(polyphony[a-z-]*)", word)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="absent: apt-get install kubernetes-client")
+def test_kubectl_takes_every_command():
+    def refusal(words: list[str]) -> str:
+        nowhere = ["--server", "http://127.0.0.1:1", "--request-timeout", "1s"]
+        said = subprocess.run([words[0], *nowhere, *words[1:]], capture_output=True, text=True, timeout=60).stderr
+        return "" if "127.0.0.1:1" in said else f"{shlex.join(words)}: {said}"
+
+    asked = commands("kubectl")
+    assert len(asked) > 40
+    with ThreadPoolExecutor(4) as pool:
+        assert [said for said in pool.map(refusal, asked) if said] == []
+
+
+def test_helm_is_asked_what_it_can():
+    assert {tuple(words[3:]) for words in commands("helm ")} <= {
+        ("history", "polyphony"),
+        ("rollback", "polyphony"),
+        ("get", "values", "polyphony"),
+        (),
+    }
+
+
+def test_polyphony_has_the_commands():
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperGroup)
+    assert {words[1] for words in commands("polyphony ")} <= command.commands.keys()
+
+
+def test_what_is_set_can_be_set():
+    for code in CODE:
+        if code.startswith("POLYPHONY_"):
+            field = code.removeprefix("POLYPHONY_").removeprefix("GATEWAY_").lower()
+            assert field in GatewaySettings.model_fields
+        if match := re.fullmatch(r"(?:<service>|canary)\.(\w+)(?:\.(\w+))?", code):
+            files = (render.SERVICE, render.UMBRELLA) if code.startswith("<") else (render.UMBRELLA,)
+            values = render.merged(*(yaml.safe_load((path / "values.yaml").read_text()) for path in files))
+            within = values if code.startswith("<") else values["canary"]
+            for key in filter(None, match.groups()):
+                within = within[key]
+
+
+def test_what_the_log_is_searched_for_is_written_to_it():
+    source = (ROOT / "servekit" / "lane.py").read_text()
+    assert 'is gone: %s"' in source
+    assert "is still gone" in source
+
+
+def test_alerts_that_it_refers_to_have_their_paragraph():
+    headings = set(re.findall(r"^## (\w+)$", PAGE, re.MULTILINE))
+    assert set(re.findall(r"Polyphony[A-Z]\w+", PAGE)) == headings
