@@ -13,6 +13,7 @@ from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
 from servekit.jobs import Job, JobQueue, Run
 from servekit.lane import Lane, Model, smooth
+from servekit.price import FullPrice
 from servekit.telemetry import Telemetry
 
 Request = TypeVar("Request")
@@ -86,6 +87,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         self._prepares = prepares
         self._prepared = JobQueue(self._drop)
         self._seconds_per_run = 0.0
+        self._full_price = FullPrice(max_batch_cost)
         self._batch_size = telemetry.batch_size.labels(card.id)
         self._batch_cost = telemetry.batch_cost.labels(card.id)
 
@@ -174,8 +176,14 @@ class BatchLane(Lane, Generic[Request, Result]):
     def _expected_seconds(self, cost: float) -> float:
         return min(super()._expected_seconds(cost), self._seconds_per_run)
 
+    @property
+    def _price(self) -> float:
+        # Else an autoscaler would add pods until every run is of one item.
+        return self._full_price.seconds_per_cost if self._max_batch_cost else super()._price
+
     def _learn(self, run: Run) -> None:
         super()._learn(run)
+        self._full_price.learn(run.cost, run.seconds)
         self._seconds_per_run = smooth(self._seconds_per_run, run.seconds)
 
     def _report(self, run: Run) -> None:

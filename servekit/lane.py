@@ -133,7 +133,7 @@ class Lane(ABC):
             Cancelled, DeadlineExceeded: Nobody waits for it.
         """
         flag = current().flag
-        self._demand.inc(cost * self._seconds_per_cost)
+        self._demand.inc(cost * self._price)
         try:
             flag.check()
             if not self.ready:
@@ -156,6 +156,11 @@ class Lane(ABC):
             raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
         if wait and wait + self._expected_seconds(cost) > flag.remaining() * PROMISED_SHARE:
             raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
+
+    @property
+    def _price(self) -> float:
+        """Engine seconds that a cost is counted as in the demand."""
+        return self._seconds_per_cost
 
     def _expected_wait(self) -> float:
         """Seconds until an engine would take what comes now."""
