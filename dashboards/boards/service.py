@@ -34,8 +34,8 @@ def made() -> Dashboard:
     engines = [
         lines("Load", "Engine seconds asked for per engine second; above 1 work is turned away.", "percentunit",
               {"{{model}}": load("model", JOB)}, limits=(0.7, 0.9)),
-        lines("Busy", "Engine seconds run per engine second. Far below the load: work is refused, not done.",
-              "percentunit", {"{{model}}": f"{rate(f'{engine}_sum', 'model', JOB)}"
+        lines("Busy", "Engine seconds run per engine second. Below the load: work is turned away. Above it: batches run "
+              "part full, and there is room.", "percentunit", {"{{model}}": f"{rate(f'{engine}_sum', 'model', JOB)}"
                                            f" / sum by (model) (polyphony_engines{{{JOB}}})"}),
         lines("Engine time", "Of one run. It grows with the batch; alone it says that the hardware is shared.", "s",
               {f"{{{{model}}}} {name}": quantile(q, engine, "model", JOB) for name, q in (("50%", 0.5), ("95%", 0.95))},
