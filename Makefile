@@ -26,7 +26,7 @@ BUILD_FLAGS ?=
 .PHONY: help setup demo up down test check fmt protos lock bench tag images sbom charts cluster-test operations-test
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 setup: $(INSTALLED) ## install everything into .venv
 

@@ -41,15 +41,22 @@ def text(plan: Plan, command: str) -> str:
     files = [base, "values-vllm.yaml"] if VLLM in found else [base]
     below = " ".join(f"-f charts/polyphony/{name}" for name in files)
     head = [f"Written by `{command}`.", f"helm upgrade --install polyphony charts/polyphony {below} -f <this file>"]
-    if VLLM in found:
-        head.append("The profile's generation model has to be one whose loader is vllm, of the name that vLLM serves.")
+    if VLLM in found and not _on_vllm(plan.question.profile):
+        head.append(
+            f"The models of {plan.question.profile} run elsewhere than on vLLM: plan one that does, as gpu-vllm."
+        )
     if plan.question.extra:
         head.append(f"Planned for, but in no profile: {', '.join(plan.question.extra)}.")
-    for one in (one for row in plan.services for one in (*row.needs, *row.beside) if one.engine == "llama.cpp"):
+    for one in (one for row in plan.services for one in (*row.needs, *row.beside) if one.engine in (VLLM, "llama.cpp")):
         window = catalogue.model(one.model).limits.get("window_tokens")
         if window != plan.question.load.context:
             head.append(f"The context of {one.model} stands in its card: limits.window_tokens, now {window:g}.")
     return "".join(f"# {line}\n" for line in head) + "\n".join(_lines(found)) + "\n"
+
+
+def _on_vllm(profile: str) -> bool:
+    """Whether the profile's service hands a text model to a vLLM server."""
+    return any(card.loader == VLLM for card in catalogue.models_of(profile, "generation"))
 
 
 def _deployed(row: Deployed, plan: Plan) -> Values:
