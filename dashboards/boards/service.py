@@ -12,6 +12,7 @@ JOB = 'job="$job"'
 def made() -> Dashboard:
     """The dashboard."""
     wait, engine, batch = "polyphony_queue_wait_seconds", "polyphony_engine_seconds", "polyphony_batch_cost"
+    busy = f"{rate(f'{engine}_sum', 'model', JOB)} / sum by (model) (polyphony_engines{{{JOB}}})"
     calls = [
         lines("Calls", "By method.", "reqps", {"{{method}}": rate("polyphony_requests_total", "method", JOB)}),
         lines("Ends", "By status code. UNAVAILABLE and INTERNAL are ours; INVALID_ARGUMENT is the caller's.", "reqps",
@@ -34,9 +35,8 @@ def made() -> Dashboard:
     engines = [
         lines("Load", "Engine seconds asked for per engine second; above 1 work is turned away.", "percentunit",
               {"{{model}}": load("model", JOB)}, limits=(0.7, 0.9)),
-        lines("Busy", "Engine seconds run per engine second. Below the load: work is turned away. Above it: batches run "
-              "part full, and there is room.", "percentunit", {"{{model}}": f"{rate(f'{engine}_sum', 'model', JOB)}"
-                                           f" / sum by (model) (polyphony_engines{{{JOB}}})"}),
+        lines("Busy", "Engine seconds run per engine second. Below the load: work is turned away. Above it: batches "
+              "are part full, there is room.", "percentunit", {"{{model}}": busy}),
         lines("Engine time", "Of one run. It grows with the batch; alone it says that the hardware is shared.", "s",
               {f"{{{{model}}}} {name}": quantile(q, engine, "model", JOB) for name, q in (("50%", 0.5), ("95%", 0.95))},
               exemplars=True),
