@@ -78,8 +78,8 @@ class ProcessSettings(BaseSettings):
     max_concurrent_calls: int = Field(default=100, gt=0)
     """Calls of one connection that run or wait here at a time."""
 
-    max_connection_age_seconds: float = Field(default=300.0, gt=0)
-    """Connections end after this, so that clients find pods that were added since."""
+    max_connection_age_seconds: float = Field(default=60.0, gt=0)
+    """Connections end after this, so that clients find pods that were added since: until then those do nothing."""
 
     notice_seconds: float = Field(default=0.0, ge=0)
     """How long new calls are still taken after SIGTERM while health says that they should go elsewhere: as long as

@@ -29,7 +29,7 @@ class Surroundings:
     """
 
     gateways: int = 2
-    connection_seconds: float = 300.0
+    connection_seconds: float = 60.0
     start_spread: float = 0.2
 
 

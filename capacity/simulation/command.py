@@ -44,7 +44,7 @@ def simulate(
     load = trace(trace_name, pods * curve.rate, hours or HOURS.get(trace_name, 1.0), seed)
     if not load.rates.sum():
         raise CapacityError(f"nobody calls in {trace_name}")
-    case = Case(load, curve, DEFAULTS[curve.service].behavior, seed).shortened()
+    case, calls = Case(load, curve, DEFAULTS[curve.service].behavior, seed).shortened()
     usual: dict[Metric, float] = {"demand": DEFAULTS[curve.service].share}
     targets = usual | ({metrics[0]: target} if target else {})
     console = Console()
@@ -52,6 +52,8 @@ def simulate(
         found = compare(case, metrics, targets, status.update)
     console.print(table(f"{load.name}, {service}, curves {curves!r}", found), highlight=False)
     console.print(curve.source, style="dim", highlight=False)
+    if calls > 1:
+        console.print(f"one simulated call stands for {calls}", style="dim", highlight=False)
     if picture:
         from capacity.simulation.picture import draw  # matplotlib takes a second to import, and only this needs it
 

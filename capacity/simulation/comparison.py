@@ -13,6 +13,7 @@ from capacity.simulation.traces import Trace
 
 PERFECT = 0.01  # of all calls may fail where the size is called perfect
 MOST_CALLS = 60_000  # that are worth simulating one by one
+COARSE_SECONDS = 0.25  # that one call may take alone where it stands for many
 LEAST_TOGETHER = 4  # calls that a full pod still works at where one stands for many
 
 
@@ -34,16 +35,19 @@ class Case:
     seed: int = 1
     around: Surroundings = field(default_factory=Surroundings)
 
-    def shortened(self) -> "Case":
-        """The same where one call stands for several, if there are too many to simulate one by one."""
+    def shortened(self) -> tuple["Case", int]:
+        """The same where one call stands for several, if there are too many to simulate one by one; and how many."""
         curve = self.curve
         room = curve.batch if curve.kind == "batch" else curve.engines
-        fit = [calls for calls in range(1, room // LEAST_TOGETHER + 1) if room % calls == 0] or [1]
         wanted = self.trace.rates.sum() / MOST_CALLS
-        calls = next((calls for calls in fit if calls >= wanted), fit[-1])
+        fit = [calls for calls in range(1, room // LEAST_TOGETHER + 1) if room % calls == 0] or [1]
+        beside = next((calls for calls in fit if calls >= wanted), fit[-1])
+        behind = max(1, min(ceil(wanted / beside), int(COARSE_SECONDS / curve.seconds[0][1])))
+        calls = beside * behind
         if calls == 1:
-            return self
-        return replace(self, trace=replace(self.trace, rates=self.trace.rates / calls), curve=curve.grouped(calls))
+            return self, 1
+        trace = replace(self.trace, rates=self.trace.rates / calls)
+        return replace(self, trace=trace, curve=curve.grouped(beside).bundled(behind)), calls
 
     def run(self, metric: Metric, target: float) -> Outcome:
         """One way to scale."""

@@ -1,13 +1,16 @@
-"""How the chart scales each service: the `autoscaling` of charts/polyphony/values.yaml, as the simulation has it.
+"""How the chart scales each service: `autoscaling` of its values, as the simulation has it.
 
 Chosen by docs/decisions/0009-autoscaling.md.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from capacity.simulation.hpa import Behavior, Policy, Rules
 from servekit.catalogue import Service
+
+LEAST, MOST = 2, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,8 @@ class Default:
 
 
 _UP = Rules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
-_DOWN = Rules(300.0, (Policy("Percent", 100, 15.0),))
+_DOWN = Rules(300.0, (Policy("Percent", 100, 60.0),))
 
 DEFAULTS: Mapping[Service, Default] = {
-    service: Default(0.7, Behavior(2, 100, _UP, _DOWN)) for service in ("vision", "speech", "generation", "retrieval")
+    service: Default(0.7, Behavior(LEAST, MOST, _UP, _DOWN)) for service in get_args(Service)
 }

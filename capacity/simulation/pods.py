@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 from capacity.curve import Curve
+from servekit.price import FullPrice
 
 SMOOTHING = 0.2  # of servekit/lane.py, as is the next
 PROMISED_SHARE = 0.8
@@ -74,7 +75,7 @@ class Pod(ABC):
         """Let a call in, or refuse it, by the permit's rules."""
         now = job.arrived
         self._pass(now)
-        self._demand += job.work * self._seconds_per_work
+        self._demand += job.work * self._price
         if not self._admits(job):
             while self._queue and self._queue[0].deadline <= now:
                 self._queued -= self._queue.popleft().work
@@ -115,6 +116,11 @@ class Pod(ABC):
             return False
         wait, seconds = self._expected(job)
         return not wait or wait + seconds <= (job.deadline - job.arrived) * PROMISED_SHARE
+
+    @property
+    def _price(self) -> float:
+        """Engine seconds that a work of 1 is counted as in the demand."""
+        return self._seconds_per_work
 
     def _learn(self, seconds: float, work: float) -> None:
         known = self._seconds_per_work or seconds / work
@@ -170,6 +176,7 @@ class BatchPod(Pod):
     def __init__(self, curve: Curve, created: float, ready: float) -> None:
         super().__init__(curve, created, ready)
         self._runs: list[tuple[float, float, float, list[Job]]] = []  # (end, start, work, calls)
+        self._full_price = FullPrice(curve.batch)
 
     def next(self) -> float:
         return min(self._runs)[0] if self._runs else inf
@@ -181,6 +188,7 @@ class BatchPod(Pod):
             self._runs.remove(run)
             self._running -= work
             self._learn(end - began, work)
+            self._full_price.learn(work, end - began)
             known = self._seconds_per_run or end - began
             self._seconds_per_run = known + SMOOTHING * (end - began - known)
             for job in jobs:
@@ -200,8 +208,18 @@ class BatchPod(Pod):
             if jobs:
                 self._calls += len(jobs)
                 self._running += work
-                seconds = self._taken[len(jobs)] * work / len(jobs)
-                self._runs.append((now + seconds, now, work, jobs))
+                self._runs.append((now + self._seconds(work), now, work, jobs))
+
+    @property
+    def _price(self) -> float:
+        return self._full_price.seconds_per_cost
+
+    def _seconds(self, work: float) -> float:
+        """What a run of so much work takes; no run takes less than that of one usual call."""
+        if work <= 1:
+            return self._taken[1]
+        whole = min(int(work), len(self._taken) - 2)
+        return self._taken[whole] + (work - whole) * (self._taken[whole + 1] - self._taken[whole])
 
     def _pass(self, now: float) -> None:
         seconds, self._now = now - self._now, now

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from capacity.cli import app
+from capacity.errors import CapacityError
+from capacity.simulation.defaults import DEFAULTS
+
+CHARTS = Path(__file__).parents[4] / "charts"
+
+
+def simulate(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["simulate", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_a_table_and_a_picture(tmp_path, suffix):
+    picture = tmp_path / f"out.{suffix}"
+    options = ("--service", "ocr", "--hours", "0.1", "--pods", "1", "--picture", str(picture))
+    output = simulate("--trace", "steady", *options)
+    for row in ("demand 0.7", "cpu 0.7", "busy 0.7", "queue 0.5", "fixed "):
+        assert row in output
+    assert 10_000 < picture.stat().st_size < 300_000
+    if suffix == "svg":
+        first = picture.read_bytes()
+        simulate("--trace", "steady", *options)
+        assert picture.read_bytes() == first  # the same seed, the same picture
+
+
+def test_one_policy_with_a_target_on_a_trace_of_ones_own(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("seconds,rate\n0,1\n60,3\n240,0\n")
+    output = simulate("--trace", str(file), "--service", "embed", "--policy", "demand", "--target", "0.5")
+    assert "own, embed" in output
+    assert "demand 0.5" in output
+    assert "cpu" not in output
+
+
+def test_many_calls_are_simulated_as_fewer():
+    assert "one simulated call stands for" in simulate(
+        "--curves", "gpu", "--service", "embed", "--hours", "0.05", "--pods", "1", "--policy", "demand"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trace", "wave"), "there is no trace 'wave'"),
+        (("--service", "video"), "there is no curve of 'video' in 'embedded'; there is ocr, "),
+        (("--curves", "tpu"), "there are no curves of 'tpu'; there are embedded, gpu"),
+        (("--policy", "hope"), "there is no policy 'hope'; there is demand, "),
+        (("--target", "-1"), "--target and --hours are 0 or more"),
+        (("--pods", "0"), "--pods more than 0"),
+        (("--hours", "1000"), "at most 48"),
+        (("--picture", "out.gif"), r"ends in \.svg, \.png, \.pdf"),
+        (("--picture", "no/such/folder/out.svg"), "in a folder that exists"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments, message):
+    with pytest.raises(CapacityError, match=message):
+        simulate(*arguments)
+
+
+@pytest.mark.parametrize("service", DEFAULTS)
+def test_what_is_simulated_by_default_is_what_the_chart_sets(service):
+    found = yaml.safe_load((CHARTS / "service/values.yaml").read_text())["autoscaling"]
+    own = yaml.safe_load((CHARTS / "polyphony/values.yaml").read_text())[service].get("autoscaling", {})
+    behavior = found["behavior"] | own.get("behavior", {})
+    default = DEFAULTS[service]
+    assert own.get("share", found["share"]) == default.share
+    for rules, row in ((default.behavior.up, behavior["scaleUp"]), (default.behavior.down, behavior["scaleDown"])):
+        assert row["stabilizationWindowSeconds"] == rules.stabilization_seconds
+        assert row.get("selectPolicy", "Max") == rules.select
+        policies = [(policy["type"], policy["value"], policy["periodSeconds"]) for policy in row["policies"]]
+        assert policies == [(policy.kind, policy.value, policy.period_seconds) for policy in rules.policies]
