@@ -219,6 +219,6 @@ def _of_transport(rpc: grpc.aio.AioRpcError) -> ServeError:
     cls: type[ServeError] = _BY_CODE.get(rpc.code(), Internal)
     if cls is Overloaded and "larger than max" in details:
         return TooLarge("the message is larger than is accepted")
-    if cls is Unavailable:
+    if cls in (Unavailable, Cancelled):  # the peer's, not the caller's: it was stopping, and had not looked at it yet
         return Unreachable("the service cannot be reached now", retry_after=1.0)
     return Internal() if cls is Internal else cls(details)

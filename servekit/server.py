@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -186,21 +187,25 @@ class Server:
             await self._health.set(name, status)
 
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 AnySettings = TypeVar("AnySettings", bound=ProcessSettings)
 Build = Callable[[AnySettings, Telemetry], Awaitable[Deployment]]
 
 
 async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Until it is ready, a signal ends the process at once."""
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for number in _SIGNALS:  # said outright: the first process of a container is spared what others die of
+        loop.add_signal_handler(number, os._exit, 128 + number)
     telemetry = Telemetry(settings)
     telemetry.listen()
     server = Server(settings, telemetry, await build(settings, telemetry))
     await server.start()
     gc.collect()
     gc.freeze()  # what is loaded now stays: no collection need look at it again
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stopping.set)
     await stopping.wait()
     log.info("draining")
     await server.stop()

@@ -98,6 +98,7 @@ def test_what_grpc_says_by_itself():
     assert type(unreachable) is Unreachable
     assert "10.0.0.7" not in unreachable.message
     assert unreachable.retry_after > 0
+    assert type(of_transport(code.CANCELLED, "CANCELLED")) is Unreachable  # a peer that stops, not a caller that left
     assert type(of_transport(code.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)")) is TooLarge
     assert type(of_transport(code.RESOURCE_EXHAUSTED, "memory quota")) is Overloaded
     for foreign in (code.UNKNOWN, code.DATA_LOSS, code.INTERNAL):
