@@ -40,8 +40,8 @@ def made() -> Dashboard:
         lines("Engine time", "Of one run. It grows with the batch; alone it says that the hardware is shared.", "s",
               {f"{{{{model}}}} {name}": quantile(q, engine, "model", JOB) for name, q in (("50%", 0.5), ("95%", 0.95))},
               exemplars=True),
-        lines("Batch", "Items that run together, on average. 1 under load: items are too dear for a budget. Models that "
-              "stream have no batches.", "short", {"{{model}}": mean("polyphony_batch_size", "model", JOB)}),
+        lines("Batch", "Items that run together, on average. 1 under load: items are too dear for a budget. Streaming "
+              "models have no batches.", "short", {"{{model}}": mean("polyphony_batch_size", "model", JOB)}),
         lines("Batch, cost", "What runs together, in the model's unit.", "short",
               {"{{model}}": mean(batch, "model", JOB)}),
         lines("Engine time a unit of cost", "The measured speed of this hardware. Higher than at the last release: "

@@ -140,13 +140,14 @@ def test_every_query_of_every_panel_returns_data(observed, recorded, say):
     while left := missing():
         assert time.monotonic() < deadline, left
         time.sleep(1)
-    say(f"{len(table)} queries\n{'board':20} {'panel':32} {'line':38} {'from':8} series  value")
+    lines = [f"{'board':20} {'panel':32} {'line':38} {'from':8} series  value"]
     for (query, job), (where, series) in table.items():
         for label in query.labels:  # what a legend names is there
             assert all(one["metric"].get(label) for one in series), (query, series)
         value = max(float(one["value"][1]) for one in series)
         board = f"{query.board} {job}"
-        say(f"{board:20} {query.panel:32} {query.legend[:38]:38} {where:8} {len(series):6}  {value:.4g}")
+        lines.append(f"{board:20} {query.panel:32} {query.legend[:38]:38} {where:8} {len(series):6}  {value:.4g}")
+    say("\n".join([f"{len(table)} queries", *lines]))
 
 
 def test_an_exemplar_of_a_latency_panel_is_a_trace_that_was_exported(observed):
