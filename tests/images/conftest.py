@@ -92,6 +92,11 @@ class Fleet:
         """What podman knows of a service's container."""
         return dict(json.loads(self.podman("container", "inspect", container(service)))[0])
 
+    def healthy(self, name: str) -> bool:
+        """What a container's own check says of it."""
+        check = ["podman", "healthcheck", "run", name]
+        return not subprocess.run(check, env=self._environment, capture_output=True, check=False).returncode
+
     def stop(self, name: str) -> float:
         """Ask a container to end and wait until it has; how many seconds it took."""
         began = time.monotonic()

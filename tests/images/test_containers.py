@@ -70,7 +70,7 @@ def test_a_process_may_do_nothing_that_it_need_not(fleet: Fleet, service):
 
 @pytest.mark.parametrize("service", PROCESSES)
 def test_a_container_is_healthy_by_its_own_check(fleet: Fleet, service):
-    assert "unhealthy" not in fleet.podman("healthcheck", "run", container(service))
+    assert fleet.healthy(container(service))
 
 
 def test_the_fleet_answers_what_make_demo_asks(fleet: Fleet):
@@ -87,7 +87,7 @@ def test_a_second_replica_takes_over_and_no_call_fails(fleet: Fleet):
     """What a rolling update does: one more, then one less, under calls that never pause."""
     fleet.compose("up", "--detach", "--no-deps", "--scale", "vision=2", "vision")
     second = f"{PROJECT}_vision_2"
-    eventually("the second", lambda: "serving on" in fleet.podman("logs", second), 60)
+    eventually("the second", lambda: fleet.healthy(second), 120)
     over = threading.Event()
     failures: list[str] = []
     calls = 0
