@@ -87,7 +87,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         self._prepares = prepares
         self._prepared = JobQueue(self._drop)
         self._seconds_per_run = 0.0
-        self._full_price = FullPrice(max_batch_cost)
+        self._full_price = FullPrice(1 / max_batch_cost) if max_batch_cost else None
         self._batch_size = telemetry.batch_size.labels(card.id)
         self._batch_cost = telemetry.batch_cost.labels(card.id)
 
@@ -178,12 +178,12 @@ class BatchLane(Lane, Generic[Request, Result]):
 
     @property
     def _price(self) -> float:
-        # Else an autoscaler would add pods until every run is of one item.
-        return self._full_price.seconds_per_cost if self._max_batch_cost else super()._price
+        return self._full_price.seconds_per_cost if self._full_price else super()._price
 
     def _learn(self, run: Run) -> None:
         super()._learn(run)
-        self._full_price.learn(run.cost, run.seconds)
+        if self._full_price and run.cost:
+            self._full_price.learn(1 / run.cost, run.seconds / run.cost)
         self._seconds_per_run = smooth(self._seconds_per_run, run.seconds)
 
     def _report(self, run: Run) -> None:

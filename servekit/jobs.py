@@ -55,12 +55,14 @@ class Run:
         cost: What they cost together.
         began: When the engine took them, by `time.monotonic()`.
         ended: When it was through.
+        beside: How many runs of the lane there were meanwhile, itself included.
     """
 
     jobs: Sequence[Job]
     cost: float
     began: float
     ended: float
+    beside: float = 1.0
 
     @property
     def seconds(self) -> float:

@@ -69,8 +69,9 @@ class Lane(ABC):
         self._telemetry = telemetry
         self._max_queue_cost = max_queue_cost
         self._queue = JobQueue(self._drop)
-        self._lock = threading.Lock()  # guards the next three
+        self._lock = threading.Lock()  # guards the next four
         self._running_cost = 0.0
+        self._runs = 0
         self._seconds_per_cost = 0.0
         self._alive = 0
         self._closing = threading.Event()
@@ -195,13 +196,17 @@ class Lane(ABC):
         cost = sum(job.cost for job in jobs)
         with self._lock:
             self._running_cost += cost
+            self._runs += 1
+            first = self._runs
         began = time.monotonic()
         self._loop.call_soon_threadsafe(self._report_wait, jobs, began)
         try:
             yield
         finally:
-            run = Run(jobs, cost, began, time.monotonic())
+            ended = time.monotonic()
             with self._lock:
+                run = Run(jobs, cost, began, ended, (first + self._runs) / 2)
+                self._runs -= 1
                 self._running_cost = max(0.0, self._running_cost - cost)
                 self._learn(run)
             self._loop.call_soon_threadsafe(self._report, run)

@@ -10,8 +10,9 @@ from typing import Any, Generic, TypeVar
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, ServeError
-from servekit.jobs import Job
+from servekit.jobs import Job, Run
 from servekit.lane import Lane, Model
+from servekit.price import FullPrice
 from servekit.telemetry import Telemetry
 
 AnyModel = TypeVar("AnyModel", bound=Model)
@@ -51,6 +52,7 @@ class StreamLane(Lane, Generic[AnyModel]):
         self, card: ModelCard, models: Sequence[AnyModel], telemetry: Telemetry, *, max_queue_cost: float
     ) -> None:
         super().__init__(card, models, telemetry, max_queue_cost=max_queue_cost)
+        self._full_price = FullPrice(len(models))
         self.model: AnyModel = models[0]  # for what needs no slot: its names, its limits, its checks
 
     async def stream(
@@ -78,6 +80,15 @@ class StreamLane(Lane, Generic[AnyModel]):
                 yield event
         finally:
             job.flag.set()  # whoever stopped reading no longer waits
+
+    @property
+    def _price(self) -> float:
+        return self._full_price.seconds_per_cost
+
+    def _learn(self, run: Run) -> None:
+        super()._learn(run)
+        if run.cost:
+            self._full_price.learn(run.beside, run.seconds / run.cost)
 
     def _work(self, model: Any) -> None:
         while jobs := self._queue.take(most=1):

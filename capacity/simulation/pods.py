@@ -68,6 +68,7 @@ class Pod(ABC):
         self._queue: deque[Job] = deque()
         self._queued = self._running = 0.0  # work
         self._seconds_per_work = self._seconds_per_run = 0.0
+        self._full_price = FullPrice(curve.engines if curve.kind == "slots" else 1 / curve.batch)
         self._demand = self._busy = self._now = 0.0
         self._calls = 0
 
@@ -75,7 +76,7 @@ class Pod(ABC):
         """Let a call in, or refuse it, by the permit's rules."""
         now = job.arrived
         self._pass(now)
-        self._demand += job.work * self._price
+        self._demand += job.work * self._full_price.seconds_per_cost
         if not self._admits(job):
             while self._queue and self._queue[0].deadline <= now:
                 self._queued -= self._queue.popleft().work
@@ -117,11 +118,6 @@ class Pod(ABC):
         wait, seconds = self._expected(job)
         return not wait or wait + seconds <= (job.deadline - job.arrived) * PROMISED_SHARE
 
-    @property
-    def _price(self) -> float:
-        """Engine seconds that a work of 1 is counted as in the demand."""
-        return self._seconds_per_work
-
     def _learn(self, seconds: float, work: float) -> None:
         known = self._seconds_per_work or seconds / work
         self._seconds_per_work = known + SMOOTHING * (seconds / work - known)
@@ -134,18 +130,20 @@ class SlotPod(Pod):
         super().__init__(curve, created, ready)
         self._stretch = [1.0] + [seconds / self._taken[1] for seconds in self._taken[1:]]
         self._done = 0.0  # seconds of work alone that each running call has got since the pod began
-        self._slots: list[tuple[float, float, Job]] = []  # (what `_done` will be at its end, its start, the call)
+        # What `_done` will be at its end, its start, the call, how many ran with it then.
+        self._slots: list[tuple[float, float, Job, int]] = []
 
     def next(self) -> float:
         if not self._slots:
             return inf
-        left = min(self._slots)[0] - self._done
+        left = min(slot[0] for slot in self._slots) - self._done
         return min(self._now + left * self._stretch[len(self._slots)], min(slot[2].deadline for slot in self._slots))
 
     def work(self, now: float) -> Iterator[End]:
         self._pass(now)
         for slot in [slot for slot in self._slots if slot[0] <= self._done + 1e-9 or slot[2].deadline <= now]:
-            end, began, job = slot
+            end, began, job, first = slot
+            self._full_price.learn((first + len(self._slots)) / 2, (now - began) / job.work)
             self._slots.remove(slot)
             self._running -= job.work
             self._learn(now - began, job.work)
@@ -158,7 +156,7 @@ class SlotPod(Pod):
                 continue
             self._calls += 1
             self._running += job.work
-            self._slots.append((self._done + job.work * self._taken[1], now, job))
+            self._slots.append((self._done + job.work * self._taken[1], now, job, len(self._slots) + 1))
 
     def _pass(self, now: float) -> None:
         seconds, self._now = now - self._now, now
@@ -176,7 +174,6 @@ class BatchPod(Pod):
     def __init__(self, curve: Curve, created: float, ready: float) -> None:
         super().__init__(curve, created, ready)
         self._runs: list[tuple[float, float, float, list[Job]]] = []  # (end, start, work, calls)
-        self._full_price = FullPrice(curve.batch)
 
     def next(self) -> float:
         return min(self._runs)[0] if self._runs else inf
@@ -188,7 +185,7 @@ class BatchPod(Pod):
             self._runs.remove(run)
             self._running -= work
             self._learn(end - began, work)
-            self._full_price.learn(work, end - began)
+            self._full_price.learn(1 / work, (end - began) / work)
             known = self._seconds_per_run or end - began
             self._seconds_per_run = known + SMOOTHING * (end - began - known)
             for job in jobs:
@@ -209,10 +206,6 @@ class BatchPod(Pod):
                 self._calls += len(jobs)
                 self._running += work
                 self._runs.append((now + self._seconds(work), now, work, jobs))
-
-    @property
-    def _price(self) -> float:
-        return self._full_price.seconds_per_cost
 
     def _seconds(self, work: float) -> float:
         """What a run of so much work takes; no run takes less than that of one usual call."""

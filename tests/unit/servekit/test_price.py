@@ -4,46 +4,61 @@ import pytest
 from servekit.price import FullPrice
 
 
-def seconds(cost: float) -> float:
-    return 0.010 + 0.002 * cost  # a run's own price, and that of what is in it
+def batch(price: FullPrice, *costs: float, factor: float = 1.0) -> None:
+    """Runs that have a price of their own, and one for what is in them."""
+    for cost in costs:
+        price.learn(1 / cost, factor * (0.010 + 0.002 * cost) / cost)
+
+
+FULL = (0.010 + 0.002 * 16) / 16
 
 
 def test_nothing_is_known_before_the_first_run():
-    assert FullPrice(16).seconds_per_cost == 0
+    assert FullPrice(1 / 16).seconds_per_cost == 0
 
 
 def test_runs_that_are_alike_tell_no_line():
-    price = FullPrice(16)
-    for _ in range(10):
-        price.learn(2, seconds(2))
-    assert price.seconds_per_cost == pytest.approx(seconds(2) / 2)
+    price = FullPrice(1 / 16)
+    batch(price, *[2] * 10)
+    assert price.seconds_per_cost == pytest.approx(0.014 / 2)
 
 
 def test_half_empty_runs_tell_the_price_of_full_ones():
-    price = FullPrice(16)
-    for cost in (1, 2, 1, 3, 1, 2):
-        price.learn(cost, seconds(cost))
-    assert price.seconds_per_cost == pytest.approx(seconds(16) / 16)
+    price = FullPrice(1 / 16)
+    batch(price, 1, 2, 1, 3, 1, 2)
+    assert price.seconds_per_cost == pytest.approx(FULL)
+
+
+def test_a_few_slots_tell_the_price_of_all():
+    price = FullPrice(4)
+    for beside in (1, 2, 1, 1.5):
+        price.learn(beside, 0.2 + 0.3 * beside)
+    assert price.seconds_per_cost == pytest.approx(0.2 + 0.3 * 4)
+
+
+def test_slots_that_do_not_hold_one_another_up_have_one_price():
+    price = FullPrice(4)
+    for beside in (1, 2, 4):
+        price.learn(beside, 0.5)
+    assert price.seconds_per_cost == pytest.approx(0.5)
 
 
 def test_full_runs_are_taken_as_they_are():
-    price = FullPrice(16)
-    for _ in range(300):
-        price.learn(16, seconds(16))
-    assert price.seconds_per_cost == pytest.approx(seconds(16) / 16)
+    price = FullPrice(1 / 16)
+    batch(price, *[16] * 300)
+    assert price.seconds_per_cost == pytest.approx(FULL)
 
 
 def test_an_engine_that_has_become_slower_is_noticed():
-    price = FullPrice(16)
+    price = FullPrice(1 / 16)
     for factor in (1, 3):
-        for cost in (1, 2, 4) * 100:
-            price.learn(cost, factor * seconds(cost))
-    assert price.seconds_per_cost == pytest.approx(3 * seconds(16) / 16, rel=0.02)
+        batch(price, *(1, 2, 4) * 100, factor=factor)
+    assert price.seconds_per_cost == pytest.approx(3 * FULL, rel=0.02)
 
 
-def test_chance_never_makes_it_dearer_than_the_runs_were_nor_free():
+def test_chance_never_makes_it_free():
     random = np.random.default_rng(1)
-    price = FullPrice(16)
+    price = FullPrice(1 / 16)
     for cost in random.uniform(1, 8, 200):
-        price.learn(cost, random.uniform(0.001, 0.1))
+        price.learn(1 / cost, random.uniform(0.001, 0.1))
         assert 0 < price.seconds_per_cost < 0.1
