@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
@@ -18,6 +19,16 @@ from tests.operations.programs import eventually
 
 pytestmark = pytest.mark.timeout(900)
 INSTALLERS = ("pip", "pip3", "uv", "apt-get", "gcc", "cc", "g++", "make")
+
+
+@pytest.fixture
+def second(fleet: Fleet) -> Iterator[str]:
+    """One more vision container beside the first, which is there alone again at the end."""
+    fleet.compose("up", "--detach", "--no-deps", "--scale", "vision=2", "vision")
+    name = f"{PROJECT}_vision_2"
+    yield name
+    fleet.podman("start", container("vision"))
+    fleet.podman("rm", "--force", "--time", "5", name)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -83,10 +94,8 @@ def test_the_fleet_answers_what_make_demo_asks(fleet: Fleet):
         assert word in done.stdout
 
 
-def test_a_second_replica_takes_over_and_no_call_fails(fleet: Fleet):
+def test_a_second_replica_takes_over_and_no_call_fails(fleet: Fleet, second: str, record_property):
     """What a rolling update does: one more, then one less, under calls that never pause."""
-    fleet.compose("up", "--detach", "--no-deps", "--scale", "vision=2", "vision")
-    second = f"{PROJECT}_vision_2"
     eventually("the second", lambda: fleet.healthy(second), 120)
     over = threading.Event()
     failures: list[str] = []
@@ -112,13 +121,15 @@ def test_a_second_replica_takes_over_and_no_call_fails(fleet: Fleet):
             over.set()
         for caller in callers:
             caller.result()
+    record_property("calls", calls)
+    record_property("seconds", seconds)
     assert not failures
     assert seconds < GRACE_SECONDS
     assert fleet.inspect("vision")["State"]["ExitCode"] == 0
 
 
 @pytest.mark.parametrize("service", ["generation", "gateway"])
-def test_what_runs_is_answered_to_its_end_before_a_container_ends(fleet: Fleet, service):
+def test_what_runs_is_answered_to_its_end_before_a_container_ends(fleet: Fleet, service, record_property):
     """The gateway last: nothing is reached without it."""
     first: list[Future[None]] = [Future() for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -127,6 +138,7 @@ def test_what_runs_is_answered_to_its_end_before_a_container_ends(fleet: Fleet, 
             begun.result(120)
         seconds = fleet.stop(container(service))
         ends = [answer.result() for answer in answers]
+    record_property("seconds", seconds)
     assert ends == ["[DONE]"] * 3
     assert 0.1 < seconds < GRACE_SECONDS
     assert fleet.inspect(service)["State"]["ExitCode"] == 0
