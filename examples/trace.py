@@ -1,14 +1,15 @@
 """One composed request as a trace: where each millisecond went, from HTTP to the engines.
 
-Receives what the running fleet sends by OpenTelemetry's protocol, asks it one question made of a photograph, a
-recording and words, and prints the spans that arrive as a tree.
+Receives OpenTelemetry's protocol, starts the fleet so that it sends its spans here, asks it one question made of a
+photograph, a recording and words, and prints the spans that arrive as a tree.
 
-    POLYPHONY_OTLP_ENDPOINT=http://127.0.0.1:4317 polyphony up
-    python examples/trace.py [127.0.0.1:4317]
+    polyphony down; python examples/trace.py [127.0.0.1:4317]
 """
 
 import base64
+import os
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -28,10 +29,10 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from examples.demo import gateway
+from examples.demo import POLYPHONY, gateway
 
 QUESTION = "According to the page, what are the markers?"
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 30.0
 QUIET_SECONDS = 3.0  # a process sends its spans every second
 NAME_WIDTH = 42
 TOLD = ("model", "batch_size", "batch_cost")
@@ -60,11 +61,11 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def wait_for_a_sender(self, url: str) -> None:
-        """Give the gateway something to send until something comes: it tries again ever more seldom."""
+        """Give the gateway something to send until something comes."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not self.received:
             if time.monotonic() > end:
-                raise SystemExit("nothing arrives: is the fleet started with POLYPHONY_OTLP_ENDPOINT?")
+                raise SystemExit("nothing arrives: the fleet ran before; `polyphony down` first")
             httpx.get(f"{url}/healthz")
             time.sleep(0.5)
 
@@ -149,8 +150,10 @@ def _base64(data: bytes) -> str:
 def main() -> None:
     """Ask, then print the tree."""
     address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:4317"
-    url = gateway()
     with receiving(address) as receiver:
+        environment = os.environ | {"POLYPHONY_OTLP_ENDPOINT": f"http://{address}"}
+        subprocess.run([POLYPHONY, "up"], env=environment, check=True)
+        url = gateway()
         receiver.wait_for_a_sender(url)
         trace_id, answer = ask(url)
         spans = receiver.wait_for(trace_id)
