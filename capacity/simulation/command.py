@@ -19,6 +19,7 @@ from capacity.simulation.traces import SHAPES, trace
 
 HOURS: Mapping[str, float] = {"steady": 1.0, "diurnal": 6.0, "burst": 2.0, "flash-crowd": 1.5}
 FORMATS = (".svg", ".png", ".pdf")
+MANY_CALLS = 2_000_000  # some minutes for each policy
 
 
 def simulate(
@@ -45,6 +46,8 @@ def simulate(
     if not load.rates.sum():
         raise CapacityError(f"nobody calls in {trace_name}")
     case, calls = Case(load, curve, DEFAULTS[curve.service].behavior, seed).shortened()
+    if case.trace.rates.sum() > MANY_CALLS:
+        raise CapacityError(f"that is {load.rates.sum():,.0f} calls, too many to replay: give fewer --hours or --pods")
     usual: dict[Metric, float] = {"demand": DEFAULTS[curve.service].share}
     targets = usual | ({metrics[0]: target} if target else {})
     console = Console()
@@ -57,7 +60,7 @@ def simulate(
     if picture:
         from capacity.simulation.picture import draw  # matplotlib takes a second to import, and only this needs it
 
-        draw(f"{service}: {load.name}", case, found, picture)
+        draw(f"{load.name}, {service}, curves {curves!r}", case, found, picture)
         console.print(f"drawn in {picture}", highlight=False)
 
 

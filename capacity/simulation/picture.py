@@ -32,7 +32,8 @@ def _draw(title: str, case: Case, found: Mapping[str, Outcome], path: Path) -> N
     load.fill_between(minutes, rates / case.curve.rate, color=PALE, label="calls, in pods that they would fill")
     for name, outcome in found.items():
         colour = COLOURS[name.partition(" ")[0]]
-        line = {"color": colour, "linewidth": 2.0 if name.startswith("demand") else 1.1}
+        ours = name.startswith("demand")
+        line = {"color": colour, "linewidth": 2.0 if ours else 1.1, "zorder": 3 if ours else 2}
         times = [moment.seconds / 60 for moment in outcome.moments]
         load.step(times, [moment.ready for moment in outcome.moments], where="post", label=f"ready, {name}", **line)
         pods.step(times, [moment.pods for moment in outcome.moments], where="post", **line)

@@ -56,6 +56,7 @@ def test_many_calls_are_simulated_as_fewer():
         (("--target", "-1"), "--target and --hours are 0 or more"),
         (("--pods", "0"), "--pods more than 0"),
         (("--hours", "1000"), "at most 48"),
+        (("--hours", "48", "--pods", "5000"), "too many to replay"),
         (("--picture", "out.gif"), r"ends in \.svg, \.png, \.pdf"),
         (("--picture", "no/such/folder/out.svg"), "in a folder that exists"),
     ],
