@@ -168,7 +168,7 @@ def connect(target: str, service: str, settings: ProcessSettings) -> grpc.aio.Ch
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
-        ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # 30 s by default: the last pod may go before the new is known
+        ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # by default 30 s: the old pod may be gone by then
         ("grpc.use_local_subchannel_pool", 1),  # what another channel's back-off says of an address is old news
     ]
     if settings.tls_authority is None:
