@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 
+from fleet.errors import FleetError
 from servekit.settings import SHARED_PREFIX, ProcessSettings
 
 
@@ -25,7 +26,7 @@ class FleetSettings(ProcessSettings):
     """The gateway that `ask` talks to; empty for the one of this home."""
 
     api_key: SecretStr = SecretStr("")
-    """The key that `ask` shows to the gateway."""
+    """The key that `ask` and `canary` show to the gateway. White space around it goes: files end with a newline."""
 
     postgres_user: str = "nobody"
     """The account that Postgres runs as when the fleet is started by root, as whom it refuses to run."""
@@ -48,6 +49,18 @@ class FleetSettings(ProcessSettings):
 
     environment: Mapping[str, str] = Field(default_factory=lambda: dict(os.environ), repr=False, exclude=True)
     """What the processes inherit."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, key: SecretStr) -> SecretStr:
+        """The key without white space around it; raises FleetError, which does not show it as a ValueError would."""
+        bare = key.get_secret_value().strip()
+        if not (bare.isascii() and bare.isprintable()):
+            raise FleetError(
+                "the API key (POLYPHONY_FLEET_API_KEY, or --key) holds what no HTTP header may: control characters, "
+                "line ends within, or letters beyond ASCII"
+            )
+        return SecretStr(bare)
 
     @property
     def run_dir(self) -> Path:
