@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import httpx
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -37,10 +38,12 @@ def canary(
     """Replay the labelled canary set and mark the answers; fails if an item was not answered."""
     from evaluation import gauges, report  # what marks the answers is only there where it is wanted
 
-    settings = FleetSettings()
+    settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
+    _check("--gateway" if gateway else "POLYPHONY_FLEET_URL", gateway or settings.url)
+    _check("--push", push)
     url = gateway or settings.url or state.read(settings.run_dir).url
     before = _read(baseline) if baseline else {}
-    results = _replayed(url, key or settings.api_key.get_secret_value(), repeat, deadline)
+    results = _replayed(url, settings.api_key.get_secret_value(), repeat, deadline)
     if as_json:
         sys.stdout.write(json.dumps(report.as_json(results), indent=2) + "\n")
     else:
@@ -55,6 +58,16 @@ def canary(
             raise FleetError(f"the gauges could not be pushed to {push}: {error}") from error
     if any(result.failures for result in results):
         raise typer.Exit(1)
+
+
+def _check(option: str, url: str) -> None:
+    """Refuse what is set and no URL of a server, before anything is asked."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise FleetError(f"{option} {url} is no URL: {error}") from error
+    if url and not (parsed.scheme in ("http", "https") and parsed.host):
+        raise FleetError(f"{option} {url} is no URL: give one such as http://host:8080")
 
 
 def _read(path: Path) -> "Baseline":
@@ -76,8 +89,6 @@ def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[Result]
         shown = progress.add_task(url, total=repeat * sum(len(task.items) for task in asked))
         try:
             return asyncio.run(_asked(asked, url, key, repeat, deadline, lambda: progress.advance(shown)))
-        except httpx.InvalidURL as error:
-            raise FleetError(f"{url} is no URL of a gateway: {error}") from error
         except asyncio.CancelledError:
             raise typer.Exit(128 + signal.SIGTERM) from None
 

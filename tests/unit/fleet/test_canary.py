@@ -7,6 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from fleet.cli import app
+from fleet.errors import FleetError
 
 DEAD = "http://127.0.0.1:9"
 
@@ -21,7 +25,7 @@ def canary(home, *words):
     ("words", "text"),
     [
         ((), "no fleet runs"),
-        (("--gateway", "http://a:b"), "http://a:b is no URL of a gateway"),
+        (("--gateway", "http://a:b"), "--gateway http://a:b is no URL"),
         (("--gateway", DEAD, "--push", DEAD), f"the gauges could not be pushed to {DEAD}"),
         (("--gateway", DEAD, "--baseline", "absent.json"), "the baseline absent.json cannot be used"),
     ],
@@ -32,6 +36,25 @@ def test_what_is_foreseen_is_said_in_a_line(tmp_path, words, text):
     assert process.returncode == 1
     assert text in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "text"),
+    [
+        (("--gateway", "foo"), {}, "--gateway foo is no URL: give one such as http://host:8080"),
+        (("--gateway", "ftp://host"), {}, "--gateway ftp://host is no URL"),
+        (("--push", "nonsense"), {}, "--push nonsense is no URL: give one such as http://host:8080"),
+        (("--push", "host:9091"), {}, "--push host:9091 is no URL"),
+        (("--push", "http://"), {}, "--push http:// is no URL"),
+        ((), {"POLYPHONY_FLEET_URL": "foo"}, "POLYPHONY_FLEET_URL foo is no URL"),
+        (("--key", "two\nlines"), {}, "the API key (POLYPHONY_FLEET_API_KEY, or --key) holds what no HTTP header may"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_asked(words, variables, text):
+    result = CliRunner().invoke(app, ["canary", *words], env={"POLYPHONY_FLEET_URL": DEAD, **variables})
+    assert isinstance(result.exception, FleetError)
+    assert str(result.exception).startswith(text)
+    assert result.output == ""
 
 
 def test_every_failure_is_named_and_counted(tmp_path):
