@@ -23,7 +23,7 @@ PLATFORM ?=
 BASE ?=
 BUILD_FLAGS ?=
 
-.PHONY: help setup demo up down test check fmt protos lock bench tag images sbom charts cluster-test operations-test
+.PHONY: help setup demo up down test check fmt protos lock bench tag images push sbom charts cluster-test operations-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -109,6 +109,10 @@ images: ## build an image a service with docker, podman or buildah; see REGISTRY
 	    --build-arg SERVICE=$$service --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	    --build-arg SOURCE=$(SOURCE) $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PLATFORM),--platform $(PLATFORM)) \
 	    $(BUILD_FLAGS) . || exit; done
+
+push: ## push the images of `make images` to REGISTRY
+	for service in $(if $(filter gpu,$(TARGET)),$(GPU_SERVICES),$(SERVICES)); do \
+	    $(ENGINE) push $(REGISTRY)/polyphony-$$service:$(TAG) || exit; done
 
 sbom: setup ## write what packages each image holds, and their licences, as CycloneDX to build/sbom
 	@for service in $(SERVICES); do \
