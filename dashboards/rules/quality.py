@@ -1,7 +1,7 @@
 """Quality: the canary's measures against those of the last week.
 
-Its set is small: one item of eight is 0.125 of the accuracy. The bounds are those that one item cannot cross, and the
-median of a week is not moved by a bad day.
+Its set is small: one question of eight is 0.125 of the accuracy. The bounds are those that one question or query cannot
+cross, and one recording or picture only if it is wholly misread; the median of a week is not moved by a bad day.
 """
 
 from dashboards.rules.rule import Alert, Group
