@@ -15,8 +15,13 @@ def test_prometheus_scrapes_every_pod_once(deployments):
     deployment = deployments["engines"]
     for monitor in deployment.of("ServiceMonitor"):
         spec = monitor["spec"]
-        assert spec["jobLabel"] == "app.kubernetes.io/component"  # what every query calls `job`
         (endpoint,) = spec["endpoints"]
+        pending, job = endpoint["relabelings"]
+        assert pending["sourceLabels"] == ["__meta_kubernetes_pod_phase"]
+        assert (pending["action"], pending["regex"]) == ("drop", "Pending|Succeeded|Failed")
+        assert "jobLabel" not in spec
+        component = spec["selector"]["matchLabels"]["app.kubernetes.io/component"]
+        assert (job["targetLabel"], job["replacement"]) == ("job", f"polyphony-{component}")
         chosen = spec["selector"]["matchLabels"].items()
         services = [s for s in deployment.of("Service") if chosen <= s["metadata"]["labels"].items()]
         ports = [port for s in services for port in s["spec"]["ports"] if port["name"] == endpoint["port"]]
@@ -106,7 +111,7 @@ def test_whoever_asks_yields_to_whoever_answers(deployments):
     canary = classes[used[f"CronJob/{render.RELEASE}-canary"]]
     gateway = classes[used[f"Deployment/{render.RELEASE}-gateway"]]
     assert canary["value"] < gateway["value"]
-    assert canary["preemptionPolicy"] == "Never"
+    assert {canary["preemptionPolicy"], gateway["preemptionPolicy"]} == {"Never"}  # others' pods are not ended for ours
     assert not deploy("", {"global": {"priorityClasses": False}}).of("PriorityClass")
 
 

@@ -35,6 +35,12 @@ def test_every_container_says_what_it_needs(deployment):
                 assert {"cpu", "memory"} <= box["resources"][bound].keys(), (name, box["name"], bound)
 
 
+def test_a_container_s_last_words_are_kept(deployment):
+    for name, template in deployment.templates():
+        for box in [*template["spec"]["containers"], *template["spec"].get("initContainers", ())]:
+            assert box["terminationMessagePolicy"] == "FallbackToLogsOnError", (name, box["name"])
+
+
 def test_volumes_are_those_that_are_mounted(deployment):
     for name, template in deployment.templates():
         spec = template["spec"]

@@ -50,6 +50,13 @@ REFUSED = [
         "global.database",
         "both a secret and a trial: choose one",
     ),
+    (
+        {"global": {"apiKeys": {"existingSecret": "mine", "rows": [{"sha256": "0" * 64, "owner": "a"}]}}},
+        "global.apiKeys has both rows and an existingSecret",
+        "write them into keys.toml of mine",
+    ),
+    ({"generation": {"gpu": {"count": 1}}}, "generation.gpu.count", "through vLLM"),
+    ({"gateway": {"gpu": {"count": 1}}}, "gateway.gpu.count", "no image of it uses a GPU"),
     ({"entrance": {"type": "httproute"}}, "entrance.type is httproute", "entrance.gateway.name"),
 ]
 

@@ -56,7 +56,7 @@ def test_keda_scales_to_zero_and_back_on_what_the_gateway_could_not_hand_over(de
     assert spec["minReplicaCount"] == 0
     (trigger,) = spec["triggers"]
     query = trigger["metadata"]["query"]
-    assert f'polyphony_demand_seconds_total{{job="generation",namespace="{render.NAMESPACE}"}}' in query
+    assert f'polyphony_demand_seconds_total{{job="polyphony-generation",namespace="{render.NAMESPACE}"}}' in query
     assert f'polyphony_unserved_demand_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}' in query
     assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("AverageValue", "2.8")
     assert not [a for a in deployments["gpu"].of("HorizontalPodAutoscaler") if "generation" in a["metadata"]["name"]]
@@ -67,7 +67,7 @@ def test_an_engine_scales_on_the_demand_of_the_service_before_it():
     spec = deploy("", render.merged(render.values("engines"), {"vllm": {"autoscaling": keda}})).one(
         "ScaledObject", "vllm"
     )["spec"]
-    assert 'job="generation"' in spec["triggers"][0]["metadata"]["query"]
+    assert 'job="polyphony-generation"' in spec["triggers"][0]["metadata"]["query"]
 
 
 def test_without_an_autoscaler_replicas_are_said(deployments):
@@ -97,7 +97,7 @@ def test_the_edge_fits_its_board(deployments):
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here: apt-get install prometheus")
 def test_keda_s_query_says_what_is_demanded_with_pods_and_without(deployments, tmp_path):
     (trigger,) = deployments["gpu"].one("ScaledObject", "generation")["spec"]["triggers"]
-    own = f'polyphony_demand_seconds_total{{job="generation",namespace="{render.NAMESPACE}",pod="%s"}}'
+    own = f'polyphony_demand_seconds_total{{job="polyphony-generation",namespace="{render.NAMESPACE}",pod="%s"}}'
     unserved = f'polyphony_unserved_demand_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}'
     rises = {"none": {}, "no pods": {unserved: 0.5}, "two pods": {own % "a": 1, own % "b": 2, unserved: 0}}
     demanded = {"none": 0, "no pods": 0.5, "two pods": 3}

@@ -27,6 +27,7 @@ env:
 resources:
   requests: {cpu: 100m, memory: 256Mi}
   limits: {cpu: "1", memory: 512Mi}
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext: {{- include "polyphony.containerSecurity" . | nindent 2 }}
 volumeMounts:
   - {name: tmp, mountPath: /tmp}

@@ -27,6 +27,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{- define "service.image" -}}
 {{- $image := .Values.image }}
+{{- if and .Values.chassis .Values.gpu.count (not $image.repository) (has .Chart.Name (list "gateway" "generation")) }}
+  {{- fail (printf "%s.gpu.count: no image of it uses a GPU; language models have one through vLLM (values-vllm.yaml), or name an image of your own by %s.image" .Chart.Name .Chart.Name) }}
+{{- end }}
 {{- $tag := $image.tag }}
 {{- if and (not $tag) .Values.chassis }}
   {{- $tag = .Values.global.image.tag | default .Chart.AppVersion }}

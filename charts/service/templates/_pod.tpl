@@ -56,6 +56,7 @@ spec:
       imagePullPolicy: {{ $global.image.pullPolicy }}
       command: [cp, --recursive, --preserve=timestamps, /srv/polyphony/., /source]
       resources: {requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: "1", memory: 128Mi}}
+      terminationMessagePolicy: FallbackToLogsOnError
       securityContext: {{- include "polyphony.containerSecurity" . | nindent 8 }}
       volumeMounts:
         - {name: source, mountPath: /source}
@@ -69,6 +70,7 @@ spec:
       resources:
         requests: {cpu: 100m, memory: 256Mi}
         limits: {cpu: "1", memory: 1Gi}
+      terminationMessagePolicy: FallbackToLogsOnError
       securityContext: {{- include "polyphony.containerSecurity" . | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
@@ -98,6 +100,7 @@ spec:
       lifecycle:
         preStop: {exec: {command: [sleep, "5"]}}  # until the endpoint is gone everywhere
       resources: {{- include "service.resources" . | nindent 8 }}
+      terminationMessagePolicy: FallbackToLogsOnError
       securityContext: {{- include "polyphony.containerSecurity" . | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
