@@ -10,7 +10,11 @@ export KUBECONFIG=$folder/kubeconfig
 trap 'kind delete cluster --name $cluster; rm --recursive $folder' EXIT
 kind create cluster --name $cluster --wait 2m
 for service in gateway vision speech generation retrieval tools; do
-    $engine save --output "$folder/image.tar" "$registry/polyphony-$service:$tag"
+    image=$registry/polyphony-$service:$tag
+    case $engine in
+        *buildah) buildah push "$image" "docker-archive:$folder/image.tar:$image" ;;
+        *) $engine save --output "$folder/image.tar" "$image" ;;
+    esac
     kind load image-archive "$folder/image.tar" --name $cluster
     rm "$folder/image.tar"
 done
