@@ -20,6 +20,7 @@ GRPC_PORTS: Mapping[str, int] = {
     "retrieval": 50054,
 }
 HTTP_PORT = 8080
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime otherwise tells its maker how it is used
 MODULES: Mapping[str, str] = {"gateway": "gateway", **{name: f"services.{name}" for name in get_args(Service)}}
 
 
@@ -70,11 +71,12 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
         if row and f"{SHARED_PREFIX}THREADS" not in settings.environment:
             fields["threads"] = max(1, round(row.cores * available_cores()))
         variables = {f"{SHARED_PREFIX}{name}_{field}".upper(): str(value) for field, value in fields.items()}
-        own = {key: value for key, value in settings.environment.items() if not key.endswith("PORT")}
+        given = settings.environment
+        own = {key: given[key] for key in variables if key in given and not key.endswith("PORT")}
         return Process(
             name=name,
             command=(sys.executable, "-P", "-m", MODULES[name]),
-            environment={**settings.environment, **variables, **{key: own[key] for key in variables if key in own}},
+            environment={**QUIET, **given, **variables, **own},
             protocol="grpc" if row else "http",
             host=taken.host(name) if row else taken.host(name, "http_host"),
             port=health.get(name, grpc[name]) if row else http,
