@@ -1,7 +1,10 @@
 """What the charts set, read by the processes' own settings: a name that they do not know would be lost in silence."""
 
+import json
+
 import pytest
 
+from charts import render
 from fleet.settings import FleetSettings
 from gateway.settings import GatewaySettings
 from servekit import catalogue
@@ -97,13 +100,66 @@ def test_tls_is_whole(deployments, monkeypatch):
         assert volume["secretName"] == certificate["spec"]["secretName"]
 
 
-def test_s3_brings_its_credentials(deployments):
-    for component, uses in {"gateway": True, "vision": True, "generation": True}.items():
-        variables = deployments["gpu"].variables(component)
-        sources = container(deployments["gpu"].workload(component)["spec"]["template"])["envFrom"]
-        assert ({"secretRef": {"name": "polyphony-s3"}} in sources) is uses
-        assert variables["AWS_REGION"] == "eu-central-1"
-    assert "AWS_REGION" not in deployments["default"].variables("vision")
+def secrets(box):
+    """The secrets that a container is given, by where they come from."""
+    whole = {row["secretRef"]["name"] for row in box["envFrom"] if "secretRef" in row}
+    return whole | {row["valueFrom"]["secretKeyRef"]["name"] for row in box.get("env", ())}
+
+
+def test_secrets_go_to_the_container_that_needs_them_alone():
+    weights = {"mirror": "s3://a/b", "secret": "reader", "hubTokenSecret": "hub"}
+    deployment = deploy("", render.merged(render.values("engines"), {"global": {"weights": weights}}))
+    expected = {
+        "gateway": {"polyphony-s3"},
+        "vision": {"polyphony-s3"},
+        "speech": {"polyphony-s3"},
+        "generation": set(),
+        "retrieval": {"polyphony-database"},
+        "vllm": set(),
+        "triton": set(),
+    }
+    for component, given in expected.items():
+        spec = deployment.workload(component)["spec"]["template"]["spec"]
+        assert secrets(spec["containers"][0]) == given, component
+        assert [secrets(pull) for pull in spec.get("initContainers", ())] == [{"reader", "hub"}] * (
+            component in SERVICES
+        )
+
+
+def test_the_secret_of_s3_reads_the_mirror_where_none_is_named(deployments):
+    template = deployments["gpu"].workload("generation")["spec"]["template"]
+    assert secrets(template["spec"]["initContainers"][0]) == {"polyphony-s3"}
+    assert not secrets(container(template))
+    for component in CHASSIS:
+        assert deployments["gpu"].variables(component)["AWS_REGION"] == "eu-central-1"
+        assert "AWS_REGION" not in deployments["default"].variables(component)
+
+
+def test_a_catalogue_of_one_s_own_is_laid_over_the_packaged_one(tmp_path, monkeypatch):
+    values = {"global": {"profile": "mine", "catalogue": {"models": "my-models", "profiles": "my-profiles"}}}
+    deployment = deploy("", values)
+    for component in CHASSIS:
+        spec = deployment.workload(component)["spec"]["template"]["spec"]
+        folder = deployment.variables(component)["POLYPHONY_CATALOGUE"]
+        volumes = {v["name"]: v["configMap"]["name"] for v in spec["volumes"] if "configMap" in v}
+        assert set(volumes.values()) == {"my-models", "my-profiles"}
+        for box in [*spec["containers"], *spec.get("initContainers", ())]:
+            mounted = {m["mountPath"]: volumes[m["name"]] for m in box["volumeMounts"] if m["name"] in volumes}
+            assert mounted == {f"{folder}/models": "my-models", f"{folder}/profiles": "my-profiles"}
+    # The kubelet keeps a ConfigMap's files behind links to a folder with a date for a name.
+    (tmp_path / "profiles" / "..2026").mkdir(parents=True)
+    (tmp_path / "profiles" / "..2026" / "mine.toml").write_text('title = "Mine"\n[services]\n')
+    (tmp_path / "profiles" / "..data").symlink_to("..2026")
+    (tmp_path / "profiles" / "mine.toml").symlink_to("..data/mine.toml")
+    monkeypatch.setenv("POLYPHONY_CATALOGUE", str(tmp_path))
+    extra = GatewaySettings().catalogue
+    assert catalogue.names("profiles", extra) == sorted([*catalogue.names("profiles"), "mine"])
+    assert catalogue.profile("mine", extra).title == "Mine"
+
+
+def test_profiles_that_may_be_named_are_those_there_are():
+    schema = json.loads((render.UMBRELLA / "values.schema.json").read_text())
+    assert schema["properties"]["global"]["then"]["properties"]["profile"]["enum"] == catalogue.names("profiles")
 
 
 def test_an_endpoint_without_tls_is_allowed_by_name():

@@ -12,7 +12,7 @@
 {{- $global := .Values.global }}
 {{- $names := list "dns" }}
 {{- if and .Values.chassis $global.traces.endpoint }}{{ $names = append $names "traces" }}{{ end }}
-{{- if and (has "weights" .Values.uses) (hasPrefix "s3://" $global.weights.mirror) }}{{ $names = append $names "objects" }}{{ end }}
+{{- if include "service.s3Weights" . }}{{ $names = append $names "objects" }}{{ end }}
 {{- $absent := list }}
 {{- if not $global.objects.url }}{{ $absent = append $absent "objects" }}{{ end }}
 {{- if not (or $global.database.secret $global.database.trial.enabled) }}{{ $absent = append $absent "database" }}{{ end }}

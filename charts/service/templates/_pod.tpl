@@ -66,7 +66,7 @@ spec:
       image: {{ include "polyphony.tools" . }}
       imagePullPolicy: {{ $global.image.pullPolicy }}
       args: [models, pull, --service, {{ $name }}]
-      {{- include "service.environment" . | nindent 6 }}
+      {{- include "service.weightsEnvironment" . | nindent 6 }}
       resources:
         requests: {cpu: 100m, memory: 256Mi}
         limits: {cpu: "1", memory: 1Gi}
@@ -76,6 +76,7 @@ spec:
         - {name: tmp, mountPath: /tmp}
         - {name: home, mountPath: /var/lib/polyphony}
         - {name: weights, mountPath: {{ .Values.weights.path }}}
+        {{- include "service.catalogueMounts" . | nindent 8 }}
     {{- end }}
   {{- end }}
   containers:
@@ -106,6 +107,7 @@ spec:
         - {name: tmp, mountPath: /tmp}
         {{- if .Values.chassis }}
         - {name: home, mountPath: /var/lib/polyphony}
+        {{- include "service.catalogueMounts" . | nindent 8 }}
         {{- end }}
         {{- if .Values.sync }}
         - {name: source, mountPath: /srv/polyphony}
@@ -129,6 +131,11 @@ spec:
     - {name: tmp, emptyDir: {sizeLimit: 4Gi}}
     {{- if .Values.chassis }}
     - {name: home, emptyDir: {sizeLimit: 1Gi}}
+    {{- range $rows, $configMap := $global.catalogue }}
+    {{- if $configMap }}
+    - {name: catalogue-{{ $rows }}, configMap: {name: {{ $configMap }}}}
+    {{- end }}
+    {{- end }}
     {{- end }}
     {{- if .Values.sync }}
     - {name: source, emptyDir: {sizeLimit: 64Mi}}
@@ -163,12 +170,10 @@ spec:
 {{ if and (has "objects" .Values.uses) (not .Values.global.objects.url) }}yes{{ end }}
 {{- end }}
 
+{{/* Variables of the process, and what is secret of them: of the database, of media, and what it names. */}}
 {{- define "service.environment" -}}
 {{- $global := .Values.global }}
 {{- $secrets := deepCopy .Values.secretEnv }}
-{{- if and (has "weights" .Values.uses) $global.weights.hubTokenSecret }}
-  {{- $_ := set $secrets "HF_TOKEN" (dict "secret" $global.weights.hubTokenSecret "key" "token") }}
-{{- end }}
 {{- if has "database" .Values.uses }}
   {{- $database := dict "secret" $global.database.secret "key" $global.database.key }}
   {{- if $global.database.trial.enabled }}{{ $database = dict "secret" (printf "%s-postgres-app" .Release.Name) "key" "uri" }}{{ end }}
@@ -178,7 +183,7 @@ spec:
 {{- end -}}
 envFrom:
   - configMapRef: {name: {{ include "service.fullname" . }}}
-  {{- if and (include "service.s3" .) $global.s3.secret }}
+  {{- if and (include "service.s3Objects" .) $global.s3.secret }}
   - secretRef: {name: {{ $global.s3.secret }}}
   {{- end }}
 {{- with $secrets }}
@@ -187,6 +192,29 @@ env:
   - name: {{ $name }}
     valueFrom: {secretKeyRef: {name: {{ tpl $row.secret $ }}, key: {{ $row.key }}}}
   {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Variables of the init container, and what is secret of them: of the mirror and of the hub. */}}
+{{- define "service.weightsEnvironment" -}}
+{{- $global := .Values.global -}}
+envFrom:
+  - configMapRef: {name: {{ include "service.fullname" . }}}
+  {{- with $global.weights.secret | default (ternary $global.s3.secret "" (ne "" (include "service.s3Weights" .))) }}
+  - secretRef: {name: {{ . }}}
+  {{- end }}
+{{- with $global.weights.hubTokenSecret }}
+env:
+  - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: {{ . }}, key: token}}}
+{{- end }}
+{{- end }}
+
+{{/* Folders of one's own rows of the catalogue. */}}
+{{- define "service.catalogueMounts" -}}
+{{- range $rows, $configMap := .Values.global.catalogue }}
+{{- if $configMap }}
+- {name: catalogue-{{ $rows }}, mountPath: /etc/polyphony/catalogue/{{ $rows }}, readOnly: true}
+{{- end }}
 {{- end }}
 {{- end }}
 

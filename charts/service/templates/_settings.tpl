@@ -11,6 +11,9 @@
     {{- $field := ternary "PORT" (printf "%s_PORT" (upper $name)) (eq $name "grpc") }}
     {{- $_ := set $all (printf "%s%s" $prefix $field) (toString $port) }}
   {{- end }}
+  {{- if or $global.catalogue.models $global.catalogue.profiles }}
+    {{- $_ := set $all "POLYPHONY_CATALOGUE" "/etc/polyphony/catalogue" }}
+  {{- end }}
   {{- with $global.traces.endpoint }}
     {{- $_ := set $all "POLYPHONY_OTLP_ENDPOINT" . }}
     {{- $_ := set $all "POLYPHONY_OTLP_SAMPLE_RATIO" (toString $global.traces.sampleRatio) }}
@@ -23,13 +26,13 @@
   {{- end }}
 {{- end }}
 {{- if has "weights" .Values.uses }}
-  {{- with $global.weights.mirror }}{{ $_ := set $all "POLYPHONY_FLEET_MIRROR" . }}{{ end }}
+  {{- if and .Values.chassis $global.weights.mirror }}{{ $_ := set $all "POLYPHONY_FLEET_MIRROR" $global.weights.mirror }}{{ end }}
   {{- with $global.weights.hubEndpoint }}{{ $_ := set $all "HF_ENDPOINT" . }}{{ end }}
 {{- end }}
 {{- if has "objects" .Values.uses }}
-  {{- with $global.objects.url }}{{ $_ := set $all "POLYPHONY_OBJECT_STORE" . }}{{ end }}
+  {{- if and .Values.chassis $global.objects.url }}{{ $_ := set $all "POLYPHONY_OBJECT_STORE" $global.objects.url }}{{ end }}
 {{- end }}
-{{- if include "service.s3" . }}
+{{- if or (include "service.s3Objects" .) (include "service.s3Weights" .) }}
   {{- with $global.s3.region }}{{ $_ := set $all "AWS_REGION" . }}{{ end }}
   {{- with $global.s3.endpoint }}
     {{- $_ := set $all "AWS_ENDPOINT" . }}
@@ -48,9 +51,12 @@
 {{- end }}
 {{- end }}
 
-{{/* Not empty where the application reads from or writes to S3. */}}
-{{- define "service.s3" -}}
-{{- $global := .Values.global }}
-{{- if and (has "objects" .Values.uses) (hasPrefix "s3://" $global.objects.url) }}yes{{ end }}
-{{- if and (has "weights" .Values.uses) (hasPrefix "s3://" $global.weights.mirror) }}yes{{ end }}
+{{/* Not empty where the application keeps media in S3. */}}
+{{- define "service.s3Objects" -}}
+{{ if and (has "objects" .Values.uses) (hasPrefix "s3://" .Values.global.objects.url) }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty where its init container reads weights from S3; what is not ours pulls its own from where it likes. */}}
+{{- define "service.s3Weights" -}}
+{{ if and .Values.chassis (has "weights" .Values.uses) (hasPrefix "s3://" .Values.global.weights.mirror) }}yes{{ end }}
 {{- end }}
