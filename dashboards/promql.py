@@ -2,13 +2,29 @@
 
 WINDOW = "$__rate_interval"  # Grafana's own: at least four scrapes
 
-SERVICES = "vision|speech|generation|retrieval"
-PROCESSES = f"gateway|{SERVICES}"
+# Jobs are `polyphony-<service>`: other people have gateways, too.
+GATEWAY = 'job="polyphony-gateway"'
+SERVICES = 'job=~"polyphony-(vision|speech|generation|retrieval)"'
+PROCESSES = 'job=~"polyphony-(gateway|vision|speech|generation|retrieval)"'
+
+# What the charts make is called `<release>-<application>`.
+APPLICATIONS = ".+-(gateway|vision|speech|generation|retrieval|vllm|triton)"
+PODS = f"{APPLICATIONS}-.+"
 
 
 def selected(metric: str, where: str = "") -> str:
     """A metric, or those of its series that match."""
     return f"{metric}{{{where}}}" if where else metric
+
+
+def ours(objects: str) -> str:
+    """What others tell of Kubernetes's objects, of those in a namespace that has processes of ours.
+
+    A label of an object is `namespace`, or `exported_namespace` where Prometheus kept the former for who told it.
+    Without a cluster neither side has any, and all are ours.
+    """
+    placed = f'label_replace({objects}, "namespace", "$1", "exported_namespace", "(.+)")'
+    return f"({placed}\nand on (namespace) up{{{PROCESSES}}})"
 
 
 def rate(counter: str, by: str = "", where: str = "", window: str = WINDOW) -> str:

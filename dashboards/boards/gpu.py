@@ -32,7 +32,8 @@ def made() -> Dashboard:
               {LEGEND: "DCGM_FI_DEV_POWER_USAGE"}),
         lines("Temperature", "Above 85 °C clocks fall: look at the machine room.", "celsius",
               {LEGEND: "DCGM_FI_DEV_GPU_TEMP"}, limits=(80, 88)),
-        lines("Last XID error", "0 is well. Anything else: drain the node, see the runbook.", "short",
+        lines("Last XID error", "It stays until the exporter begins again: a change is an error. The "
+              "runbook has the codes.", "short",
               {LEGEND: "DCGM_FI_DEV_XID_ERRORS"}),
     ]  # fmt: skip
     return board(
