@@ -5,10 +5,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards.board import board
 from dashboards.objectives import ASIDE, FAULTS, PROBES
 from dashboards.panel import lines, number
-from dashboards.promql import PROCESSES, SERVICES, load, quantile, rate, share
+from dashboards.promql import GATEWAY, PROCESSES, SERVICES, load, ours, quantile, rate, share
 
-CALLERS = f'job="gateway", method!~"{PROBES}"'
-INSIDE = f'job=~"{SERVICES}"'
+CALLERS = f'{GATEWAY}, method!~"{PROBES}"'
 REQUESTS, SECONDS = "polyphony_requests_total", "polyphony_request_seconds"
 
 
@@ -20,7 +19,7 @@ def made() -> Dashboard:
     """The dashboard."""
     now = [
         number("Processes up", "Below the number that should run: open Service.", "short",
-               f'sum(up{{job=~"{PROCESSES}"}})'),
+               f"sum(up{{{PROCESSES}}})"),
         number("Alerts firing", "Each has its paragraph in docs/runbook.md.", "short",
                'count(ALERTS{alertname=~"Polyphony.*", alertstate="firing"}) or vector(0)', limits=(1, 3)),
         number("Requests", "Calls of applications a second.", "reqps", rate(REQUESTS, where=CALLERS)),
@@ -42,11 +41,11 @@ def made() -> Dashboard:
     ]  # fmt: skip
     services = [
         lines("Requests", "Calls from the gateway and from internal systems.", "reqps",
-              {"{{job}}": rate(REQUESTS, "job", INSIDE)}),
+              {"{{job}}": rate(REQUESTS, "job", SERVICES)}),
         lines("Failures", "The service that leads here is where to look first.", "percentunit",
-              {"{{job}}": _failures("job", INSIDE)}, limits=(0.005, 0.05)),
+              {"{{job}}": _failures("job", SERVICES)}, limits=(0.005, 0.05)),
         lines("Duration, 95%", "Of a call within a service, its queue included.", "s",
-              {"{{job}}": quantile(0.95, SECONDS, "job", INSIDE)}, exemplars=True),
+              {"{{job}}": quantile(0.95, SECONDS, "job", SERVICES)}, exemplars=True),
     ]  # fmt: skip
     room = [
         lines("Load", "Engine seconds asked for per engine second. Above 1 work is turned away: add replicas.",
@@ -54,14 +53,14 @@ def made() -> Dashboard:
         lines("Turned away", "Calls refused with a delay to wait, because the queue was full or the deadline too near.",
               "reqps", {"{{job}}": rate(REQUESTS, "job", 'code="RESOURCE_EXHAUSTED"')}),
         lines("In flight", "Calls that run or wait. Growth without more requests means that something is stuck.",
-              "short", {"{{job}}": f'sum by (job) (polyphony_in_flight{{job=~"{PROCESSES}"}})'}),
+              "short", {"{{job}}": f"sum by (job) (polyphony_in_flight{{{PROCESSES}}})"}),
     ]  # fmt: skip
     certificates = [
         lines("Of processes", "Time that is left. Below a week: it was not renewed, or the pod still reads the old "
               "one.", "s", {"{{job}} {{instance}}": "polyphony_tls_expiry_timestamp_seconds - time()"},
               limits=(7 * 86400, 3 * 86400), width=12),
         lines("Of cert-manager", "Time that is left. `kubectl describe certificate` says why one is not renewed.", "s",
-              {"{{name}}": "certmanager_certificate_expiration_timestamp_seconds - time()"},
+              {"{{name}}": ours("certmanager_certificate_expiration_timestamp_seconds - time()")},
               limits=(7 * 86400, 3 * 86400), width=12),
     ]  # fmt: skip
     return board(

@@ -4,9 +4,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.board import board
 from dashboards.panel import lines
-from dashboards.promql import SERVICES, load, rate
+from dashboards.promql import APPLICATIONS, PODS, load, ours, rate
 
-SCALER = f'horizontalpodautoscaler=~".*({SERVICES}|gateway)"'
+SCALER = f'horizontalpodautoscaler=~"{APPLICATIONS}"'
+VALUE, ACTIVE = (ours(f'keda_scaler_{name}{{scaledObject=~"{APPLICATIONS}"}}') for name in ("metrics_value", "active"))
 REPLICAS = "kube_horizontalpodautoscaler"
 
 
@@ -23,15 +24,15 @@ def made() -> Dashboard:
     ]  # fmt: skip
     pods = [
         lines("Replicas", "What runs, what the autoscaler wants, and its bound. At the bound: raise maxReplicas.",
-              "short", {f"{{{{horizontalpodautoscaler}}}} {name}": f"{REPLICAS}_{metric}{{{SCALER}}}" for name, metric
-                        in (("run", "status_current_replicas"), ("wanted", "status_desired_replicas"),
-                            ("at most", "spec_max_replicas"))}, width=12),
+              "short", {f"{{{{horizontalpodautoscaler}}}} {name}": ours(f"{REPLICAS}_{metric}{{{SCALER}}}")
+                        for name, metric in (("run", "status_current_replicas"), ("wanted", "status_desired_replicas"),
+                                             ("at most", "spec_max_replicas"))}, width=12),
         lines("Pods that wait", "Wanted but not placed: no node has the GPU or the memory. `kubectl describe pod`.",
-              "short", {"{{pod}}": 'sum by (pod) (kube_pod_status_phase{phase="Pending"})'}, width=12),
+              "short", {"{{pod}}": ours(f'kube_pod_status_phase{{phase="Pending", pod=~"{PODS}"}} > 0')}, width=12),
         lines("KEDA, value", "What the scaler of a service that may go to zero reads.", "short",
-              {"{{scaledObject}}": "sum by (scaledObject) (keda_scaler_metrics_value)"}, width=12),
+              {"{{scaledObject}}": f"sum by (scaledObject) {VALUE}"}, width=12),
         lines("KEDA, active", "0: the service is at zero pods, or about to be.", "short",
-              {"{{scaledObject}}": "max by (scaledObject) (keda_scaler_active)"}, width=12),
+              {"{{scaledObject}}": f"max by (scaledObject) {ACTIVE}"}, width=12),
     ]  # fmt: skip
     return board(
         "scaling",

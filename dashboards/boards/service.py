@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.board import board
 from dashboards.panel import lines
-from dashboards.promql import load, mean, quantile, rate
+from dashboards.promql import SERVICES, load, mean, quantile, rate
 
 JOB = 'job="$job"'
 
@@ -67,5 +67,5 @@ def made() -> Dashboard:
         "Service",
         "One service: its calls, what waits, how its engines run, and its processes.",
         {"Calls": calls, "Queue": queue, "Engines": engines, "Processes": process},
-        choose={"job": "label_values(polyphony_model_ready, job)"},
+        choose={"job": f"label_values(polyphony_model_ready{{{SERVICES}}}, job)"},
     )

@@ -7,7 +7,7 @@ a short one that it still goes on.
 from collections.abc import Iterator
 
 from dashboards.objectives import ASIDE, AVAILABILITY, BUDGET_DAYS, FAULTS, LATENCY, PROBES, Latency
-from dashboards.promql import PROCESSES, rate
+from dashboards.promql import GATEWAY, PROCESSES, rate
 from dashboards.rules.rule import Alert, Group, Record
 
 OBJECTIVE, CALLS, BAD = "slo:polyphony_objective:ratio", "slo:polyphony_calls:rate5m", "slo:polyphony_bad:rate5m"
@@ -25,14 +25,14 @@ def group() -> Group:
 
 
 def _objectives() -> Iterator[Record]:
-    for job, objective in AVAILABILITY.items():
-        yield Record(OBJECTIVE, f"vector({objective})", {"slo": "availability", "job": job})
+    for service, objective in AVAILABILITY.items():
+        yield Record(OBJECTIVE, f"vector({objective})", {"slo": "availability", "job": f"polyphony-{service}"})
     for route, latency in LATENCY.items():
         yield Record(OBJECTIVE, f"vector({latency.objective})", _named(route))
 
 
 def _availability() -> Iterator[Record]:
-    let_in = f'job=~"{PROCESSES}", method!~"{PROBES}", code!~"{ASIDE}"'
+    let_in = f'{PROCESSES}, method!~"{PROBES}", code!~"{ASIDE}"'
     calls = rate("polyphony_requests_total", "job", let_in, "5m")
     bad = rate("polyphony_requests_total", "job", f'{let_in}, code=~"{FAULTS}"', "5m")
     yield Record(CALLS, calls, {"slo": "availability"})
@@ -47,12 +47,12 @@ def _latency() -> Iterator[Record]:
 
 
 def _named(route: str) -> dict[str, str]:
-    return {"slo": "latency", "job": "gateway", "route": route}
+    return {"slo": "latency", "job": "polyphony-gateway", "route": route}
 
 
 def _timed(latency: Latency) -> tuple[str, str]:
     """All calls of a class, and those that ended within the bound."""
-    where = f'job="gateway", method=~"{latency.methods}"'
+    where = f'{GATEWAY}, method=~"{latency.methods}"'
     calls = rate("polyphony_request_seconds_count", where=where, window="5m")
     return calls, rate("polyphony_request_seconds_bucket", where=f'{where}, le="{latency.bound}"', window="5m")
 

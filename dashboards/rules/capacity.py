@@ -1,6 +1,6 @@
 """Room: more work than engines, callers turned away, answers without a part."""
 
-from dashboards.promql import SERVICES, load, rate, share
+from dashboards.promql import APPLICATIONS, load, ours, rate, share
 from dashboards.rules.rule import Alert, Group
 
 REFUSED = 'reason=~"OVERLOADED|OUT_OF_MEMORY"'
@@ -11,7 +11,8 @@ def group() -> Group:
     refused = rate("polyphony_refusals_total", "job, model", REFUSED, "10m")
     taken = rate("polyphony_queue_wait_seconds_count", "job, model", "", "10m")
     replicas = "kube_horizontalpodautoscaler"
-    scaler = f'{{horizontalpodautoscaler=~".*({SERVICES}|gateway)"}}'
+    scaler = f'{{horizontalpodautoscaler=~"{APPLICATIONS}"}}'
+    bound = f"{replicas}_status_current_replicas{scaler} >= {replicas}_spec_max_replicas{scaler} > 1"
     return Group(
         "capacity",
         [
@@ -55,7 +56,7 @@ def group() -> Group:
             Alert(
                 "ScaledToItsBound",
                 "warning",
-                f"{replicas}_status_current_replicas{scaler}\n>= {replicas}_spec_max_replicas{scaler}\n> 1",
+                ours(bound),
                 "30m",
                 "{{ $labels.horizontalpodautoscaler }} has run at its bound of {{ $value }} replicas for half an hour",
                 "There is no room left to scale: the next rise of the load is turned away.",

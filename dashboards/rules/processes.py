@@ -1,10 +1,10 @@
 """Processes and machines: down, restarting, leaking, a disk that fills, a certificate that ends."""
 
-from dashboards.promql import PROCESSES
+from dashboards.promql import GATEWAY, PROCESSES, ours
 from dashboards.rules.rule import Alert, Group
 
 DAY = 86400
-OURS = f'{{job=~"{PROCESSES}"}}'
+OURS = f"{{{PROCESSES}}}"
 
 
 def group() -> Group:
@@ -24,7 +24,7 @@ def group() -> Group:
             Alert(
                 "GatewayAbsent",
                 "critical",
-                'absent(up{job="gateway"} == 1)',
+                f"absent(up{{{GATEWAY}}} == 1)",
                 "2m",
                 "There is no gateway",
                 "No call of any application is answered.",
@@ -74,9 +74,9 @@ def group() -> Group:
             Alert(
                 "CertificateNotRenewed",
                 "warning",
-                f"certmanager_certificate_expiration_timestamp_seconds - time() < 7 * {DAY}",
+                ours(f"certmanager_certificate_expiration_timestamp_seconds - time() < 7 * {DAY}"),
                 "1h",
-                "cert-manager has not renewed {{ $labels.exported_namespace }} {{ $labels.name }}",
+                "cert-manager has not renewed {{ $labels.namespace }} {{ $labels.name }}",
                 "It ends in {{ $value | humanizeDuration }}, and should have been renewed by now.",
             ),
         ],

@@ -4,6 +4,7 @@ Its set is small: one question of eight is 0.125 of the accuracy. The bounds are
 cross, and one recording or picture only if it is wholly misread; the median of a week is not moved by a bad day.
 """
 
+from dashboards.promql import ours
 from dashboards.rules.rule import Alert, Group
 
 WORSE_BY, FEWER_BY = 0.10, 0.15
@@ -13,7 +14,7 @@ LATE = 3 * 3600  # of a canary that runs every half hour
 def group() -> Group:
     """The alerts."""
     errors, hits = 'polyphony_quality{metric=~".*_error_rate"}', 'polyphony_quality{metric!~".*_error_rate"}'
-    last, job = "polyphony_canary_last_success_timestamp_seconds", 'kube_cronjob_created{cronjob=~".*canary"}'
+    last, job = "polyphony_canary_last_success_timestamp_seconds", ours('kube_cronjob_created{cronjob=~".+-canary"}')
     return Group(
         "quality",
         [

@@ -1,6 +1,7 @@
 """The dashboards' files: fresh, unique, explained, and of metrics that somebody has."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,29 @@ def test_a_latency_panel_leads_to_traces_and_no_other_asks_for_exemplars():
         assert bool(panel.get("links")) == of_a_histogram
         if of_a_histogram:
             assert "${traces}" in panel["links"][0]["url"]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="absent: apt-get install prometheus")
+@pytest.mark.parametrize("namespace", ["polyphony", ""])
+def test_only_our_pods_wait_and_only_those_that_do(namespace, tmp_path):
+    (expr,) = (query.expr for query in queries() if query.panel == "Pods that wait")
+    phases = {
+        ("polyphony-vision-0", namespace): 1,
+        ("polyphony-vision-1", namespace): 0,
+        ("postgres-0", namespace): 1,
+        ("shop-gateway-0", "shop"): 1,
+    }
+    given = [
+        {"series": f'kube_pod_status_phase{{pod="{pod}", namespace="{of}", phase="Pending"}}', "values": str(waits)}
+        for (pod, of), waits in phases.items()
+    ]
+    given.append({"series": f'up{{job="polyphony-gateway", namespace="{namespace}"}}', "values": "1"})
+    waiting = f'{{pod="polyphony-vision-0", namespace="{namespace}", phase="Pending"}}'
+    asked = {"expr": expr, "eval_time": "0m", "exp_samples": [{"labels": waiting, "value": 1}]}
+    test = {"interval": "1m", "input_series": given, "promql_expr_test": [asked]}
+    (tmp_path / "board.yaml").write_text(yaml.safe_dump({"tests": [test]}))
+    done = subprocess.run(["promtool", "test", "rules", tmp_path / "board.yaml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_boards_and_panels_have_names_of_their_own():

@@ -80,7 +80,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         fleet = Fleet(home, environment)
         fleet.run("up", "--profile", "fake")
         try:
-            targets = {name: row["metrics"] for name, row in fleet.status().items() if row["metrics"]}
+            targets = {f"polyphony-{name}": row["metrics"] for name, row in fleet.status().items() if row["metrics"]}
             with alertmanager(folder) as (address, mailbox), pushgateway(folder) as targets["canary"]:
                 gauges.push(CANARY, targets["canary"])
                 config = configuration(targets, address, folder, faster=FASTER)
@@ -112,7 +112,7 @@ def asked() -> list[tuple[Query, str, str]]:
     for query in queries():
         jobs = BATCHING if "polyphony_batch_" in query.expr else SERVICES
         for job in jobs if "$job" in query.expr else ("",):
-            expr = query.expr.replace("$__rate_interval", "20s").replace("$job", job)
+            expr = query.expr.replace("$__rate_interval", "20s").replace("$job", f"polyphony-{job}")
             assert "$" not in expr
             rows.append((query, job, expr))
     return rows
@@ -127,7 +127,7 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def test_every_query_of_every_panel_returns_data(observed, recorded, say):
-    elsewhere = {line.partition("{")[0] for line in RECORDED.read_text().splitlines()}
+    elsewhere = {line.partition("{")[0] for line in RECORDED.read_text().splitlines()} - {"up"}
     table: dict[tuple[Query, str], tuple[str, list]] = {}
 
     def missing() -> list[str]:
@@ -159,7 +159,7 @@ def test_an_exemplar_of_a_latency_panel_is_a_trace_that_was_exported(observed):
     def exported() -> set[str]:
         found = observed.prometheus.get(
             "/query_exemplars",
-            query='polyphony_request_seconds_bucket{job="gateway"}',
+            query='polyphony_request_seconds_bucket{job="polyphony-gateway"}',
             start=time.time() - 60,
             end=time.time(),
         )
@@ -171,7 +171,10 @@ def test_an_exemplar_of_a_latency_panel_is_a_trace_that_was_exported(observed):
 
 def test_a_fault_drill_fires_the_right_alerts_and_they_resolve(observed, say):
     server, mailbox = observed.prometheus, observed.mailbox
-    down, failing = ("PolyphonyProcessDown", "vision"), ("PolyphonyAvailabilityBurnsFast", "gateway")
+    down, failing = (
+        ("PolyphonyProcessDown", "polyphony-vision"),
+        ("PolyphonyAvailabilityBurnsFast", "polyphony-gateway"),
+    )
     eventually("quiet before the drill", lambda: not server.firing() & {down, failing})
     mailbox.received.clear()
     say("all is quiet; from now on vision is killed whenever it comes back")
@@ -187,7 +190,7 @@ def test_a_fault_drill_fires_the_right_alerts_and_they_resolve(observed, say):
 
     eventually("both alerts at the receiver", crash_until_known)
     say(f"after {len(killed)} crashes: {', '.join(sorted(f'{name} {job}' for name, job in server.firing()))}")
-    assert {job for name, job, _ in mailbox.received if name == "PolyphonyProcessDown"} == {"vision"}
+    assert {job for name, job, _ in mailbox.received if name == "PolyphonyProcessDown"} == {"polyphony-vision"}
     texts = [text for alert in server.get("/alerts")["alerts"] for text in alert["annotations"].values()]
     assert not [text for text in texts if "<error" in text or "<no value>" in text]
 
