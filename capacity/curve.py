@@ -152,11 +152,13 @@ class Curves(_Row):
         title: Where they hold.
         date: When they were measured, or assumed.
         machine: On what.
+        also: Further profiles whose calls take the same.
     """
 
     title: str
     date: str
     machine: str
+    also: tuple[str, ...] = ()
     services: Mapping[str, Curve]
 
 
@@ -171,4 +173,8 @@ def curves(profile: str) -> Curves:
     Raises:
         FileNotFoundError: It has none.
     """
-    return Curves.model_validate(tomllib.loads((CURVES / f"{profile}.toml").read_text()))
+    for name in names():
+        row = Curves.model_validate(tomllib.loads((CURVES / f"{name}.toml").read_text()))
+        if profile in (name, *row.also):
+            return row
+    raise FileNotFoundError(f"{profile}.toml")
