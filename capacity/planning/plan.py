@@ -63,7 +63,9 @@ def _demands(services: tuple[Deployed, ...], known: Curves, question: Question) 
     asked = demands(question.rates, known, instead)
     for row in services:
         if question.gpu and not row.needs and any(demand.service == row.service for demand in asked):
-            raise CapacityError(f"--rate: the curves are of GPUs, and {row.service} is on CPUs: add --quantization")
+            raise CapacityError(
+                f"--rate: the curves are of GPUs, and {row.service} is on CPUs: plan one that is not, such as gpu-vllm"
+            )
     return asked
 
 

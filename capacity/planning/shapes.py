@@ -100,7 +100,8 @@ class Shape(_Row):
         runs: Calls that run at once; 0 for a language model, which runs as many as are asked of it.
         pixels: Of an image it reads or makes, unless told otherwise.
         cpu_only: Its service keeps it off the GPU.
-        hub: Repositories of its weights by how they are kept, for engines that fetch them by themselves.
+        hub: `OWNER/NAME@REVISION` of its weights by how they are kept, for engines that fetch them by themselves;
+            without `@` where no revision is known.
         networks: What it is made of.
     """
 

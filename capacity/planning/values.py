@@ -22,41 +22,62 @@ def values(plan: Plan) -> Values:
     """The values.
 
     Raises:
-        CapacityError: vLLM is to fetch weights that nobody is known to publish.
+        CapacityError: vLLM is to serve what the profile does not ask it for, or to fetch weights that nobody is known
+            to publish.
     """
+    _check_vllm(plan)
     found: Values = {"global": {"profile": plan.question.profile}}
     for row in plan.services:
         found[row.service] = _deployed(row, plan)
-        if row.service in plan.replicas:
-            found[row.service] |= _scale(plan.replicas[row.service])
         if row.service == VLLM and plan.question.gpu:
-            found[row.service] |= _vllm(row.needs[0], plan, plan.question.gpu)
+            found[VLLM] |= _vllm(row.needs[0], plan, plan.question.gpu)
+            found["generation"] = _slots(plan, VLLM)
     return found
 
 
 def text(plan: Plan, command: str) -> str:
-    """The values as a file, with how it came about, and what it cannot say."""
+    """The values as a file, with how it came about, and what it cannot say.
+
+    Raises:
+        CapacityError: See `values`.
+    """
     found = values(plan)
     base = "values-gpu.yaml" if plan.question.gpu else "values-embedded.yaml"
     files = [base, "values-vllm.yaml"] if VLLM in found else [base]
     below = " ".join(f"-f charts/polyphony/{name}" for name in files)
     head = [f"Written by `{command}`.", f"helm upgrade --install polyphony charts/polyphony {below} -f <this file>"]
-    if VLLM in found and not _on_vllm(plan.question.profile):
-        head.append(
-            f"The models of {plan.question.profile} run elsewhere than on vLLM: plan one that does, as gpu-vllm."
-        )
     if plan.question.extra:
         head.append(f"Planned for, but in no profile: {', '.join(plan.question.extra)}.")
     for one in (one for row in plan.services for one in (*row.needs, *row.beside) if one.engine in (VLLM, "llama.cpp")):
         window = catalogue.model(one.model).limits.get("window_tokens")
         if window != plan.question.load.context:
             head.append(f"The context of {one.model} stands in its card: limits.window_tokens, now {window:g}.")
+        if one.engine == VLLM and "@" not in shape(one.model).hub[one.precision]:
+            head.append(f"No revision of {shape(one.model).hub[one.precision]} is known: add --revision to vllm.args.")
     return "".join(f"# {line}\n" for line in head) + "\n".join(_lines(found)) + "\n"
 
 
-def _on_vllm(profile: str) -> bool:
-    """Whether the profile's service hands a text model to a vLLM server."""
-    return any(card.loader == VLLM for card in catalogue.models_of(profile, "generation"))
+def _check_vllm(plan: Plan) -> None:
+    """Refuse a server that nobody would call, and calls of a server that is not there."""
+    profile = plan.question.profile
+    called = _on_vllm(profile)
+    planned = {one.model for row in plan.services for one in row.needs if one.engine == VLLM}
+    if alone := planned - called:
+        able = " or ".join(name for name in catalogue.names("profiles") if _on_vllm(name))
+        raise CapacityError(
+            f"--values: {', '.join(sorted(alone))} is planned on vLLM, and nothing of profile {profile} would call it "
+            f"there: {'leave out --model' if called else f'plan --profile {able}'}"
+        )
+    if missing := called - planned:
+        raise CapacityError(
+            f"--values: profile {profile} calls a vLLM server for {', '.join(sorted(missing))}, which is planned "
+            f"elsewhere: leave out --quantization {plan.question.quantization}"
+        )
+
+
+def _on_vllm(profile: str) -> set[str]:
+    """The models that the profile hands to a vLLM server."""
+    return {card.id for card in catalogue.models_of(profile, "generation") if card.loader == VLLM}
 
 
 def _deployed(row: Deployed, plan: Plan) -> Values:
@@ -64,11 +85,29 @@ def _deployed(row: Deployed, plan: Plan) -> Values:
     if plan.question.gpu and row.needs:
         found["gpu"] = {"count": 1, "resource": _resource(row.service, plan)}
         found["nodeSelector"] = {"nvidia.com/gpu.product": plan.question.gpu.product}
+        if plan.question.sharing == "time":
+            found["affinity"] = _one_a_node(row.service)
     else:
         found["resources"] = _memory(sum(one.total for one in (*row.needs, *row.beside)))
     if any(one.engine == "llama.cpp" for one in (*row.needs, *row.beside)):
-        found["settings"] = {"slots": plan.question.load.concurrency}
-    return found
+        return found | _slots(plan, row.service)
+    return found | _scale(plan, row.service)
+
+
+def _one_a_node(service: str) -> Values:
+    """Two pods of a service may not take turns on one GPU: the plan has room for one of each, and nothing else would
+    keep them apart."""
+    apart = {"matchLabels": {"app.kubernetes.io/component": service}}
+    rule = {"topologyKey": "kubernetes.io/hostname", "labelSelector": apart}
+    return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [rule]}}
+
+
+def _slots(plan: Plan, service: str) -> Values:
+    """Generation's texts at once, which are the engine seconds a second of its pod; one for each pod of the service
+    that writes them."""
+    slots, found = plan.question.load.concurrency, _scale(plan, service)
+    found["autoscaling"] = {**found.get("autoscaling", {}), "engines": slots}
+    return {"settings": {"slots": slots}, **found}
 
 
 def _resource(service: str, plan: Plan) -> str:
@@ -86,9 +125,12 @@ def _memory(needed: int) -> Values:
     return {"requests": {"memory": f"{asked}Mi"}, "limits": {"memory": f"{most}Mi"}}
 
 
-def _scale(replicas: int) -> Values:
+def _scale(plan: Plan, service: str) -> Values:
     """Pods for the rate: as they are where nothing scales them, and as the least that an autoscaler keeps."""
-    return {"replicas": replicas, "autoscaling": {"min": replicas, "max": 2 * replicas}}
+    if service not in plan.replicas:
+        return {}
+    pods = plan.replicas[service]
+    return {"replicas": pods, "autoscaling": {"min": pods, "max": 2 * pods}}
 
 
 def _vllm(server: Need, plan: Plan, gpu: Gpu) -> Values:
@@ -96,10 +138,12 @@ def _vllm(server: Need, plan: Plan, gpu: Gpu) -> Values:
     if server.precision not in known.hub:
         published = ", ".join(known.hub) or "none"
         raise CapacityError(f"--values: {known.id} has no published weights in {server.precision}; it has {published}")
+    repository, _, revision = known.hub[server.precision].partition("@")
     # Its part of the GPU; alone on one, or on a slice, it takes what it is given for more of a cache.
     share = math.ceil(100 * server.total / (gpu.memory_mib * MIB)) / 100 if plan.question.sharing == "time" else USABLE
     args = {
-        "model": known.hub[server.precision],
+        "model": repository,
+        **({"revision": revision} if revision else {}),
         "served-model-name": known.id,
         "host": "0.0.0.0",  # noqa: S104
         "port": 8000,
@@ -107,7 +151,12 @@ def _vllm(server: Need, plan: Plan, gpu: Gpu) -> Values:
         "max-num-seqs": load.concurrency,
         "gpu-memory-utilization": share,
     }
-    return {"enabled": True, "args": [f"--{name}={value}" for name, value in args.items()]}
+    found: Values = {"enabled": True, "args": [f"--{name}={value}" for name, value in args.items()]}
+    if scale := _scale(plan, VLLM):
+        # vLLM tells nothing of engine seconds: what is demanded of generation, whose slots are its texts, counts.
+        by_demand = {"type": "keda", "demandOf": "generation", "engines": load.concurrency}
+        found["autoscaling"] = scale["autoscaling"] | by_demand
+    return found
 
 
 def _lines(found: Mapping[str, Any], depth: int = 0) -> Iterator[str]:

@@ -16,7 +16,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", ["L4", "A10", "A100-40", "A100-80", "H100", "H200"])
 def test_every_gpu_has_its_tables(name: str) -> None:
-    code, output = run("--profile", "gpu", "--gpu", name, "--quantization", "awq")
+    code, output = run("--profile", "gpu-vllm", "--gpu", name, "--quantization", "awq")
     assert code == 0
     for word in ("pp-ocrv6-small", "vllm", "GPUs for one replica each", "Tokens a second at most"):
         assert word in output
@@ -35,6 +35,15 @@ def test_values_are_written_where_they_are_wanted(tmp_path: Path) -> None:
     assert (tmp_path / "plan.yaml").read_text().startswith("# Written by `polyphony ")
     with pytest.raises(CapacityError, match=r"--values .*: No such file or directory"):
         run("--gpu", "L4", "--values", str(tmp_path / "nowhere" / "plan.yaml"))
+
+
+def test_values_for_a_server_that_nobody_calls_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    with pytest.raises(CapacityError, match="plan --profile gpu-vllm"):
+        run("--profile", "gpu", "--gpu", "L4", "--quantization", "awq", "--values", str(path))
+    assert not path.exists()
+    code, _ = run("--profile", "gpu-vllm", "--gpu", "L4", "--quantization", "awq", "--values", str(path))
+    assert (code, path.exists()) == (0, True)
 
 
 def test_adapting_a_model_is_planned_beside() -> None:

@@ -28,15 +28,22 @@ def test_the_tables_are_those_that_the_command_prints() -> None:
     assert stripped(result.output) == stripped(printed)
 
 
+def test_the_replicas_are_those_that_the_command_prints() -> None:
+    (block,) = [block.strip() for block in PAGE.split("```") if "--rate" in block.partition("Replicas")[0]]
+    command, _, printed = block.partition("\n")
+    result = CliRunner().invoke(app, shlex.split(command.removeprefix(COMMAND)))
+    assert "\n".join(stripped(printed)) in "\n".join(stripped(result.output))
+
+
 def test_the_refusal_is_what_the_command_says() -> None:
     with pytest.raises(CapacityError) as caught:
-        plan(Question("gpu", gpus.gpu("L4"), Load(8192, 16), "fp16"))
+        plan(Question("gpu-vllm", gpus.gpu("L4"), Load(8192, 16), "fp16"))
     assert f"> {caught.value}" in PAGE.splitlines()
 
 
 @pytest.mark.parametrize("row", gpus.table(), ids=lambda row: row.id)
 def test_each_gpu_has_its_row(row: gpus.Gpu) -> None:
-    found = plan(Question("gpu", row, Load(8192, 16), "awq"))
+    found = plan(Question("gpu-vllm", row, Load(8192, 16), "awq"))
     (speed,), packing = found.speeds, found.packing
     assert packing
     vllm = next(one for one in found.services if one.service == "vllm")

@@ -153,6 +153,6 @@ def test_a_profile_without_curves_is_refused() -> None:
 
 
 def test_a_curve_of_gpus_is_not_taken_for_a_model_on_a_cpu() -> None:
-    with pytest.raises(CapacityError, match="generation is on CPUs: add --quantization"):
+    with pytest.raises(CapacityError, match="generation is on CPUs: plan one that is not, such as gpu-vllm"):
         plan(Question("gpu", gpu("L4"), rates={"chat": 1}))
-    assert plan(Question("gpu", gpu("L4"), quantization="awq", rates={"chat": 1, "ocr": 5})).replicas["vllm"] >= 1
+    assert plan(Question("gpu-vllm", gpu("L4"), quantization="awq", rates={"chat": 1, "ocr": 5})).replicas["vllm"] >= 1
