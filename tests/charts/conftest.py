@@ -55,6 +55,11 @@ def deploy(name: str, values: Manifest) -> Deployment:
     return Deployment(name, tuple(manifest for _, manifest in render.manifests(values)))
 
 
+def namespace(name: str) -> Manifest:
+    """All pods of a namespace, as a peer of a NetworkPolicy."""
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
 def container(template: Manifest) -> Manifest:
     """The one container of a pod, beside those that come before it."""
     (found,) = template["spec"]["containers"]

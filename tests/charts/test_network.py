@@ -1,7 +1,11 @@
 """Nothing goes in or out but what the architecture draws. The policies are read as a cluster would."""
 
+import re
+
+import pytest
+
 from charts import render
-from tests.charts.conftest import INSTANCE, deploy
+from tests.charts.conftest import INSTANCE, deploy, namespace
 
 PODS = ("gateway", "vision", "speech", "generation", "retrieval", "vllm", "triton", "canary", "test")
 STAR = {("gateway", service) for service in ("vision", "speech", "generation", "retrieval")}
@@ -65,8 +69,9 @@ def test_callers_reach_no_metrics(deployment):
 def test_prometheus_reaches_metrics_alone(deployments):
     for component, port in {"gateway": 9150, "vision": 9151, "vllm": 8000, "triton": 8002}.items():
         rules = deployments["engines"].one("NetworkPolicy", component)["spec"]["ingress"]
-        peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-        assert [rule["ports"] for rule in rules if rule["from"] == [peer]] == [[{"protocol": "TCP", "port": port}]]
+        assert [rule["ports"] for rule in rules if rule["from"] == [namespace("monitoring")]] == [
+            [{"protocol": "TCP", "port": port}]
+        ]
 
 
 def test_each_way_out_has_a_reason(deployments):
@@ -105,6 +110,91 @@ def test_cilium_opens_ways_out_by_name():
     assert ways_out(deployment, "gateway") == [53, 80, 443]  # what callers name in image_url has no one name
     made = [policy["metadata"]["name"] for policy in deployment.of("CiliumNetworkPolicy")]
     assert f"{render.RELEASE}-gateway" not in made
+
+
+PUBLIC = "every public address"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "to", "port"),
+    [
+        ("http://minio:9000", {"podSelector": {}}, 9000),
+        ("http://minio.storage:9000", namespace("storage"), 9000),
+        ("https://minio.storage.svc.cluster.local", namespace("storage"), 443),
+        ("https://10.1.2.3:9000", {"ipBlock": {"cidr": "10.1.2.3/32"}}, 9000),
+        ("https://s3.example.com:8443", PUBLIC, 8443),
+        ("http://storage.example.com", PUBLIC, 80),
+    ],
+)
+def test_an_endpoint_opens_the_way_to_itself(endpoint, to, port):
+    s3 = {"objects": {"url": "s3://a/b"}, "s3": {"endpoint": endpoint}}
+    (rule,) = without(deploy("", {"global": s3}), deploy("", {}), "vision")
+    assert [row["port"] for row in rule["ports"]] == [port]
+    assert ("0.0.0.0/0" in str(rule["to"])) if to == PUBLIC else (rule["to"] == [to])
+
+
+def without(deployment, other, component):
+    """The egress rules of one deployment that another has not."""
+    rules, others = (made.one("NetworkPolicy", component)["spec"]["egress"] for made in (deployment, other))
+    return [rule for rule in rules if rule not in others]
+
+
+def test_a_destination_that_is_said_is_taken_at_its_word():
+    said = {"ports": [9000], "to": [namespace("store")]}
+    s3 = {"endpoint": "http://minio:80"}
+    values = {"objects": {"url": "s3://a/b"}, "s3": s3, "network": {"destinations": {"objects": said}}}
+    (rule,) = without(deploy("", {"global": values}), deploy("", {}), "vision")
+    assert rule == {"to": said["to"], "ports": [{"protocol": "TCP", "port": 9000}]}
+
+
+def test_a_hub_and_a_mirror_of_one_s_own_are_reached():
+    weights = {"hubEndpoint": "https://hub.example.com:8443", "mirror": "http://mirror.models/weights"}
+    hub, mirror = without(deploy("", {"global": {"weights": weights}}), deploy("", {}), "vision")
+    assert (hub["ports"][0]["port"], mirror["to"]) == (8443, [namespace("models")])
+
+
+def test_the_canary_reaches_the_pushgateway_that_it_is_told():
+    values = {"canary": {"enabled": True, "pushgateway": "http://push.metrics.svc:9999"}}
+    (rule,) = without(deploy("", values), deploy("", {}), "askers")
+    assert rule == {"to": [namespace("metrics")], "ports": [{"protocol": "TCP", "port": 9999}]}
+
+
+@pytest.mark.parametrize("entrance", [{"type": "ingress"}, {"type": "httproute", "className": "envoy"}])
+def test_who_stands_at_the_entrance_reaches_the_gateway_s_http_alone(entrance):
+    peers = [namespace("proxies")]
+    spec = deploy("", {"entrance": {**entrance, "from": peers}}).one("NetworkPolicy", "entrance")["spec"]
+    assert [pod for pod in PODS if chooses(spec["podSelector"], pod)] == ["gateway"]
+    assert spec["ingress"] == [{"from": peers, "ports": [{"protocol": "TCP", "port": 8080}]}]
+    assert "proxies" not in str(deploy("", {}).of("NetworkPolicy"))
+
+
+@pytest.mark.parametrize(
+    ("component", "host"),
+    [
+        ("vision", "huggingface.co"),
+        ("vision", "cdn-lfs.huggingface.co"),
+        ("vision", "cdn-lfs.hf.co"),
+        ("vision", "cas-bridge.xethub.hf.co"),
+        ("vision", "us.aws.cdn.hf.co"),
+        ("gateway", "s3.eu-central-1.amazonaws.com"),
+        ("gateway", "bucket.s3.eu-central-1.amazonaws.com"),
+        ("gateway", "sts.eu-central-1.amazonaws.com"),
+    ],
+)
+def test_names_are_as_deep_as_the_hosts_that_are_asked(component, host):
+    """A `*` of Cilium's is a part of one label: pkg/fqdn/matchpattern."""
+    deployment = deploy("", {"global": {"network": {"cilium": True}, "objects": {"url": "s3://bucket/objects"}}})
+    rules = deployment.one("CiliumNetworkPolicy", component)["spec"]["egress"]
+    names = [row["matchPattern"] for rule in rules for row in rule.get("toFQDNs", ())]
+    assert any(re.fullmatch(re.escape(name).replace(r"\*", "[-a-zA-Z0-9_]*"), host) for name in names)
+
+
+def test_cilium_opens_an_endpoint_by_its_name():
+    s3 = {"objects": {"url": "s3://a/b"}, "s3": {"endpoint": "https://s3.example.com:8443"}}
+    deployment = deploy("", {"global": {**s3, "network": {"cilium": True}}})
+    *_, rule = deployment.one("CiliumNetworkPolicy", "gateway")["spec"]["egress"]
+    assert rule["toFQDNs"] == [{"matchPattern": "s3.example.com"}]
+    assert rule["toPorts"] == [{"ports": [{"port": "8443", "protocol": "TCP"}]}]
 
 
 def test_policies_can_be_left_to_others():

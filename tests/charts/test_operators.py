@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from charts import render
-from tests.charts.conftest import CHASSIS, deploy
+from tests.charts.conftest import CHASSIS, deploy, namespace
 
 GATEWAY = f"{render.RELEASE}-gateway-http"
 
@@ -93,7 +93,11 @@ def test_an_ingress_lets_long_and_large_requests_through(deployments):
 @pytest.mark.parametrize("made", [True, False])
 def test_a_route_hangs_on_a_gateway(made):
     named = {"name": "public", "namespace": "entrance"}
-    entrance = {"type": "httproute", **({"className": "envoy"} if made else {"gateway": named})}
+    entrance = {
+        "type": "httproute",
+        "from": [namespace("entrance")],
+        **({"className": "envoy"} if made else {"gateway": named}),
+    }
     deployment = deploy("", {"entrance": entrance})
     (route,) = deployment.of("HTTPRoute")
     (rule,) = route["spec"]["rules"]

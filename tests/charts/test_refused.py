@@ -58,7 +58,8 @@ REFUSED = [
     ),
     ({"generation": {"gpu": {"count": 1}}}, "generation.gpu.count", "through vLLM"),
     ({"gateway": {"gpu": {"count": 1}}}, "gateway.gpu.count", "no image of it uses a GPU"),
-    ({"entrance": {"type": "httproute"}}, "entrance.type is httproute", "entrance.gateway.name"),
+    ({"entrance": {"type": "httproute", "from": [{"podSelector": {}}]}}, "is httproute", "entrance.gateway.name"),
+    ({"entrance": {"type": "ingress"}}, "entrance.type is ingress", "say whose pods hand requests on by entrance.from"),
 ]
 
 

@@ -22,28 +22,71 @@
 {{- toJson (uniq $names) }}
 {{- end }}
 
-{{/* One destination as an egress rule: its peers, or every public address. */}}
-{{- define "polyphony.arrow" -}}
+{{/*
+A destination as JSON: a list of {ports, to, names}, where none of `to` is every public address. A row with `to` is
+taken at its word; else addresses that values name are ways of their own, beside the row's, or for media in its place.
+*/}}
+{{- define "polyphony.ways" -}}
 {{- $root := index . 0 }}
 {{- $name := index . 1 }}
-{{- $network := $root.Values.global.network }}
-{{- $row := get $network.destinations $name }}
-{{- if not (and $network.cilium $row.names) -}}
+{{- $global := $root.Values.global }}
+{{- $row := get $global.network.destinations $name | default dict }}
+{{- $ways := list }}
+{{- if and (eq $name "database") $global.database.trial.enabled }}
+  {{- $pods := dict "podSelector" (dict "matchLabels" (dict "cnpg.io/cluster" (printf "%s-postgres" $root.Release.Name))) }}
+  {{- $ways = list (dict "ports" $row.ports "to" (list $pods)) }}
+{{- else if $row.to }}
+  {{- $ways = list $row }}
+{{- else }}
+  {{- $urls := list }}
+  {{- if eq $name "objects" }}{{ $urls = list $global.s3.endpoint }}{{ end }}
+  {{- if eq $name "traces" }}{{ $urls = list $global.traces.endpoint }}{{ end }}
+  {{- if eq $name "pushgateway" }}{{ $urls = list $root.Values.canary.pushgateway }}{{ end }}
+  {{- if eq $name "weights" }}{{ $urls = list $global.weights.hubEndpoint (hasPrefix "http" $global.weights.mirror | ternary $global.weights.mirror "") }}{{ end }}
+  {{- $urls = compact $urls }}
+  {{- if and $row (not (and $urls (eq $name "objects"))) }}{{ $ways = list $row }}{{ end }}
+  {{- range $urls }}{{ $ways = append $ways (include "polyphony.way" . | fromJson) }}{{ end }}
+{{- end }}
+{{- toJson $ways }}
+{{- end }}
+
+{{/* A URL as one such way: an address, a Service of the cluster (its pods have to listen on the same port), or a public name. */}}
+{{- define "polyphony.way" -}}
+{{- $url := urlParse . }}
+{{- $labels := splitList "." $url.hostname }}
+{{- $way := dict "ports" (list (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary 443 80 (eq $url.scheme "https")) | int)) }}
+{{- if regexMatch "^[0-9.]+$" $url.hostname }}
+  {{- $_ := set $way "to" (list (dict "ipBlock" (dict "cidr" (printf "%s/32" $url.hostname)))) }}
+{{- else if eq (len $labels) 1 }}
+  {{- $_ := set $way "to" (list (dict "podSelector" dict)) }}
+{{- else if or (has "svc" $labels) (and (eq (len $labels) 2) (eq $url.scheme "http")) }}
+  {{- $_ := set $way "to" (list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" (index $labels 1))))) }}
+{{- else }}
+  {{- $_ := set $way "names" (list $url.hostname) }}
+{{- end }}
+{{- toJson $way }}
+{{- end }}
+
+{{/* One destination as egress rules, but for those that Cilium opens by name. */}}
+{{- define "polyphony.arrow" -}}
+{{- $cilium := (index . 0).Values.global.network.cilium }}
+{{- $dns := eq (index . 1) "dns" }}
+{{- range include "polyphony.ways" . | fromJsonArray }}
+{{- if not (and $cilium .names) }}
 - to:
-    {{- if and (eq $name "database") $root.Values.global.database.trial.enabled }}
-    - podSelector: {matchLabels: {cnpg.io/cluster: {{ $root.Release.Name }}-postgres}}
-    {{- else if $row.to }}
-    {{- toYaml $row.to | nindent 4 }}
+    {{- with .to }}
+    {{- toYaml . | nindent 4 }}
     {{- else }}
     - ipBlock: {cidr: 0.0.0.0/0, except: [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16]}
     - ipBlock: {cidr: "::/0", except: ["fc00::/7", "fe80::/10"]}
     {{- end }}
   ports:
-    {{- range $row.ports }}
+    {{- range .ports }}
     - {protocol: TCP, port: {{ . }}}
-    {{- if eq $name "dns" }}
+    {{- if $dns }}
     - {protocol: UDP, port: {{ . }}}
     {{- end }}
     {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
