@@ -182,7 +182,7 @@ class BatchLane(Lane, Generic[Request, Result]):
 
     def _learn(self, run: Run) -> None:
         super()._learn(run)
-        if self._full_price and run.cost:
+        if self._full_price and run.cost and run.seconds:
             self._full_price.learn(1 / run.cost, run.seconds / run.cost)
         self._seconds_per_run = smooth(self._seconds_per_run, run.seconds)
 

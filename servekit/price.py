@@ -5,7 +5,10 @@ LEAST_VARIATION = 0.01  # of what they are told by, as a variance over the squar
 
 
 class FullPrice:
-    """Seconds a cost of a full engine, from a straight line through the runs so far (least squares, old runs fade).
+    """Seconds a cost of a full engine, from a straight line through the runs so far.
+
+    Least squares of the relative errors: the time of a small run is noise, and told as a price a great deal of it. Old
+    runs fade.
 
     Seconds as they are seen mislead an autoscaler. A batch engine takes whatever waits: at a fraction of what it can
     do it is busy all the time, with half-empty runs. Slots that share an engine are quick while they are few: they
@@ -20,13 +23,13 @@ class FullPrice:
         self._weight = self._told = self._seconds = self._squares = self._products = 0.0
 
     def learn(self, told: float, seconds_per_cost: float) -> None:
-        """Take a run into account, by what it is told by."""
-        keep = 1 - FORGETTING
-        self._weight = self._weight * keep + 1
-        self._told = self._told * keep + told
-        self._seconds = self._seconds * keep + seconds_per_cost
-        self._squares = self._squares * keep + told * told
-        self._products = self._products * keep + told * seconds_per_cost
+        """Take a run into account, by what it is told by; both are more than nothing."""
+        keep, weight = 1 - FORGETTING, 1 / (seconds_per_cost * seconds_per_cost)
+        self._weight = self._weight * keep + weight
+        self._told = self._told * keep + weight * told
+        self._seconds = self._seconds * keep + weight * seconds_per_cost
+        self._squares = self._squares * keep + weight * told * told
+        self._products = self._products * keep + weight * told * seconds_per_cost
 
     @property
     def seconds_per_cost(self) -> float:

@@ -37,7 +37,7 @@ def default_home() -> Path:
 class ProcessSettings(BaseSettings):
     """What every process has. A subclass names itself in `process` and adds its own fields."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True)
     process: ClassVar[str] = ""
 
     host: str = "127.0.0.1"
@@ -111,8 +111,10 @@ class ProcessSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together: with one alone there would be no TLS")
+        files = {"tls_certificate": self.tls_certificate, "tls_key": self.tls_key, "tls_authority": self.tls_authority}
+        missing = [name for name, path in files.items() if path is None]
+        if 0 < len(missing) < len(files):
+            raise ValueError(f"TLS is mutual and takes three files; not set: {', '.join(missing)}")
         return self
 
     @property

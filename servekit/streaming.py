@@ -87,7 +87,7 @@ class StreamLane(Lane, Generic[AnyModel]):
 
     def _learn(self, run: Run) -> None:
         super()._learn(run)
-        if run.cost:
+        if run.cost and run.seconds:
             self._full_price.learn(run.beside, run.seconds / run.cost)
 
     def _work(self, model: Any) -> None:

@@ -30,7 +30,7 @@ def exposed(registry) -> set[str]:
 @pytest.fixture(scope="module")
 def known() -> set[str]:
     """Every metric that our processes and the canary have, and what the rules record."""
-    settings = GatewaySettings(tls_certificate=Path("none.pem"), tls_key=Path("none.pem"))
+    settings = GatewaySettings(tls_certificate=Path("a.pem"), tls_key=Path("a.key"), tls_authority=Path("ca.pem"))
     canary = exposed(gauges.of_task(Result("chat", {"accuracy": 1.0}, 1, (), (), 0.1))) | exposed(gauges.of_success())
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return exposed(Telemetry(settings).registry) | canary | recorded | OWN
@@ -91,7 +91,8 @@ def test_only_our_pods_wait_and_only_those_that_do(namespace, tmp_path):
         for (pod, of), waits in phases.items()
     ]
     given.append({"series": f'up{{job="polyphony-gateway", namespace="{namespace}"}}', "values": "1"})
-    waiting = f'{{pod="polyphony-vision-0", namespace="{namespace}", phase="Pending"}}'
+    labels = 'pod="polyphony-vision-0", phase="Pending"' + (f', namespace="{namespace}"' if namespace else "")
+    waiting = f"kube_pod_status_phase{{{labels}}}"
     asked = {"expr": expr, "eval_time": "0m", "exp_samples": [{"labels": waiting, "value": 1}]}
     test = {"interval": "1m", "input_series": given, "promql_expr_test": [asked]}
     (tmp_path / "board.yaml").write_text(yaml.safe_dump({"tests": [test]}))

@@ -62,3 +62,14 @@ def test_chance_never_makes_it_free():
     for cost in random.uniform(1, 8, 200):
         price.learn(1 / cost, random.uniform(0.001, 0.1))
         assert 0 < price.seconds_per_cost < 0.1
+
+
+def test_small_runs_among_large_ones_do_not_shake_it():
+    random = np.random.default_rng(1)
+    price, told = FullPrice(1 / 16384), []
+    for _ in range(1000):
+        cost = random.uniform(4, 40) if random.random() < 0.7 else random.uniform(500, 16384)
+        price.learn(1 / cost, (0.004 + 3.5e-6 * cost) * random.lognormal(0, 0.2) / cost)
+        told.append(price.seconds_per_cost)
+    assert min(told[200:]) / (0.004 / 16384 + 3.5e-6) > 0.7
+    assert max(told[200:]) / (0.004 / 16384 + 3.5e-6) < 1.3

@@ -97,9 +97,17 @@ async def test_renewed_certificates_are_taken_up_without_an_end_to_running_calls
     assert (await vision.ReadText(READ)).width == 1  # a file that is away for a moment changes nothing
 
 
-def test_half_a_tls_is_refused(tmp_path):
-    with pytest.raises(ValidationError, match="belong together"):
-        ProcessSettings(tls_certificate=tmp_path / "chain.pem")
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (["tls_certificate"], "tls_key, tls_authority"),
+        (["tls_authority"], "tls_certificate, tls_key"),
+        (["tls_certificate", "tls_key"], "tls_authority"),
+    ],
+)
+def test_half_a_tls_is_refused(tmp_path, given, missing):
+    with pytest.raises(ValidationError, match=f"not set: {missing} "):
+        ProcessSettings(**{name: tmp_path / name for name in given})
 
 
 def test_a_file_that_is_not_there_is_named(certificates):
