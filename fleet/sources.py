@@ -37,6 +37,7 @@ class Sources:
         self._folder = TemporaryDirectory(prefix="polyphony-")
         self._guard = threading.Lock()
         self._wheels: dict[str, threading.Lock] = {}
+        self._away: set[str] = set()  # hosts that could not be reached: a dead mirror is not tried for every file
         self._http = httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30.0, read=60.0))
 
     def __enter__(self) -> "Sources":
@@ -111,12 +112,17 @@ class Sources:
             raise FleetError(f"the package client could not download {requirement}: {text}")
 
     def _download(self, url: str, headers: dict[str, str], into: Path, report: Report) -> None:
+        host = urlsplit(url).netloc
+        if host in self._away:
+            raise FleetError(f"{url} was not tried: {host} could not be reached before")
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._download_rest(url, headers, into, report)
                 break
-            except httpx.TransportError as error:
-                if attempt == ATTEMPTS:
+            except (httpx.RequestError, httpx.InvalidURL) as error:
+                if attempt == ATTEMPTS or not isinstance(error, httpx.TransportError):
+                    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                        self._away.add(host)
                     raise FleetError(f"{url} could not be read: {error or type(error).__name__}") from error
                 time.sleep(0.5 * 2**attempt)
 

@@ -37,6 +37,10 @@ class Clerk(BaseHTTPRequestHandler):
         self.server.asked.append((self.path, wanted))
         if self.path.endswith("absent"):
             return self.send_error(404)
+        if self.path.endswith("round"):
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            return self.end_headers()
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         if start >= len(BYTES):
             return self.send_error(416)
@@ -128,6 +132,21 @@ def test_other_bytes_are_refused_and_every_source_is_named(settings: FleetSettin
     assert "absent answered 404" in text
     assert "polyphony models pull m" in text
     assert not (settings.models_dir / "m" / "w.bin").exists()
+
+
+def test_a_source_that_leads_round_in_a_circle_is_left_for_the_next(settings: FleetSettings, shop: Shop):
+    pull(settings, card(f"{shop.url}/round", f"{shop.url}/w"))
+    assert (settings.models_dir / "m" / "w.bin").read_bytes() == BYTES
+
+
+def test_a_host_that_is_away_is_tried_for_one_file_only(
+    settings: FleetSettings, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("fleet.sources.ATTEMPTS", 1)
+    with Sources(settings) as sources:
+        for said in ("w could not be read", "v was not tried: 127.0.0.1:1 could not be reached before"):
+            with pytest.raises(FleetError, match=said):
+                sources.fetch(f"http://127.0.0.1:1/{said[0]}", home / "w", lambda _: None)
 
 
 def test_a_mirror_is_tried_first_and_its_bytes_are_checked(settings: FleetSettings, shop: Shop, home: Path):
