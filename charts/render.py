@@ -20,6 +20,8 @@ DEPLOYMENTS: Mapping[str, Sequence[str]] = {
     "default": (),
     "embedded": ("values-embedded.yaml",),
     "gpu": ("values-gpu.yaml",),
+    "mig": ("values-gpu.yaml", "values-mig.yaml"),
+    "time-sliced": ("values-gpu.yaml", "values-time-sliced.yaml"),
     "engines": ("values-gpu.yaml", "values-vllm.yaml", "values-triton.yaml"),
     "edge": ("values-edge.yaml",),
     "dev": ("values-dev.yaml",),

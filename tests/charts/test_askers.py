@@ -11,7 +11,7 @@ import typer
 
 from charts import render
 from fleet.cli import app
-from tests.charts.conftest import container
+from tests.charts.conftest import SERVICES, container, deploy
 
 URL = f"http://{render.RELEASE}-gateway-http:8080"
 
@@ -42,23 +42,44 @@ def test_the_test_asks_one_question(deployments):
     assert {"name": "POLYPHONY_FLEET_URL", "value": URL} in container(pod)["env"]
 
 
-@pytest.mark.parametrize(("status", "code"), [("ready", 0), ("degraded", 1)])
-def test_the_test_waits_for_every_service(deployments, status, code):
+ALL = dict.fromkeys(SERVICES, "serving")
+ASLEEP = {**ALL, "generation": "not_serving"}
+TO_ZERO = {
+    "global": {"monitoring": {"enabled": True}},
+    "generation": {"autoscaling": {"type": "keda", "min": 0}},
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "services", "code"),
+    [
+        ({}, ALL, 0),
+        ({}, ASLEEP, 1),
+        ({}, {"vision": "serving"}, 1),
+        (TO_ZERO, ASLEEP, 0),
+        (TO_ZERO, {**ASLEEP, "vision": "not_serving"}, 1),
+        ({"generation": {"enabled": False}}, ASLEEP, 0),
+    ],
+)
+def test_the_test_wants_every_service_that_is_never_without_a_pod(values, services, code):
     class Gateway(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200 if self.path == "/readyz" else 404)
             self.end_headers()
-            self.wfile.write(json.dumps({"status": status, "services": {}}).encode())
+            status = "ready" if services == ALL else "degraded"
+            self.wfile.write(json.dumps({"status": status, "services": services}).encode())
 
         def log_message(self, *told):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Gateway)
     threading.Thread(target=server.serve_forever).start()
-    (ready,) = deployments["dev"].one("Pod", "test")["spec"]["initContainers"]
+    spec = deploy("", values).one("Pod", "test")["spec"]
+    (ready,) = [box for box in [*spec.get("initContainers", ()), *spec["containers"]] if box["name"] == "ready"]
     assert ready["command"] == ["python", "-c"]
     script = ready["args"][0].replace(URL, f"http://127.0.0.1:{server.server_port}")
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=30)
     server.shutdown()
     server.server_close()
-    assert (done.returncode, status in done.stdout) == (code, True), done.stderr
+    assert (done.returncode, str(services) in done.stdout) == (code, True), done.stderr
+    assert (spec["containers"][0]["name"] == "ask") is not bool(values)  # nobody asks a generation that sleeps

@@ -146,10 +146,21 @@ def test_a_gpu_brings_its_image_and_toleration(deployments):
         ]
 
 
-@pytest.mark.parametrize("resource", ["nvidia.com/mig-1g.10gb", "nvidia.com/gpu.shared"])
-def test_a_slice_of_a_gpu_is_asked_for_by_its_name(resource):
-    shared = deploy("", {"vision": {"gpu": {"count": 1, "resource": resource}}}).workload("vision")
-    assert container(shared["spec"]["template"])["resources"]["limits"][resource] == 1
+@pytest.mark.parametrize(
+    ("name", "resource"), [("mig", "nvidia.com/mig-1g.10gb"), ("time-sliced", "nvidia.com/gpu.shared")]
+)
+def test_a_slice_of_a_gpu_is_asked_for_by_its_name(deployments, name, resource):
+    for service in ("vision", "speech", "retrieval"):
+        box = container(deployments[name].workload(service)["spec"]["template"])
+        asked = {limit: count for limit, count in box["resources"]["limits"].items() if limit.startswith("nvidia.com")}
+        assert asked == {resource: 1}
+        assert box["image"].endswith("-gpu")
+
+
+def test_where_triton_has_the_gpu_vision_has_none(deployments):
+    box = container(deployments["engines"].workload("vision")["spec"]["template"])
+    assert "nvidia.com/gpu" not in box["resources"]["limits"]
+    assert deployments["engines"].variables("vision")["POLYPHONY_VISION_PROVIDER"] == "cpu"
 
 
 def test_a_stateful_set_keeps_weights_on_a_claim(deployments):

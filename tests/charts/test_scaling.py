@@ -8,12 +8,15 @@ import pytest
 import yaml
 
 from charts import render
-from tests.charts.conftest import deploy
+from tests.charts.conftest import container, deploy
+from tests.charts.test_settings import SETTINGS
 
+SHARE = 0.7  # docs/decisions/0009-autoscaling.md
 METRIC = "polyphony_demand_seconds_per_second"
 SCALED = {
     "embedded": {"vision": "1400m", "speech": "1400m", "generation": "2800m", "retrieval": "1400m"},
-    "gpu": {"vision": "700m", "speech": "700m", "retrieval": "700m"},
+    "gpu": {"vision": "700m", "speech": "1400m", "generation": "2800m", "retrieval": "700m"},
+    "engines": {"vision": "2800m", "speech": "1400m", "generation": "11200m", "retrieval": "700m"},
 }
 
 
@@ -44,9 +47,64 @@ def test_the_adapter_makes_what_the_autoscalers_read(deployments):
     assert text == (render.UMBRELLA / "prometheus-adapter.yaml").read_text()
 
 
-def test_keda_scales_to_zero_and_back_on_what_the_gateway_could_not_hand_over(deployments):
-    spec = deployments["gpu"].one("ScaledObject", "generation")["spec"]
-    workload = deployments["gpu"].workload("generation")
+ENGINES = {
+    "vision": lambda settings: settings.threads,
+    "speech": lambda settings: min(settings.transcribe_slots, settings.synthesize_slots),
+    "generation": lambda settings: settings.slots,
+    "retrieval": lambda settings: settings.engines,
+}
+
+
+@pytest.mark.parametrize("name", [*SCALED, "mig", "time-sliced"])
+def test_an_autoscaler_counts_the_engines_that_a_process_has(deployments, name, monkeypatch):
+    """As the services' `build` gives them to their lanes; of several models of a pod, the one with fewest."""
+    for autoscaler in deployments[name].of("HorizontalPodAutoscaler"):
+        component = autoscaler["metadata"]["name"].removeprefix(f"{render.RELEASE}-")
+        with monkeypatch.context() as patch:
+            box = container(deployments[name].workload(component)["spec"]["template"])
+            patch.setenv("POLYPHONY_THREADS", box["resources"]["limits"]["cpu"])  # what a process finds for itself
+            for variable, value in deployments[name].variables(component).items():
+                patch.setenv(variable, value)
+            engines = ENGINES[component](SETTINGS[component]())
+        (metric,) = autoscaler["spec"]["metrics"]
+        assert metric["pods"]["target"]["averageValue"] == f"{round(engines * SHARE * 1000)}m", component
+
+
+@pytest.mark.parametrize("name", ["gpu", "mig", "time-sliced", "engines"])
+def test_nothing_of_production_is_ever_without_a_pod(deployments, name):
+    """A rollout and a drain each take one pod at most; where a pod ends before the next starts, one has to be left."""
+    least = {m["metadata"]["name"]: m["spec"]["minReplicas"] for m in deployments[name].of("HorizontalPodAutoscaler")}
+    least |= {m["metadata"]["name"]: m["spec"]["minReplicaCount"] for m in deployments[name].of("ScaledObject")}
+    for workload in deployments[name].of("Deployment", "StatefulSet"):
+        spec, owner = workload["spec"], workload["metadata"]["name"]
+        assert spec.get("replicas", least.get(owner)) >= 2, owner
+        away = {m["metadata"]["name"]: m["spec"]["maxUnavailable"] for m in deployments[name].of("PodDisruptionBudget")}
+        assert away[owner] == 1
+        assert spec.get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable", 1) <= 1
+
+
+def test_engines_that_take_minutes_to_start_are_kept_for_ten(deployments):
+    spec = deployments["engines"].one("ScaledObject", "vllm")["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 600
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert spec["minReplicaCount"] == 2
+    (trigger,) = spec["triggers"]
+    slots = deployments["engines"].variables("generation")["POLYPHONY_GENERATION_SLOTS"]
+    assert float(trigger["metadata"]["threshold"]) == pytest.approx(int(slots) * SHARE)
+    arguments = container(deployments["engines"].workload("vllm")["spec"]["template"])["args"]
+    assert f"--max-num-seqs={slots}" in arguments
+
+
+@pytest.fixture(scope="module")
+def to_zero():
+    keda = {"generation": {"autoscaling": {"type": "keda", "min": 0}}}
+    return deploy("", render.merged(render.values("gpu"), keda))
+
+
+def test_keda_scales_to_zero_and_back_on_what_the_gateway_could_not_hand_over(to_zero):
+    spec = to_zero.one("ScaledObject", "generation")["spec"]
+    workload = to_zero.workload("generation")
     assert spec["scaleTargetRef"] == {
         "apiVersion": "apps/v1",
         "kind": workload["kind"],
@@ -59,15 +117,12 @@ def test_keda_scales_to_zero_and_back_on_what_the_gateway_could_not_hand_over(de
     assert f'polyphony_demand_seconds_total{{job="polyphony-generation",namespace="{render.NAMESPACE}"}}' in query
     assert f'polyphony_unserved_demand_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}' in query
     assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("AverageValue", "2.8")
-    assert not [a for a in deployments["gpu"].of("HorizontalPodAutoscaler") if "generation" in a["metadata"]["name"]]
+    assert not [a for a in to_zero.of("HorizontalPodAutoscaler") if "generation" in a["metadata"]["name"]]
 
 
-def test_an_engine_scales_on_the_demand_of_the_service_before_it():
-    keda = {"type": "keda", "min": 0, "demandOf": "generation", "engines": 4}
-    spec = deploy("", render.merged(render.values("engines"), {"vllm": {"autoscaling": keda}})).one(
-        "ScaledObject", "vllm"
-    )["spec"]
-    assert 'job="polyphony-generation"' in spec["triggers"][0]["metadata"]["query"]
+def test_an_engine_scales_on_the_demand_of_the_service_before_it(deployments):
+    (trigger,) = deployments["engines"].one("ScaledObject", "vllm")["spec"]["triggers"]
+    assert 'job="polyphony-generation"' in trigger["metadata"]["query"]
 
 
 def test_without_an_autoscaler_replicas_are_said(deployments):
@@ -95,8 +150,8 @@ def test_the_edge_fits_its_board(deployments):
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here: apt-get install prometheus")
-def test_keda_s_query_says_what_is_demanded_with_pods_and_without(deployments, tmp_path):
-    (trigger,) = deployments["gpu"].one("ScaledObject", "generation")["spec"]["triggers"]
+def test_keda_s_query_says_what_is_demanded_with_pods_and_without(to_zero, tmp_path):
+    (trigger,) = to_zero.one("ScaledObject", "generation")["spec"]["triggers"]
     own = f'polyphony_demand_seconds_total{{job="polyphony-generation",namespace="{render.NAMESPACE}",pod="%s"}}'
     unserved = f'polyphony_unserved_demand_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}'
     rises = {"none": {}, "no pods": {unserved: 0.5}, "two pods": {own % "a": 1, own % "b": 2, unserved: 0}}

@@ -37,3 +37,19 @@ volumeMounts:
 {{- define "polyphony.url" -}}
 http://{{ .Release.Name }}-gateway-http:{{ .Values.gateway.ports.http }}
 {{- end }}
+
+{{/* A container that ends well where all of these services serve. Others may: what is at zero comes when it is asked. */}}
+{{- define "polyphony.ready" -}}
+{{- $root := index . 0 -}}
+name: ready
+command: [python, -c]
+args:
+  - |
+    import json, urllib.request
+    with urllib.request.urlopen("{{ include "polyphony.url" $root }}/readyz", timeout=30) as answer:
+        found = json.load(answer)
+    print(found)
+    missing = set({{ toJson (index . 1) }}) - {name for name, state in found["services"].items() if state == "serving"}
+    raise SystemExit(f"not serving: {sorted(missing)}" if missing else 0)
+{{ include "polyphony.asking" $root }}
+{{- end }}
