@@ -5,8 +5,16 @@ from dataclasses import dataclass
 BUDGET_DAYS = 28
 """Over which a budget is counted. Prometheus has to keep as much, or it counts over what there is."""
 
+FEWEST_BAD = 10
+"""Of calls, within an alert's long window. Fewer say little of a share: one of ten in a quiet hour wakes nobody."""
+
 FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
-"""Codes that are the fleet's fault. A caller who sets a deadline that no engine could meet is counted, too."""
+"""Codes that are the fleet's fault.
+
+A deadline that passes is one even where the caller set it (`x-polyphony-timeout`, gRPC): the metrics do not tell whose
+it was, and to leave such calls out would hide that engines hang, where callers wait less long than a route allows.
+A lane refuses at once what it cannot do in time (RESOURCE_EXHAUSTED), so that what passes is mostly what was taken on.
+"""
 
 ASIDE = "RESOURCE_EXHAUSTED|CANCELLED"
 """Codes that say nothing of availability: shed with a delay to wait, or left by the caller. Shedding has an alert."""
@@ -50,6 +58,11 @@ LATENCY = {
     "audio": Latency("POST /v1/audio/.*", 60, 0.95),
     "reading": Latency("POST /v1/vision/.*", 10, 0.95),
     "retrieval": Latency("POST /v1/embeddings|POST /v1/vector_stores/.*/search", 1, 0.99),
-    "records": Latency("GET /v1/.*|DELETE /v1/.*", 0.5, 0.99),
+    "indexing": Latency("POST /v1/vector_stores(/[{].*[}]/files)?", 60, 0.95),
+    "records": Latency("(GET|DELETE) /v1/[a-z_]+(/[{].*[}])?(/files)?", 0.5, 0.99),
 }
-"""By the class's name. A stream is timed to its end; a refused call ends at once and counts as quick."""
+"""By the class's name. A stream is timed to its end; a refused call ends at once and counts as quick.
+
+Files that go up and down (`POST /v1/files`, `GET /v1/files/{file_id}/content`) take as long as their size and the
+caller's line: they have no such objective, only that of availability.
+"""

@@ -1,17 +1,17 @@
 """Error budgets, and alerts on how fast they burn: several windows, several rates.
 
 The method is that of The Site Reliability Workbook, chapter 5: a long window says that it matters,
-a short one that it still goes on.
+a short one that it still goes on. Of few calls a share says little: a floor of bad ones keeps quiet hours quiet.
 """
 
 from collections.abc import Iterator
 
-from dashboards.objectives import ASIDE, AVAILABILITY, BUDGET_DAYS, FAULTS, LATENCY, PROBES, Latency
+from dashboards.objectives import ASIDE, AVAILABILITY, BUDGET_DAYS, FAULTS, FEWEST_BAD, LATENCY, PROBES, Latency
 from dashboards.promql import GATEWAY, PROCESSES, rate
 from dashboards.rules.rule import Alert, Group, Record
 
 OBJECTIVE, CALLS, BAD = "slo:polyphony_objective:ratio", "slo:polyphony_calls:rate5m", "slo:polyphony_bad:rate5m"
-BURN, LEFT = "slo:polyphony_burn:rate", "slo:polyphony_budget_left:ratio"
+BURN, COUNT, LEFT = "slo:polyphony_burn:rate", "slo:polyphony_bad:count", "slo:polyphony_budget_left:ratio"
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
 
 # How much of the budget is gone within the long window when it fires.
@@ -60,6 +60,8 @@ def _timed(latency: Latency) -> tuple[str, str]:
 def _burn() -> Iterator[Record]:
     for window in HOURS:
         yield Record(f"{BURN}{window}", f"{_bad_share(window)}\n/ (1 - {OBJECTIVE})")
+    for _, window, _ in (*FAST, *SLOW):
+        yield Record(f"{COUNT}{window}", _bad_count(window))
     yield Record(LEFT, f"1 - {_bad_share(f'{BUDGET_DAYS}d')}\n/ (1 - {OBJECTIVE})")
 
 
@@ -68,6 +70,11 @@ def _bad_share(window: str) -> str:
     if window == "5m":
         return f"{BAD} / ({CALLS} > 0)"
     return f"sum_over_time({BAD}[{window}]) / (sum_over_time({CALLS}[{window}]) > 0)"
+
+
+def _bad_count(window: str) -> str:
+    """About so many calls: a rate recorded every n seconds stands for n. The objective, always there, tells n."""
+    return f"sum_over_time({BAD}[{window}])\n* 300 / count_over_time({OBJECTIVE}[5m])"
 
 
 def _alerts() -> Iterator[Alert]:
@@ -88,6 +95,7 @@ def _alerts() -> Iterator[Alert]:
 
 
 def _burning(slo: str, spent: float, long: str, short: str) -> str:
-    """Burns so fast, over both windows, that `spent` of the budget is gone within the long one."""
+    """Burns so fast, over both windows, that `spent` of the budget is gone within the long one; of calls enough."""
     limit = round(spent * BUDGET_DAYS * 24 / HOURS[long], 2)
-    return f'({BURN}{long}{{slo="{slo}"}} > {limit} and {BURN}{short}{{slo="{slo}"}} > {limit})'
+    burns = (f'{BURN}{window}{{slo="{slo}"}} > {limit}' for window in (long, short))
+    return f"({' and '.join(burns)} and {COUNT}{long} >= {FEWEST_BAD})"
