@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import yaml
 
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = "runbook.md"
+"""The page within `docs/`; where those lie, only a deployment knows. The chart writes its base before each of these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,14 +58,15 @@ def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(a
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.title)
 def test_every_alert_has_its_paragraph_in_the_runbook(alert):
-    runbook = (ROOT / RUNBOOK).read_text()
+    runbook = (ROOT / "docs" / RUNBOOK).read_text()
     _, _, rest = runbook.partition(f"\n## {alert.title}\n")
     assert rest, f"{RUNBOOK} has no heading {alert.title}"
     paragraph = rest.partition("\n## ")[0]
     assert len(paragraph.split()) > 40
     assert "`" in paragraph
+    assert alert.row()["annotations"]["runbook_url"] == f"runbook.md#{alert.title.lower()}"  # as Markdown's anchors are
 
 
 def test_the_runbook_speaks_of_no_alert_that_is_gone():
-    headings = re.findall(r"^## (Polyphony\w+)$", (ROOT / RUNBOOK).read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (Polyphony\w+)$", (ROOT / "docs" / RUNBOOK).read_text(), re.MULTILINE)
     assert headings == [alert.title for alert in ALERTS]

@@ -19,7 +19,7 @@ from fleet.cli import app
 from gateway.settings import GatewaySettings
 from tests.operations.queries import ROOT
 
-PAGE = (ROOT / RUNBOOK).read_text()
+PAGE = (ROOT / "docs" / RUNBOOK).read_text()
 CODE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", PAGE)]
 PLACES = {"<service>": "vision", "<pod>": "polyphony-vision-0", "<name>": "a", "<node>": "n", "<job>": "j"}
 KINDS = {
