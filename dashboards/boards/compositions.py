@@ -4,10 +4,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.board import board
 from dashboards.panel import lines
-from dashboards.promql import mean, quantile, rate, share
+from dashboards.promql import GATEWAY, mean, quantile, rate, share
 
 STEP, ANSWERS = "polyphony_step_seconds", "polyphony_answers_total"
-CHAT = 'job="gateway", method=~"POST /v1/chat/completions|Chat"'
+CHAT = f'{GATEWAY}, method=~"POST /v1/chat/completions|Chat"'
 
 
 def _share_of(outcome: str) -> str:

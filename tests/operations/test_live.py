@@ -113,7 +113,7 @@ def asked() -> list[tuple[Query, str, str]]:
         jobs = BATCHING if "polyphony_batch_" in query.expr else SERVICES
         for job in jobs if "$job" in query.expr else ("",):
             expr = query.expr.replace("$__rate_interval", "20s").replace("$job", f"polyphony-{job}")
-            assert "$" not in expr
+            assert "$" not in expr.replace('"$1"', "")  # of label_replace
             rows.append((query, job, expr))
     return rows
 
