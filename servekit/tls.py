@@ -1,19 +1,15 @@
 """TLS: a process's certificate and key, and the authority that its peers are signed by, renewed while it runs."""
 
-import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import grpc
+from cryptography import x509
 
 from servekit.errors import FailedPrecondition
-
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_VERSION, _GENERALIZED_TIME = 0xA0, 0x18
 
 _Stamp = tuple[tuple[int, int], ...]
 
@@ -34,13 +30,14 @@ class Certificates:
         authority: PEM of whoever signs the peers.
 
     Raises:
-        FailedPrecondition: A file cannot be read.
+        FailedPrecondition: A file cannot be read, or is not what it should be.
     """
 
     def __init__(self, certificate: Path | None, key: Path | None, authority: Path | None) -> None:
         self._certificate, self._key, self._authority = certificate, key, authority
         try:
             self._stamp, self._pems = self._read()
+            _check(certificate, key, authority)
         except OSError as error:
             raise FailedPrecondition(f"{error.filename} cannot be read: {error.strerror}", field="tls") from error
 
@@ -88,34 +85,26 @@ class Certificates:
 
 
 def expiry(certificate: Path) -> float:
-    """When the first certificate of a PEM chain ends, in seconds since 1970 (`notAfter`, RFC 5280, 4.1.2.5).
+    """When the first certificate of a PEM chain ends, in seconds since 1970.
 
     0 where there is none that can be read: for whoever watches, it has ended.
     """
     try:
-        found = _PEM.search(certificate.read_text())
-        return _not_after(ssl.PEM_cert_to_DER_cert(found[0])) if found else 0.0
-    except (OSError, ValueError, IndexError):
+        return x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
         return 0.0
 
 
-def _not_after(der: bytes) -> float:
-    """Of Certificate ::= SEQUENCE { SEQUENCE { [0] version, serial, algorithm, issuer, validity, … }, … }."""
-    ((_, certificate),) = _elements(der)
-    (_, body), *_ = _elements(certificate)
-    fields = [element for element in _elements(body) if element[0] != _VERSION]
-    _, (tag, text) = _elements(fields[3][1])
-    form = "%Y%m%d%H%M%SZ" if tag == _GENERALIZED_TIME else "%y%m%d%H%M%SZ"
-    return datetime.strptime(text.decode(), form).replace(tzinfo=UTC).timestamp()
-
-
-def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """The tag and content of each element, in DER (X.690, 8.1)."""
-    at = 0
-    while at < len(der):
-        tag, length, at = der[at], der[at + 1], at + 2
-        if length & 0x80:
-            size = length & 0x7F
-            length, at = int.from_bytes(der[at : at + size]), at + size
-        yield tag, der[at : at + length]
-        at += length
+def _check(certificate: Path | None, key: Path | None, authority: Path | None) -> None:
+    """What gRPC would call an address that cannot be listened on, by its name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        if certificate:
+            context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise FailedPrecondition(f"{certificate} and {key} are no pair: {error.reason}", field="tls") from error
+    try:
+        if authority:
+            context.load_verify_locations(authority)
+    except ssl.SSLError as error:
+        raise FailedPrecondition(f"{authority} is no PEM certificate: {error.reason}", field="tls") from error

@@ -136,3 +136,12 @@ def test_what_is_no_certificate_has_ended(tmp_path, text):
     if text is not None:
         path.write_text(text)
     assert expiry(path) == 0
+
+
+def test_a_key_of_another_certificate_and_an_authority_that_is_none_are_named(certificates, tmp_path):
+    tls = certificates()
+    (tmp_path / "other.key").write_bytes(trustme.CA().issue_cert("vision").private_key_pem.bytes())
+    with pytest.raises(FailedPrecondition, match=r"other\.key are no pair"):
+        Certificates(tls["tls_certificate"], tmp_path / "other.key", tls["tls_authority"])
+    with pytest.raises(FailedPrecondition, match=r"other\.key is no PEM certificate"):
+        Certificates(tls["tls_certificate"], tls["tls_key"], tmp_path / "other.key")
