@@ -122,6 +122,9 @@ def _up(replicas: float) -> int:
 def scale(recommended: int, current: int, now: float, behavior: Behavior, history: History) -> tuple[int, History]:
     """Replicas to have from now on: a recommendation after stabilisation, rate policies, and least and most.
 
+    A workload of no replicas is left alone, unless `least` is 0 too. At the first look the windows hold the replicas
+    that there are (the controller's `recordInitialRecommendation`): they stabilise from the begin.
+
     Args:
         recommended: What `recommend` said.
         current: Replicas that the workload has.
@@ -130,9 +133,11 @@ def scale(recommended: int, current: int, now: float, behavior: Behavior, histor
         history: What the last look handed back.
     """
     up, down = behavior.up, behavior.down
-    known = (*history.recommendations, (now, recommended))
-    lowest = min(value for at, value in known if at == now or at > now - up.stabilization_seconds)
-    highest = max(value for at, value in known if at == now or at > now - down.stabilization_seconds)
+    earlier = history.recommendations or ((now, current),)
+    if current == 0 and behavior.least > 0:
+        return 0, replace(history, recommendations=earlier)
+    lowest = min((recommended, *(value for at, value in earlier if at > now - up.stabilization_seconds)))
+    highest = max((recommended, *(value for at, value in earlier if at > now - down.stabilization_seconds)))
     stable = min(max(current, lowest), highest)
     if stable > current:
         wanted = min(stable, behavior.most, max(current, _ceiling(up, current, now, history)))
@@ -142,12 +147,13 @@ def scale(recommended: int, current: int, now: float, behavior: Behavior, histor
         wanted = current
     wanted = min(max(wanted, behavior.least), behavior.most)
     longest = max(up.stabilization_seconds, down.stabilization_seconds)
-    kept = replace(history, recommendations=tuple(row for row in known if row[0] > now - longest))
+    kept = (*(row for row in earlier if row[0] > now - longest), (now, recommended))
+    history = replace(history, recommendations=kept)
     if wanted != current:
         period = max(policy.period_seconds for policy in (*up.policies, *down.policies))
-        recent = tuple(row for row in kept.changes if row[0] > now - period)
-        kept = replace(kept, changes=(*recent, (now, wanted - current)))
-    return wanted, kept
+        recent = tuple(row for row in history.changes if row[0] > now - period)
+        history = replace(history, changes=(*recent, (now, wanted - current)))
+    return wanted, history
 
 
 def _ceiling(rules: Rules, current: int, now: float, history: History) -> int:

@@ -135,3 +135,36 @@ def test_a_dip_does_not_take_back_what_the_window_remembers():
     current, history = scale(20, 5, 0.0, behavior, History())
     current, history = scale(6, current, 15.0, behavior, history)
     assert current == 20
+
+
+def test_the_first_look_remembers_the_replicas_that_there_are():
+    # recordInitialRecommendation: the windows are never empty, so that a new HPA does not throw pods away at once
+    behavior = Behavior(1, 100, Rules(60.0, FREE.up.policies), Rules(300.0, AT_ONCE.policies))
+    current, history, seen = 10, History(), []
+    for step in range(22):
+        current, history = scale(1, current, NOW + 15.0 * step, behavior, history)
+        seen.append(current)
+    assert seen == [10] * 20 + [1] * 2
+    current, history, seen = 5, History(), []
+    for step in range(6):
+        current, history = scale(20, current, NOW + 15.0 * step, behavior, history)
+        seen.append(current)
+    assert seen == [5] * 4 + [20] * 2
+
+
+def test_without_a_window_the_first_look_acts_at_once():
+    assert scale(1, 10, NOW, FREE, History())[0] == 1
+    assert scale(20, 10, NOW, FREE, History())[0] == 20
+
+
+# "Implicit maintenance-mode deactivation".
+
+
+def test_a_workload_of_no_replicas_is_left_alone():
+    current, history = scale(5, 0, NOW, Behavior(1, 100), History())
+    assert current == 0
+    assert scale(5, 0, NOW + 15, Behavior(2, 100), history)[0] == 0
+
+
+def test_a_workload_that_may_have_no_replicas_grows_from_none():
+    assert scale(5, 0, NOW, Behavior(0, 100), History())[0] == 4  # the policy of 4 pods
