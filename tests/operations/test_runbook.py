@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 import typer
 import yaml
@@ -15,13 +16,25 @@ from typer.core import TyperGroup
 
 from charts import render
 from dashboards.rules.rule import RUNBOOK
+from evaluation import canary_set, gauges
+from evaluation.replay import Result
+from evaluation.tasks import tasks
 from fleet.cli import app
 from gateway.settings import GatewaySettings
+from tests.operations.programs import PUSHGATEWAY, pushgateway
 from tests.operations.queries import ROOT
 
 PAGE = (ROOT / "docs" / RUNBOOK).read_text()
-CODE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", PAGE)]
-PLACES = {"<service>": "vision", "<pod>": "polyphony-vision-0", "<name>": "a", "<node>": "n", "<job>": "j"}
+SCRIPT = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+CODE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", SCRIPT.sub("", PAGE))]
+PLACES = {
+    "<service>": "vision",
+    "<pod>": "polyphony-vision-0",
+    "<name>": "a",
+    "<node>": "n",
+    "<job>": "j",
+    "<model>": "m",
+}
 KINDS = {
     "deployment": "Deployment",
     "hpa": "HorizontalPodAutoscaler",
@@ -38,18 +51,30 @@ def commands(program: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def objects() -> set[str]:
-    """Kind and name of all that some deployment makes: one scales by HPA, one by KEDA and asks the canary."""
+def made() -> list[dict]:
+    """All that some deployment makes: one scales by HPA, one by KEDA and asks the canary."""
     by_keda = {"canary": {"enabled": True}, "vision": {"autoscaling": {"type": "keda"}}}
     layers = (render.values("gpu"), render.merged(render.values("embedded"), by_keda))
-    return {f"{made['kind']}/{made['metadata']['name']}" for layer in layers for _, made in render.manifests(layer)}
+    return [manifest for layer in layers for _, manifest in render.manifests(layer)]
 
 
-def test_what_kubectl_names_is_made_by_the_charts(objects):
+def test_what_kubectl_selects_has_the_label(made):
+    kinds: dict[str, set[str]] = {}
+    for manifest in made:
+        component = manifest["metadata"].get("labels", {}).get("app.kubernetes.io/component", "")
+        kinds.setdefault(component, set()).add(manifest["kind"])
+    for component in ("gateway", "vision", "speech", "generation", "retrieval"):
+        assert kinds[component] & {"Deployment", "StatefulSet"}
+    assert {"HorizontalPodAutoscaler", "ScaledObject"} <= kinds["vision"]
+    assert "CronJob" in kinds["canary"]
+
+
+def test_what_kubectl_names_is_made_by_the_charts(made):
+    objects = {f"{manifest['kind']}/{manifest['metadata']['name']}" for manifest in made}
     named = {match.groups() for words in commands("kubectl") for word in words if (match := _named(word))}
     pairs = {pair for words in commands("kubectl") for pair in itertools.pairwise(words)}
     named |= {(kind, name) for kind, name in pairs if kind in KINDS and name.startswith("polyphony")}
-    assert len(named) > 4
+    assert {kind for kind, _ in named} == KINDS.keys() - {"deployment"}  # which some have as a StatefulSet
     assert {f"{KINDS[kind]}/{name}" for kind, name in named} <= objects
 
 
@@ -69,6 +94,21 @@ def test_kubectl_takes_every_command():
     assert len(asked) > 40
     with ThreadPoolExecutor(4) as pool:
         assert [said for said in pool.map(refusal, asked) if said] == []
+
+
+@pytest.mark.skipif(
+    not (PUSHGATEWAY and shutil.which("curl")), reason="absent: apt-get install prometheus-pushgateway curl"
+)
+def test_what_the_canary_pushed_is_taken_away(tmp_path):
+    (script,) = SCRIPT.findall(PAGE)
+    _, loop = script.split("&\n", 1)  # without the way into a cluster
+    with pushgateway(tmp_path) as address:
+        gauges.push(
+            [Result(task.name, {"accuracy": 1.0}, 1, (), (), 0.1) for task in tasks(canary_set.read())], address
+        )
+        assert "polyphony_" in httpx.get(f"http://{address}/metrics").text
+        subprocess.run(["bash", "-c", loop.replace("127.0.0.1:9091", address)], check=True, timeout=60)
+        assert "polyphony_" not in httpx.get(f"http://{address}/metrics").text
 
 
 def test_helm_is_asked_what_it_can():
@@ -103,6 +143,7 @@ def test_what_the_log_is_searched_for_is_written_to_it():
     source = (ROOT / "servekit" / "lane.py").read_text()
     assert 'is gone: %s"' in source
     assert "is still gone" in source
+    assert "no answer within" in (ROOT / "gateway" / "endpoint.py").read_text()
 
 
 def test_alerts_that_it_refers_to_have_their_paragraph():
