@@ -139,10 +139,12 @@ def without(deployment, other, component):
     return [rule for rule in rules if rule not in others]
 
 
-def test_a_destination_that_is_said_is_taken_at_its_word():
+@pytest.mark.parametrize("cilium", [False, True])
+def test_a_destination_that_is_said_is_taken_at_its_word(cilium):
     said = {"ports": [9000], "to": [namespace("store")]}
     s3 = {"endpoint": "http://minio:80"}
-    values = {"objects": {"url": "s3://a/b"}, "s3": s3, "network": {"destinations": {"objects": said}}}
+    network = {"cilium": cilium, "destinations": {"objects": said}}
+    values = {"objects": {"url": "s3://a/b"}, "s3": s3, "network": network}
     (rule,) = without(deploy("", {"global": values}), deploy("", {}), "vision")
     assert rule == {"to": said["to"], "ports": [{"protocol": "TCP", "port": 9000}]}
 

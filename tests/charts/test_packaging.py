@@ -49,3 +49,4 @@ def test_the_notes_say_what_to_type_next(clone):
     assert "get secret fleet-keys" in notes
     assert "port-forward service/fleet-gateway-http 8080:8080" in notes
     assert "There is no database" in notes
+    assert "global.image.tag=$(make --silent tag)" in notes

@@ -36,7 +36,7 @@ taken at its word; else addresses that values name are ways of their own, beside
   {{- $pods := dict "podSelector" (dict "matchLabels" (dict "cnpg.io/cluster" (printf "%s-postgres" $root.Release.Name))) }}
   {{- $ways = list (dict "ports" $row.ports "to" (list $pods)) }}
 {{- else if $row.to }}
-  {{- $ways = list $row }}
+  {{- $ways = list (omit $row "names") }}
 {{- else }}
   {{- $urls := list }}
   {{- if eq $name "objects" }}{{ $urls = list $global.s3.endpoint }}{{ end }}
