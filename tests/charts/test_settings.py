@@ -130,6 +130,8 @@ def test_the_secret_of_s3_reads_the_mirror_where_none_is_named(deployments):
     template = deployments["gpu"].workload("generation")["spec"]["template"]
     assert secrets(template["spec"]["initContainers"][0]) == {"polyphony-s3"}
     assert not secrets(container(template))
+    named = deploy("", {"global": {"weights": {"secret": "reader"}, "s3": {"region": "eu-west-1"}}})
+    assert named.variables("generation")["AWS_REGION"] == "eu-west-1"
     for component in CHASSIS:
         assert deployments["gpu"].variables(component)["AWS_REGION"] == "eu-central-1"
         assert "AWS_REGION" not in deployments["default"].variables(component)

@@ -58,5 +58,6 @@
 
 {{/* Not empty where its init container reads weights from S3; what is not ours pulls its own from where it likes. */}}
 {{- define "service.s3Weights" -}}
-{{ if and .Values.chassis (has "weights" .Values.uses) (hasPrefix "s3://" .Values.global.weights.mirror) }}yes{{ end }}
+{{- $weights := .Values.global.weights }}
+{{- if and .Values.chassis (has "weights" .Values.uses) (or $weights.secret (hasPrefix "s3://" $weights.mirror)) }}yes{{ end }}
 {{- end }}
