@@ -6,7 +6,7 @@ BUDGET_DAYS = 28
 """Over which a budget is counted. Prometheus has to keep as much, or it counts over what there is."""
 
 FEWEST_BAD = 10
-"""Of calls, within an alert's long window. Fewer say little of a share: one of ten in a quiet hour wakes nobody."""
+"""Of calls, within an alert's longest window. Fewer say little of a share: one of ten in a quiet hour wakes nobody."""
 
 FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
 """Codes that are the fleet's fault.

@@ -1,5 +1,6 @@
 """Room: more work than engines, callers turned away, answers without a part."""
 
+from dashboards.objectives import FEWEST_BAD
 from dashboards.promql import APPLICATIONS, load, ours, rate, share
 from dashboards.rules.rule import Alert, Group
 
@@ -28,7 +29,7 @@ def group() -> Group:
             Alert(
                 "RefusesMuch",
                 "critical",
-                f"({refused})\n/ ({refused} + {taken})\n> 0.05",
+                f"({refused})\n/ ({refused} + {taken})\n> 0.05\nand {refused} * 600 >= {FEWEST_BAD}",
                 "10m",
                 "{{ $labels.model }} turns {{ $value | humanizePercentage }} of its items away",
                 "Callers of {{ $labels.job }} get 429 with a delay to wait. Those who try again add to the load.",
