@@ -41,6 +41,7 @@ class Kind:
         call: What it is, in words.
         deadline_seconds: Of its route, as gateway/settings.py has it.
         queue: Calls that may wait: the service's queue budget over a call's cost.
+        tokens: That a call writes; 0 where it writes no text.
     """
 
     service: Service
@@ -48,6 +49,7 @@ class Kind:
     call: str
     deadline_seconds: float
     queue: float
+    tokens: int = 0
 
 
 KINDS: Mapping[str, tuple[str, Kind]] = {
@@ -55,7 +57,7 @@ KINDS: Mapping[str, tuple[str, Kind]] = {
     "transcribe": ("transcription", Kind("speech", "whisper-base", "a sentence of 3 s", 600, 300)),
     "chat": (
         "chat",
-        Kind("generation", "qwen2.5-coder-0.5b-instruct", "a question of 30 tokens, 32 answered", 120, 200),
+        Kind("generation", "qwen2.5-coder-0.5b-instruct", "a question of 30 tokens, 32 answered", 120, 200, 32),
     ),
     "embed": ("embeddings", Kind("retrieval", "all-minilm-l6-v2", "32 sentences", 30, 1600)),
 }
@@ -209,6 +211,7 @@ def as_toml(found: Mapping[str, list[Level]], starts: Mapping[Service, float], m
             f"[services.{name}]",
             f'service = "{kind.service}"',
             f'call = "{kind.call}"',
+            *([f"tokens = {kind.tokens}"] if kind.tokens else []),
             'kind = "slots"',
             f"engines = {engines}",
             f"seconds = [{rounded}]",

@@ -40,6 +40,7 @@ class Curve(_Row):
     Attributes:
         service: Who answers it.
         call: What a call is, in words.
+        tokens: That a call writes; 0 unless it takes a slot of a language model.
         kind: `slots`: calls run beside one another, each to its own end; `batch`: an engine takes what waits, and
             all of it ends together.
         engines: Slots, or engines, of a pod: its capacity in engine-seconds a second.
@@ -60,6 +61,7 @@ class Curve(_Row):
 
     service: Service
     call: str
+    tokens: int = Field(default=0, ge=0)
     kind: Kind
     engines: int = Field(gt=0)
     batch: int = Field(default=1, gt=0)
@@ -83,6 +85,8 @@ class Curve(_Row):
             raise ValueError("seconds are pairs: calls together from 1 upwards, and more than 0 seconds")
         if self.kind == "slots" and self.batch != 1:
             raise ValueError("slots take a call each: batch is 1")
+        if self.kind != "slots" and self.tokens:
+            raise ValueError("texts are written in slots: only those have tokens")
         return self
 
     def taken(self, together: float) -> float:
@@ -103,6 +107,10 @@ class Curve(_Row):
     def together(self) -> int:
         """Calls that a full pod works at."""
         return self.engines * self.batch
+
+    def limited(self, slots: int) -> "Curve":
+        """The same pod with no more slots than that."""
+        return self.model_copy(update={"engines": min(slots, self.engines)})
 
     def grouped(self, calls: int) -> "Curve":
         """The same pod, where one call stands for so many: fewer to simulate.

@@ -1,5 +1,6 @@
 """A plan: what a profile needs on a kind of GPU, or the reason why it cannot be."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,9 +46,10 @@ def plan(question: Question) -> Plan:
     training = qlora(shape(question.adapt), question.recipe) if question.adapt else None
     if training and question.gpu:
         check(training, question.gpu)
-    asked = _demands(services, known, question) if known else ()
+    speeds = _speeds(services, question)
+    asked = _demands(services, known, speeds, question) if known else ()
     pods = replicas(asked, question.share)
-    return Plan(question, services, packing, _speeds(services, question), asked, pods, known, training)
+    return Plan(question, services, packing, speeds, asked, pods, known, training)
 
 
 def _curves(profile: str) -> Curves:
@@ -58,7 +60,9 @@ def _curves(profile: str) -> Curves:
         raise CapacityError(f"--rate: profile {profile} has no curves; {known} have") from error
 
 
-def _demands(services: tuple[Deployed, ...], known: Curves, question: Question) -> tuple[Demand, ...]:
+def _demands(
+    services: tuple[Deployed, ...], known: Curves, speeds: tuple[Speed, ...], question: Question
+) -> tuple[Demand, ...]:
     instead = {"generation": VLLM} if any(row.service == VLLM for row in services) else {}
     asked = demands(question.rates, known, instead)
     for row in services:
@@ -66,7 +70,19 @@ def _demands(services: tuple[Deployed, ...], known: Curves, question: Question) 
             raise CapacityError(
                 f"--rate: the curves are of GPUs, and {row.service} is on CPUs: plan one that is not, such as gpu-vllm"
             )
-    return asked
+    bounds = _bounds(services, speeds)
+    return tuple(row.writing(question.load.concurrency, bounds.get(row.service, math.inf)) for row in asked)
+
+
+def _bounds(services: tuple[Deployed, ...], speeds: tuple[Speed, ...]) -> dict[str, float]:
+    """Tokens a second that each service writes at most: those of the first of its language models."""
+    known = {row.model: row.together for row in speeds}
+    found: dict[str, float] = {}
+    for service in services:
+        for one in service.needs:
+            if one.model in known:
+                found.setdefault(service.service, known[one.model])
+    return found
 
 
 def _speeds(services: tuple[Deployed, ...], question: Question) -> tuple[Speed, ...]:

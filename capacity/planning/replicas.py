@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capacity.curve import Curve, Curves
 from capacity.errors import CapacityError
@@ -19,16 +19,30 @@ class Demand:
         service: Whose pods answer them.
         rate: Calls a second.
         curve: What they cost.
+        bound: Calls a second that a pod answers at most, whatever its curve says: its GPU's bandwidth.
     """
 
     kind: str
     service: str
     rate: float
     curve: Curve
+    bound: float = math.inf
+
+    def writing(self, texts: int, tokens: float) -> "Demand":
+        """The same where a pod writes so many texts at once, and so many tokens a second at most; calls that write no
+        text are as they were."""
+        if not self.curve.tokens:
+            return self
+        return replace(self, curve=self.curve.limited(texts), bound=tokens / self.curve.tokens)
+
+    @property
+    def full(self) -> float:
+        """Calls a second of a pod that is full."""
+        return min(self.curve.rate, self.bound)
 
     def pods(self, share: float) -> float:
         """Pods that they keep busy to that share."""
-        return self.rate / (self.curve.rate * share)
+        return self.rate / (self.full * share)
 
 
 def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str]) -> tuple[Demand, ...]:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from rich.table import Column, Table
 
 from capacity.planning.gpus import MIB, USABLE, Gpu
-from capacity.planning.memory import GB, Load, Need
+from capacity.planning.memory import GB, Need
 from capacity.planning.plan import Plan
+from capacity.planning.replicas import Demand
 from capacity.planning.training import Training
 
 
@@ -31,7 +32,7 @@ def memory(plan: Plan) -> Table:
     last = [Column("of it", justify="right")] if gpu else []
     load = plan.question.load
     where = f"on {gpu.title}" if gpu else "on a CPU"
-    title = f"Memory {where}, {_texts(load)} of {load.context:,} tokens at once"
+    title = f"Memory {where}, {_texts(load.concurrency)} of {load.context:,} tokens at once"
     table = Table("service", "model", "runs on", "kept as", *right, *last, title=title, box=None)
     for row in plan.services:
         for one in row.needs:
@@ -45,8 +46,8 @@ def memory(plan: Plan) -> Table:
     return table
 
 
-def _texts(load: Load) -> str:
-    return f"{load.concurrency} texts" if load.concurrency > 1 else "1 text"
+def _texts(count: int) -> str:
+    return f"{count} texts" if count > 1 else "1 text"
 
 
 def _cells(one: Need, names: tuple[str, ...]) -> list[str]:
@@ -82,7 +83,9 @@ def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
 
 def speeds(plan: Plan) -> Table:
     """Bounds on language models."""
-    columns = [Column(name, justify="right") for name in ("one text", _texts(plan.question.load), "reading")]
+    columns = [
+        Column(name, justify="right") for name in ("one text", _texts(plan.question.load.concurrency), "reading")
+    ]
     title = "Tokens a second at most of a whole GPU (bounds from bandwidth and arithmetic, not forecasts)"
     table = Table("model", *columns, title=title, box=None)
     for row in plan.speeds:
@@ -96,12 +99,18 @@ def replicas(plan: Plan) -> Table:
     columns = [Column(name, justify="right") for name in names]
     known = plan.curves
     title = f"Replicas, by the curves of: {known.title} ({known.machine}, {known.date})" if known else "Replicas"
-    table = Table("kind", "service", *columns, "from", title=title, box=None)
+    table = Table("kind", "service", *columns, "bound by", "from", title=title, box=None)
     for row in plan.demands:
         pods = row.pods(plan.question.share)
-        cells = (f"{row.rate:g}", f"{row.curve.rate:.2f}/s", f"{pods:.2f}", str(plan.replicas[row.service]))
-        table.add_row(row.kind, row.service, *cells, row.curve.source)
+        cells = (f"{row.rate:g}", f"{row.full:.2f}/s", f"{pods:.2f}", str(plan.replicas[row.service]))
+        table.add_row(row.kind, row.service, *cells, _bound(row), row.curve.source)
     return table
+
+
+def _bound(row: Demand) -> str:
+    if row.full < row.curve.rate:
+        return "bandwidth"
+    return f"curve, {_texts(row.curve.engines)}" if row.curve.tokens else "curve"
 
 
 def training(plan: Plan, found: Training) -> Table:

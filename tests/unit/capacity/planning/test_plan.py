@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.curve import Curve, Curves
+from capacity.curve import Curve, Curves, curves
 from capacity.errors import CapacityError
+from capacity.planning import tables
 from capacity.planning.deployment import Question
 from capacity.planning.gpus import gpu
 from capacity.planning.memory import Load
@@ -136,6 +137,42 @@ def test_replicas_keep_engines_busy_to_the_share_that_is_asked_for() -> None:
 def test_kinds_of_calls_of_one_service_share_its_pods() -> None:
     assert replicas(demands({"ocr": 1.4, "speak": 0.7}, CURVES, {}), 0.7) == {"vision": 1}
     assert replicas(demands({"ocr": 1.4, "speak": 0.8}, CURVES, {}), 0.7) == {"vision": 2}
+
+
+CHAT = Question("gpu-vllm", gpu("L4"), Load(4096, 2), rates={"chat": 3})
+
+
+def test_a_pod_answers_no_more_than_its_bandwidth_allows() -> None:
+    """fp16 weights on an L4: 38 tokens a second in two texts, though the curve of an A10 says twice that."""
+    found = plan(CHAT)
+    (demand,) = found.demands
+    assert demand.full == demand.bound == found.speeds[0].together / 200 < demand.curve.rate
+    assert found.replicas == {"vllm": 23}  # 3 / (38.2 / 200 * 0.7)
+    assert [*tables.replicas(found).columns[6].cells] == ["bandwidth"]
+
+
+def test_the_first_model_of_a_server_is_the_one_that_a_rate_is_of() -> None:
+    beside = replace(CHAT, gpu=gpu("A100-80"), extra=("llava-1.5-7b",))
+    assert plan(beside).demands == plan(replace(beside, extra=())).demands
+
+
+def test_a_pod_has_no_more_slots_than_texts_at_once_and_no_more_than_its_curve_knows() -> None:
+    pods = {}
+    for texts in (1, 4, 16, 64):
+        found = plan(replace(CHAT, gpu=gpu("H200"), load=Load(4096, texts)))
+        (demand,) = found.demands
+        pods[texts] = (round(demand.full, 2), found.replicas["vllm"])
+        assert [*tables.replicas(found).columns[6].cells] == [f"curve, {min(texts, 16)} text{'s' * (texts > 1)}"]
+    assert pods == {1: (0.21, 21), 4: (0.69, 7), 16: (1.39, 4), 64: (1.39, 4)}
+
+
+def test_slots_of_a_cpu_are_texts_at_once_and_other_calls_have_their_own() -> None:
+    one, four = (plan(Question("embedded", None, Load(4096, texts), rates={"chat": 3, "ocr": 1})) for texts in (1, 4))
+    known = curves("embedded").services
+    assert one.demands[0].full == pytest.approx(1 / known["chat"].seconds[0][1])
+    assert four.demands[0].full == pytest.approx(known["chat"].rate)
+    assert one.demands[1] == four.demands[1]
+    assert one.demands[1].curve == known["ocr"]
 
 
 def test_vllm_answers_in_place_of_generation() -> None:
