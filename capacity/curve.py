@@ -17,7 +17,7 @@ source = "measured: make bench, 2026-11-21"   # or "assumption: ..."
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Literal
 
@@ -172,7 +172,7 @@ class Curves(_Row):
 
 def names() -> list[str]:
     """The profiles that have curves, sorted."""
-    return sorted(row.name.removesuffix(".toml") for row in CURVES.iterdir() if row.name.endswith(".toml"))
+    return sorted(profile for name, row in _files() for profile in (name, *row.also))
 
 
 def curves(profile: str) -> Curves:
@@ -181,8 +181,13 @@ def curves(profile: str) -> Curves:
     Raises:
         FileNotFoundError: It has none.
     """
-    for name in names():
-        row = Curves.model_validate(tomllib.loads((CURVES / f"{name}.toml").read_text()))
+    for name, row in _files():
         if profile in (name, *row.also):
             return row
     raise FileNotFoundError(f"{profile}.toml")
+
+
+def _files() -> Iterator[tuple[str, Curves]]:
+    for file in CURVES.iterdir():
+        if file.name.endswith(".toml"):
+            yield file.name.removesuffix(".toml"), Curves.model_validate(tomllib.loads(file.read_text()))

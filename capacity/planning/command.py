@@ -13,6 +13,8 @@ from capacity.planning.packing import Sharing
 from capacity.planning.precision import Name
 
 WIDTH = 120  # of what is not printed on a terminal
+MOST_RATE = 1_000_000  # calls a second
+MOST_GB = 1_000_000  # of a machine
 
 
 def rates(words: str) -> dict[str, float]:
@@ -23,13 +25,16 @@ def rates(words: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for word in filter(None, words.split(",")):
-        kind, _, number = word.partition("=")
+        name, _, number = word.partition("=")
+        kind = name.strip()
+        if kind in found:
+            raise typer.BadParameter(f"{kind} is there twice")
         try:
-            found[kind.strip()] = float(number)
+            found[kind] = float(number)
         except ValueError:
             raise typer.BadParameter(f"{word!r} is not KIND=CALLS_A_SECOND, such as chat=2") from None
-        if not 0 < found[kind.strip()] < float("inf"):
-            raise typer.BadParameter(f"{word!r}: a rate is more than 0 calls a second")
+        if not 0 < found[kind] <= MOST_RATE:
+            raise typer.BadParameter(f"{word!r}: a rate is more than 0 calls a second, and at most {MOST_RATE:,}")
     return found
 
 
@@ -47,7 +52,7 @@ def make_plan(
     prefill: Annotated[int, typer.Option(min=0, help="Tokens read in one step; 0 for the engine's own.")] = 0,
     share: Annotated[Sharing, typer.Option(help="How services share GPUs.")] = "none",
     target: Annotated[float, typer.Option(min=0.05, max=1, help="Share of a pod's engines to be busy.")] = 0.7,
-    memory_gb: Annotated[float, typer.Option(min=0, help="With --gpu none: what the machine has.")] = 0,
+    memory_gb: Annotated[float, typer.Option(min=0, max=MOST_GB, help="With --gpu none: what the machine has.")] = 0,
     adapt: Annotated[str, typer.Option(help="A language model to adapt by QLoRA on such a GPU.")] = "",
     adapt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step of that.")] = 2048,
     values: Annotated[Path | None, typer.Option(help="Where to write values for charts/polyphony.")] = None,

@@ -127,12 +127,12 @@ class Shape(_Row):
         """The network of a language model that writes.
 
         Raises:
-            CapacityError: It is none.
+            CapacityError: It is none, though it may write otherwise, as what transcribes does.
         """
         for network in self.networks:
-            if network.transformer and network.transformer.cached:
+            if self.writes_text and network.transformer and network.transformer.cached:
                 return network.transformer
-        raise CapacityError(f"{self.id} writes no text")
+        raise CapacityError(f"{self.id} is no language model")
 
 
 def names() -> list[str]:

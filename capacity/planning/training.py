@@ -60,7 +60,7 @@ def qlora(shape: Shape, recipe: Recipe) -> Training:
     """What QLoRA takes.
 
     Raises:
-        CapacityError: The model writes no text.
+        CapacityError: It is no language model.
     """
     transformer = shape.writer
     a_token = transformer.hidden * (2 * transformer.layers + LAYER_BYTES) + transformer.vocabulary * LOGIT_BYTES

@@ -18,6 +18,11 @@ from capacity.simulation.scaling import METRICS, Metric
 from capacity.simulation.traces import SHAPES, trace
 
 HOURS: Mapping[str, float] = {"steady": 1.0, "diurnal": 6.0, "burst": 2.0, "flash-crowd": 1.5}
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "--target": (0.001, 1000),
+    "--hours": (0.001, 48),
+    "--pods": (0.001, 10_000),
+}
 FORMATS = (".svg", ".png", ".pdf")
 MANY_CALLS = 2_000_000  # some minutes for each policy
 
@@ -37,8 +42,10 @@ def simulate(
 ) -> None:
     """Replay the autoscaler on a load, and compare what it may scale on."""
     metrics = tuple(_metric(name) for name in policy or METRICS)
-    if min(target, hours) < 0 or not 0 < pods <= 10_000 or hours > 48:
-        raise CapacityError("--target and --hours are 0 or more, hours at most 48, --pods more than 0, at most 10,000")
+    for option, value in (("--target", target), ("--hours", hours), ("--pods", pods)):
+        least, most = BOUNDS[option]
+        if not (least <= value <= most or (value == 0 and option != "--pods")):
+            raise CapacityError(f"{option} is {least:g} to {most:g}, not {value:g}")
     if picture and (picture.suffix not in FORMATS or not picture.resolve().parent.is_dir()):
         raise CapacityError(f"--picture is a file that ends in {', '.join(FORMATS)}, in a folder that exists")
     curve = _curve(curves, service)
@@ -92,7 +99,7 @@ def _metric(name: str) -> Metric:
 
 def _curve(profile: str, service: str) -> Curve:
     if profile not in curve_files.names():
-        raise CapacityError(f"there are no curves of {profile!r}; there are {', '.join(curve_files.names())}")
+        raise CapacityError(f"--curves: there are none of {profile!r}; there are {', '.join(curve_files.names())}")
     rows = curve_files.curves(profile).services
     if service not in rows:
         raise CapacityError(f"there is no curve of {service!r} in {profile!r}; there is {', '.join(rows)}")

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from capacity.errors import CapacityError
 
 HOUR = 3600
+MOST_HOURS = 48
+MOST_RATE = 1_000_000  # calls a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +114,7 @@ def _read(path: Path) -> Trace:
     rates = np.array([rate for _, rate in rows])
     if len(rows) < 2 or not np.isfinite([*times, *rates]).all() or (np.diff(times) <= 0).any() or (rates < 0).any():
         raise CapacityError(f"{path} needs two rows or more, times that grow, and rates of 0 or more")
+    if times[-1] - times[0] > MOST_HOURS * HOUR or rates.max() > MOST_RATE:
+        raise CapacityError(f"{path} needs {MOST_HOURS} hours at most, and {MOST_RATE:,} calls a second")
     seconds = np.arange(round(times[-1] - times[0])) + times[0]
     return Trace(path.stem, rates[np.searchsorted(times, seconds, side="right") - 1])

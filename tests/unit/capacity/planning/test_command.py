@@ -51,7 +51,21 @@ def test_adapting_a_model_is_planned_beside() -> None:
     assert "To adapt by QLoRA, rank 64, 2,048 tokens a step" in output
 
 
-@pytest.mark.parametrize("words", ["chat", "chat=", "chat=fast", "chat=0", "chat=-1", "chat=inf", "chat=nan"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "chat",
+        "chat=",
+        "chat=fast",
+        "chat=0",
+        "chat=-1",
+        "chat=inf",
+        "chat=nan",
+        "chat=1e308",
+        "ocr=1,ocr=5",
+        "ocr=1, ocr =5",
+    ],
+)
 def test_a_rate_that_is_none_names_the_option(words: str) -> None:
     code, output = run("--gpu", "L4", "--rate", words)
     assert code == 2
@@ -66,6 +80,9 @@ def test_a_rate_that_is_none_names_the_option(words: str) -> None:
         ("--gpu", "L4", "--quantization", "int3"),
         ("--gpu", "L4", "--share", "both"),
         ("--gpu", "L4", "--target", "1.5"),
+        ("--gpu", "L4", "--target", "nan"),
+        ("--gpu", "none", "--memory-gb", "nan"),
+        ("--gpu", "none", "--memory-gb", "inf"),
         (),
     ],
 )

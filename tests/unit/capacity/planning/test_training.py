@@ -31,6 +31,7 @@ def test_what_exceeds_the_gpu_is_refused() -> None:
     check(training, gpu("A100"))
 
 
-def test_a_model_that_writes_no_text_is_refused() -> None:
-    with pytest.raises(CapacityError, match="sdxl writes no text"):
-        qlora(shape("sdxl"), Recipe())
+@pytest.mark.parametrize("model", ["sdxl", "whisper-base", "all-minilm-l6-v2"])
+def test_what_is_no_language_model_is_refused(model: str) -> None:
+    with pytest.raises(CapacityError, match=f"{model} is no language model"):
+        qlora(shape(model), Recipe())

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from capacity.cli import app
 from capacity.errors import CapacityError
+from capacity.simulation.command import BOUNDS
 from capacity.simulation.defaults import DEFAULTS
 
 CHARTS = Path(__file__).parents[4] / "charts"
@@ -40,6 +41,12 @@ def test_one_policy_with_a_target_on_a_trace_of_ones_own(tmp_path):
     assert "cpu" not in output
 
 
+def test_a_profile_whose_calls_take_what_anothers_do_has_its_curves():
+    options = ("--policy", "demand", "--trace", "steady", "--hours", "0.05", "--pods", "1")
+    rows = [simulate("--curves", profile, *options).splitlines()[1:] for profile in ("gpu", "gpu-vllm")]
+    assert rows[0] == rows[1]
+
+
 def test_many_calls_are_simulated_as_fewer():
     assert "one simulated call stands for" in simulate(
         "--curves", "gpu", "--service", "embed", "--hours", "0.05", "--pods", "1", "--policy", "demand"
@@ -51,11 +58,11 @@ def test_many_calls_are_simulated_as_fewer():
     [
         (("--trace", "wave"), "there is no trace 'wave'"),
         (("--service", "video"), "there is no curve of 'video' in 'embedded'; there is ocr, "),
-        (("--curves", "tpu"), "there are no curves of 'tpu'; there are embedded, gpu"),
+        (("--curves", "tpu"), "--curves: there are none of 'tpu'; there are embedded, gpu, gpu-vllm"),
         (("--policy", "hope"), "there is no policy 'hope'; there is demand, "),
-        (("--target", "-1"), "--target and --hours are 0 or more"),
-        (("--pods", "0"), "--pods more than 0"),
-        (("--hours", "1000"), "at most 48"),
+        *(((option, value), f"{option} is 0.001 to") for option in BOUNDS for value in ("-1", "1e-308", "nan", "inf")),
+        (("--pods", "0"), "--pods is 0.001 to 10000, not 0"),
+        (("--hours", "1000"), "--hours is 0.001 to 48, not 1000"),
         (("--hours", "48", "--pods", "5000"), "too many to replay"),
         (("--picture", "out.gif"), r"ends in \.svg, \.png, \.pdf"),
         (("--picture", "no/such/folder/out.svg"), "in a folder that exists"),

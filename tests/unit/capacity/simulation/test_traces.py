@@ -43,7 +43,8 @@ def test_a_file_holds_each_rate_until_the_next_row(tmp_path):
 @pytest.mark.parametrize(
     "text",
     ["", "time,rate\n0,1\n9,1\n", "seconds,rate\n0,1\n", "seconds,rate\n5,1\n5,1\n", "seconds,rate\n0,-1\n5,1\n",
-     "seconds,rate\n0,one\n5,1\n", "seconds,rate\n0,nan\n5,1\n", "seconds,rate\n0\n5,1\n"],
+     "seconds,rate\n0,one\n5,1\n", "seconds,rate\n0,nan\n5,1\n", "seconds,rate\n0\n5,1\n",
+     "seconds,rate\n0,1\n1e300,1\n", "seconds,rate\n0,1e308\n9,1e308\n"],
 )  # fmt: skip
 def test_a_file_that_is_no_trace_is_refused(tmp_path, text):
     file = tmp_path / "bad.csv"
