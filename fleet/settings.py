@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
 from fleet.errors import FleetError
 from servekit.settings import SHARED_PREFIX, ProcessSettings
@@ -61,6 +61,11 @@ class FleetSettings(ProcessSettings):
                 "line ends within, or letters beyond ASCII"
             )
         return SecretStr(bare)
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        """For each process to say: the fleet itself listens nowhere, and its processes may share only the authority."""
+        return self
 
     @property
     def run_dir(self) -> Path:

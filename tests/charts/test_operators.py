@@ -42,6 +42,16 @@ def test_rules_and_dashboards_are_those_of_the_folders(deployments):
     assert {name: json.loads(text) for m in found for name, text in m["data"].items()} == boards
 
 
+def test_alerts_link_to_where_the_runbook_can_be_read():
+    monitoring = {"enabled": True, "runbooks": "https://git.example.com/docs"}
+    made = deploy("runbooks", {"global": {"monitoring": monitoring}}).of("PrometheusRule")
+    alerts = [rule for rules in made for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert alerts
+    for alert in alerts:
+        anchor = alert["alert"].lower()
+        assert alert["annotations"]["runbook_url"] == f"https://git.example.com/docs/runbook.md#{anchor}"
+
+
 def test_without_monitoring_nothing_of_it_is_made(deployments):
     made = deployments["default"].of("ServiceMonitor", "PrometheusRule", "ScaledObject", "HorizontalPodAutoscaler")
     assert not made

@@ -2,6 +2,7 @@
 
 import helm_python as helm
 import pytest
+import yaml
 
 from charts import render
 
@@ -47,6 +48,26 @@ REFUSED = [
         "exceeds its max",
     ),
     (
+        {"global": {"monitoring": {"enabled": True}}, "gateway": {"autoscaling": {"type": "hpa"}}},
+        "gateway.autoscaling",
+        "counts no demand of its own: set gateway.replicas",
+    ),
+    (
+        {
+            "global": {"monitoring": {"enabled": True}},
+            "vllm": {
+                "enabled": True,
+                "chassis": False,
+                "image": {"tag": "1"},
+                "ports": {"http": 1},
+                "autoscaling": {"type": "hpa"},
+            },
+        },
+        "vllm.autoscaling",
+        "type keda, and demandOf the service that calls it",
+    ),
+    ({"global": {"monitoring": {"interval": "1m"}}}, "/monitoring/interval", "'1m' does not match"),
+    (
         {"global": {"database": {"secret": "mine", "trial": {"enabled": True}}}},
         "global.database",
         "both a secret and a trial: choose one",
@@ -69,3 +90,18 @@ def test_refused(values, where, why):
         list(render.manifests(values))
     assert where in str(error.value)
     assert why in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a" * 41, "a.b"])
+def test_a_release_whose_objects_could_not_be_named_is_refused(name):
+    with helm.Chart.load(render.UMBRELLA) as chart, pytest.raises(helm.HelmError, match="at most 40 letters"):
+        chart.render({}, name=name, namespace="models")
+
+
+def test_the_longest_release_name_is_in_bounds():
+    with helm.Chart.load(render.UMBRELLA) as chart:
+        made = chart.render(render.values("embedded"), name="a" * 40, namespace="models")
+        made.pop("polyphony/templates/NOTES.txt", None)
+    objects = [one for text in made.values() for one in yaml.safe_load_all(text)]
+    # A PriorityClass's name may be longer than a Service's.
+    assert max(len(one["metadata"]["name"]) for one in objects if one and one["kind"] != "PriorityClass") <= 63

@@ -13,6 +13,12 @@ name: {{ include "service.fullname" . }}
 {{- if not .Values.global.monitoring.enabled }}
   {{- fail (printf "%s.autoscaling.type is %s, which scales on what Prometheus measures: set global.monitoring.enabled" .Chart.Name .Values.autoscaling.type) }}
 {{- end }}
+{{- if eq .Chart.Name "gateway" }}
+  {{- fail "gateway.autoscaling: the gateway owns no engine, and counts no demand of its own: set gateway.replicas" }}
+{{- end }}
+{{- if and (not .Values.chassis) (not (and (eq .Values.autoscaling.type "keda") .Values.autoscaling.demandOf)) }}
+  {{- fail (printf "%s.autoscaling: it counts no demand of its own: type keda, and demandOf the service that calls it" .Chart.Name) }}
+{{- end }}
 {{- if gt (int .Values.autoscaling.min) (int .Values.autoscaling.max) }}
   {{- fail (printf "%s.autoscaling.min exceeds its max" .Chart.Name) }}
 {{- end }}

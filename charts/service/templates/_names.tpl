@@ -1,5 +1,9 @@
+{{/* The longest name that is made of the release's has 23 characters more, and 63 are a Service's most. */}}
 {{- define "service.fullname" -}}
-{{ .Release.Name }}-{{ .Chart.Name }}
+{{- if not (regexMatch "^[a-z][a-z0-9-]{0,39}$" .Release.Name) }}
+  {{- fail (printf "the release is called %q: at most 40 letters, digits and hyphens, a letter first" .Release.Name) }}
+{{- end }}
+{{- .Release.Name }}-{{ .Chart.Name }}
 {{- end }}
 
 {{/* What selects the pods of an application. Takes the release and a component. */}}

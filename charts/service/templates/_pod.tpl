@@ -21,7 +21,7 @@ spec:
   priorityClassName: {{ .Values.priorityClassName | default (include "polyphony.priority" (dict "Release" .Release "class" "serving")) }}
   {{- end }}
   {{- with .Values.runtimeClassName }}
-  runtimeClassName: {{ . }}
+  runtimeClassName: {{ . | quote }}
   {{- end }}
   {{- with $global.image.pullSecrets }}
   imagePullSecrets: {{- range . }}{{ printf "- name: %s" . | nindent 4 }}{{ end }}
@@ -142,7 +142,7 @@ spec:
     {{- end }}
     {{- if and (has "weights" .Values.uses) (or .Values.weights.claim (eq .Values.kind "Deployment")) }}
     {{- with .Values.weights.claim }}
-    - {name: weights, persistentVolumeClaim: {claimName: {{ . }}}}
+    - {name: weights, persistentVolumeClaim: {claimName: {{ . | quote }}}}
     {{- else }}
     - {name: weights, emptyDir: {sizeLimit: {{ .Values.weights.size }}}}
     {{- end }}
@@ -184,7 +184,7 @@ spec:
 envFrom:
   - configMapRef: {name: {{ include "service.fullname" . }}}
   {{- if and (include "service.s3Objects" .) $global.s3.secret }}
-  - secretRef: {name: {{ $global.s3.secret }}}
+  - secretRef: {name: {{ $global.s3.secret | quote }}}
   {{- end }}
 {{- with $secrets }}
 env:
@@ -201,11 +201,11 @@ env:
 envFrom:
   - configMapRef: {name: {{ include "service.fullname" . }}}
   {{- with $global.weights.secret | default (ternary $global.s3.secret "" (ne "" (include "service.s3Weights" .))) }}
-  - secretRef: {name: {{ . }}}
+  - secretRef: {name: {{ . | quote }}}
   {{- end }}
 {{- with $global.weights.hubTokenSecret }}
 env:
-  - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: {{ . }}, key: token}}}
+  - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: token}}}
 {{- end }}
 {{- end }}
 
