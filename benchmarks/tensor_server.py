@@ -13,9 +13,9 @@ from servekit.backend import TensorBackend, TensorSpec
 from servekit.backends.fake import FakeBackend
 from servekit.backends.onnx import OnnxBackend
 from servekit.catalogue import ModelCard
+from servekit.logs import configure_logging
 from servekit.server import Deployment, run
 from servekit.settings import ProcessSettings
-from servekit.logs import configure_logging
 from servekit.telemetry import Telemetry
 from servekit.tensors import TensorLane
 
