@@ -32,7 +32,7 @@ def test_no_gpu_plans_the_memory_of_a_machine() -> None:
 def test_values_are_written_where_they_are_wanted(tmp_path: Path) -> None:
     code, output = run("--gpu", "L4", "--values", str(tmp_path / "plan.yaml"))
     assert (code, output.splitlines()[-1].split()[0]) == (0, "values:")
-    assert (tmp_path / "plan.yaml").read_text().startswith("# Written by `polyphony ")
+    assert (tmp_path / "plan.yaml").read_text().startswith("# Written by `polyphony")
     with pytest.raises(CapacityError, match=r"--values .*: No such file or directory"):
         run("--gpu", "L4", "--values", str(tmp_path / "nowhere" / "plan.yaml"))
 
