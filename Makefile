@@ -87,7 +87,7 @@ check: build/googleapis ## everything that can be said without running it; write
 	@$(BIN)/buf build --output build/contract.binpb --exclude-source-info
 	$(BIN)/buf breaking build/contract.binpb --against protos/release.binpb
 	$(BIN)/python -m dashboards --check
-	@rm -rf build/gen && $(BIN)/python protos/generate.py build/gen && diff --recursive --brief build/gen/polyphony protos/gen/polyphony \
+	@rm -rf build/gen && $(BIN)/python protos/generate.py build/gen && diff --recursive --brief --exclude=__pycache__ build/gen/polyphony protos/gen/polyphony \
 	    || { echo "protos/gen is stale: run make protos"; exit 1; }
 
 fmt: setup ## format and fix what can be fixed
