@@ -1,6 +1,7 @@
 """The canary set: `evaluation/canary/canary.toml` and the media beside it."""
 
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -14,18 +15,18 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Item(_Row):
+class Item(_Row, ABC):
     """One thing that is asked; for people, `label` says what and `expected` what is right."""
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """What is asked."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def expected(self) -> str:
         """What is right."""
-        raise NotImplementedError
 
 
 class Medium(Item):

@@ -28,7 +28,7 @@ app.command()(canary)
 @app.command()
 def up(profile: Annotated[str, typer.Option(help="What to run: embedded, fake or gpu.")] = "") -> None:
     """Start the fleet of this machine in the background; returns when it is ready."""
-    settings = FleetSettings(profile=profile) if profile else FleetSettings()
+    settings = FleetSettings.of(profile)
     console = Console(stderr=True)
     began = time.monotonic()
     with console.status("starting") as shown:

@@ -30,7 +30,7 @@ def megabytes(count: int) -> str:
 @app.command()
 def pull(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") -> None:
     """Bring the weights that are missing; a pull that was cut short goes on where it stopped."""
-    settings = _settings(profile)
+    settings = FleetSettings.of(profile)
     console = Console(stderr=True)
     chosen = weights.cards(settings, ids, service)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -47,10 +47,6 @@ def pull(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") 
                 show = partial(_show, progress, task)
                 weights.pull(card, absent, settings.models_dir, sources, show, settings.mirror)
             console.print(f"{card.id}: pulled, {megabytes(size)}, licence {card.licence}", highlight=False)
-
-
-def _settings(profile: str) -> FleetSettings:
-    return FleetSettings(profile=profile) if profile else FleetSettings()
 
 
 def _show(progress: Progress, task: TaskID, done: int) -> None:
@@ -76,7 +72,7 @@ def list_models() -> None:
 @app.command()
 def verify(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") -> None:
     """Read every byte and compare its digest with the catalogue's; fails if any differs."""
-    settings = _settings(profile)
+    settings = FleetSettings.of(profile)
     bad = []
     for card in weights.cards(settings, ids, service):
         files = weights.wrong(card, settings.models_dir)

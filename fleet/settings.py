@@ -67,6 +67,11 @@ class FleetSettings(ProcessSettings):
         """For each process to say: the fleet itself listens nowhere, and its processes may share only the authority."""
         return self
 
+    @classmethod
+    def of(cls, profile: str) -> Self:
+        """The settings, with the profile that a command was told, if it was told one."""
+        return cls(profile=profile) if profile else cls()
+
     @property
     def run_dir(self) -> Path:
         """The folder of what lives as long as the fleet does."""

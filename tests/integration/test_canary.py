@@ -24,12 +24,12 @@ def test_wrong_answers_are_noticed_although_every_call_succeeds(fleet):
 
 
 def test_a_fleet_that_does_not_answer_has_no_quality_and_keeps_its_last_success(fleet):
-    with pushgateway() as url:
-        fleet.run("canary", "--push", url)
-        healthy = gauges(url)
-        command = [POLYPHONY, "canary", "--gateway", "http://127.0.0.1:9", "--push", url]
+    with pushgateway() as address:
+        fleet.run("canary", "--push", f"http://{address}")
+        healthy = gauges(address)
+        command = [POLYPHONY, "canary", "--gateway", "http://127.0.0.1:9", "--push", f"http://{address}"]
         done = subprocess.run(command, env=fleet.environment, capture_output=True, text=True, timeout=60)
-        away = gauges(url)
+        away = gauges(address)
     assert done.returncode == 1
     assert "failed    the gateway does not answer: All connection attempts failed" in done.stdout
     assert healthy["polyphony_quality", "chat", "accuracy"] == 0

@@ -1,4 +1,4 @@
-"""Prometheus, its alertmanager, its pushgateway and k6 as processes of a test."""
+"""Prometheus, its alertmanager and k6 as processes of a test."""
 
 import json
 import os
@@ -20,10 +20,10 @@ import yaml
 
 from fleet import ports
 from tests.operations.queries import ROOT, RULES
+from tests.pushgateway import PUSHGATEWAY
 
 # Debian's names, and their own.
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-PUSHGATEWAY = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
 MISSING = [
     package
     for package, program in {
@@ -156,15 +156,6 @@ def alertmanager(folder: Path) -> Iterator[tuple[str, Mailbox]]:
             eventually("alertmanager is ready", lambda: answers(f"http://{address}/-/ready"))
             yield address, mailbox
         mailbox.shutdown()
-
-
-@contextmanager
-def pushgateway(folder: Path) -> Iterator[str]:
-    """A pushgateway's address."""
-    address = f"127.0.0.1:{ports.free()}"
-    with running([PUSHGATEWAY, f"--web.listen-address={address}"], folder / "pushgateway.log"):
-        eventually("pushgateway is ready", lambda: answers(f"http://{address}/-/ready"))
-        yield address
 
 
 @contextmanager

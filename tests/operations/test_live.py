@@ -29,9 +29,9 @@ from tests.operations.programs import (
     eventually,
     k6,
     prometheus,
-    pushgateway,
 )
 from tests.operations.queries import ROOT, Query, metrics, queries
+from tests.pushgateway import pushgateway
 
 FASTER = 120  # an hour in half a minute
 SERVICES = Service.__args__
@@ -81,7 +81,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         fleet.run("up", "--profile", "fake")
         try:
             targets = {f"polyphony-{name}": row["metrics"] for name, row in fleet.status().items() if row["metrics"]}
-            with alertmanager(folder) as (address, mailbox), pushgateway(folder) as targets["canary"]:
+            with alertmanager(folder) as (address, mailbox), pushgateway() as targets["canary"]:
                 gauges.push(CANARY, targets["canary"])
                 config = configuration(targets, address, folder, faster=FASTER)
                 with prometheus(folder, config) as server, k6(folder, GATEWAY=fleet.address("gateway")):

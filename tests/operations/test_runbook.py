@@ -21,8 +21,8 @@ from evaluation.replay import Result
 from evaluation.tasks import tasks
 from fleet.cli import app
 from gateway.settings import GatewaySettings
-from tests.operations.programs import PUSHGATEWAY, pushgateway
 from tests.operations.queries import ROOT
+from tests.pushgateway import PUSHGATEWAY, pushgateway
 
 PAGE = (ROOT / "docs" / RUNBOOK).read_text()
 SCRIPT = re.compile(r"```sh\n(.*?)```", re.DOTALL)
@@ -99,10 +99,10 @@ def test_kubectl_takes_every_command():
 @pytest.mark.skipif(
     not (PUSHGATEWAY and shutil.which("curl")), reason="absent: apt-get install prometheus-pushgateway curl"
 )
-def test_what_the_canary_pushed_is_taken_away(tmp_path):
+def test_what_the_canary_pushed_is_taken_away():
     (script,) = SCRIPT.findall(PAGE)
     _, loop = script.split("&\n", 1)  # without the way into a cluster
-    with pushgateway(tmp_path) as address:
+    with pushgateway() as address:
         gauges.push(
             [Result(task.name, {"accuracy": 1.0}, 1, (), (), 0.1) for task in tasks(canary_set.read())], address
         )
