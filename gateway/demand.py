@@ -50,6 +50,21 @@ class DemandChannel:
 
         return call
 
+    def stream_stream(self, *args: Any, **kwargs: Any) -> Callable[[Any], AsyncGenerator[Any]]:
+        """Called by the stub. A live stream takes as long as its caller likes: how long says nothing of the others."""
+        inner: Any = self._channel.stream_stream(*args, **kwargs)
+
+        async def call(requests: Any) -> AsyncGenerator[Any]:
+            try:
+                async with aclosing(inner(requests)) as responses:
+                    async for response in responses:
+                        yield response
+            except Unreachable:
+                self._unserved.inc(self._seconds)
+                raise
+
+        return call
+
     @contextmanager
     def _counting(self) -> Iterator[None]:
         began = time.monotonic()

@@ -18,7 +18,7 @@ def generate(destination: Path) -> None:
     shutil.rmtree(destination / "polyphony", ignore_errors=True)
     destination.mkdir(parents=True, exist_ok=True)
     sources = sorted(str(path) for path in (PROTOS / "polyphony").rglob("*.proto"))
-    services = [path for path in sources if "/type/" not in path]
+    services = [path for path in sources if "\nservice " in Path(path).read_text()]
     includes = [
         f"-I{PROTOS}",
         f"-I{Path(google.api.__path__[0]).parents[1]}",

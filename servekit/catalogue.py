@@ -11,7 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from servekit.errors import NotFound
 
-Task = Literal["read_text", "transcribe", "synthesize", "generate_text", "embed"]
+Task = Literal[
+    "read_text",
+    "transcribe",
+    "align",
+    "diarize",
+    "embed_speaker",
+    "enhance",
+    "recognize_emotion",
+    "synthesize",
+    "generate_text",
+    "embed",
+]
 Service = Literal["vision", "speech", "generation", "retrieval"]
 
 

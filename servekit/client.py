@@ -20,7 +20,7 @@ from servekit.tls import Certificates
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # between two looks at whether the certificates have been renewed
-LONGEST_CALL_SECONDS = 600.0  # no deadline of the contract is later
+LONGEST_CALL_SECONDS = 3600.0  # no deadline of the contract is later
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -52,7 +52,7 @@ class _Unary(Generic[Request, Response]):
 
 
 class _Stream(Generic[Request, Response]):
-    """One method whose answer streams; leaving the iterator cancels the call."""
+    """One method whose answer streams, to one request or to a stream of them; leaving the iterator cancels the call."""
 
     def __init__(self, inner: Callable[..., Any]) -> None:
         self._inner = inner
@@ -90,6 +90,9 @@ class _SecureChannel:
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
         return partial(self._call, "unary_stream", args, kwargs)
+
+    def stream_stream(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return partial(self._call, "stream_stream", args, kwargs)
 
     async def close(self) -> None:
         for task in self._retired:
@@ -141,6 +144,10 @@ class Channel:
     def unary_stream(self, *args: Any, **kwargs: Any) -> _Stream[Any, Any]:
         """Called by the stub."""
         return _Stream(self._inner.unary_stream(*args, **kwargs))
+
+    def stream_stream(self, *args: Any, **kwargs: Any) -> _Stream[Any, Any]:
+        """Called by the stub, whose method takes an asynchronous iterator of requests."""
+        return _Stream(self._inner.stream_stream(*args, **kwargs))
 
     async def close(self) -> None:
         """Hang up."""

@@ -28,9 +28,9 @@ from services.speech.models import (
     Instructions,
     Segment,
     Started,
-    Synthesizer,
     Transcriber,
 )
+from services.speech.ports.synthesizer import Synthesizer
 from services.speech.settings import SpeechSettings
 
 # A recording costs its seconds, but no less than this: the encoder's window has a price of its own.
@@ -188,7 +188,7 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
     synthesizers = await lanes("synthesize", settings.synthesize_slots, settings.max_queue_characters)
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
-        servicer=SpeechService(
+        servicer=SpeechService(  # type: ignore[abstract]
             Models(transcribers), Models(synthesizers), ObjectStore(settings.object_store_url), settings
         ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],

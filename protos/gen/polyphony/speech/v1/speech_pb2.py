@@ -23,11 +23,18 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from polyphony.speech.v1 import alignment_pb2 as polyphony_dot_speech_dot_v1_dot_alignment__pb2
+from polyphony.speech.v1 import assessment_pb2 as polyphony_dot_speech_dot_v1_dot_assessment__pb2
+from polyphony.speech.v1 import emotion_pb2 as polyphony_dot_speech_dot_v1_dot_emotion__pb2
+from polyphony.speech.v1 import enhancement_pb2 as polyphony_dot_speech_dot_v1_dot_enhancement__pb2
+from polyphony.speech.v1 import sounds_pb2 as polyphony_dot_speech_dot_v1_dot_sounds__pb2
+from polyphony.speech.v1 import speakers_pb2 as polyphony_dot_speech_dot_v1_dot_speakers__pb2
+from polyphony.speech.v1 import voices_pb2 as polyphony_dot_speech_dot_v1_dot_voices__pb2
 from polyphony.type.v1 import media_pb2 as polyphony_dot_type_dot_v1_dot_media__pb2
 from polyphony.type.v1 import time_span_pb2 as polyphony_dot_type_dot_v1_dot_time__span__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n polyphony/speech/v1/speech.proto\x12\x13polyphony.speech.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dpolyphony/type/v1/media.proto\x1a!polyphony/type/v1/time_span.proto\"\x9c\x01\n\x11TranscribeRequest\x12-\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x18.polyphony.type.v1.MediaB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\x12\n\nword_times\x18\x05 \x01(\x08\x12\x13\n\x0btemperature\x18\x06 \x01(\x02\"\xd6\x01\n\x12TranscribeResponse\x12<\n\x07started\x18\x01 \x01(\x0b\x32).polyphony.speech.v1.TranscriptionStartedH\x00\x12\x39\n\x07segment\x18\x02 \x01(\x0b\x32&.polyphony.speech.v1.TranscriptSegmentH\x00\x12>\n\x08\x66inished\x18\x03 \x01(\x0b\x32*.polyphony.speech.v1.TranscriptionFinishedH\x00\x42\x07\n\x05\x65vent\"U\n\x14TranscriptionStarted\x12\x10\n\x08language\x18\x01 \x01(\t\x12\x1c\n\x14language_probability\x18\x02 \x01(\x02\x12\r\n\x05model\x18\x03 \x01(\t\"\xbd\x01\n\x11TranscriptSegment\x12)\n\x04time\x18\x01 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x1c\n\x14mean_log_probability\x18\x03 \x01(\x02\x12\x1d\n\x15no_speech_probability\x18\x04 \x01(\x02\x12\x32\n\x05words\x18\x05 \x03(\x0b\x32#.polyphony.speech.v1.TranscriptWord\"^\n\x0eTranscriptWord\x12)\n\x04time\x18\x01 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"I\n\x15TranscriptionFinished\x12\x18\n\x10\x64uration_seconds\x18\x01 \x01(\x01\x12\x16\n\x0espeech_seconds\x18\x02 \x01(\x01\"g\n\x11SynthesizeRequest\x12\x12\n\x04text\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05voice\x18\x03 \x01(\t\x12\r\n\x05speed\x18\x04 \x01(\x02\x12\x11\n\tmime_type\x18\x05 \x01(\t\"\xa4\x01\n\x12SynthesizeResponse\x12\x38\n\x07started\x18\x01 \x01(\x0b\x32%.polyphony.speech.v1.SynthesisStartedH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12:\n\x08\x66inished\x18\x03 \x01(\x0b\x32&.polyphony.speech.v1.SynthesisFinishedH\x00\x42\x07\n\x05\x65vent\"^\n\x10SynthesisStarted\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05voice\x18\x04 \x01(\t\"-\n\x11SynthesisFinished\x12\x18\n\x10\x64uration_seconds\x18\x01 \x01(\x01\x32\xd1\x01\n\rSpeechService\x12_\n\nTranscribe\x12&.polyphony.speech.v1.TranscribeRequest\x1a\'.polyphony.speech.v1.TranscribeResponse0\x01\x12_\n\nSynthesize\x12&.polyphony.speech.v1.SynthesizeRequest\x1a\'.polyphony.speech.v1.SynthesizeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n polyphony/speech/v1/speech.proto\x12\x13polyphony.speech.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a#polyphony/speech/v1/alignment.proto\x1a$polyphony/speech/v1/assessment.proto\x1a!polyphony/speech/v1/emotion.proto\x1a%polyphony/speech/v1/enhancement.proto\x1a polyphony/speech/v1/sounds.proto\x1a\"polyphony/speech/v1/speakers.proto\x1a polyphony/speech/v1/voices.proto\x1a\x1dpolyphony/type/v1/media.proto\x1a!polyphony/type/v1/time_span.proto\"\xbc\x02\n\x11TranscribeRequest\x12-\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x18.polyphony.type.v1.MediaB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\x12\n\nword_times\x18\x05 \x01(\x08\x12\x13\n\x0btemperature\x18\x06 \x01(\x02\x12\x34\n\x04task\x18\x07 \x01(\x0e\x32&.polyphony.speech.v1.TranscriptionTask\x12\x10\n\x08hotwords\x18\x08 \x03(\t\x12\x41\n\x0evoice_activity\x18\t \x01(\x0b\x32).polyphony.speech.v1.VoiceActivityOptions\x12\x13\n\x0b\x66ull_window\x18\n \x01(\x08\"q\n\x14VoiceActivityOptions\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12\x11\n\tthreshold\x18\x02 \x01(\x02\x12\x1b\n\x13min_silence_seconds\x18\x03 \x01(\x01\x12\x17\n\x0fpadding_seconds\x18\x04 \x01(\x01\"\x96\x02\n\x12TranscribeResponse\x12<\n\x07started\x18\x01 \x01(\x0b\x32).polyphony.speech.v1.TranscriptionStartedH\x00\x12\x39\n\x07segment\x18\x02 \x01(\x0b\x32&.polyphony.speech.v1.TranscriptSegmentH\x00\x12>\n\x08\x66inished\x18\x03 \x01(\x0b\x32*.polyphony.speech.v1.TranscriptionFinishedH\x00\x12>\n\x08progress\x18\x04 \x01(\x0b\x32*.polyphony.speech.v1.TranscriptionProgressH\x00\x42\x07\n\x05\x65vent\"H\n\x15TranscriptionProgress\x12\x15\n\rheard_seconds\x18\x01 \x01(\x01\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x01\"U\n\x14TranscriptionStarted\x12\x10\n\x08language\x18\x01 \x01(\t\x12\x1c\n\x14language_probability\x18\x02 \x01(\x02\x12\r\n\x05model\x18\x03 \x01(\t\"\xed\x01\n\x11TranscriptSegment\x12)\n\x04time\x18\x01 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x1c\n\x14mean_log_probability\x18\x03 \x01(\x02\x12\x1d\n\x15no_speech_probability\x18\x04 \x01(\x02\x12\x32\n\x05words\x18\x05 \x03(\x0b\x32#.polyphony.speech.v1.TranscriptWord\x12\x13\n\x0btemperature\x18\x06 \x01(\x02\x12\x19\n\x11\x63ompression_ratio\x18\x07 \x01(\x02\"^\n\x0eTranscriptWord\x12)\n\x04time\x18\x01 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"I\n\x15TranscriptionFinished\x12\x18\n\x10\x64uration_seconds\x18\x01 \x01(\x01\x12\x16\n\x0espeech_seconds\x18\x02 \x01(\x01\"\xa8\x01\n\x1aStreamingTranscribeRequest\x12\x36\n\x06\x63onfig\x18\x01 \x01(\x0b\x32$.polyphony.speech.v1.StreamingConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x12\x36\n\x06\x63ommit\x18\x03 \x01(\x0b\x32$.polyphony.speech.v1.CommitUtteranceH\x00\x42\t\n\x07message\"\xf7\x01\n\x0fStreamingConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x19\n\x11sample_rate_hertz\x18\x04 \x01(\x05\x12\x12\n\nword_times\x18\x05 \x01(\x08\x12\x1b\n\x13\x65nd_silence_seconds\x18\x06 \x01(\x01\x12\x12\n\nfinal_only\x18\x07 \x01(\x08\x12\x41\n\x0evoice_activity\x18\x08 \x01(\x0b\x32).polyphony.speech.v1.VoiceActivityOptions\x12\x10\n\x08hotwords\x18\t \x03(\t\"\x11\n\x0f\x43ommitUtterance\"\xd6\x02\n\x1bStreamingTranscribeResponse\x12\x38\n\x07started\x18\x01 \x01(\x0b\x32%.polyphony.speech.v1.StreamingStartedH\x00\x12\x42\n\x11utterance_started\x18\x02 \x01(\x0b\x32%.polyphony.speech.v1.UtteranceStartedH\x00\x12\x39\n\x07partial\x18\x03 \x01(\x0b\x32&.polyphony.speech.v1.PartialTranscriptH\x00\x12\x35\n\x05\x66inal\x18\x04 \x01(\x0b\x32$.polyphony.speech.v1.FinalTranscriptH\x00\x12>\n\x08\x66inished\x18\x05 \x01(\x0b\x32*.polyphony.speech.v1.TranscriptionFinishedH\x00\x42\x07\n\x05\x65vent\"!\n\x10StreamingStarted\x12\r\n\x05model\x18\x01 \x01(\t\"<\n\x10UtteranceStarted\x12\x11\n\tutterance\x18\x01 \x01(\x05\x12\x15\n\rstart_seconds\x18\x02 \x01(\x01\"R\n\x11PartialTranscript\x12\x11\n\tutterance\x18\x01 \x01(\x05\x12\x13\n\x0bstable_text\x18\x02 \x01(\t\x12\x15\n\runstable_text\x18\x03 \x01(\t\"\x83\x01\n\x0f\x46inalTranscript\x12\x11\n\tutterance\x18\x01 \x01(\x05\x12\x37\n\x07segment\x18\x02 \x01(\x0b\x32&.polyphony.speech.v1.TranscriptSegment\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x12\n\nlatency_ms\x18\x04 \x01(\x05\"y\n\x11SynthesizeRequest\x12\x12\n\x04text\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05voice\x18\x03 \x01(\t\x12\r\n\x05speed\x18\x04 \x01(\x02\x12\x11\n\tmime_type\x18\x05 \x01(\t\x12\x10\n\x08language\x18\x06 \x01(\t\"\xa4\x01\n\x12SynthesizeResponse\x12\x38\n\x07started\x18\x01 \x01(\x0b\x32%.polyphony.speech.v1.SynthesisStartedH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12:\n\x08\x66inished\x18\x03 \x01(\x0b\x32&.polyphony.speech.v1.SynthesisFinishedH\x00\x42\x07\n\x05\x65vent\"^\n\x10SynthesisStarted\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05voice\x18\x04 \x01(\t\"-\n\x11SynthesisFinished\x12\x18\n\x10\x64uration_seconds\x18\x01 \x01(\x01*|\n\x11TranscriptionTask\x12\"\n\x1eTRANSCRIPTION_TASK_UNSPECIFIED\x10\x00\x12!\n\x1dTRANSCRIPTION_TASK_TRANSCRIBE\x10\x01\x12 \n\x1cTRANSCRIPTION_TASK_TRANSLATE\x10\x02\x32\xbc\x0c\n\rSpeechService\x12_\n\nTranscribe\x12&.polyphony.speech.v1.TranscribeRequest\x1a\'.polyphony.speech.v1.TranscribeResponse0\x01\x12|\n\x13StreamingTranscribe\x12/.polyphony.speech.v1.StreamingTranscribeRequest\x1a\x30.polyphony.speech.v1.StreamingTranscribeResponse(\x01\x30\x01\x12T\n\x07\x44iarize\x12#.polyphony.speech.v1.DiarizeRequest\x1a$.polyphony.speech.v1.DiarizeResponse\x12N\n\x05\x41lign\x12!.polyphony.speech.v1.AlignRequest\x1a\".polyphony.speech.v1.AlignResponse\x12_\n\nSynthesize\x12&.polyphony.speech.v1.SynthesizeRequest\x1a\'.polyphony.speech.v1.SynthesizeResponse0\x01\x12]\n\nListVoices\x12&.polyphony.speech.v1.ListVoicesRequest\x1a\'.polyphony.speech.v1.ListVoicesResponse\x12`\n\x0b\x43reateVoice\x12\'.polyphony.speech.v1.CreateVoiceRequest\x1a(.polyphony.speech.v1.CreateVoiceResponse\x12`\n\x0b\x44\x65leteVoice\x12\'.polyphony.speech.v1.DeleteVoiceRequest\x1a(.polyphony.speech.v1.DeleteVoiceResponse\x12V\n\x07\x45nhance\x12#.polyphony.speech.v1.EnhanceRequest\x1a$.polyphony.speech.v1.EnhanceResponse0\x01\x12Q\n\x06\x41ssess\x12\".polyphony.speech.v1.AssessRequest\x1a#.polyphony.speech.v1.AssessResponse\x12i\n\x0e\x41nalyzeEmotion\x12*.polyphony.speech.v1.AnalyzeEmotionRequest\x1a+.polyphony.speech.v1.AnalyzeEmotionResponse\x12\x66\n\rFitSoundModel\x12).polyphony.speech.v1.FitSoundModelRequest\x1a*.polyphony.speech.v1.FitSoundModelResponse\x12l\n\x0fListSoundModels\x12+.polyphony.speech.v1.ListSoundModelsRequest\x1a,.polyphony.speech.v1.ListSoundModelsResponse\x12o\n\x10\x44\x65leteSoundModel\x12,.polyphony.speech.v1.DeleteSoundModelRequest\x1a-.polyphony.speech.v1.DeleteSoundModelResponse\x12]\n\nScoreSound\x12&.polyphony.speech.v1.ScoreSoundRequest\x1a\'.polyphony.speech.v1.ScoreSoundResponse\x12\x66\n\rClassifySound\x12).polyphony.speech.v1.ClassifySoundRequest\x1a*.polyphony.speech.v1.ClassifySoundResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,26 +45,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSCRIBEREQUEST'].fields_by_name['audio']._serialized_options = b'\342A\001\002'
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['text']._loaded_options = None
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['text']._serialized_options = b'\342A\001\002'
-  _globals['_TRANSCRIBEREQUEST']._serialized_start=157
-  _globals['_TRANSCRIBEREQUEST']._serialized_end=313
-  _globals['_TRANSCRIBERESPONSE']._serialized_start=316
-  _globals['_TRANSCRIBERESPONSE']._serialized_end=530
-  _globals['_TRANSCRIPTIONSTARTED']._serialized_start=532
-  _globals['_TRANSCRIPTIONSTARTED']._serialized_end=617
-  _globals['_TRANSCRIPTSEGMENT']._serialized_start=620
-  _globals['_TRANSCRIPTSEGMENT']._serialized_end=809
-  _globals['_TRANSCRIPTWORD']._serialized_start=811
-  _globals['_TRANSCRIPTWORD']._serialized_end=905
-  _globals['_TRANSCRIPTIONFINISHED']._serialized_start=907
-  _globals['_TRANSCRIPTIONFINISHED']._serialized_end=980
-  _globals['_SYNTHESIZEREQUEST']._serialized_start=982
-  _globals['_SYNTHESIZEREQUEST']._serialized_end=1085
-  _globals['_SYNTHESIZERESPONSE']._serialized_start=1088
-  _globals['_SYNTHESIZERESPONSE']._serialized_end=1252
-  _globals['_SYNTHESISSTARTED']._serialized_start=1254
-  _globals['_SYNTHESISSTARTED']._serialized_end=1348
-  _globals['_SYNTHESISFINISHED']._serialized_start=1350
-  _globals['_SYNTHESISFINISHED']._serialized_end=1395
-  _globals['_SPEECHSERVICE']._serialized_start=1398
-  _globals['_SPEECHSERVICE']._serialized_end=1607
+  _globals['_TRANSCRIPTIONTASK']._serialized_start=3229
+  _globals['_TRANSCRIPTIONTASK']._serialized_end=3353
+  _globals['_TRANSCRIBEREQUEST']._serialized_start=410
+  _globals['_TRANSCRIBEREQUEST']._serialized_end=726
+  _globals['_VOICEACTIVITYOPTIONS']._serialized_start=728
+  _globals['_VOICEACTIVITYOPTIONS']._serialized_end=841
+  _globals['_TRANSCRIBERESPONSE']._serialized_start=844
+  _globals['_TRANSCRIBERESPONSE']._serialized_end=1122
+  _globals['_TRANSCRIPTIONPROGRESS']._serialized_start=1124
+  _globals['_TRANSCRIPTIONPROGRESS']._serialized_end=1196
+  _globals['_TRANSCRIPTIONSTARTED']._serialized_start=1198
+  _globals['_TRANSCRIPTIONSTARTED']._serialized_end=1283
+  _globals['_TRANSCRIPTSEGMENT']._serialized_start=1286
+  _globals['_TRANSCRIPTSEGMENT']._serialized_end=1523
+  _globals['_TRANSCRIPTWORD']._serialized_start=1525
+  _globals['_TRANSCRIPTWORD']._serialized_end=1619
+  _globals['_TRANSCRIPTIONFINISHED']._serialized_start=1621
+  _globals['_TRANSCRIPTIONFINISHED']._serialized_end=1694
+  _globals['_STREAMINGTRANSCRIBEREQUEST']._serialized_start=1697
+  _globals['_STREAMINGTRANSCRIBEREQUEST']._serialized_end=1865
+  _globals['_STREAMINGCONFIG']._serialized_start=1868
+  _globals['_STREAMINGCONFIG']._serialized_end=2115
+  _globals['_COMMITUTTERANCE']._serialized_start=2117
+  _globals['_COMMITUTTERANCE']._serialized_end=2134
+  _globals['_STREAMINGTRANSCRIBERESPONSE']._serialized_start=2137
+  _globals['_STREAMINGTRANSCRIBERESPONSE']._serialized_end=2479
+  _globals['_STREAMINGSTARTED']._serialized_start=2481
+  _globals['_STREAMINGSTARTED']._serialized_end=2514
+  _globals['_UTTERANCESTARTED']._serialized_start=2516
+  _globals['_UTTERANCESTARTED']._serialized_end=2576
+  _globals['_PARTIALTRANSCRIPT']._serialized_start=2578
+  _globals['_PARTIALTRANSCRIPT']._serialized_end=2660
+  _globals['_FINALTRANSCRIPT']._serialized_start=2663
+  _globals['_FINALTRANSCRIPT']._serialized_end=2794
+  _globals['_SYNTHESIZEREQUEST']._serialized_start=2796
+  _globals['_SYNTHESIZEREQUEST']._serialized_end=2917
+  _globals['_SYNTHESIZERESPONSE']._serialized_start=2920
+  _globals['_SYNTHESIZERESPONSE']._serialized_end=3084
+  _globals['_SYNTHESISSTARTED']._serialized_start=3086
+  _globals['_SYNTHESISSTARTED']._serialized_end=3180
+  _globals['_SYNTHESISFINISHED']._serialized_start=3182
+  _globals['_SYNTHESISFINISHED']._serialized_end=3227
+  _globals['_SPEECHSERVICE']._serialized_start=3356
+  _globals['_SPEECHSERVICE']._serialized_end=4952
 # @@protoc_insertion_point(module_scope)

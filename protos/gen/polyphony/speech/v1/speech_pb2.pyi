@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from polyphony.type.v1 import media_pb2 as _media_pb2
 from polyphony.type.v1 import time_span_pb2 as _time_span_pb2
 import builtins as _builtins
@@ -20,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TranscriptionTask:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TranscriptionTaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TranscriptionTask.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSCRIPTION_TASK_UNSPECIFIED: _TranscriptionTask.ValueType  # 0
+    """The same as TRANSCRIBE."""
+    TRANSCRIPTION_TASK_TRANSCRIBE: _TranscriptionTask.ValueType  # 1
+    """The words in the language in which they are spoken."""
+    TRANSCRIPTION_TASK_TRANSLATE: _TranscriptionTask.ValueType  # 2
+    """The words in English."""
+
+class TranscriptionTask(_TranscriptionTask, metaclass=_TranscriptionTaskEnumTypeWrapper):
+    """What a transcription writes."""
+
+TRANSCRIPTION_TASK_UNSPECIFIED: TranscriptionTask.ValueType  # 0
+"""The same as TRANSCRIBE."""
+TRANSCRIPTION_TASK_TRANSCRIBE: TranscriptionTask.ValueType  # 1
+"""The words in the language in which they are spoken."""
+TRANSCRIPTION_TASK_TRANSLATE: TranscriptionTask.ValueType  # 2
+"""The words in English."""
+Global___TranscriptionTask: _TypeAlias = TranscriptionTask  # noqa: Y015
+
 @_typing.final
 class TranscribeRequest(_message.Message):
     """Asks for the words of one recording."""
@@ -32,6 +57,10 @@ class TranscribeRequest(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     WORD_TIMES_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    HOTWORDS_FIELD_NUMBER: _builtins.int
+    VOICE_ACTIVITY_FIELD_NUMBER: _builtins.int
+    FULL_WINDOW_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """A model id of the catalogue; empty for the service's default."""
     language: _builtins.str
@@ -43,12 +72,28 @@ class TranscribeRequest(_message.Message):
     word_times: _builtins.bool
     """Whether each segment lists its words with their times."""
     temperature: _builtins.float
-    """Sampling temperature, 0 to 1; 0 takes the likeliest words."""
+    """Sampling temperature, 0 to 1; 0 takes the likeliest words, and samples only
+    where these are improbable or repeat themselves.
+    """
+    task: Global___TranscriptionTask.ValueType
+    """What to write."""
+    full_window: _builtins.bool
+    """Whether the encoder always sees 30 seconds, as the reference does. Otherwise
+    it sees the speech that there is, which is quicker.
+    """
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
         """The recording, or a film with sound: any container and codec that FFmpeg
         reads.
         """
+
+    @_builtins.property
+    def hotwords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names and terms to expect, in any part of the recording."""
+
+    @_builtins.property
+    def voice_activity(self) -> Global___VoiceActivityOptions:
+        """How speech is told from silence."""
 
     def __init__(
         self,
@@ -59,14 +104,52 @@ class TranscribeRequest(_message.Message):
         prompt: _builtins.str = ...,
         word_times: _builtins.bool = ...,
         temperature: _builtins.float = ...,
+        task: Global___TranscriptionTask.ValueType = ...,
+        hotwords: _abc.Iterable[_builtins.str] | None = ...,
+        voice_activity: Global___VoiceActivityOptions | None = ...,
+        full_window: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "voice_activity", b"voice_activity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "language", b"language", "model", b"model", "prompt", b"prompt", "temperature", b"temperature", "word_times", b"word_times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "full_window", b"full_window", "hotwords", b"hotwords", "language", b"language", "model", b"model", "prompt", b"prompt", "task", b"task", "temperature", b"temperature", "voice_activity", b"voice_activity", "word_times", b"word_times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TranscribeRequest: _TypeAlias = TranscribeRequest  # noqa: Y015
+
+@_typing.final
+class VoiceActivityOptions(_message.Message):
+    """How speech is told from silence. What is zero stands for the service's own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISABLED_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MIN_SILENCE_SECONDS_FIELD_NUMBER: _builtins.int
+    PADDING_SECONDS_FIELD_NUMBER: _builtins.int
+    disabled: _builtins.bool
+    """Whether everything counts as speech."""
+    threshold: _builtins.float
+    """The probability above which a moment counts as speech, 0 to 1; 0 means 0.5."""
+    min_silence_seconds: _builtins.float
+    """The shortest silence that ends a phrase, in seconds."""
+    padding_seconds: _builtins.float
+    """What is kept before and after speech, in seconds."""
+    def __init__(
+        self,
+        *,
+        disabled: _builtins.bool = ...,
+        threshold: _builtins.float = ...,
+        min_silence_seconds: _builtins.float = ...,
+        padding_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "min_silence_seconds", b"min_silence_seconds", "padding_seconds", b"padding_seconds", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoiceActivityOptions: _TypeAlias = VoiceActivityOptions  # noqa: Y015
 
 @_typing.final
 class TranscribeResponse(_message.Message):
@@ -79,6 +162,7 @@ class TranscribeResponse(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___TranscriptionStarted:
         """The language is known and the first segment is being heard."""
@@ -91,22 +175,55 @@ class TranscribeResponse(_message.Message):
     def finished(self) -> Global___TranscriptionFinished:
         """The recording is at its end."""
 
+    @_builtins.property
+    def progress(self) -> Global___TranscriptionProgress:
+        """So much has been heard."""
+
     def __init__(
         self,
         *,
         started: Global___TranscriptionStarted | None = ...,
         segment: Global___TranscriptSegment | None = ...,
         finished: Global___TranscriptionFinished | None = ...,
+        progress: Global___TranscriptionProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "segment", b"segment", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "progress", b"progress", "segment", b"segment", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "segment", b"segment", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "progress", b"progress", "segment", b"segment", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "segment", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "segment", "finished", "progress"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___TranscribeResponse: _TypeAlias = TranscribeResponse  # noqa: Y015
+
+@_typing.final
+class TranscriptionProgress(_message.Message):
+    """How far a transcription is; sent about once a second while it runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEARD_SECONDS_FIELD_NUMBER: _builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
+    heard_seconds: _builtins.float
+    """What has been heard, in seconds of the recording."""
+    duration_seconds: _builtins.float
+    """The recording's length as its header says, in seconds; 0 where it says
+    nothing.
+    """
+    def __init__(
+        self,
+        *,
+        heard_seconds: _builtins.float = ...,
+        duration_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "heard_seconds", b"heard_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranscriptionProgress: _TypeAlias = TranscriptionProgress  # noqa: Y015
 
 @_typing.final
 class TranscriptionStarted(_message.Message):
@@ -149,12 +266,20 @@ class TranscriptSegment(_message.Message):
     MEAN_LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
     NO_SPEECH_PROBABILITY_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    COMPRESSION_RATIO_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What is said."""
     mean_log_probability: _builtins.float
     """The mean log probability of its tokens."""
     no_speech_probability: _builtins.float
     """The probability that nobody speaks here, 0 to 1."""
+    temperature: _builtins.float
+    """The sampling temperature that it was written with."""
+    compression_ratio: _builtins.float
+    """The length of its text over that of the text compressed: above 2.4 it
+    repeats itself.
+    """
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
         """When it is said."""
@@ -171,10 +296,12 @@ class TranscriptSegment(_message.Message):
         mean_log_probability: _builtins.float = ...,
         no_speech_probability: _builtins.float = ...,
         words: _abc.Iterable[Global___TranscriptWord] | None = ...,
+        temperature: _builtins.float = ...,
+        compression_ratio: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean_log_probability", b"mean_log_probability", "no_speech_probability", b"no_speech_probability", "text", b"text", "time", b"time", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compression_ratio", b"compression_ratio", "mean_log_probability", b"mean_log_probability", "no_speech_probability", b"no_speech_probability", "temperature", b"temperature", "text", b"text", "time", b"time", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,6 +366,289 @@ class TranscriptionFinished(_message.Message):
 Global___TranscriptionFinished: _TypeAlias = TranscriptionFinished  # noqa: Y015
 
 @_typing.final
+class StreamingTranscribeRequest(_message.Message):
+    """One message of a live recording: `config` once and first, then `audio`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    AUDIO_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    audio: _builtins.bytes
+    """The next samples: 16-bit little-endian mono PCM, in pieces of any length."""
+    @_builtins.property
+    def config(self) -> Global___StreamingConfig:
+        """How to listen."""
+
+    @_builtins.property
+    def commit(self) -> Global___CommitUtterance:
+        """The phrase has ended here, whatever the voice activity says."""
+
+    def __init__(
+        self,
+        *,
+        config: Global___StreamingConfig | None = ...,
+        audio: _builtins.bytes = ...,
+        commit: Global___CommitUtterance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "commit", b"commit", "config", b"config", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "commit", b"commit", "config", b"config", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["config", "audio", "commit"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___StreamingTranscribeRequest: _TypeAlias = StreamingTranscribeRequest  # noqa: Y015
+
+@_typing.final
+class StreamingConfig(_message.Message):
+    """How a live recording is to be listened to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
+    WORD_TIMES_FIELD_NUMBER: _builtins.int
+    END_SILENCE_SECONDS_FIELD_NUMBER: _builtins.int
+    FINAL_ONLY_FIELD_NUMBER: _builtins.int
+    VOICE_ACTIVITY_FIELD_NUMBER: _builtins.int
+    HOTWORDS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """A model id of the catalogue; empty for the service's default."""
+    language: _builtins.str
+    """The spoken language as an ISO 639-1 code; empty to have it detected in each
+    phrase.
+    """
+    prompt: _builtins.str
+    """Names and terms to expect, in the recording's language."""
+    sample_rate_hertz: _builtins.int
+    """Samples a second of the audio, 8000 to 48000 hertz; 0 means 16000."""
+    word_times: _builtins.bool
+    """Whether final results list their words with their times."""
+    end_silence_seconds: _builtins.float
+    """The silence that ends a phrase, 0.2 to 3 seconds; 0 means 0.5."""
+    final_only: _builtins.bool
+    """Whether only final results are sent."""
+    @_builtins.property
+    def voice_activity(self) -> Global___VoiceActivityOptions:
+        """How speech is told from silence; `min_silence_seconds` does not count here."""
+
+    @_builtins.property
+    def hotwords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names and terms to expect, in any part of the recording."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        language: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        sample_rate_hertz: _builtins.int = ...,
+        word_times: _builtins.bool = ...,
+        end_silence_seconds: _builtins.float = ...,
+        final_only: _builtins.bool = ...,
+        voice_activity: Global___VoiceActivityOptions | None = ...,
+        hotwords: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["voice_activity", b"voice_activity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_silence_seconds", b"end_silence_seconds", "final_only", b"final_only", "hotwords", b"hotwords", "language", b"language", "model", b"model", "prompt", b"prompt", "sample_rate_hertz", b"sample_rate_hertz", "voice_activity", b"voice_activity", "word_times", b"word_times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamingConfig: _TypeAlias = StreamingConfig  # noqa: Y015
+
+@_typing.final
+class CommitUtterance(_message.Message):
+    """Ends the running phrase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitUtterance: _TypeAlias = CommitUtterance  # noqa: Y015
+
+@_typing.final
+class StreamingTranscribeResponse(_message.Message):
+    """One event of a live transcription: `started` once, then the phrases one after
+    another, then `finished` once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: _builtins.int
+    UTTERANCE_STARTED_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def started(self) -> Global___StreamingStarted:
+        """The stream is open."""
+
+    @_builtins.property
+    def utterance_started(self) -> Global___UtteranceStarted:
+        """Somebody begins to speak."""
+
+    @_builtins.property
+    def partial(self) -> Global___PartialTranscript:
+        """What is understood so far."""
+
+    @_builtins.property
+    def final(self) -> Global___FinalTranscript:
+        """A phrase is complete."""
+
+    @_builtins.property
+    def finished(self) -> Global___TranscriptionFinished:
+        """The stream is at its end."""
+
+    def __init__(
+        self,
+        *,
+        started: Global___StreamingStarted | None = ...,
+        utterance_started: Global___UtteranceStarted | None = ...,
+        partial: Global___PartialTranscript | None = ...,
+        final: Global___FinalTranscript | None = ...,
+        finished: Global___TranscriptionFinished | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "finished", b"finished", "partial", b"partial", "started", b"started", "utterance_started", b"utterance_started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "finished", b"finished", "partial", b"partial", "started", b"started", "utterance_started", b"utterance_started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "utterance_started", "partial", "final", "finished"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___StreamingTranscribeResponse: _TypeAlias = StreamingTranscribeResponse  # noqa: Y015
+
+@_typing.final
+class StreamingStarted(_message.Message):
+    """Opens a live transcription."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model that listens."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamingStarted: _TypeAlias = StreamingStarted  # noqa: Y015
+
+@_typing.final
+class UtteranceStarted(_message.Message):
+    """Opens a phrase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UTTERANCE_FIELD_NUMBER: _builtins.int
+    START_SECONDS_FIELD_NUMBER: _builtins.int
+    utterance: _builtins.int
+    """Its number, from 0."""
+    start_seconds: _builtins.float
+    """When it begins, in seconds of the stream."""
+    def __init__(
+        self,
+        *,
+        utterance: _builtins.int = ...,
+        start_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_seconds", b"start_seconds", "utterance", b"utterance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UtteranceStarted: _TypeAlias = UtteranceStarted  # noqa: Y015
+
+@_typing.final
+class PartialTranscript(_message.Message):
+    """What is understood of a phrase that still goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UTTERANCE_FIELD_NUMBER: _builtins.int
+    STABLE_TEXT_FIELD_NUMBER: _builtins.int
+    UNSTABLE_TEXT_FIELD_NUMBER: _builtins.int
+    utterance: _builtins.int
+    """Its number."""
+    stable_text: _builtins.str
+    """The words that will not change any more: each partial's, and the final's
+    text, begins with those of the one before it.
+    """
+    unstable_text: _builtins.str
+    """The words after these, which may change."""
+    def __init__(
+        self,
+        *,
+        utterance: _builtins.int = ...,
+        stable_text: _builtins.str = ...,
+        unstable_text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stable_text", b"stable_text", "unstable_text", b"unstable_text", "utterance", b"utterance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartialTranscript: _TypeAlias = PartialTranscript  # noqa: Y015
+
+@_typing.final
+class FinalTranscript(_message.Message):
+    """A complete phrase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UTTERANCE_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    utterance: _builtins.int
+    """Its number."""
+    language: _builtins.str
+    """The language, stated or detected, as an ISO 639-1 code."""
+    latency_ms: _builtins.int
+    """The milliseconds from the end of the phrase in the stream, its end silence
+    included, until this was known.
+    """
+    @_builtins.property
+    def segment(self) -> Global___TranscriptSegment:
+        """What was said; silence taken for speech has no text."""
+
+    def __init__(
+        self,
+        *,
+        utterance: _builtins.int = ...,
+        segment: Global___TranscriptSegment | None = ...,
+        language: _builtins.str = ...,
+        latency_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "latency_ms", b"latency_ms", "segment", b"segment", "utterance", b"utterance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalTranscript: _TypeAlias = FinalTranscript  # noqa: Y015
+
+@_typing.final
 class SynthesizeRequest(_message.Message):
     """Asks for a text to be spoken."""
 
@@ -249,6 +659,7 @@ class SynthesizeRequest(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     MIME_TYPE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What to say."""
     model: _builtins.str
@@ -262,6 +673,8 @@ class SynthesizeRequest(_message.Message):
     default), `audio/wav`, `audio/mpeg`, `audio/flac`, `audio/opus` or
     `audio/aac`.
     """
+    language: _builtins.str
+    """The language of the text as an ISO 639-1 code; empty to take the voice's."""
     def __init__(
         self,
         *,
@@ -270,10 +683,11 @@ class SynthesizeRequest(_message.Message):
         voice: _builtins.str = ...,
         speed: _builtins.float = ...,
         mime_type: _builtins.str = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mime_type", b"mime_type", "model", b"model", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "mime_type", b"mime_type", "model", b"model", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,14 @@
 import grpc
 import warnings
 
+from polyphony.speech.v1 import alignment_pb2 as polyphony_dot_speech_dot_v1_dot_alignment__pb2
+from polyphony.speech.v1 import assessment_pb2 as polyphony_dot_speech_dot_v1_dot_assessment__pb2
+from polyphony.speech.v1 import emotion_pb2 as polyphony_dot_speech_dot_v1_dot_emotion__pb2
+from polyphony.speech.v1 import enhancement_pb2 as polyphony_dot_speech_dot_v1_dot_enhancement__pb2
+from polyphony.speech.v1 import sounds_pb2 as polyphony_dot_speech_dot_v1_dot_sounds__pb2
+from polyphony.speech.v1 import speakers_pb2 as polyphony_dot_speech_dot_v1_dot_speakers__pb2
 from polyphony.speech.v1 import speech_pb2 as polyphony_dot_speech_dot_v1_dot_speech__pb2
+from polyphony.speech.v1 import voices_pb2 as polyphony_dot_speech_dot_v1_dot_voices__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -40,10 +47,80 @@ class SpeechServiceStub:
                 request_serializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.TranscribeRequest.SerializeToString,
                 response_deserializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.TranscribeResponse.FromString,
                 _registered_method=True)
+        self.StreamingTranscribe = channel.stream_stream(
+                '/polyphony.speech.v1.SpeechService/StreamingTranscribe',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.StreamingTranscribeRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.StreamingTranscribeResponse.FromString,
+                _registered_method=True)
+        self.Diarize = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/Diarize',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_speakers__pb2.DiarizeRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_speakers__pb2.DiarizeResponse.FromString,
+                _registered_method=True)
+        self.Align = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/Align',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_alignment__pb2.AlignRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_alignment__pb2.AlignResponse.FromString,
+                _registered_method=True)
         self.Synthesize = channel.unary_stream(
                 '/polyphony.speech.v1.SpeechService/Synthesize',
                 request_serializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.SynthesizeRequest.SerializeToString,
                 response_deserializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.SynthesizeResponse.FromString,
+                _registered_method=True)
+        self.ListVoices = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/ListVoices',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.ListVoicesRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.ListVoicesResponse.FromString,
+                _registered_method=True)
+        self.CreateVoice = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/CreateVoice',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.CreateVoiceRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.CreateVoiceResponse.FromString,
+                _registered_method=True)
+        self.DeleteVoice = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/DeleteVoice',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.DeleteVoiceRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.DeleteVoiceResponse.FromString,
+                _registered_method=True)
+        self.Enhance = channel.unary_stream(
+                '/polyphony.speech.v1.SpeechService/Enhance',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_enhancement__pb2.EnhanceRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_enhancement__pb2.EnhanceResponse.FromString,
+                _registered_method=True)
+        self.Assess = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/Assess',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_assessment__pb2.AssessRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_assessment__pb2.AssessResponse.FromString,
+                _registered_method=True)
+        self.AnalyzeEmotion = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/AnalyzeEmotion',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_emotion__pb2.AnalyzeEmotionRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_emotion__pb2.AnalyzeEmotionResponse.FromString,
+                _registered_method=True)
+        self.FitSoundModel = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/FitSoundModel',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.FitSoundModelRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.FitSoundModelResponse.FromString,
+                _registered_method=True)
+        self.ListSoundModels = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/ListSoundModels',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ListSoundModelsRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ListSoundModelsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSoundModel = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/DeleteSoundModel',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.DeleteSoundModelRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.DeleteSoundModelResponse.FromString,
+                _registered_method=True)
+        self.ScoreSound = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/ScoreSound',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ScoreSoundRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ScoreSoundResponse.FromString,
+                _registered_method=True)
+        self.ClassifySound = channel.unary_unary(
+                '/polyphony.speech.v1.SpeechService/ClassifySound',
+                request_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ClassifySoundRequest.SerializeToString,
+                response_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ClassifySoundResponse.FromString,
                 _registered_method=True)
 
 
@@ -58,8 +135,106 @@ class SpeechServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamingTranscribe(self, request_iterator, context):
+        """Writes down what is being said, while it is said. The config comes first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Diarize(self, request, context):
+        """Tells who speaks when in a recording.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Align(self, request, context):
+        """Finds when each word of a known transcript is said in its recording.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Synthesize(self, request, context):
         """Speaks a text; the sound begins before the whole is spoken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVoices(self, request, context):
+        """Lists the voices that a text can be spoken with.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateVoice(self, request, context):
+        """Makes a voice of the tenant's from a recording of somebody who agrees.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVoice(self, request, context):
+        """Deletes a voice of the tenant's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Enhance(self, request, context):
+        """Cleans a recording: noise, loudness, silence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Assess(self, request, context):
+        """Compares a learner's recording with the text that it should say.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnalyzeEmotion(self, request, context):
+        """Tells the emotion of a voice and the sentiment of its words.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FitSoundModel(self, request, context):
+        """Learns what a machine sounds like from clips, and keeps it under a name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSoundModels(self, request, context):
+        """Lists the tenant's sound models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSoundModel(self, request, context):
+        """Deletes a sound model, all its versions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScoreSound(self, request, context):
+        """Tells how unlike the sounds that a model was fitted to a recording is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClassifySound(self, request, context):
+        """Tells which of the classes that a model was fitted to a recording is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,10 +248,80 @@ def add_SpeechServiceServicer_to_server(servicer, server):
                     request_deserializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.TranscribeRequest.FromString,
                     response_serializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.TranscribeResponse.SerializeToString,
             ),
+            'StreamingTranscribe': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamingTranscribe,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.StreamingTranscribeRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.StreamingTranscribeResponse.SerializeToString,
+            ),
+            'Diarize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Diarize,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_speakers__pb2.DiarizeRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_speakers__pb2.DiarizeResponse.SerializeToString,
+            ),
+            'Align': grpc.unary_unary_rpc_method_handler(
+                    servicer.Align,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_alignment__pb2.AlignRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_alignment__pb2.AlignResponse.SerializeToString,
+            ),
             'Synthesize': grpc.unary_stream_rpc_method_handler(
                     servicer.Synthesize,
                     request_deserializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.SynthesizeRequest.FromString,
                     response_serializer=polyphony_dot_speech_dot_v1_dot_speech__pb2.SynthesizeResponse.SerializeToString,
+            ),
+            'ListVoices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVoices,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.ListVoicesRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.ListVoicesResponse.SerializeToString,
+            ),
+            'CreateVoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateVoice,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.CreateVoiceRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.CreateVoiceResponse.SerializeToString,
+            ),
+            'DeleteVoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVoice,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.DeleteVoiceRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_voices__pb2.DeleteVoiceResponse.SerializeToString,
+            ),
+            'Enhance': grpc.unary_stream_rpc_method_handler(
+                    servicer.Enhance,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_enhancement__pb2.EnhanceRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_enhancement__pb2.EnhanceResponse.SerializeToString,
+            ),
+            'Assess': grpc.unary_unary_rpc_method_handler(
+                    servicer.Assess,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_assessment__pb2.AssessRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_assessment__pb2.AssessResponse.SerializeToString,
+            ),
+            'AnalyzeEmotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnalyzeEmotion,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_emotion__pb2.AnalyzeEmotionRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_emotion__pb2.AnalyzeEmotionResponse.SerializeToString,
+            ),
+            'FitSoundModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitSoundModel,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.FitSoundModelRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.FitSoundModelResponse.SerializeToString,
+            ),
+            'ListSoundModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSoundModels,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ListSoundModelsRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ListSoundModelsResponse.SerializeToString,
+            ),
+            'DeleteSoundModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSoundModel,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.DeleteSoundModelRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.DeleteSoundModelResponse.SerializeToString,
+            ),
+            'ScoreSound': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScoreSound,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ScoreSoundRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ScoreSoundResponse.SerializeToString,
+            ),
+            'ClassifySound': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClassifySound,
+                    request_deserializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ClassifySoundRequest.FromString,
+                    response_serializer=polyphony_dot_speech_dot_v1_dot_sounds__pb2.ClassifySoundResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -118,6 +363,87 @@ class SpeechService:
             _registered_method=True)
 
     @staticmethod
+    def StreamingTranscribe(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/polyphony.speech.v1.SpeechService/StreamingTranscribe',
+            polyphony_dot_speech_dot_v1_dot_speech__pb2.StreamingTranscribeRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_speech__pb2.StreamingTranscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Diarize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/Diarize',
+            polyphony_dot_speech_dot_v1_dot_speakers__pb2.DiarizeRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_speakers__pb2.DiarizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Align(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/Align',
+            polyphony_dot_speech_dot_v1_dot_alignment__pb2.AlignRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_alignment__pb2.AlignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Synthesize(request,
             target,
             options=(),
@@ -134,6 +460,303 @@ class SpeechService:
             '/polyphony.speech.v1.SpeechService/Synthesize',
             polyphony_dot_speech_dot_v1_dot_speech__pb2.SynthesizeRequest.SerializeToString,
             polyphony_dot_speech_dot_v1_dot_speech__pb2.SynthesizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVoices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/ListVoices',
+            polyphony_dot_speech_dot_v1_dot_voices__pb2.ListVoicesRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_voices__pb2.ListVoicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateVoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/CreateVoice',
+            polyphony_dot_speech_dot_v1_dot_voices__pb2.CreateVoiceRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_voices__pb2.CreateVoiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/DeleteVoice',
+            polyphony_dot_speech_dot_v1_dot_voices__pb2.DeleteVoiceRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_voices__pb2.DeleteVoiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Enhance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/Enhance',
+            polyphony_dot_speech_dot_v1_dot_enhancement__pb2.EnhanceRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_enhancement__pb2.EnhanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Assess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/Assess',
+            polyphony_dot_speech_dot_v1_dot_assessment__pb2.AssessRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_assessment__pb2.AssessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnalyzeEmotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/AnalyzeEmotion',
+            polyphony_dot_speech_dot_v1_dot_emotion__pb2.AnalyzeEmotionRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_emotion__pb2.AnalyzeEmotionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitSoundModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/FitSoundModel',
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.FitSoundModelRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.FitSoundModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSoundModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/ListSoundModels',
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.ListSoundModelsRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.ListSoundModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSoundModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/DeleteSoundModel',
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.DeleteSoundModelRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.DeleteSoundModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreSound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/ScoreSound',
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.ScoreSoundRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.ScoreSoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifySound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.speech.v1.SpeechService/ClassifySound',
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.ClassifySoundRequest.SerializeToString,
+            polyphony_dot_speech_dot_v1_dot_sounds__pb2.ClassifySoundResponse.FromString,
             options,
             channel_credentials,
             insecure,

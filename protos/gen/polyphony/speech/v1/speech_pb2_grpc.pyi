@@ -5,7 +5,14 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from polyphony.speech.v1 import alignment_pb2 as _alignment_pb2
+from polyphony.speech.v1 import assessment_pb2 as _assessment_pb2
+from polyphony.speech.v1 import emotion_pb2 as _emotion_pb2
+from polyphony.speech.v1 import enhancement_pb2 as _enhancement_pb2
+from polyphony.speech.v1 import sounds_pb2 as _sounds_pb2
+from polyphony.speech.v1 import speakers_pb2 as _speakers_pb2
 from polyphony.speech.v1 import speech_pb2 as _speech_pb2
+from polyphony.speech.v1 import voices_pb2 as _voices_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -35,8 +42,36 @@ class SpeechServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SpeechServiceAsyncStub: ...
     Transcribe: _grpc.UnaryStreamMultiCallable[_speech_pb2.TranscribeRequest, _speech_pb2.TranscribeResponse]
     """Writes down a recording, segment by segment as it is heard."""
+    StreamingTranscribe: _grpc.StreamStreamMultiCallable[_speech_pb2.StreamingTranscribeRequest, _speech_pb2.StreamingTranscribeResponse]
+    """Writes down what is being said, while it is said. The config comes first."""
+    Diarize: _grpc.UnaryUnaryMultiCallable[_speakers_pb2.DiarizeRequest, _speakers_pb2.DiarizeResponse]
+    """Tells who speaks when in a recording."""
+    Align: _grpc.UnaryUnaryMultiCallable[_alignment_pb2.AlignRequest, _alignment_pb2.AlignResponse]
+    """Finds when each word of a known transcript is said in its recording."""
     Synthesize: _grpc.UnaryStreamMultiCallable[_speech_pb2.SynthesizeRequest, _speech_pb2.SynthesizeResponse]
     """Speaks a text; the sound begins before the whole is spoken."""
+    ListVoices: _grpc.UnaryUnaryMultiCallable[_voices_pb2.ListVoicesRequest, _voices_pb2.ListVoicesResponse]
+    """Lists the voices that a text can be spoken with."""
+    CreateVoice: _grpc.UnaryUnaryMultiCallable[_voices_pb2.CreateVoiceRequest, _voices_pb2.CreateVoiceResponse]
+    """Makes a voice of the tenant's from a recording of somebody who agrees."""
+    DeleteVoice: _grpc.UnaryUnaryMultiCallable[_voices_pb2.DeleteVoiceRequest, _voices_pb2.DeleteVoiceResponse]
+    """Deletes a voice of the tenant's."""
+    Enhance: _grpc.UnaryStreamMultiCallable[_enhancement_pb2.EnhanceRequest, _enhancement_pb2.EnhanceResponse]
+    """Cleans a recording: noise, loudness, silence."""
+    Assess: _grpc.UnaryUnaryMultiCallable[_assessment_pb2.AssessRequest, _assessment_pb2.AssessResponse]
+    """Compares a learner's recording with the text that it should say."""
+    AnalyzeEmotion: _grpc.UnaryUnaryMultiCallable[_emotion_pb2.AnalyzeEmotionRequest, _emotion_pb2.AnalyzeEmotionResponse]
+    """Tells the emotion of a voice and the sentiment of its words."""
+    FitSoundModel: _grpc.UnaryUnaryMultiCallable[_sounds_pb2.FitSoundModelRequest, _sounds_pb2.FitSoundModelResponse]
+    """Learns what a machine sounds like from clips, and keeps it under a name."""
+    ListSoundModels: _grpc.UnaryUnaryMultiCallable[_sounds_pb2.ListSoundModelsRequest, _sounds_pb2.ListSoundModelsResponse]
+    """Lists the tenant's sound models."""
+    DeleteSoundModel: _grpc.UnaryUnaryMultiCallable[_sounds_pb2.DeleteSoundModelRequest, _sounds_pb2.DeleteSoundModelResponse]
+    """Deletes a sound model, all its versions."""
+    ScoreSound: _grpc.UnaryUnaryMultiCallable[_sounds_pb2.ScoreSoundRequest, _sounds_pb2.ScoreSoundResponse]
+    """Tells how unlike the sounds that a model was fitted to a recording is."""
+    ClassifySound: _grpc.UnaryUnaryMultiCallable[_sounds_pb2.ClassifySoundRequest, _sounds_pb2.ClassifySoundResponse]
+    """Tells which of the classes that a model was fitted to a recording is."""
 
 @_typing.type_check_only
 class SpeechServiceAsyncStub(SpeechServiceStub):
@@ -45,8 +80,36 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Transcribe: _aio.UnaryStreamMultiCallable[_speech_pb2.TranscribeRequest, _speech_pb2.TranscribeResponse]  # type: ignore[assignment]
     """Writes down a recording, segment by segment as it is heard."""
+    StreamingTranscribe: _aio.StreamStreamMultiCallable[_speech_pb2.StreamingTranscribeRequest, _speech_pb2.StreamingTranscribeResponse]  # type: ignore[assignment]
+    """Writes down what is being said, while it is said. The config comes first."""
+    Diarize: _aio.UnaryUnaryMultiCallable[_speakers_pb2.DiarizeRequest, _speakers_pb2.DiarizeResponse]  # type: ignore[assignment]
+    """Tells who speaks when in a recording."""
+    Align: _aio.UnaryUnaryMultiCallable[_alignment_pb2.AlignRequest, _alignment_pb2.AlignResponse]  # type: ignore[assignment]
+    """Finds when each word of a known transcript is said in its recording."""
     Synthesize: _aio.UnaryStreamMultiCallable[_speech_pb2.SynthesizeRequest, _speech_pb2.SynthesizeResponse]  # type: ignore[assignment]
     """Speaks a text; the sound begins before the whole is spoken."""
+    ListVoices: _aio.UnaryUnaryMultiCallable[_voices_pb2.ListVoicesRequest, _voices_pb2.ListVoicesResponse]  # type: ignore[assignment]
+    """Lists the voices that a text can be spoken with."""
+    CreateVoice: _aio.UnaryUnaryMultiCallable[_voices_pb2.CreateVoiceRequest, _voices_pb2.CreateVoiceResponse]  # type: ignore[assignment]
+    """Makes a voice of the tenant's from a recording of somebody who agrees."""
+    DeleteVoice: _aio.UnaryUnaryMultiCallable[_voices_pb2.DeleteVoiceRequest, _voices_pb2.DeleteVoiceResponse]  # type: ignore[assignment]
+    """Deletes a voice of the tenant's."""
+    Enhance: _aio.UnaryStreamMultiCallable[_enhancement_pb2.EnhanceRequest, _enhancement_pb2.EnhanceResponse]  # type: ignore[assignment]
+    """Cleans a recording: noise, loudness, silence."""
+    Assess: _aio.UnaryUnaryMultiCallable[_assessment_pb2.AssessRequest, _assessment_pb2.AssessResponse]  # type: ignore[assignment]
+    """Compares a learner's recording with the text that it should say."""
+    AnalyzeEmotion: _aio.UnaryUnaryMultiCallable[_emotion_pb2.AnalyzeEmotionRequest, _emotion_pb2.AnalyzeEmotionResponse]  # type: ignore[assignment]
+    """Tells the emotion of a voice and the sentiment of its words."""
+    FitSoundModel: _aio.UnaryUnaryMultiCallable[_sounds_pb2.FitSoundModelRequest, _sounds_pb2.FitSoundModelResponse]  # type: ignore[assignment]
+    """Learns what a machine sounds like from clips, and keeps it under a name."""
+    ListSoundModels: _aio.UnaryUnaryMultiCallable[_sounds_pb2.ListSoundModelsRequest, _sounds_pb2.ListSoundModelsResponse]  # type: ignore[assignment]
+    """Lists the tenant's sound models."""
+    DeleteSoundModel: _aio.UnaryUnaryMultiCallable[_sounds_pb2.DeleteSoundModelRequest, _sounds_pb2.DeleteSoundModelResponse]  # type: ignore[assignment]
+    """Deletes a sound model, all its versions."""
+    ScoreSound: _aio.UnaryUnaryMultiCallable[_sounds_pb2.ScoreSoundRequest, _sounds_pb2.ScoreSoundResponse]  # type: ignore[assignment]
+    """Tells how unlike the sounds that a model was fitted to a recording is."""
+    ClassifySound: _aio.UnaryUnaryMultiCallable[_sounds_pb2.ClassifySoundRequest, _sounds_pb2.ClassifySoundResponse]  # type: ignore[assignment]
+    """Tells which of the classes that a model was fitted to a recording is."""
 
 class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
     """Hears and speaks."""
@@ -60,11 +123,123 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
         """Writes down a recording, segment by segment as it is heard."""
 
     @_abc_1.abstractmethod
+    def StreamingTranscribe(
+        self,
+        request_iterator: _MaybeAsyncIterator[_speech_pb2.StreamingTranscribeRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_speech_pb2.StreamingTranscribeResponse], _abc.AsyncIterator[_speech_pb2.StreamingTranscribeResponse]]:
+        """Writes down what is being said, while it is said. The config comes first."""
+
+    @_abc_1.abstractmethod
+    def Diarize(
+        self,
+        request: _speakers_pb2.DiarizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_speakers_pb2.DiarizeResponse, _abc.Awaitable[_speakers_pb2.DiarizeResponse]]:
+        """Tells who speaks when in a recording."""
+
+    @_abc_1.abstractmethod
+    def Align(
+        self,
+        request: _alignment_pb2.AlignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alignment_pb2.AlignResponse, _abc.Awaitable[_alignment_pb2.AlignResponse]]:
+        """Finds when each word of a known transcript is said in its recording."""
+
+    @_abc_1.abstractmethod
     def Synthesize(
         self,
         request: _speech_pb2.SynthesizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_speech_pb2.SynthesizeResponse], _abc.AsyncIterator[_speech_pb2.SynthesizeResponse]]:
         """Speaks a text; the sound begins before the whole is spoken."""
+
+    @_abc_1.abstractmethod
+    def ListVoices(
+        self,
+        request: _voices_pb2.ListVoicesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_voices_pb2.ListVoicesResponse, _abc.Awaitable[_voices_pb2.ListVoicesResponse]]:
+        """Lists the voices that a text can be spoken with."""
+
+    @_abc_1.abstractmethod
+    def CreateVoice(
+        self,
+        request: _voices_pb2.CreateVoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_voices_pb2.CreateVoiceResponse, _abc.Awaitable[_voices_pb2.CreateVoiceResponse]]:
+        """Makes a voice of the tenant's from a recording of somebody who agrees."""
+
+    @_abc_1.abstractmethod
+    def DeleteVoice(
+        self,
+        request: _voices_pb2.DeleteVoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_voices_pb2.DeleteVoiceResponse, _abc.Awaitable[_voices_pb2.DeleteVoiceResponse]]:
+        """Deletes a voice of the tenant's."""
+
+    @_abc_1.abstractmethod
+    def Enhance(
+        self,
+        request: _enhancement_pb2.EnhanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_enhancement_pb2.EnhanceResponse], _abc.AsyncIterator[_enhancement_pb2.EnhanceResponse]]:
+        """Cleans a recording: noise, loudness, silence."""
+
+    @_abc_1.abstractmethod
+    def Assess(
+        self,
+        request: _assessment_pb2.AssessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_assessment_pb2.AssessResponse, _abc.Awaitable[_assessment_pb2.AssessResponse]]:
+        """Compares a learner's recording with the text that it should say."""
+
+    @_abc_1.abstractmethod
+    def AnalyzeEmotion(
+        self,
+        request: _emotion_pb2.AnalyzeEmotionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_emotion_pb2.AnalyzeEmotionResponse, _abc.Awaitable[_emotion_pb2.AnalyzeEmotionResponse]]:
+        """Tells the emotion of a voice and the sentiment of its words."""
+
+    @_abc_1.abstractmethod
+    def FitSoundModel(
+        self,
+        request: _sounds_pb2.FitSoundModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sounds_pb2.FitSoundModelResponse, _abc.Awaitable[_sounds_pb2.FitSoundModelResponse]]:
+        """Learns what a machine sounds like from clips, and keeps it under a name."""
+
+    @_abc_1.abstractmethod
+    def ListSoundModels(
+        self,
+        request: _sounds_pb2.ListSoundModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sounds_pb2.ListSoundModelsResponse, _abc.Awaitable[_sounds_pb2.ListSoundModelsResponse]]:
+        """Lists the tenant's sound models."""
+
+    @_abc_1.abstractmethod
+    def DeleteSoundModel(
+        self,
+        request: _sounds_pb2.DeleteSoundModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sounds_pb2.DeleteSoundModelResponse, _abc.Awaitable[_sounds_pb2.DeleteSoundModelResponse]]:
+        """Deletes a sound model, all its versions."""
+
+    @_abc_1.abstractmethod
+    def ScoreSound(
+        self,
+        request: _sounds_pb2.ScoreSoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sounds_pb2.ScoreSoundResponse, _abc.Awaitable[_sounds_pb2.ScoreSoundResponse]]:
+        """Tells how unlike the sounds that a model was fitted to a recording is."""
+
+    @_abc_1.abstractmethod
+    def ClassifySound(
+        self,
+        request: _sounds_pb2.ClassifySoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sounds_pb2.ClassifySoundResponse, _abc.Awaitable[_sounds_pb2.ClassifySoundResponse]]:
+        """Tells which of the classes that a model was fitted to a recording is."""
 
 def add_SpeechServiceServicer_to_server(servicer: SpeechServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
