@@ -9,13 +9,25 @@ from starlette.routing import Route
 from gateway.endpoint import Endpoint, Operation, request_id
 from gateway.failures import error_response
 from gateway.parts import Parts
-from gateway.routes import audio, chat, docs, embeddings, files, health, models, vector_stores, vision
+from gateway.routes import (
+    chat,
+    docs,
+    embeddings,
+    files,
+    health,
+    models,
+    speech,
+    transcriptions,
+    vector_stores,
+    vision,
+)
 from servekit.call import REQUEST_ID
 from servekit.errors import InvalidArgument, NotFound, ServeError
 
 OPERATIONS: tuple[Operation, ...] = (
     *chat.OPERATIONS,
-    *audio.OPERATIONS,
+    *transcriptions.OPERATIONS,
+    *speech.OPERATIONS,
     *vision.OPERATIONS,
     *embeddings.OPERATIONS,
     *files.OPERATIONS,

@@ -15,7 +15,6 @@ from gateway.media import FILE_PREFIX, Located, inline, locate
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Finished, Medium, Sound, Spoken, Turn
 from gateway.records import fresh_id, now
 from gateway.responses import EventStream, json_response
-from gateway.schemas.audio import MIME_TYPES
 from gateway.schemas.chat import (
     AnswerMessage,
     AssistantMessage,
@@ -41,6 +40,7 @@ from gateway.schemas.chat import (
     TextContent,
     Usage,
 )
+from gateway.schemas.speech import MIME_TYPES
 from servekit.errors import InvalidArgument, Unavailable
 
 

@@ -1,26 +1,20 @@
-"""`/v1/audio`: recordings as words, words as sound."""
+"""`/v1/audio/transcriptions`: recordings as words."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest, TranscribeResponse
-from polyphony.type.v1.media_pb2 import Media
+from polyphony.speech.v1.speech_pb2 import TranscribeRequest, TranscribeResponse
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.bodies import read_json
 from gateway.endpoint import Context, Operation
-from gateway.forms import Part, read_form
-from gateway.media import PASSING_SECONDS
-from gateway.responses import ByteStream, json_response
-from gateway.schemas.audio import (
-    MIME_TYPES,
+from gateway.forms import read_form
+from gateway.responses import json_response
+from gateway.schemas.transcriptions import (
     DurationUsage,
-    SpeechRequest,
     SpokenSegment,
     SpokenWord,
     Transcription,
     TranscriptionForm,
     VerboseTranscription,
 )
+from gateway.uploads import upload
 from servekit.errors import InvalidArgument, ServeError, Unavailable
 
 
@@ -31,7 +25,7 @@ async def transcribe(context: Context) -> Response:
         context.request,
         parts.settings.audio_bytes,
         TranscriptionForm,
-        lambda part: _upload(context, part),
+        lambda part: upload(context, part),
         lists=("timestamp_granularities",),
     )
     if form.stream:
@@ -52,27 +46,6 @@ async def transcribe(context: Context) -> Response:
     if not events or not events[-1].HasField("finished"):
         raise Unavailable("the transcription broke off", retry_after=1.0)
     return _answer(form, events)
-
-
-async def _upload(context: Context, part: Part) -> Media:
-    """The file, in the message if it is small, else by reference."""
-    parts = context.parts
-    start, pieces = b"", aiter(part)
-    async for piece in pieces:
-        start += piece
-        if len(start) > parts.settings.inline_bytes:
-            store, tenant = parts.store, context.caller.tenant
-            reference = await store.put(tenant, _joined(start, pieces), part.mime_type, PASSING_SECONDS)
-            return Media(mime_type=part.mime_type, reference=reference)
-    if not start:
-        raise InvalidArgument("the file is empty", field="file")
-    return Media(mime_type=part.mime_type, inline=start)
-
-
-async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield start
-    async for piece in rest:
-        yield piece
 
 
 def _answer(form: TranscriptionForm, events: list[TranscribeResponse]) -> Response:
@@ -111,31 +84,6 @@ def _answer(form: TranscriptionForm, events: list[TranscribeResponse]) -> Respon
     return json_response(answer)
 
 
-async def speak(context: Context) -> Response:
-    """Speak a text; the sound is sent as it is made."""
-    parts = context.parts
-    body = await read_json(context.request, SpeechRequest, parts.settings.body_bytes)
-    mime_type = MIME_TYPES[body.response_format]
-    request = SynthesizeRequest(
-        text=body.input,
-        model=parts.models.resolve("synthesize", body.model, context.caller),
-        voice=body.voice,
-        speed=body.speed,
-        mime_type=mime_type,
-    )
-
-    async def chunks() -> AsyncGenerator[bytes]:
-        try:
-            async for event in parts.clients.speech.Synthesize(request):
-                if event.HasField("chunk"):
-                    yield event.chunk
-        except ServeError as error:
-            error.field = "input" if error.field == "text" else error.field
-            raise
-
-    return ByteStream(chunks(), mime_type)
-
-
 OPERATIONS = (
     Operation(
         "POST",
@@ -145,14 +93,5 @@ OPERATIONS = (
         seconds="audio_seconds",
         form=TranscriptionForm,
         answer=Transcription,
-    ),
-    Operation(
-        "POST",
-        "/v1/audio/speech",
-        speak,
-        "Speak a text",
-        seconds="audio_seconds",
-        body=SpeechRequest,
-        answer_type="audio/*",
     ),
 )

@@ -1,19 +1,8 @@
-"""What `/v1/audio` takes and gives."""
+"""What `/v1/audio/transcriptions` takes and gives."""
 
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-
-# The formats of /v1/audio/speech, and of a spoken chat.
-MIME_TYPES = {
-    "mp3": "audio/mpeg",
-    "opus": "audio/opus",
-    "aac": "audio/aac",
-    "flac": "audio/flac",
-    "wav": "audio/wav",
-    "pcm": "audio/pcm",
-    "pcm16": "audio/pcm",
-}
 
 
 class TranscriptionForm(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -76,14 +65,3 @@ class VerboseTranscription(Struct):
     segments: list[SpokenSegment]
     usage: DurationUsage
     words: list[SpokenWord] | UnsetType = UNSET
-
-
-class SpeechRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for a text to be spoken."""
-
-    input: Annotated[str, Meta(min_length=1, max_length=65536)]
-    model: str = ""
-    voice: str = "default"
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
-    speed: Annotated[float, Meta(ge=0.25, le=4)] = 1.0
-    stream_format: Literal["audio"] = "audio"
