@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_END, BytesIO
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -44,10 +45,13 @@ def decode_audio(data: bytes, limits: AudioLimits, field: str, rate: int = 16_00
     return np.concatenate(list(audio_chunks(data, limits, field, rate)))
 
 
-def audio_chunks(data: bytes, limits: AudioLimits, field: str, rate: int = 16_000) -> Iterator[NDArray[np.float32]]:
+def audio_chunks(
+    source: BinaryIO | bytes, limits: AudioLimits, field: str, rate: int = 16_000
+) -> Iterator[NDArray[np.float32]]:
     """Decode the first audio track of any common container, mixed to mono, a packet at a time.
 
-    Damaged packets are left out, as a player does; a file that is cut short ends where it is cut.
+    A file is read as it is decoded and is never whole in memory. Damaged packets are left out, as a player does; a file
+    that is cut short ends where it is cut.
 
     Yields:
         (samples,) in [-1, 1] at `rate` Hz; at least one chunk.
@@ -57,14 +61,16 @@ def audio_chunks(data: bytes, limits: AudioLimits, field: str, rate: int = 16_00
         TooLarge: More bytes than `limits`, or more seconds: raised when they have been decoded.
         UnsupportedMedia: Not a recording, without an audio track, or with no sample that can be decoded.
     """
-    if not data:
+    file = BytesIO(source) if isinstance(source, bytes) else source
+    size = _size(file)
+    if not size:
         raise InvalidArgument("the recording is empty", field=field)
-    if len(data) > limits.max_bytes:
-        raise TooLarge(f"the recording has {len(data)} bytes, at most {limits.max_bytes} are accepted", field=field)
+    if size > limits.max_bytes:
+        raise TooLarge(f"the recording has {size} bytes, at most {limits.max_bytes} are accepted", field=field)
     left = int(limits.max_seconds * rate)
     heard = False
     try:
-        with av.open(BytesIO(data), mode="r", container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
+        with _open(file) as container:
             tracks = [track for track in container.streams.audio if track.codec_context]
             if not tracks:
                 raise UnsupportedMedia("there is no audio track of a known codec", field=field)
@@ -82,17 +88,30 @@ def audio_chunks(data: bytes, limits: AudioLimits, field: str, rate: int = 16_00
         raise UnsupportedMedia("the recording has no sound in it", field=field)
 
 
-def claimed_seconds(data: bytes) -> float:
+def claimed_seconds(source: BinaryIO | bytes) -> float:
     """What a recording's header says of its length, 0 where it says nothing: a guess for queues, never a bound.
 
     It may say no more than fits into the bytes at 4 kbit/s.
     """
+    file = BytesIO(source) if isinstance(source, bytes) else source
+    size = _size(file)
     try:
-        with av.open(BytesIO(data), mode="r", container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
+        with _open(file) as container:
             claimed = (container.duration or 0) / av.time_base
     except (av.FFmpegError, ValueError):
         return 0.0
-    return min(max(claimed, 0.0), len(data) / 500)
+    return min(max(claimed, 0.0), size / 500)
+
+
+def _size(file: BinaryIO) -> int:
+    """How many bytes a file has; it is at its beginning afterwards."""
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _open(file: BinaryIO) -> InputContainer:
+    return av.open(file, mode="r", container_options=_OPEN_OPTIONS, metadata_errors="replace")
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:

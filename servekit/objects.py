@@ -11,12 +11,15 @@ Under the store's root, which is a folder or a bucket:
 import asyncio
 import hashlib
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import obstore
 from polyphony.type.v1.media_pb2 import Media
@@ -128,9 +131,7 @@ class ObjectStore(Records):
             NotFound: This tenant has no such object, or no more.
             TooLarge: It has more than `max_bytes`.
         """
-        about = await self.about(tenant, reference, field)
-        if about.size > max_bytes:
-            raise TooLarge(f"the object has {about.size} bytes, at most {max_bytes} are accepted", field=field)
+        await self._fitting(tenant, reference, max_bytes, field)
         return b"".join([chunk async for chunk in self.stream(tenant, reference, field)])
 
     async def stream(self, tenant: str, reference: str, field: str = "reference") -> AsyncIterator[bytes]:
@@ -154,12 +155,46 @@ class ObjectStore(Records):
         """
         if media.WhichOneof("source") == "reference":
             return await self.read(tenant, media.reference, max_bytes, f"{field}.reference")
-        inline = media.inline  # each look at it copies it
-        if not inline:
-            raise InvalidArgument("neither bytes nor a reference", field=field)
-        if len(inline) > max_bytes:
-            raise TooLarge(f"{len(inline)} bytes, at most {max_bytes} are accepted", field=f"{field}.inline")
-        return inline
+        return _inline(media, max_bytes, field)
+
+    @asynccontextmanager
+    async def open(self, media: Media, tenant: str, max_bytes: int, field: str) -> AsyncIterator[BinaryIO]:
+        """The bytes of `media` as a file to read and seek in, never whole in memory unless the message carried them.
+
+        What lies in a bucket is first copied to an unnamed temporary file.
+
+        Raises:
+            InvalidArgument: It has neither bytes nor a reference.
+            NotFound: This tenant has no such object, or no more.
+            TooLarge: More than `max_bytes`.
+        """
+        if media.WhichOneof("source") == "reference":
+            with await self._file(tenant, media.reference, max_bytes, f"{field}.reference") as file:
+                yield file
+        else:
+            yield BytesIO(_inline(media, max_bytes, field))
+
+    async def _file(self, tenant: str, reference: str, max_bytes: int, field: str) -> BinaryIO:
+        await self._fitting(tenant, reference, max_bytes, field)
+        if self._folder:
+            try:
+                return await asyncio.to_thread((self._folder / _object(tenant, _digest(reference, field))).open, "rb")
+            except FileNotFoundError:
+                raise NotFound(f"there is no object {reference}", field=field) from None
+        copy = cast("BinaryIO", await asyncio.to_thread(tempfile.TemporaryFile))
+        try:
+            async for chunk in self.stream(tenant, reference, field):
+                await asyncio.to_thread(copy.write, chunk)
+        except BaseException:
+            copy.close()
+            raise
+        copy.seek(0)
+        return copy
+
+    async def _fitting(self, tenant: str, reference: str, max_bytes: int, field: str) -> None:
+        about = await self.about(tenant, reference, field)
+        if about.size > max_bytes:
+            raise TooLarge(f"the object has {about.size} bytes, at most {max_bytes} are accepted", field=field)
 
     async def delete(self, tenant: str, reference: str, field: str = "reference") -> None:
         """Remove an object, whatever else of the tenant refers to it; raises as `about` does."""
@@ -215,6 +250,15 @@ class _Counted:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+def _inline(media: Media, max_bytes: int, field: str) -> bytes:
+    data = media.inline  # each look at it copies it
+    if not data:
+        raise InvalidArgument("neither bytes nor a reference", field=field)
+    if len(data) > max_bytes:
+        raise TooLarge(f"{len(data)} bytes, at most {max_bytes} are accepted", field=f"{field}.inline")
+    return data
 
 
 def _sweep(folder: Path, before: float) -> None:

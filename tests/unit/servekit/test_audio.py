@@ -138,6 +138,19 @@ def test_a_long_recording_is_decoded_in_flat_memory():
     assert peak < 1_000_000  # a tenth of the samples
 
 
+def test_a_file_is_read_as_it_is_decoded(tmp_path):
+    path = tmp_path / "ten minutes.wav"
+    path.write_bytes(wav(np.zeros(600 * 16_000, np.int16), 16_000))
+    tracemalloc.start()
+    with path.open("rb") as file:
+        assert claimed_seconds(file) == pytest.approx(600)
+        for _ in range(2):  # from its beginning, each time
+            assert sum(len(chunk) for chunk in audio_chunks(file, AudioLimits(), FIELD)) == 600 * 16_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000  # of 19
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_samples_that_are_not_numbers_are_refused(bad):
     samples = TONE.copy()

@@ -261,3 +261,38 @@ async def test_records_are_kept_by_tenant_kind_and_name(store):
 
 async def test_no_records_are_an_empty_list(store):
     assert await store.list_records("nobody", "file") == {}
+
+
+async def test_media_open_as_a_file_wherever_they_are(store):
+    reference = await store.put("acme", pieces(3), "video/mp4", None)
+    for media in (Media(reference=reference), Media(inline=PIECE * 3)):
+        async with store.open(media, "acme", 3 * len(PIECE), "audio") as file:
+            assert file.read(4) == PIECE[:4]
+            assert file.seek(0, 2) == 3 * len(PIECE)
+            file.seek(len(PIECE))
+            assert file.read() == PIECE * 2
+        assert file.closed or media.inline
+
+
+@pytest.mark.parametrize(
+    ("media", "error", "field"),
+    [
+        (Media(), InvalidArgument, "audio"),
+        (Media(inline=b"12345"), TooLarge, "audio.inline"),
+        (Media(reference="../x"), InvalidArgument, "audio.reference"),
+        (Media(reference="sha256:" + "0" * 64), NotFound, "audio.reference"),
+    ],
+)
+async def test_what_cannot_be_opened_is_named(store, media, error, field):
+    with pytest.raises(error) as caught:
+        async with store.open(media, "acme", 4, "audio"):
+            pass
+    assert caught.value.field == field
+
+
+async def test_a_stored_object_that_is_too_large_or_anothers_is_not_opened(store):
+    media = Media(reference=await store.put("acme", b"12345", "audio/wav", None))
+    for tenant, error in (("acme", TooLarge), ("other", NotFound)):
+        with pytest.raises(error):
+            async with store.open(media, tenant, 4, "audio"):
+                pass
