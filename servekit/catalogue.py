@@ -13,12 +13,14 @@ from servekit.errors import NotFound
 
 Task = Literal[
     "read_text",
+    "detect_speech",
     "transcribe",
     "align",
     "diarize",
     "embed_speaker",
     "enhance",
     "recognize_emotion",
+    "read_sentiment",
     "synthesize",
     "generate_text",
     "embed",

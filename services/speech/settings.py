@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from servekit.backend import Provider
 from servekit.settings import Port, ProcessSettings
 
 
@@ -28,6 +29,9 @@ class SpeechSettings(ProcessSettings):
     max_audio_seconds: float = Field(default=3600.0, gt=0)
     """The longest recording: decoded, an hour takes 230 MB."""
 
+    max_recordings: int = Field(default=64, gt=0)
+    """Recordings that are open at once, heard or waiting; more are refused. Each takes up to 10 MB beside its own bytes."""
+
     max_prompt_characters: int = Field(default=4000, gt=0)
     """Whisper reads the last 224 tokens of a prompt; more is a mistake of the caller's."""
 
@@ -36,6 +40,9 @@ class SpeechSettings(ProcessSettings):
 
     max_queue_audio_seconds: float = Field(default=1800.0, gt=0)
     """Recordings that may wait together: at base size about eight minutes of one core, within a call's ten."""
+
+    provider: Provider = "cpu"
+    """Where onnxruntime runs the networks that are not Whisper: speakers, alignment, emotion."""
 
     max_queue_characters: float = Field(default=40_000.0, gt=0)
     """Text that may wait together to be spoken: under a minute of work for one core."""

@@ -13,8 +13,15 @@ from servekit.lane import Model
 LISTENING_RATE = 16_000
 
 LOADERS = {
+    "silero": "services.speech.models.silero:load",
     "whisper": "services.speech.models.whisper:load",
     "hibari": "services.speech.models.hibari:load",
+    "fake-speech-detector": "services.speech.models.fake:load_speech_detector",
+    "vader": "services.speech.models.vader:load",
+    "hownet": "services.speech.models.hownet:load",
+    "acoustic-emotion": "services.speech.models.emotion:load",
+    "fake-sentiment": "services.speech.models.fake_sentiment:load",
+    "resemblyzer": "services.speech.models.resemblyzer:load",
     "fake-transcriber": "services.speech.models.fake:load_transcriber",
     "fake-synthesizer": "services.speech.models.fake:load_synthesizer",
 }
