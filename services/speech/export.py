@@ -1,0 +1,120 @@
+"""The speaker encoder of Resemblyzer as one ONNX graph, made from its checkpoint without torch.
+
+The network is Wan et al. 2018 (arXiv:1710.10467), as Corentin Jemine trained it: three LSTM layers over the mel
+frames of 1.6 s, the last state through a linear layer, ReLU, and the L2 norm. Standard operators only, so that
+every engine that reads ONNX runs it.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from services.speech.checkpoint import read_checkpoint
+
+EXPORTER = 1  # counted up when the graph changes, so that older files are made anew
+OPSET = 20
+IR_VERSION = 10  # of opset 20 and later; older engines still read it
+LEAST_NORM = 1e-6  # of silence, whose vector may be zero
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+def network(folder: Path) -> Path | bytes:
+    """The ONNX file of the model in `folder`, made when it is missing or its weights have changed; its bytes where
+    the folder may only be read.
+
+    Takes `mel`, float32 `[batch, frames, channels]`; gives `embedding`, float32 `[batch, dimensions]`, L2-normalised.
+    """
+    weights = folder / "pretrained.pt"
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = folder / f"model-{EXPORTER}-{digest[:16]}.onnx"
+    if not target.exists():
+        made = build(read_checkpoint(weights, "model_state")).SerializeToString()
+        if not os.access(folder, os.W_OK):
+            return made
+        _write(target, made)
+        for stale in set(folder.glob("model-*.onnx")) - {target}:
+            stale.unlink(missing_ok=True)
+    return target
+
+
+def build(weights: Weights) -> onnx.ModelProto:
+    """The network of these weights, by their names in the checkpoint: `lstm.weight_ih_l0`, ..., `linear.bias`."""
+    channels = weights["lstm.weight_ih_l0"].shape[1]
+    dimensions, hidden = weights["linear.weight"].shape
+    layers = sum(name.startswith("lstm.weight_ih_l") for name in weights)
+    constants = {
+        "one": np.array([1], np.int64),
+        "zero": np.array([0], np.int64),
+        "least": np.array(LEAST_NORM, np.float32),
+        "linear.weight": weights["linear.weight"],
+        "linear.bias": weights["linear.bias"],
+    }
+    nodes = [helper.make_node("Transpose", ["mel"], ["frames_0"], perm=[1, 0, 2])]  # [frames, batch, channels]
+    for layer in range(layers):
+        for part, array in _lstm(weights, layer).items():
+            constants[f"{part}_{layer}"] = array
+        inputs = [f"frames_{layer}", *(f"{part}_{layer}" for part in ("input", "state", "bias"))]
+        nodes += [
+            helper.make_node("LSTM", inputs, [f"directed_{layer}", f"last_{layer}"], hidden_size=hidden),
+            helper.make_node("Squeeze", [f"directed_{layer}", "one"], [f"frames_{layer + 1}"]),
+        ]
+    nodes[-1] = helper.make_node("Squeeze", [f"last_{layers - 1}", "zero"], ["last"])
+    nodes += [
+        helper.make_node("Gemm", ["last", "linear.weight", "linear.bias"], ["projected"], transB=1),
+        helper.make_node("Relu", ["projected"], ["positive"]),
+        helper.make_node("ReduceL2", ["positive", "one"], ["length"]),
+        helper.make_node("Max", ["length", "least"], ["norm"]),
+        helper.make_node("Div", ["positive", "norm"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "speaker_encoder",
+        [helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["batch", "frames", channels])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dimensions])],
+        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def _lstm(weights: Weights, layer: int) -> dict[str, NDArray[np.float32]]:
+    """A layer's weights as ONNX has them: one direction, and the gates in its order."""
+    input_bias, state_bias = (_gates(weights[f"lstm.bias_{part}_l{layer}"]) for part in ("ih", "hh"))
+    return {
+        "input": _gates(weights[f"lstm.weight_ih_l{layer}"])[None],
+        "state": _gates(weights[f"lstm.weight_hh_l{layer}"])[None],
+        "bias": np.concatenate([input_bias, state_bias])[None],
+    }
+
+
+def _gates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """From torch's order (input, forget, cell, output) to that of ONNX (input, output, forget, cell)."""
+    entry, forget, cell, output = np.split(rows, 4)
+    return np.concatenate([entry, output, forget, cell])
+
+
+def _write(target: Path, data: bytes) -> None:
+    """All of the file or none of it, whoever else writes it at the same time."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+        file.write(data)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, target)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Make the ONNX file of a speaker encoder.")
+    parser.add_argument("folder", type=Path, help="holds pretrained.pt")
+    made = network(parser.parse_args().folder)
+    if isinstance(made, bytes):
+        parser.error("the folder cannot be written")
+    sys.stdout.write(f"{made}\n")
