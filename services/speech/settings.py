@@ -30,7 +30,7 @@ class SpeechSettings(ProcessSettings):
     """The longest recording: decoded, an hour takes 230 MB."""
 
     max_recordings: int = Field(default=64, gt=0)
-    """Recordings that are open at once, heard or waiting; more are refused. Each takes up to 10 MB beside its own bytes."""
+    """Recordings that are open at once; more are refused. Each takes up to 10 MB beside its own bytes."""
 
     max_prompt_characters: int = Field(default=4000, gt=0)
     """Whisper reads the last 224 tokens of a prompt; more is a mistake of the caller's."""

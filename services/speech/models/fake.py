@@ -30,6 +30,16 @@ class _Fake:
         """Nothing is held."""
 
 
+class FakeSpeechDetector:
+    """Speech is whatever is not silent."""
+
+    def listen(self) -> "FakeSpeechDetector":
+        return self
+
+    def hear(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        return steps.any(axis=1).astype(np.float32)
+
+
 class FakeTranscriber(_Fake):
     """A segment of two words for every five seconds that are not silent, the words drawn from the samples."""
 
@@ -77,6 +87,11 @@ class FakeSynthesizer(_Fake):
             if pitches:
                 self.faults.step(flag)
                 yield np.concatenate([0.3 * np.sin(2 * np.pi * pitch * seconds, dtype=np.float32) for pitch in pitches])
+
+
+def load_speech_detector(card: ModelCard, settings: SpeechSettings) -> FakeSpeechDetector:  # noqa: ARG001
+    """The fake of a card."""
+    return FakeSpeechDetector()
 
 
 def load_transcriber(card: ModelCard, settings: SpeechSettings) -> FakeTranscriber:  # noqa: ARG001

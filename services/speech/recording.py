@@ -1,0 +1,122 @@
+"""Recordings: what callers send to be heard, decoded bit by bit beside the event loop."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from polyphony.type.v1.media_pb2 import Media
+
+from servekit.audio import AudioLimits, audio_chunks, claimed_seconds
+from servekit.call import current
+from servekit.errors import Overloaded
+from servekit.objects import ObjectStore
+from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.settings import SpeechSettings
+
+CHUNK_SECONDS = 1.0
+PATIENCE_SECONDS = 2.0  # what a caller is told to wait while too many recordings are open
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+class Recording:
+    """One recording, open.
+
+    Args:
+        file: Its bytes.
+        limits: How much of it is decoded.
+        field: The request field that it came in.
+        claimed: How long its header says that it is, in seconds; 0 where it says nothing.
+    """
+
+    def __init__(self, file: BinaryIO, limits: AudioLimits, field: str, claimed: float) -> None:
+        self._file, self._limits = file, limits
+        self.field = field
+        self.claimed_seconds = claimed
+
+    async def chunks(self, rate: int = LISTENING_RATE) -> AsyncGenerator[NDArray[np.float32], None]:
+        """Decode it from its beginning, one chunk ahead of nobody: the next is decoded when it is asked for.
+
+        One reader at a time; a second begins anew.
+
+        Yields:
+            (samples,) in [-1, 1] at `rate` Hz, at most `CHUNK_SECONDS` of them.
+
+        Raises:
+            InvalidArgument: As `audio_chunks` says, when it comes to it.
+            Cancelled, DeadlineExceeded: Nobody waits for it any more.
+        """
+        flag = current().flag
+        pieces = _gather(audio_chunks(self._file, self._limits, self.field, rate), int(CHUNK_SECONDS * rate))
+        try:
+            while (piece := await through(next, pieces, None)) is not None:
+                flag.check()
+                yield piece
+        finally:
+            pieces.close()
+
+
+class Recordings:
+    """Opens recordings, so many at a time.
+
+    Args:
+        store: Where those are that come by reference.
+        settings: How many, how large and how long they may be.
+    """
+
+    def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._limits = AudioLimits(settings.max_audio_bytes, settings.max_audio_seconds)
+        self._open = 0
+
+    @asynccontextmanager
+    async def open(self, media: Media, field: str) -> AsyncIterator[Recording]:
+        """A recording of the current call's tenant, never whole in memory unless the message carried it.
+
+        Raises:
+            Overloaded: Too many are open.
+            InvalidArgument: It has neither bytes nor a reference.
+            NotFound: This tenant has no such object.
+            TooLarge: It has too many bytes.
+        """
+        if self._open >= self._settings.max_recordings:
+            raise Overloaded(f"{self._open} recordings are being heard, no more", retry_after=PATIENCE_SECONDS)
+        self._open += 1
+        try:
+            async with self._store.open(media, current().tenant, self._limits.max_bytes, field) as file:
+                claimed = await through(claimed_seconds, file)
+                yield Recording(file, self._limits, field, claimed)
+        finally:
+            self._open -= 1
+
+
+async def through(function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+    """Run `function` on a thread, and see it through: whoever is cancelled meanwhile leaves when it has returned.
+
+    What it works with may then be closed.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
+def _gather(chunks: Iterator[NDArray[np.float32]], most: int) -> Iterator[NDArray[np.float32]]:
+    """The same samples in pieces of at most `most`, and little less."""
+    gathered: list[NDArray[np.float32]] = []
+    for chunk in chunks:
+        for begin in range(0, len(chunk), most):
+            part = chunk[begin : begin + most]
+            if gathered and sum(map(len, gathered)) + len(part) > most:
+                yield np.concatenate(gathered)
+                gathered = []
+            gathered.append(part)
+    if gathered:
+        yield np.concatenate(gathered)
