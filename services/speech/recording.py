@@ -1,7 +1,7 @@
 """Recordings: what callers send to be heard, decoded bit by bit beside the event loop."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO, ParamSpec, TypeVar
 
@@ -108,7 +108,7 @@ async def through(function: Callable[Params, Result], *args: Params.args, **kwar
         raise
 
 
-def _gather(chunks: Iterator[NDArray[np.float32]], most: int) -> Iterator[NDArray[np.float32]]:
+def _gather(chunks: Iterator[NDArray[np.float32]], most: int) -> Generator[NDArray[np.float32], None, None]:
     """The same samples in pieces of at most `most`, and little less."""
     gathered: list[NDArray[np.float32]] = []
     for chunk in chunks:

@@ -37,7 +37,7 @@ class FakeSpeechDetector:
         return self
 
     def hear(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
-        return steps.any(axis=1).astype(np.float32)
+        return np.asarray(steps.any(axis=1), dtype=np.float32)
 
 
 class FakeTranscriber(_Fake):
