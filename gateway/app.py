@@ -10,9 +10,11 @@ from gateway.endpoint import Endpoint, Operation, request_id
 from gateway.failures import error_response
 from gateway.parts import Parts
 from gateway.routes import (
+    assessment,
     chat,
     docs,
     embeddings,
+    emotion,
     files,
     health,
     models,
@@ -28,6 +30,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *chat.OPERATIONS,
     *transcriptions.OPERATIONS,
     *speech.OPERATIONS,
+    *assessment.OPERATIONS,
+    *emotion.OPERATIONS,
     *vision.OPERATIONS,
     *embeddings.OPERATIONS,
     *files.OPERATIONS,

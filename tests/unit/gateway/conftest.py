@@ -15,6 +15,8 @@ from polyphony.generation.v1.generation_pb2_grpc import (
 )
 from polyphony.retrieval.v1 import retrieval_pb2 as retrieval
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
+from polyphony.speech.v1 import assessment_pb2 as assessment
+from polyphony.speech.v1 import emotion_pb2 as emotion
 from polyphony.speech.v1 import speech_pb2 as speech
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 from polyphony.type.v1.embedding_pb2 import Embedding
@@ -92,6 +94,25 @@ class Speech(SpeechServiceServicer):
         for byte in request.text.encode():
             yield speech.SynthesizeResponse(chunk=bytes([byte]))
         yield speech.SynthesizeResponse(finished=speech.SynthesisFinished(duration_seconds=1))
+
+    async def Assess(self, request, context):
+        await self.orders.obey("Assess", request)
+        right = assessment.AssessedWord(
+            verdict=assessment.WORD_VERDICT_RIGHT, text="What", heard="what", confidence=0.9
+        )
+        right.time.start_seconds, right.time.end_seconds = 0.5, 1.0
+        missing = assessment.AssessedWord(verdict=assessment.WORD_VERDICT_MISSING, text="now?")
+        scores = {"accuracy": 90, "fluency": 80, "completeness": 50, "overall": 70}
+        return assessment.AssessResponse(words=[right, missing], transcript="what", model=request.model, **scores)
+
+    async def AnalyzeEmotion(self, request, context):
+        await self.orders.obey("AnalyzeEmotion", request)
+        happy = [emotion.LabelProbability(label="happy", probability=0.75)]
+        sentiment = emotion.Sentiment(labels=happy, score=0.5, basis="vader-en")
+        segment = emotion.EmotionSegment(text="yes", emotions=happy, sentiment=sentiment)
+        segment.prosody.pitch_hertz = 120
+        basis = emotion.EMOTION_BASIS_WORDS_AND_PROSODY
+        return emotion.AnalyzeEmotionResponse(segments=[segment], emotions=happy, sentiment=sentiment, basis=basis)
 
 
 class Generation(GenerationServiceServicer):

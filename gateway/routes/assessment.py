@@ -1,0 +1,74 @@
+"""`/v1/audio/assess`: a learner's recording beside the text that it should say."""
+
+from typing import Any
+
+from polyphony.speech.v1.assessment_pb2 import AssessedWord, AssessRequest, AssessResponse, WordVerdict
+from starlette.responses import Response
+
+from gateway.endpoint import Context, Operation
+from gateway.forms import read_form
+from gateway.responses import json_response
+from gateway.schemas.assessment import (
+    AssessmentAnswer,
+    AssessmentForm,
+    AssessmentScores,
+    AssessmentWord,
+    Stretch,
+)
+from gateway.uploads import naming_file, upload
+
+
+async def assess(context: Context) -> Response:
+    """Compare a recording with a text, word by word, and score it."""
+    parts = context.parts
+    form, audio = await read_form(
+        context.request, parts.settings.audio_bytes, AssessmentForm, lambda part: upload(context, part)
+    )
+    request = AssessRequest(
+        audio=audio,
+        reference_text=form.reference_text,
+        language=form.language,
+        model=parts.models.resolve("transcribe", form.model, context.caller),
+    )
+    with naming_file():
+        response = await parts.clients.speech.Assess(request)
+    return json_response(_answer(response))
+
+
+def _answer(response: AssessResponse) -> AssessmentAnswer:
+    scores = (response.accuracy, response.fluency, response.completeness, response.overall)
+    return AssessmentAnswer(
+        scores=AssessmentScores(*(round(score, 1) for score in scores)),
+        words=[_word(word) for word in response.words],
+        transcript=response.transcript,
+        words_per_minute=round(response.words_per_minute, 1),
+        pauses=[Stretch(pause.start_seconds, pause.end_seconds) for pause in response.pauses],
+        language=response.language,
+        model=response.model,
+    )
+
+
+def _word(word: AssessedWord) -> AssessmentWord:
+    verdict: Any = WordVerdict.Name(word.verdict).removeprefix("WORD_VERDICT_").lower()
+    timed = word.HasField("time")
+    return AssessmentWord(
+        verdict,
+        word.text,
+        word.heard,
+        word.time.start_seconds if timed else None,
+        word.time.end_seconds if timed else None,
+        round(word.confidence, 4),
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/audio/assess",
+        assess,
+        "Assess a learner's recording",
+        seconds="audio_seconds",
+        form=AssessmentForm,
+        answer=AssessmentAnswer,
+    ),
+)

@@ -1,0 +1,91 @@
+"""`/v1/audio/emotion`: the emotion of a voice and the sentiment of its words."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from polyphony.speech.v1.emotion_pb2 import (
+    AnalyzeEmotionRequest,
+    AnalyzeEmotionResponse,
+    EmotionBasis,
+    EmotionSegment,
+    LabelProbability,
+    Sentiment,
+)
+from starlette.responses import Response
+
+from gateway.endpoint import Context, Operation
+from gateway.forms import read_form
+from gateway.responses import json_response
+from gateway.schemas.emotion import (
+    EmotionAnswer,
+    EmotionForm,
+    EmotionSpan,
+    Likelihood,
+    ProsodyAnswer,
+    SentimentAnswer,
+)
+from gateway.uploads import naming_file, upload
+
+
+async def analyze(context: Context) -> Response:
+    """Tell the emotion of a recording, segment by segment, and what it was told by."""
+    parts = context.parts
+    form, audio = await read_form(
+        context.request, parts.settings.audio_bytes, EmotionForm, lambda part: upload(context, part)
+    )
+    model = parts.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""
+    with naming_file():
+        response = await parts.clients.speech.AnalyzeEmotion(
+            AnalyzeEmotionRequest(audio=audio, language=form.language, model=model)
+        )
+    return json_response(_answer(response))
+
+
+def _answer(response: AnalyzeEmotionResponse) -> EmotionAnswer:
+    basis: Any = EmotionBasis.Name(response.basis).removeprefix("EMOTION_BASIS_").lower()
+    return EmotionAnswer(
+        basis=basis,
+        emotions=_likelihoods(response.emotions),
+        sentiment=_sentiment(response.sentiment),
+        segments=[_span(segment) for segment in response.segments],
+        language=response.language,
+        model=response.model,
+    )
+
+
+def _span(segment: EmotionSegment) -> EmotionSpan:
+    sound = segment.prosody
+    return EmotionSpan(
+        segment.time.start_seconds,
+        segment.time.end_seconds,
+        segment.text,
+        _likelihoods(segment.emotions),
+        _sentiment(segment.sentiment),
+        ProsodyAnswer(
+            round(sound.pitch_hertz, 1),
+            round(sound.pitch_range_semitones, 1),
+            round(sound.level_db, 1),
+            round(sound.words_per_second, 2),
+        ),
+    )
+
+
+def _sentiment(sentiment: Sentiment) -> SentimentAnswer:
+    return SentimentAnswer(round(sentiment.score, 4), _likelihoods(sentiment.labels), sentiment.basis)
+
+
+def _likelihoods(labels: Iterable[LabelProbability]) -> list[Likelihood]:
+    return [Likelihood(one.label, round(one.probability, 4)) for one in labels]
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/audio/emotion",
+        analyze,
+        "Tell the emotion of a recording",
+        seconds="audio_seconds",
+        form=EmotionForm,
+        answer=EmotionAnswer,
+    ),
+)
