@@ -83,6 +83,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         prepares: bool = True,
     ) -> None:
         super().__init__(card, models, telemetry, max_queue_cost=max_queue_cost)
+        self.model: Any = models[0]  # for what needs no run: its limits, its checks
         self._max_batch_cost = max_batch_cost
         self._prepares = prepares
         self._prepared = JobQueue(self._drop)

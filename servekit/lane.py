@@ -93,6 +93,11 @@ class Lane(ABC):
         """How many engine seconds a second it has: its engines, or the slots of its one engine."""
         return len(self._models)
 
+    @property
+    def wait_seconds(self) -> float:
+        """How long what comes now would wait for an engine, as far as can be told; 0 while one is free."""
+        return 0.0 if not self._queue and self._runs < self._alive else self._expected_wait()
+
     async def start(self) -> None:
         """Warm every engine and begin to take jobs.
 

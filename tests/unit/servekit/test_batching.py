@@ -200,3 +200,18 @@ async def test_runs_that_take_as_long_however_full_are_not_counted_by_their_item
         return await lane.submit(number)
 
     assert await asyncio.gather(*(in_time(n) for n in range(16))) == [n * 2 for n in range(16)]  # two runs, 0.2 s
+
+
+async def test_it_says_how_long_what_comes_now_would_wait(model, lane):
+    assert lane.wait_seconds == 0
+    assert lane.model is model
+    assert await lane.submit(1) == 2
+    first = await hold(model, lane)
+    await asyncio.sleep(0.05)
+    model.may_end.set()
+    await first
+    assert lane.wait_seconds == 0  # an engine is free
+    second = await hold(model, lane)
+    assert lane.wait_seconds > 0.01  # as long as the one before took
+    model.may_end.set()
+    await second
