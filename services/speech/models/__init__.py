@@ -23,7 +23,10 @@ LOADERS = {
     "fake-sentiment": "services.speech.models.fake_sentiment:load",
     "resemblyzer": "services.speech.models.resemblyzer:load",
     "fake-transcriber": "services.speech.models.fake:load_transcriber",
-    "fake-synthesizer": "services.speech.models.fake:load_synthesizer",
+    "deepfilter": "services.speech.models.deepfilter:load",
+    "spectral-gate": "services.speech.models.spectral_gate:load",
+    "fake-enhancer": "services.speech.models.fake_enhancer:load",
+    "fake-synthesizer": "services.speech.models.fake_synthesizer:load",
 }
 
 
