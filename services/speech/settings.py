@@ -32,11 +32,31 @@ class SpeechSettings(ProcessSettings):
     max_recordings: int = Field(default=64, gt=0)
     """Recordings that are open at once; more are refused. Each takes up to 10 MB beside its own bytes."""
 
+    live_streams: int = Field(default=32, gt=0)
+    """Live recordings at once. Each takes a part of an engine while somebody speaks: two cores keep up with a few.
+    Partial results are what is left out first."""
+
+    live_seconds: float = Field(default=3540.0, gt=0)
+    """The longest live recording: a little less than the hour of its deadline, so that it ends with its last words."""
+
+    live_stall_seconds: float = Field(default=60.0, gt=0)
+    """How long a live recording may send nothing."""
+
+    live_partial_seconds: float = Field(default=0.8, gt=0)
+    """How much more has to be said before a running phrase is decoded again, if an engine is free. Words are stable
+    after two decodings."""
+
+    live_overload_seconds: float = Field(default=30.0, gt=0)
+    """How long a complete phrase is offered to a full queue before its live recording ends with an error."""
+
     max_prompt_characters: int = Field(default=4000, gt=0)
     """Whisper reads the last 224 tokens of a prompt; more is a mistake of the caller's."""
 
     max_text_characters: int = Field(default=4096, gt=0)
     """The longest text to speak, as OpenAI's API has it: about five minutes of speech."""
+
+    max_voices: int = Field(default=100, gt=0)
+    """Voices that a tenant may have made: they are listed whole, and each keeps a recording."""
 
     max_queue_audio_seconds: float = Field(default=1800.0, gt=0)
     """Recordings that may wait together: at base size about eight minutes of one core, within a call's ten."""

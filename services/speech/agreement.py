@@ -1,0 +1,50 @@
+"""Which words of a phrase that is still going on can be relied upon.
+
+LocalAgreement-2 (Liu et al. 2020, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation by Partial
+Hypothesis Selection"; Macháček et al. 2023, "Turning Whisper into Real-Time Transcription System"): a word stands once
+two decodings, one after the other, have it in the same place.
+"""
+
+import re
+
+# A word with the space before it; where a script writes none between words, a character.
+_UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf" ?(?:[{_UNSPACED}]|[^ {_UNSPACED}]+)")
+
+
+class Agreement:
+    """The words of one phrase, which become stable one after another and then never change.
+
+    Attributes:
+        stable: The words that stand.
+        unstable: Those after them, as they were heard last, with the space that parts them from the stable ones.
+    """
+
+    def __init__(self) -> None:
+        self._stable: list[str] = []
+        self._heard: list[str] = []
+
+    @property
+    def stable(self) -> str:
+        return "".join(self._stable)
+
+    @property
+    def unstable(self) -> str:
+        return "".join(self._heard[len(self._stable) :])
+
+    def hear(self, text: str) -> None:
+        """Compare a further decoding with the one before it."""
+        before, self._heard = self._heard, self._after_stable(text)
+        agreed = len(self._stable)
+        while agreed < min(len(before), len(self._heard)) and before[agreed] == self._heard[agreed]:
+            agreed += 1
+        self._stable = self._heard[:agreed]
+
+    def settle(self, text: str) -> str:
+        """The last decoding as the phrase's text: it begins with all that was stable."""
+        return "".join(self._after_stable(text))
+
+    def _after_stable(self, text: str) -> list[str]:
+        """The words of a decoding, those in the places of the stable ones replaced by them."""
+        words = _WORD.findall(" ".join(text.split()))
+        return self._stable + words[len(self._stable) :]
