@@ -4,7 +4,8 @@ While a batch runs, the next items are prepared; the moment the engine is free i
 takes whatever is prepared, up to a budget of cost. Nothing waits for a batch to fill.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from math import ceil
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -14,6 +15,7 @@ from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
 from servekit.jobs import Job, JobQueue, Run
 from servekit.lane import Lane, Model, smooth
 from servekit.price import FullPrice
+from servekit.session import Promises, Session
 from servekit.telemetry import Telemetry
 
 Request = TypeVar("Request")
@@ -87,6 +89,8 @@ class BatchLane(Lane, Generic[Request, Result]):
         self._max_batch_cost = max_batch_cost
         self._prepares = prepares
         self._prepared = JobQueue(self._drop)
+        self._sessions: set[Session[Request, Result]] = set()
+        self._promises = Promises()
         self._seconds_per_run = 0.0
         self._full_price = FullPrice(1 / max_batch_cost) if max_batch_cost else None
         self._batch_size = telemetry.batch_size.labels(card.id)
@@ -99,11 +103,50 @@ class BatchLane(Lane, Generic[Request, Result]):
             Overloaded: The queue is full; nothing was queued.
             ServeError: What the model said of this item.
         """
-        job = self._admit(request, cost)
+        return await self._result(self._admit(request, cost))
+
+    @asynccontextmanager
+    async def session(self, promised: float) -> AsyncIterator[Session[Request, Result]]:
+        """Admit, or refuse at once, what comes bit by bit; what is admitted is not refused in the middle.
+
+        Sessions share the engines by cost, so that nobody waits for the whole of another's. The demand is counted now,
+        by what promises have been worth.
+
+        Args:
+            promised: What all of it may cost.
+
+        Raises:
+            Overloaded: There is no room or no time for so much; nothing was admitted.
+            EngineGone: No engine runs.
+            Cancelled, DeadlineExceeded: Nobody waits for it.
+        """
+        cost = promised * self._promises.worth
+        self._consider(cost, cost * self._seconds_per_cost)
+        session: Session[Request, Result] = Session(self._continue, cost)
+        self._sessions.add(session)
+        try:
+            yield session
+            self._promises.learn(promised, session.spent)
+        finally:
+            self._sessions.discard(session)
+
+    async def _continue(self, session: Session[Request, Result], request: Request, cost: float) -> Result:
+        """Run the next item of a session; what it costs beyond what was expected is counted now."""
+        self._demand.inc(max(0.0, cost - session.left) * self._price)
+        job = self._enter(request, cost, session.turn)
+        session.spent += cost
+        session.turn = job.turn + cost
+        return await self._result(job)
+
+    async def _result(self, job: Job) -> Result:
         try:
             return cast("Result", await job.future)
         finally:
             job.flag.set()  # whoever was cancelled here no longer waits
+
+    def _promised(self, cost: float) -> float:
+        # Sessions take turns: until so much has run, none of them has had more.
+        return sum(min(session.left, cost) for session in self._sessions)
 
     async def start(self) -> None:
         await super().start()

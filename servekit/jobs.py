@@ -4,9 +4,10 @@ import asyncio
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import count
 from math import inf
 from typing import Any
 
@@ -27,12 +28,14 @@ class Job:
         cost: What it takes, in the model's unit: tokens, audio seconds, megapixels, rows.
         flag: Says whether anybody still waits.
         future: The caller's answer; resolved on the event loop only.
+        turn: When it is due, by the clock of its queue: where its caller had its share up to then.
     """
 
     item: Any
     cost: float
     flag: Flag
     future: asyncio.Future[Any]
+    turn: float = 0.0
     queued: float = field(default_factory=time.monotonic)
     context: otel_context.Context = field(default_factory=otel_context.get_current)
 
@@ -71,7 +74,10 @@ class Run:
 
 
 class JobQueue:
-    """First in, first out, across threads.
+    """First in, first out, across threads; but who comes with much at once, bit by bit, shares with the others.
+
+    It is a start-time fair queue (Goyal, Vin and Cheng, 1996). Its clock counts the cost that each of those who wait
+    has had; a job is due when it comes, or, if that is later, when the cost of its caller's job before it has gone by.
 
     Args:
         drop: Told of every job that is taken out because nobody waits for it any more.
@@ -79,7 +85,10 @@ class JobQueue:
 
     def __init__(self, drop: Callable[[Job], None]) -> None:
         self._drop = drop
-        self._jobs: deque[Job] = deque()
+        self._jobs: list[tuple[float, int, Job]] = []  # a heap, by turn and then by arrival
+        self._arrivals = count()
+        self._clock = 0.0
+        self._taken = 0.0  # cost that has been taken since the clock was set
         lock = threading.Lock()
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
@@ -91,9 +100,11 @@ class JobQueue:
         return len(self._jobs)
 
     def put(self, jobs: list[Job]) -> None:
-        """Add jobs at the end."""
+        """Add jobs; none is due before now."""
         with self._filled:
-            self._jobs.extend(jobs)
+            for job in jobs:
+                job.turn = max(job.turn, self._clock)
+                heappush(self._jobs, (job.turn, next(self._arrivals), job))
             self.cost += sum(job.cost for job in jobs)
             self._filled.notify(len(jobs))
 
@@ -118,13 +129,16 @@ class JobQueue:
             return
         with self._filled:
             self._swept = time.monotonic()
-            for _ in range(len(self._jobs)):
-                job = self._jobs.popleft()
+            living = []
+            for entry in self._jobs:
+                job = entry[-1]
                 if job.flag.is_set():
                     self.cost -= job.cost
                     self._drop(job)
                 else:
-                    self._jobs.append(job)
+                    living.append(entry)
+            heapify(living)
+            self._jobs = living
 
     def wait_for_room(self, cost: float, jobs: int) -> None:
         """Wait until less than so much, or fewer jobs than so many, are in the queue, or it is closed."""
@@ -141,14 +155,17 @@ class JobQueue:
     def _take(self, budget: float, most: int) -> list[Job]:
         taken: list[Job] = []
         spent = 0.0
-        while self._jobs and len(taken) < most and (not taken or spent + self._jobs[0].cost <= budget):
-            job = self._jobs.popleft()
+        self._clock += self._taken / max(1, len(self._jobs))  # those who wait now have waited for what was taken then
+        while self._jobs and len(taken) < most and (not taken or spent + self._jobs[0][-1].cost <= budget):
+            turn, _, job = heappop(self._jobs)
             self.cost -= job.cost
             if job.flag.is_set():
                 self._drop(job)
             else:
                 taken.append(job)
                 spent += job.cost
+                self._clock = max(self._clock, turn)
+        self._taken = spent
         if not self._jobs:
             self.cost = 0.0  # no rounding error lives longer than the queue
         self._emptied.notify()

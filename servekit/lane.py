@@ -138,6 +138,11 @@ class Lane(ABC):
             EngineGone: No engine runs.
             Cancelled, DeadlineExceeded: Nobody waits for it.
         """
+        self._consider(cost, self._expected_seconds(cost))
+        return self._enter(item, cost)
+
+    def _consider(self, cost: float, seconds: float) -> None:
+        """Count what is asked for, and refuse at once what there is no room or no time for; raises as `_admit` does."""
         flag = current().flag
         self._demand.inc(cost * self._price)
         try:
@@ -145,23 +150,31 @@ class Lane(ABC):
             if not self.ready:
                 raise self._unready()
             try:
-                self._check_room(cost, flag)
+                self._check_room(cost, seconds, flag)
             except Overloaded:
                 self._queue.sweep()
-                self._check_room(cost, flag)
+                self._check_room(cost, seconds, flag)
         except ServeError as error:
             self._refused(error)
             raise
-        job = Job(item, cost, Flag(parent=flag), self._loop.create_future())
+
+    def _enter(self, item: Any, cost: float, turn: float = 0.0) -> Job:
+        """Let an item into the queue that has been considered."""
+        job = Job(item, cost, Flag(parent=current().flag), self._loop.create_future(), turn)
         self._put(self._queue, [job])
         return job
 
-    def _check_room(self, cost: float, flag: Flag) -> None:
-        wait = self._expected_wait()
-        if self._queue and self._queue.cost + cost > self._max_queue_cost:
+    def _check_room(self, cost: float, seconds: float, flag: Flag) -> None:
+        promised = self._promised(cost)
+        wait = self._expected_wait() + promised * self._seconds_per_cost / max(1, self._alive)
+        if (self._queue or promised) and self._queue.cost + promised + cost > self._max_queue_cost:
             raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
-        if wait and wait + self._expected_seconds(cost) > flag.remaining() * PROMISED_SHARE:
+        if wait and wait + seconds > flag.remaining() * PROMISED_SHARE:
             raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
+
+    def _promised(self, cost: float) -> float:  # noqa: ARG002
+        """What was admitted, is yet to come, and will run before so much that comes now is through."""
+        return 0.0
 
     @property
     def _price(self) -> float:

@@ -212,6 +212,102 @@ async def test_it_says_how_long_what_comes_now_would_wait(model, lane):
     await first
     assert lane.wait_seconds == 0  # an engine is free
     second = await hold(model, lane)
-    assert lane.wait_seconds > 0.01  # as long as the one before took
+    assert lane.wait_seconds > 0.005  # as long as the one before took
     model.may_end.set()
     await second
+
+
+async def test_a_session_is_admitted_once_and_its_items_are_never_refused(model, lane):
+    first = await hold(model, lane)
+    async with lane.session(20) as long:  # as much as there is room for
+        with pytest.raises(Overloaded) as caught:
+            async with lane.session(1):
+                await lane.submit(3, 20)
+        assert caught.value.retry_after
+        tasks = [asyncio.ensure_future(long.submit(item, 10)) for item in (4, 5, 6)]  # more than was promised
+        await asyncio.sleep(0)
+        model.may_end.set()
+        assert await asyncio.gather(*tasks) == [8, 10, 12]
+    await first
+
+
+async def test_a_short_session_waits_for_no_long_one():
+    model = Doubler()
+    lane = BatchLane(CARD, [model], Telemetry(ProcessSettings()), max_batch_cost=0, max_queue_cost=100, prepares=False)
+    await lane.start()
+    first = await hold(model, lane)
+    async with lane.session(90) as long, lane.session(5) as short:
+        tasks = [asyncio.ensure_future(long.submit(item, 30)) for item in (4, 5)]
+        await asyncio.sleep(0.01)
+        tasks.append(asyncio.ensure_future(short.submit(6, 5)))
+        await asyncio.sleep(0.01)
+        model.may_end.set()
+        await asyncio.gather(first, *tasks)
+    assert model.batches == [[1], [4], [6], [5]]
+    await lane.close()
+
+
+async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, lane):
+    def run(items, flag):
+        time.sleep(0.05)
+        return list(items)
+
+    model.run = run
+    await lane.submit(1)
+    waiting = asyncio.ensure_future(lane.submit(1))
+    await asyncio.sleep(0.02)
+    enter(Call(flag=Flag(time.monotonic() + 0.5)))
+    with pytest.raises(Overloaded, match="deadline"):
+        async with lane.session(15):  # 0.75 s
+            pass
+    async with lane.session(4) as session:
+        assert await session.submit(3) == 3
+    await waiting
+
+
+async def test_demand_counts_a_session_once_by_what_promises_are_worth(model, lane):
+    def run(items, flag):
+        time.sleep(0.01)
+        return list(items)
+
+    model.run = run
+    await lane.submit(1, 8)
+
+    def demand():
+        return lane._demand._value.get() / lane._price
+
+    before = demand()
+    async with lane.session(16) as session:
+        assert demand() - before == pytest.approx(16, rel=0.2)
+        await session.submit(1, 4)
+        await session.submit(1, 4)
+        counted = demand()
+    async with lane.session(16) as session:  # half of what was promised comes, as far as is known
+        assert session.left == pytest.approx(8)
+        assert demand() - counted == pytest.approx(8, rel=0.3)
+        await session.submit(1, 8)
+        whole = lane._demand._value.get()
+        await session.submit(1, 8)
+        assert lane._demand._value.get() - whole == pytest.approx(8 * lane._price, rel=0.3)
+
+
+async def test_a_caller_who_leaves_takes_the_session_along(model, lane):
+    first = await hold(model, lane)
+
+    async def visit():
+        async with lane.session(18) as session:
+            await asyncio.gather(session.submit(20, 8), session.submit(21, 8))
+
+    visiting = asyncio.ensure_future(visit())
+    await asyncio.sleep(0.01)
+    visiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await visiting
+    await asyncio.sleep(0.1)
+    async with lane.session(18):
+        pass
+    model.may_end.set()
+    await first
+    assert await lane.submit(2) == 4
+    assert [20] not in model.batches
+    assert [21] not in model.batches

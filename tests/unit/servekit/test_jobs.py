@@ -29,8 +29,8 @@ def queue(dead):
 
 @pytest.fixture
 async def make():
-    def make(item, cost=1.0, flag=None):
-        return Job(item, cost, flag or Flag(), asyncio.get_running_loop().create_future())
+    def make(item, cost=1.0, flag=None, turn=0.0):
+        return Job(item, cost, flag or Flag(), asyncio.get_running_loop().create_future(), turn)
 
     return make
 
@@ -135,3 +135,45 @@ async def test_an_answer_goes_to_the_caller_once(make):
     left.future.cancel()
     left.answer(1)
     assert left.future.cancelled()
+
+
+def send(queue, make, item, cost, turn):
+    """Put the next job of a caller whose last one ended at `turn`; returns where this one ends."""
+    job = make(item, cost, turn=turn)
+    queue.put([job])
+    return job.turn + cost
+
+
+async def test_a_newcomer_goes_before_the_second_of_another(queue, make):
+    turn = send(queue, make, "long 1", 30, 0)
+    assert items(queue.take(most=1)) == ["long 1"]
+    send(queue, make, "long 2", 30, turn)
+    send(queue, make, "short", 5, 0)
+    assert items(queue.take(most=1)) == ["short"]
+    assert items(queue.take(most=1)) == ["long 2"]
+
+
+async def test_two_long_ones_take_turns(queue, make):
+    turns = {"a": 0.0, "b": 0.0}
+    for owner in ("a", "a", "a", "b", "b", "b"):
+        turns[owner] = send(queue, make, owner, 10, turns[owner])
+    assert items(queue.take()) == ["a", "b", "a", "b", "a", "b"]
+
+
+async def test_who_was_idle_has_saved_nothing(queue, make):
+    turn = send(queue, make, "early", 10, 0)
+    for _ in range(20):
+        queue.take(most=1)
+        queue.put([make("other", 10)])
+    send(queue, make, "early", 10, turn)
+    assert items(queue.take()) == ["other", "early"]
+
+
+async def test_a_flood_of_newcomers_starves_nobody(queue, make):
+    turn = send(queue, make, "long", 20, 0)
+    taken = items(queue.take(most=1))
+    for _ in range(24):
+        turn = send(queue, make, "long", 20, turn) if taken[-1] == "long" else turn
+        queue.put([make("short", 5)])
+        taken += items(queue.take(most=1))
+    assert 20 * taken.count("long") == pytest.approx(5 * taken.count("short"), rel=0.5)  # two at a time, half each
