@@ -1,0 +1,100 @@
+"""People: recordings that packages carry, read from where they are installed and never passed on."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation import canary_set
+from evaluation.speech_set import sound
+from evaluation.speech_set.manifest import Condition, Turn
+from evaluation.speech_set.packages import Missing, member
+
+POCKETSPHINX = Path("/usr/share/pocketsphinx/test/data")
+ALSA = Path("/usr/share/sounds/alsa")
+PYANNOTE = "pyannote-audio==4.0.7"
+SAMPLE = "pyannote/audio/sample/sample"
+_LINE = re.compile(r"<s> (.*?)\s*</s> \((.*)\)")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A person, or several, and what they say; `text` is as it was written by who published it."""
+
+    id: str
+    samples: sound.Samples
+    text: str
+    voices: tuple[str, ...]
+    origin: str
+    licence: str
+    turns: tuple[Turn, ...] = ()
+
+
+Source = tuple[Condition, Callable[[], Iterator[Recording]]]
+
+
+def known(cache: Path) -> tuple[Source, ...]:
+    """Every source of recordings, with what is hard about it; `cache` is where what is downloaded is kept."""
+    return (
+        ("people", novel),
+        ("short", words_said_apart),
+        ("short", two_words),
+        ("conversation", lambda: telephone(cache)),
+    )
+
+
+def novel() -> Iterator[Recording]:
+    """A novel read aloud: what the canary carries, and the sentence more that Debian has."""
+    origin, licence, voices = "LibriVox, Sense and Sensibility, chapter 1", "public domain", ("librivox",)
+    for item in canary_set.read().transcribe:
+        if item.file.startswith("austen"):
+            samples = sound.decode(canary_set.FOLDER / item.file)
+            yield Recording(Path(item.file).stem, samples, item.text, voices, origin, licence)
+
+
+def words_said_apart() -> Iterator[Recording]:
+    """A man who names playing cards, in a room.
+
+    Raises:
+        Missing: The package is not installed.
+    """
+    folder = POCKETSPHINX / "cards"
+    try:
+        lines = _LINE.findall((folder / "cards.transcription").read_text())
+        for text, name in lines:
+            samples = sound.decode(folder / f"{name}.wav")
+            yield Recording(f"cards-{name}", samples, text, ("cmu-cards",), "pocketsphinx's test data, cards", "BSD-2")
+    except OSError as error:
+        raise Missing("people naming cards: apt-get install pocketsphinx-testdata") from error
+
+
+def two_words() -> Iterator[Recording]:
+    """A woman who names loudspeakers, a second or two each.
+
+    Raises:
+        Missing: The package is not installed.
+    """
+    files = sorted(ALSA.glob("*_*.wav"))
+    if not files:
+        raise Missing("a woman naming loudspeakers: apt-get install alsa-utils")
+    for file in files:
+        name = file.stem.lower().replace("_", "-")
+        text = file.stem.replace("_", " ").lower()
+        yield Recording(f"alsa-{name}", sound.decode(file), text, ("alsa",), "alsa-utils, /usr/share/sounds", "GPL-2")
+
+
+def telephone(cache: Path) -> Iterator[Recording]:
+    """Two women on the telephone, half a minute, with their turns marked by hand.
+
+    Raises:
+        Missing: The package cannot be had.
+    """
+    samples = sound.decode(member(PYANNOTE, f"{SAMPLE}.wav", cache))
+    marked = member(PYANNOTE, f"{SAMPLE}.rttm", cache).read_text().splitlines()
+    said = [line.split(maxsplit=5)[5] for line in member(PYANNOTE, f"{SAMPLE}.stm", cache).read_text().splitlines()]
+    turns = []
+    for line in marked:
+        _, _, _, start, length, _, _, speaker, *_ = line.split()
+        turns.append(Turn(speaker=speaker, start=float(start), end=round(float(start) + float(length), 3), text=""))
+    text, voices = " ".join(said), ("speaker90", "speaker91")
+    yield Recording("telephone", samples, text, voices, f"{PYANNOTE}, its sample", "MIT package", tuple(turns))

