@@ -1,5 +1,6 @@
 """Request bodies that are forms: a file, read as it arrives, and the small fields beside it."""
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ Taken = TypeVar("Taken")
 
 FIELD_BYTES = 64 * 1024
 MAX_PARTS = 64
+MANY_FIELDS = 8
+_KEYED = re.compile(r"(\w+)\[(\w+)\]")
 
 
 @dataclass(slots=True)
@@ -45,18 +48,18 @@ class Part:
         while isinstance(event := await self._form.next_event(), bytes):
             yield event
 
-    async def text(self) -> str:
+    async def text(self, limit: int = FIELD_BYTES) -> str:
         """The value of a small field.
 
         Raises:
-            TooLarge: It has more than 64 KiB.
+            TooLarge: It has more than `limit` bytes.
             InvalidArgument: It is not UTF-8.
         """
-        value = b""
+        value = bytearray()
         async for piece in self:
             value += piece
-            if len(value) > FIELD_BYTES:
-                raise TooLarge(f"{self.name} is larger than {FIELD_BYTES} bytes", field=self.name)
+            if len(value) > limit:
+                raise TooLarge(f"{self.name} is larger than {limit} bytes", field=self.name)
         try:
             return value.decode()
         except UnicodeDecodeError as error:
@@ -137,7 +140,7 @@ def form_struct(fields: dict[str, list[str]], kind: type[Body], lists: Sequence[
     """A form's small fields as a struct; numbers and booleans are read from their text.
 
     Args:
-        fields: The values by name; `name[]` is the same as `name`.
+        fields: The values by name; `name[]` is the same as `name`, `name[key]` is `key` of the object `name`.
         lists: The fields that may have several values.
 
     Raises:
@@ -145,8 +148,14 @@ def form_struct(fields: dict[str, list[str]], kind: type[Body], lists: Sequence[
     """
     plain: dict[str, object] = {}
     for key, values in fields.items():
-        name = key.removesuffix("[]")
-        plain[name] = values if name in lists else values[-1]
+        if keyed := _KEYED.fullmatch(key):
+            inner = plain.setdefault(keyed[1], {})
+            if not isinstance(inner, dict):
+                raise InvalidArgument(f"{keyed[1]} is both a value and an object", field=keyed[1])
+            inner[keyed[2]] = values[-1]
+        else:
+            name = key.removesuffix("[]")
+            plain[name] = values if name in lists else values[-1]
     try:
         return msgspec.convert(plain, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -154,7 +163,12 @@ def form_struct(fields: dict[str, list[str]], kind: type[Body], lists: Sequence[
 
 
 async def read_form(
-    request: Request, limit: int, kind: type[Body], take: Callable[[Part], Awaitable[Taken]], lists: Sequence[str] = ()
+    request: Request,
+    limit: int,
+    kind: type[Body],
+    take: Callable[[Part], Awaitable[Taken]],
+    lists: Sequence[str] = (),
+    field_bytes: int = FIELD_BYTES,
 ) -> tuple[Body, Taken]:
     """A form's small fields as a struct, and what `take` makes of its file.
 
@@ -162,6 +176,7 @@ async def read_form(
         limit: How many bytes the body may have.
         take: Gets the file as it arrives, and reads it to its end.
         lists: The fields that may have several values.
+        field_bytes: How many bytes one field may have; all together, `MANY_FIELDS` times as many.
 
     Raises:
         InvalidArgument: The body is no form, there is no file, or a field is missing, unknown or wrong.
@@ -169,7 +184,7 @@ async def read_form(
     """
     fields: dict[str, list[str]] = {}
     taken: Taken | None = None
-    count = 0
+    count, room = 0, MANY_FIELDS * field_bytes
     async for part in Form(request, limit):
         count += 1
         if count > MAX_PARTS:
@@ -177,7 +192,11 @@ async def read_form(
         if part.filename or part.name == "file":
             taken = await take(part)
         else:
-            fields.setdefault(part.name, []).append(await part.text())
+            value = await part.text(field_bytes)
+            room -= len(value)
+            if room < 0:
+                raise TooLarge(f"the form's fields have more than {MANY_FIELDS * field_bytes} bytes", field=part.name)
+            fields.setdefault(part.name, []).append(value)
     form = form_struct(fields, kind, lists)
     if taken is None:
         raise InvalidArgument("the form has no file", field="file")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import msgspec
 from starlette.responses import Response
@@ -22,6 +23,13 @@ def json_response(body: object, status: int = 200) -> Response:
 LAST_WORDS_SECONDS = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What stands between server-sent events for whoever looks; clients pass over it, as the standard asks them to."""
+
+    body: msgspec.Struct
+
+
 class EventStream(Response):
     """Server-sent events, one JSON object each, closed by `[DONE]`.
 
@@ -31,7 +39,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[msgspec.Struct]) -> None:
+    def __init__(self, events: AsyncGenerator[msgspec.Struct | Comment]) -> None:
         super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._events = events
@@ -59,8 +67,9 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
     @staticmethod
-    async def _send(send: Send, event: msgspec.Struct) -> None:
-        body = b"data: " + msgspec.json.encode(event) + b"\n\n"
+    async def _send(send: Send, event: msgspec.Struct | Comment) -> None:
+        start, told = (b": ", event.body) if isinstance(event, Comment) else (b"data: ", event)
+        body = start + msgspec.json.encode(told) + b"\n\n"
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 

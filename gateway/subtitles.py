@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from gateway.writing import columns, is_spaced, tokens
 
-Format = Literal["srt", "vtt", "lrc"]
+MEDIA_TYPES = {"srt": "text/plain", "vtt": "text/vtt", "lrc": "text/plain"}
 
 COLUMNS = 42  # a Chinese character takes two of them
 MIN_MS, MAX_MS = 1000, 7000
@@ -175,9 +174,10 @@ def _lines(pieces: Sequence[_Piece]) -> tuple[str, ...]:
     return first, second
 
 
-def write(rows: Sequence[Cue], form: Format) -> str:
-    """Cues as a file of subtitles."""
-    return {"srt": srt, "vtt": vtt, "lrc": lrc}[form](rows)
+def subtitles(runs: Iterable[Sequence[Timed]], form: str) -> str:
+    """Runs of words as a file of subtitles, in a form that `MEDIA_TYPES` has. One of LRC has single lines."""
+    writers = {"srt": srt, "vtt": vtt, "lrc": lrc}
+    return writers[form](cues(runs, 1 if form == "lrc" else 2))
 
 
 def srt(rows: Sequence[Cue]) -> str:

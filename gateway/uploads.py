@@ -37,10 +37,11 @@ async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 @contextmanager
-def naming_file() -> Iterator[None]:
-    """What a service says of a request's `audio` is said to the caller of the form's `file`."""
+def naming_file(**others: str) -> Iterator[None]:
+    """What a service says of a request's `audio` is said to the caller of the form's `file`; and so for `others`."""
+    names = {"audio": "file", **others}
     try:
         yield
     except ServeError as error:
-        error.field = "file" if error.field.partition(".")[0] == "audio" else error.field
+        error.field = names.get(error.field.partition(".")[0], error.field)
         raise

@@ -1,21 +1,56 @@
-"""What `/v1/audio/transcriptions` takes and gives."""
+"""What `/v1/audio/transcriptions` and `/v1/audio/translations` take and give."""
 
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+Temperature = Annotated[float, Meta(ge=0, le=1)]
+Language = Annotated[str, Meta(pattern="^([a-z]{2,3})?$")]
 
-class TranscriptionForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file` of a transcription."""
+
+class ServerVad(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How speech is told from silence."""
+
+    type: Literal["server_vad"]
+    threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    silence_duration_ms: Annotated[int, Meta(ge=1, le=60_000)] | UnsetType = UNSET
+    prefix_padding_ms: Annotated[int, Meta(ge=0, le=10_000)] | UnsetType = UNSET
+
+
+class ListeningForm(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every form that wants a recording written down may say beside its `file`.
+
+    Attributes:
+        hotwords: Names and terms to expect anywhere; ours, as `keywords` is OpenAI's newer name.
+        vad_filter: Whether silence is left out before the model listens.
+        full_window: Whether the model always sees 30 seconds, as the reference does.
+    """
 
     model: str = ""
-    language: Annotated[str, Meta(pattern="^[a-z]{2,3}$")] = ""
+    language: Language = ""
     prompt: str = ""
-    response_format: Literal["json", "text", "verbose_json"] = "json"
-    temperature: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    temperature: Temperature = 0.0
+    hotwords: list[str] = []
+    keywords: list[str] = []
+    chunking_strategy: ServerVad | str = "auto"
+    vad_filter: bool = True
+    full_window: bool = False
+
+
+class TranscriptionForm(ListeningForm, forbid_unknown_fields=True, kw_only=True):
+    """The small fields beside the `file` of a transcription."""
+
+    languages: list[Language] = []
+    response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json"] = "json"
     timestamp_granularities: list[Literal["word", "segment"]] = []
+    include: list[Literal["logprobs"]] = []
     stream: bool = False
-    chunking_strategy: str = "auto"
+
+
+class TranslationForm(ListeningForm, forbid_unknown_fields=True, kw_only=True):
+    """The small fields beside the `file` of a translation; `language` is what is spoken."""
+
+    response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json"] = "json"
 
 
 class DurationUsage(Struct):
@@ -42,7 +77,7 @@ class SpokenSegment(Struct):
     avg_logprob: float
     no_speech_prob: float
     temperature: float
-    compression_ratio: float = 0.0
+    compression_ratio: float
     seek: int = 0
     tokens: list[int] = []
 
@@ -58,10 +93,32 @@ class SpokenWord(Struct):
 class VerboseTranscription(Struct):
     """The words of a recording, and when each is said."""
 
-    task: str
+    task: Literal["transcribe", "translate"]
     language: str
     duration: float
     text: str
-    segments: list[SpokenSegment]
     usage: DurationUsage
+    segments: list[SpokenSegment] | UnsetType = UNSET
     words: list[SpokenWord] | UnsetType = UNSET
+
+
+class TextDelta(Struct):
+    """An event: more of the text."""
+
+    delta: str
+    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+
+
+class TextDone(Struct):
+    """An event: the whole text."""
+
+    text: str
+    usage: DurationUsage
+    type: Literal["transcript.text.done"] = "transcript.text.done"
+
+
+class HeardSoFar(Struct):
+    """A comment of a stream: how far it is, in seconds of the recording; 0 of 0 where its length is not known."""
+
+    heard_seconds: float
+    duration_seconds: float

@@ -56,7 +56,7 @@ async def test_a_large_image_goes_by_reference(http, orders, parts):
         ("/v1/audio/transcriptions", {"files": {"file": ("a.wav", b"")}}, 400, "file"),
         (
             "/v1/audio/transcriptions",
-            {"files": {"file": ("a", b"x")}, "data": {"response_format": "srt"}},
+            {"files": {"file": ("a", b"x")}, "data": {"response_format": "ass"}},
             400,
             "response_format",
         ),
