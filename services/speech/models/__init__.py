@@ -14,6 +14,8 @@ LISTENING_RATE = 16_000
 
 LOADERS = {
     "silero": "services.speech.models.silero:load",
+    "wav2vec2": "services.speech.models.wav2vec2:load",
+    "fake-aligner": "services.speech.models.fake_aligner:load",
     "whisper": "services.speech.models.whisper:load",
     "hibari": "services.speech.models.hibari:load",
     "fake-speech-detector": "services.speech.models.fake:load_speech_detector",
