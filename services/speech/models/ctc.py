@@ -3,7 +3,7 @@
 A path goes through the tokens in their order; before, between and after them it may stay in the blank, and between two
 equal tokens it has to (Graves et al., "Connectionist Temporal Classification", ICML 2006, section 4.1). The likeliest
 path is found by Viterbi's rule and read backwards, as in Kürzinger et al., "CTC-Segmentation of Large Corpora for
-German End-to-End Speech Recognition", arXiv:2007.09127, and its probability at a token's frames is the token's confidence.
+German End-to-End Speech Recognition", arXiv:2007.09127; its probability at a token's frames is the token's confidence.
 """
 
 from dataclasses import dataclass
