@@ -7,19 +7,20 @@ from contextlib import aclosing
 from typing import Any
 
 from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.audio import AudioLimits, claimed_seconds, decode_audio
-from servekit.audio_encoder import AudioEncoder
 from servekit.call import Flag, current
 from servekit.catalogue import Task
-from servekit.errors import InvalidArgument, NotFound, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 from servekit.models import Models, cards, load
 from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
+from services.speech.dictation import Dictation
 from services.speech.models import (
     LISTENING_RATE,
     LOADERS,
@@ -30,12 +31,16 @@ from services.speech.models import (
     Started,
     Transcriber,
 )
-from services.speech.ports.synthesizer import Synthesizer
+from services.speech.ports.speech_detector import SpeechDetector
+from services.speech.readers import Readers
+from services.speech.recording import Recordings
+from services.speech.references import References
 from services.speech.settings import SpeechSettings
+from services.speech.synthesis import Synthesis
+from services.speech.voices import Voices
 
 # A recording costs its seconds, but no less than this: the encoder's window has a price of its own.
 MIN_COST_SECONDS = 15.0
-SPEEDS = (0.25, 4.0)
 
 
 class SpeechService(SpeechServiceServicer):
@@ -43,7 +48,8 @@ class SpeechService(SpeechServiceServicer):
 
     Args:
         transcribers: The lanes that hear.
-        synthesizers: The lanes that speak.
+        synthesis: What speaks.
+        voices: Who speaks.
         store: Where media that come by reference are.
         settings: The limits of a request.
     """
@@ -51,12 +57,14 @@ class SpeechService(SpeechServiceServicer):
     def __init__(
         self,
         transcribers: Models[StreamLane[Transcriber]],
-        synthesizers: Models[StreamLane[Synthesizer]],
+        synthesis: Synthesis,
+        voices: Voices,
         store: ObjectStore,
         settings: SpeechSettings,
     ) -> None:
         self._transcribers = transcribers
-        self._synthesizers = synthesizers
+        self._synthesis = synthesis
+        self._voices = voices
         self._store = store
         self._settings = settings
         self._audio_limits = AudioLimits(settings.max_audio_bytes, settings.max_audio_seconds)
@@ -79,36 +87,22 @@ class SpeechService(SpeechServiceServicer):
                 yield _heard(event, lane.card.id)
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: object) -> AsyncIterator[pb.SynthesizeResponse]:
-        lane = self._synthesizers.get(request.model)
-        most = self._settings.max_text_characters
-        if len(request.text) > most:
-            raise TooLarge(f"{len(request.text)} characters to speak, at most {most} are accepted", field="text")
-        lane.model.check(request.text)
-        voice = _voice(request.voice, lane.model)
-        speed = _between(request.speed or 1.0, *SPEEDS, field="speed")
-        encoder = AudioEncoder(request.mime_type or "audio/pcm", lane.model.sample_rate)
-
-        def speak(model: Synthesizer, flag: Flag) -> Iterator[pb.SynthesizeResponse]:
-            yield pb.SynthesizeResponse(
-                started=pb.SynthesisStarted(
-                    mime_type=encoder.mime_type,
-                    sample_rate_hertz=encoder.sample_rate,
-                    model=lane.card.id,
-                    voice=voice,
-                )
-            )
-            spoken = 0
-            for samples in model.synthesize(request.text, voice, speed, flag):
-                spoken += len(samples)
-                if chunk := encoder.encode(samples):
-                    yield pb.SynthesizeResponse(chunk=chunk)
-            if chunk := encoder.finish():
-                yield pb.SynthesizeResponse(chunk=chunk)
-            yield pb.SynthesizeResponse(finished=pb.SynthesisFinished(duration_seconds=spoken / encoder.sample_rate))
-
-        async with aclosing(lane.stream(speak, len(request.text))) as events:
+        async with aclosing(self._synthesis.synthesize(request)) as events:
             async for event in events:
                 yield event
+
+    async def ListVoices(self, request: voices_pb.ListVoicesRequest, context: object) -> voices_pb.ListVoicesResponse:
+        return await self._voices.known(request)
+
+    async def CreateVoice(
+        self, request: voices_pb.CreateVoiceRequest, context: object
+    ) -> voices_pb.CreateVoiceResponse:
+        return await self._voices.create(request)
+
+    async def DeleteVoice(
+        self, request: voices_pb.DeleteVoiceRequest, context: object
+    ) -> voices_pb.DeleteVoiceResponse:
+        return await self._voices.delete(request)
 
     def _instructions(self, request: pb.TranscribeRequest) -> Instructions:
         most = self._settings.max_prompt_characters
@@ -126,14 +120,6 @@ def _between(value: float, least: float, most: float, field: str) -> float:
     if not math.isfinite(value) or not least <= value <= most:
         raise InvalidArgument(f"{field} is {value:g}; it has to be between {least:g} and {most:g}", field=field)
     return value
-
-
-def _voice(name: str, model: Synthesizer) -> str:
-    if name in ("", "default"):
-        return model.voices[0]
-    if name not in model.voices:
-        raise NotFound(f"there is no voice {name[:80]!r}; there is default, {', '.join(model.voices)}", field="voice")
-    return name
 
 
 def _heard(event: Heard, model: str) -> pb.TranscribeResponse:
@@ -186,10 +172,17 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
 
     transcribers = await lanes("transcribe", settings.transcribe_slots, settings.max_queue_audio_seconds)
     synthesizers = await lanes("synthesize", settings.synthesize_slots, settings.max_queue_characters)
+    listening = next(card for card in rows if card.task == "detect_speech")
+    detector: SpeechDetector = await load(listening, settings, LOADERS, telemetry)
+    telemetry.ready.labels(listening.id).set(True)
+    store, readers = ObjectStore(settings.object_store_url), Readers(settings.catalogue)
+    references = References(Recordings(store, settings), detector)
+    dictation = Dictation(Models(transcribers))
+    voices = Voices(Models(synthesizers), store, references, dictation.write_down, readers, settings)
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
         servicer=SpeechService(  # type: ignore[abstract]
-            Models(transcribers), Models(synthesizers), ObjectStore(settings.object_store_url), settings
+            Models(transcribers), Synthesis(voices, readers, settings), voices, store, settings
         ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
         lanes=(*transcribers, *synthesizers),

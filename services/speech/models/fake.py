@@ -69,26 +69,6 @@ def _segment(piece: NDArray[np.float32], start: float, *, word_times: bool) -> S
     return Segment(start, start + 2 * half, " ".join(texts), -0.1, 0.01, words if word_times else ())
 
 
-class FakeSynthesizer(_Fake):
-    """A fifth of a second of tone for every word, its pitch drawn from the word; two voices, an octave apart."""
-
-    sample_rate = 24_000
-    voices = ("low", "high")
-
-    def check(self, text: str) -> None:
-        if not any(character.isalnum() for character in text):
-            raise InvalidArgument("there are no words to speak in the text", field="text")
-
-    def synthesize(self, text: str, voice: str, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:
-        seconds = np.arange(int(self.sample_rate * 0.2 / speed), dtype=np.float32) / self.sample_rate
-        octave = 2.0 if voice == "high" else 1.0
-        for sentence in text.replace("?", ".").replace("!", ".").split("."):
-            pitches = [octave * (110 + zlib.crc32(word.encode()) % 110) for word in sentence.split()]
-            if pitches:
-                self.faults.step(flag)
-                yield np.concatenate([0.3 * np.sin(2 * np.pi * pitch * seconds, dtype=np.float32) for pitch in pitches])
-
-
 def load_speech_detector(card: ModelCard, settings: SpeechSettings) -> FakeSpeechDetector:  # noqa: ARG001
     """The fake of a card."""
     return FakeSpeechDetector()
@@ -97,8 +77,3 @@ def load_speech_detector(card: ModelCard, settings: SpeechSettings) -> FakeSpeec
 def load_transcriber(card: ModelCard, settings: SpeechSettings) -> FakeTranscriber:  # noqa: ARG001
     """The fake of a card."""
     return FakeTranscriber(card)
-
-
-def load_synthesizer(card: ModelCard, settings: SpeechSettings) -> FakeSynthesizer:  # noqa: ARG001
-    """The fake of a card."""
-    return FakeSynthesizer(card)

@@ -12,9 +12,8 @@ from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio import AudioLimits, decode_audio
 from servekit.call import Call, Flag, enter
-from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
+from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.objects import ObjectStore
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
@@ -135,60 +134,6 @@ async def test_what_cannot_be_heard_is_named(stub, request_, error, field):
     assert raised.value.field.startswith(field)
 
 
-async def test_speaks_sentence_by_sentence(stub, models):
-    models["synthesize"].faults.latency_seconds = 0.3
-    began = time.monotonic()
-    arrivals = []
-    async for event in stub.Synthesize(SynthesizeRequest(text="One two. Three. Four five six.")):
-        arrivals.append((event.WhichOneof("event"), time.monotonic() - began))
-    assert [kind for kind, _ in arrivals] == ["started", "chunk", "chunk", "chunk", "finished"]
-    assert arrivals[1][1] < 0.6 < arrivals[-1][1]
-
-
-async def test_plain_samples_unless_asked_otherwise(stub):
-    started, sound, finished = await synthesize(stub, SynthesizeRequest(text="One two three."))
-    assert (started.mime_type, started.sample_rate_hertz) == ("audio/pcm", 24_000)
-    assert (started.model, started.voice) == ("fake-synthesizer", "low")
-    assert finished.duration_seconds == pytest.approx(0.6)
-    assert len(sound) == 2 * 24_000 * 0.6
-    assert np.abs(np.frombuffer(sound, "<i2")).max() > 5000
-
-
-@pytest.mark.parametrize("mime_type", ["audio/wav", "audio/mpeg", "audio/flac", "audio/opus", "audio/aac"])
-async def test_every_type_decodes_to_the_same_length(stub, mime_type):
-    started, sound, _ = await synthesize(stub, SynthesizeRequest(text="One two. Three.", mime_type=mime_type))
-    assert started.mime_type == mime_type
-    assert len(decode_audio(sound, AudioLimits(), "audio")) / 16_000 == pytest.approx(0.6, abs=0.12)
-
-
-async def test_voice_and_speed_change_the_sound(stub):
-    plain = await synthesize(stub, SynthesizeRequest(text="One two."))
-    assert plain == await synthesize(stub, SynthesizeRequest(text="One two.", voice="default", speed=1))
-    assert plain[1] != (await synthesize(stub, SynthesizeRequest(text="One two.", voice="high")))[1]
-    fast = await synthesize(stub, SynthesizeRequest(text="One two.", speed=2))
-    assert len(fast[1]) == len(plain[1]) / 2
-
-
-@pytest.mark.parametrize(
-    ("request_", "error", "field"),
-    [
-        (SynthesizeRequest(), InvalidArgument, "text"),
-        (SynthesizeRequest(text="?!… 😀"), InvalidArgument, "text"),
-        (SynthesizeRequest(text="a" * 1_000_000), TooLarge, "text"),
-        (SynthesizeRequest(text="hi", model="gpt-9"), NotFound, "model"),
-        (SynthesizeRequest(text="hi", voice="alloy"), NotFound, "voice"),
-        (SynthesizeRequest(text="hi", speed=5), InvalidArgument, "speed"),
-        (SynthesizeRequest(text="hi", speed=-1), InvalidArgument, "speed"),
-        (SynthesizeRequest(text="hi", speed=float("nan")), InvalidArgument, "speed"),
-        (SynthesizeRequest(text="hi", mime_type="image/png"), InvalidArgument, "mime_type"),
-    ],
-)
-async def test_what_cannot_be_said_is_named(stub, request_, error, field):
-    with pytest.raises(error) as raised:
-        await synthesize(stub, request_)
-    assert raised.value.field == field
-
-
 async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
     models["transcribe"].faults.latency_seconds = 0.2
     leaving = stub.Transcribe(hear(wav(60)))  # twelve steps
@@ -209,14 +154,6 @@ async def test_the_deadline_holds_within_a_recording(stub, models):
     with pytest.raises(DeadlineExceeded):
         await transcribe(stub, hear(wav(60)))
     assert time.monotonic() - began < 1.0
-
-
-async def test_a_failing_engine_says_why_and_the_next_call_is_well(stub, models):
-    models["synthesize"].faults.fail = "UNAVAILABLE"
-    with pytest.raises(Unavailable):
-        await synthesize(stub, SynthesizeRequest(text="hi"))
-    models["synthesize"].faults.fail = ""
-    assert (await synthesize(stub, SynthesizeRequest(text="hi")))[1]
 
 
 async def test_hearing_does_not_wait_for_speaking(stub, models):
