@@ -43,6 +43,9 @@ class Sensitivity:
     padding_seconds: float = 0.4
 
 
+NORMAL = Sensitivity()
+
+
 class VoiceActivity:
     """Listens to one stream of samples at `LISTENING_RATE`.
 
