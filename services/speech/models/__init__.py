@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from servekit.call import Flag
 from servekit.lane import Model
-
-LISTENING_RATE = 16_000
+from services.speech.ports.transcriber import LISTENING_RATE as LISTENING_RATE
+from services.speech.ports.transcriber import Instructions as Instructions
+from services.speech.ports.transcriber import Segment as Segment
+from services.speech.ports.transcriber import Word as Word
 
 LOADERS = {
     "silero": "services.speech.models.silero:load",
@@ -33,50 +35,11 @@ LOADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Instructions:
-    """How a recording is to be transcribed.
-
-    Attributes:
-        language: ISO 639-1 code of what is spoken; empty to have it detected.
-        prompt: What comes before, or names and terms to expect.
-        word_times: Whether segments list their words.
-        temperature: 0 to 1; 0 takes the likeliest words.
-    """
-
-    language: str = ""
-    prompt: str = ""
-    word_times: bool = False
-    temperature: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Started:
     """The language is known; empty and of probability 0 where nobody speaks and none was stated."""
 
     language: str
     probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word, from `start` to `end` seconds, with the model's confidence from 0 to 1."""
-
-    start: float
-    end: float
-    text: str
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A phrase, from `start` to `end` seconds, with the mean log probability of its tokens."""
-
-    start: float
-    end: float
-    text: str
-    mean_log_probability: float
-    no_speech_probability: float
-    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,44 +1,65 @@
-"""Whisper through CTranslate2: windows cut at silences, decoded one after another.
+"""Whisper through CTranslate2: windows of speech, of one caller or of many, encoded and written down together.
 
-Speech is found by Silero VAD, which keeps Whisper from writing words into silence,
-and packed into windows of at most 30 s, which is what Whisper's encoder always takes.
-Only one window's features are in memory at a time. No window is conditioned on the text
-of the one before it, so that a repetition ends with its window.
+The encoder was made for 30 s, mostly empty, and that is its cost. Here it sees the longest window of the
+batch and a margin of silence. What is then written is doubted where it is improbable, repeats itself, runs
+past the end or may stand for no speech: such a window is heard again as the reference hears it. No window
+is conditioned on the text of another, so that a repetition ends with its window.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from faster_whisper import WhisperModel
-from faster_whisper.transcribe import restore_speech_timestamps
+from faster_whisper.audio import pad_or_trim
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_ctranslate2_storage, restore_speech_timestamps
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 from numpy.typing import NDArray
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument
-from services.speech.models import LISTENING_RATE, Finished, Heard, Instructions, Segment, Started, Word
+from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, TooLarge
+from services.speech.models import Finished, Heard, Started
+from services.speech.models.whisper_decoding import TEMPERATURES, Decoder, rows_of
+from services.speech.models.whisper_hearing import MARGIN_SECONDS, Hearing
+from services.speech.ports.transcriber import (
+    LISTENING_RATE,
+    WINDOW_SECONDS,
+    Instructions,
+    Passage,
+    Segment,
+    Window,
+    Word,
+)
 from services.speech.settings import SpeechSettings
 
-WINDOW_SECONDS = 30.0
-RETRY_TEMPERATURES = (0.4, 0.8)  # a window that repeats itself or is improbable is decoded again, twice at most
+MAX_PROMPT_TOKENS = 223  # of the decoder's 448 positions; of a longer prompt its end counts
+MAX_HOTWORD_TOKENS = 111  # of these
+MAX_TEXT_TOKENS = 440  # the decoder's positions, but for those that begin and end a text
+MAX_PADDING = 1.25  # what a batch may take over what its windows would take one by one, where a row costs a row
 
 Span = dict[str, int]  # "start" and "end" in samples, as the VAD gives them
 
 
 class Whisper:
-    """One set of weights for all slots; each call decodes on the thread that makes it.
+    """One set of weights for all engines; each run computes on the thread that makes it.
 
     Args:
-        model: The loaded network.
+        model: The loaded network, and the reference's pieces around it.
         beam_size: Hypotheses that are kept while decoding.
+        translates: Whether it has learnt to translate.
     """
 
-    def __init__(self, model: WhisperModel, beam_size: int) -> None:
+    def __init__(self, model: WhisperModel, beam_size: int, *, translates: bool = True) -> None:
         self._model = model
         self._beam_size = beam_size
+        self._translates = translates and model.model.is_multilingual
+        self._rows_are_free = model.model.device != "cpu"
+        self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
+        self._decoder = Decoder(model.model, self._tokenizer("en", "transcribe"), beam_size)
 
     def check(self, instructions: Instructions) -> None:
         if instructions.language and instructions.language not in self._model.supported_languages:
@@ -46,6 +67,109 @@ class Whisper:
                 f"the model does not know the language {instructions.language!r}; it takes codes such as 'en' or 'zh'",
                 field="language",
             )
+        if instructions.task == "translate" and not self._translates:
+            raise InvalidArgument("this model has not learnt to translate", field="task")
+
+    def cost(self, window: Window) -> float:
+        if window.instructions.full_window:
+            return WINDOW_SECONDS
+        return min(window.seconds + MARGIN_SECONDS, WINDOW_SECONDS)
+
+    def prepare(self, request: Window) -> Hearing:
+        mel = self._model.feature_extractor(request.samples)[:, :-1]
+        words = request.text.strip()
+        tokens = self._model.hf_tokenizer.encode(f" {words}", add_special_tokens=False).ids if words else []
+        if len(tokens) > MAX_TEXT_TOKENS:
+            raise TooLarge("more words than are said in half a minute", field="text")
+        return Hearing(request, mel, tokens)
+
+    def run(self, items: Sequence[Hearing], flag: Flag) -> list[Passage]:
+        with _engine_errors():
+            while waiting := [hearing for hearing in items if hearing.is_open]:
+                for batch in self._batches(waiting):
+                    flag.check()
+                    self._hear(batch, flag)
+        return [hearing.passage() for hearing in items]
+
+    def _batches(self, hearings: list[Hearing]) -> Iterator[list[Hearing]]:
+        """What is encoded together: full windows by themselves and, where padding is not free, those of like length."""
+        batch: list[Hearing] = []
+        for hearing in sorted(hearings, key=lambda hearing: (hearing.full, hearing.frames), reverse=True):
+            if batch:
+                wanted = sum(other.frames for other in batch) + hearing.frames
+                padded = batch[0].frames * (len(batch) + 1)
+                too_sparse = padded > wanted * MAX_PADDING and not self._rows_are_free
+                if too_sparse or hearing.full != batch[0].full:
+                    yield batch
+                    batch = []
+            batch.append(hearing)
+        yield batch
+
+    def _hear(self, batch: list[Hearing], flag: Flag) -> None:
+        """Hear the next piece of each, or find that it has to be heard in the full window."""
+        encoded = self._encode(batch)
+        self._detect_languages(batch, encoded, flag)
+        for row, hearing in enumerate(batch):
+            if hearing.text_tokens and hearing.language:
+                flag.check()
+                hearing.align(rows_of(encoded, [row]), self._tokenizer_of(hearing), self._model)
+        rows = [row for row, hearing in enumerate(batch) if hearing.language and not hearing.text_tokens]
+        for temperature in sorted({batch[row].window.instructions.temperature for row in rows}):
+            alike = [row for row in rows if batch[row].window.instructions.temperature == temperature]
+            self._write([batch[row] for row in alike], rows_of(encoded, alike), temperature, flag)
+
+    def _encode(self, batch: list[Hearing]) -> NDArray[Any]:
+        """(windows, positions, width), in the computer's memory, where rows can be told apart."""
+        frames = max(hearing.frames for hearing in batch)
+        mel = np.stack([pad_or_trim(hearing.piece, frames) for hearing in batch])
+        return np.asarray(self._model.model.encode(get_ctranslate2_storage(mel), to_cpu=True))
+
+    def _detect_languages(self, batch: list[Hearing], encoded: NDArray[Any], flag: Flag) -> None:
+        rows = [row for row, hearing in enumerate(batch) if not hearing.language]
+        if not rows:
+            return
+        if not self._model.model.is_multilingual:
+            found = [[("<|en|>", 1.0)]] * len(rows)
+        else:
+            flag.check()
+            found = self._model.model.detect_language(get_ctranslate2_storage(rows_of(encoded, rows)))
+        for row, ((token, probability), *_) in zip(rows, found, strict=True):
+            batch[row].detected(token.strip("<|>"), probability)
+
+    def _write(self, batch: list[Hearing], encoded: NDArray[Any], temperature: float, flag: Flag) -> None:
+        """Write down windows that are to be decoded at the same temperature."""
+        full = batch[0].full
+        attempts = (temperature,) if temperature else TEMPERATURES
+        tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
+        prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
+        drafts = self._decoder.decode(encoded, prompts, attempts if full else attempts[:1], flag)
+        for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
+            if not full and hearing.doubts(draft, tokenizer):
+                hearing.full = True
+                continue
+            flag.check()
+            prefix = prompts[row][prompts[row].index(tokenizer.sot) + len(tokenizer.sot_sequence) :]
+            hearing.write(draft, prefix, rows_of(encoded, [row]), tokenizer, self._model)
+
+    def _prompt(self, hearing: Hearing, tokenizer: Tokenizer) -> list[int]:
+        """What the text follows: words that came before, what language it is and, at the beginning, what is known."""
+        if hearing.is_begun:
+            return list(tokenizer.sot_sequence)
+        instructions, prefix = hearing.window.instructions, hearing.window.prefix.strip()
+        hotwords = tokenizer.encode(f" {' '.join(instructions.hotwords)}")[:MAX_HOTWORD_TOKENS]
+        before = tokenizer.encode(f" {instructions.prompt.strip()}")[len(hotwords) - MAX_PROMPT_TOKENS :]
+        tokens = (hotwords if instructions.hotwords else []) + (before if instructions.prompt.strip() else [])
+        return list(self._model.get_prompt(tokenizer, tokens, prefix=prefix or None))
+
+    def _tokenizer_of(self, hearing: Hearing) -> Tokenizer:
+        return self._tokenizer(hearing.language, hearing.window.instructions.task)
+
+    def _tokenizer(self, language: str, task: str) -> Tokenizer:
+        key = (language, task)
+        if key not in self._tokenizers:
+            multilingual = self._model.model.is_multilingual
+            self._tokenizers[key] = Tokenizer(self._model.hf_tokenizer, multilingual, task=task, language=language)
+        return self._tokenizers[key]
 
     def transcribe(self, samples: NDArray[np.float32], instructions: Instructions, flag: Flag) -> Iterator[Heard]:
         spans: list[Span] = get_speech_timestamps(samples, VadOptions(max_speech_duration_s=WINDOW_SECONDS))
@@ -73,18 +197,31 @@ class Whisper:
             language=language or None,
             initial_prompt=instructions.prompt or None,
             word_timestamps=instructions.word_times,
-            temperature=[instructions.temperature] if instructions.temperature else [0.0, *RETRY_TEMPERATURES],
+            temperature=[instructions.temperature] if instructions.temperature else list(TEMPERATURES),
             beam_size=self._beam_size,
             condition_on_previous_text=False,
         )
 
     def warm(self) -> None:
-        silence = np.zeros(LISTENING_RATE, np.float32)
-        get_speech_timestamps(silence)
-        self._model.detect_language(silence)
+        second = np.zeros(LISTENING_RATE, np.float32)
+        get_speech_timestamps(second)
+        self.run([self.prepare(Window(second, Instructions(word_times=True)))], Flag())
 
     def close(self) -> None:
         self._model.model.unload_model()
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """What the engine says of its device, in our words."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "out of memory" in str(error):
+            raise OutOfMemory("no memory for so many windows") from error
+        if "CUDA failed" in str(error):
+            raise EngineGone(str(error)) from error
+        raise
 
 
 class _Attentive:
@@ -153,7 +290,7 @@ def _within(timed: Any, duration: float) -> tuple[float, float]:
 def load(card: ModelCard, settings: SpeechSettings) -> Whisper:
     """Load a CTranslate2 Whisper from the model's folder.
 
-    Options of the card: `device` (auto), `compute_type` (int8), `beam_size` (5).
+    Options of the card: `device` (auto), `compute_type` (int8), `beam_size` (5), `translates` (true).
     """
     model = WhisperModel(
         str(card.folder(settings.models_dir)),
@@ -163,4 +300,4 @@ def load(card: ModelCard, settings: SpeechSettings) -> Whisper:
         num_workers=settings.transcribe_slots,
         local_files_only=True,
     )
-    return Whisper(model, card.options.get("beam_size", 5))
+    return Whisper(model, card.options.get("beam_size", 5), translates=card.options.get("translates", True))

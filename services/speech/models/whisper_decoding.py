@@ -1,0 +1,153 @@
+"""Whisper's decoder: encoded windows and prompts in, tokens out, drawn again where the likeliest will not do.
+
+The rules are those of Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision",
+arXiv:2212.04356, section 4.5, with the bounds of the reference: a text that compresses too well repeats
+itself, one that is too improbable is wrong, and what is both improbable and probably no speech is silence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_compression_ratio, get_ctranslate2_storage, get_suppressed_tokens
+from numpy.typing import NDArray
+
+from servekit.call import Flag
+
+MAX_COMPRESSION_RATIO = 2.4
+MIN_LOG_PROBABILITY = -1.0
+MAX_NO_SPEECH_PROBABILITY = 0.6
+TEMPERATURES = (0.0, 0.4, 0.8)  # the likeliest words, and two more attempts: noise must not cost more
+SAMPLES = 5  # texts drawn at once above temperature 0, of which the likeliest counts
+MAX_TOKENS = 448  # positions of the decoder: what came before, the prompt and the text
+LATEST_START = 50  # a text begins within the first second; in steps of 20 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the decoder wrote for one window.
+
+    Attributes:
+        tokens: Text and timestamps, without the prompt.
+        mean_log_probability: Of a token, the end included.
+        no_speech_probability: That nobody speaks here, 0 to 1.
+        compression_ratio: The length of its text over that of the text compressed.
+        temperature: That it was drawn with.
+    """
+
+    tokens: list[int]
+    mean_log_probability: float
+    no_speech_probability: float
+    compression_ratio: float
+    temperature: float
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it says the same again and again."""
+        return self.compression_ratio > MAX_COMPRESSION_RATIO
+
+    @property
+    def is_improbable(self) -> bool:
+        """Whether the network itself does not believe it."""
+        return self.mean_log_probability < MIN_LOG_PROBABILITY
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether it stands for nothing said."""
+        return self.no_speech_probability > MAX_NO_SPEECH_PROBABILITY and self.is_improbable
+
+    @property
+    def will_do(self) -> bool:
+        """Whether no other attempt is needed."""
+        return self.is_silence or not (self.repeats or self.is_improbable)
+
+
+class Decoder:
+    """The decoder of one set of weights; safe to use from several threads.
+
+    Args:
+        engine: The network.
+        tokenizer: Of any language: it tells which tokens are never written.
+        beam_size: Hypotheses that are kept at temperature 0.
+    """
+
+    def __init__(self, engine: ctranslate2.models.Whisper, tokenizer: Tokenizer, beam_size: int) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._beam_size = beam_size
+        self._suppressed = list(get_suppressed_tokens(tokenizer, [-1]))
+
+    def decode(
+        self, encoded: NDArray[Any], prompts: Sequence[list[int]], temperatures: Sequence[float], flag: Flag
+    ) -> list[Draft]:
+        """Write the text of every window.
+
+        Args:
+            encoded: (windows, positions, width), what the encoder made of them.
+            prompts: Tokens that each text follows.
+            temperatures: Tried in order, until a text will do.
+            flag: Looked at before every attempt.
+
+        Raises:
+            Cancelled, DeadlineExceeded: The flag was set.
+        """
+        drafts: list[list[Draft]] = [[] for _ in prompts]
+        pending = list(range(len(prompts)))
+        for temperature in temperatures:
+            pending.sort(key=lambda row: len(prompts[row]))
+            for _, same in groupby(pending, lambda row: len(prompts[row])):  # the engine wants prompts of one length
+                rows = list(same)
+                flag.check()
+                some = self._generate(rows_of(encoded, rows), [prompts[row] for row in rows], temperature)
+                for row, draft in zip(rows, some, strict=True):
+                    drafts[row].append(draft)
+            pending = [row for row in pending if not drafts[row][-1].will_do]
+            if not pending:
+                break
+        return [_best(some) for some in drafts]
+
+    def _generate(self, encoded: NDArray[Any], prompts: list[list[int]], temperature: float) -> list[Draft]:
+        how = (
+            {"beam_size": 1, "num_hypotheses": SAMPLES, "sampling_topk": 0, "sampling_temperature": temperature}
+            if temperature
+            else {"beam_size": self._beam_size}
+        )
+        results = self._engine.generate(
+            get_ctranslate2_storage(encoded),
+            prompts,
+            max_length=MAX_TOKENS,
+            max_initial_timestamp_index=LATEST_START,
+            suppress_tokens=self._suppressed,
+            return_scores=True,
+            return_no_speech_prob=True,
+            **how,
+        )
+        return [self._draft(result, temperature) for result in results]
+
+    def _draft(self, result: Any, temperature: float) -> Draft:
+        tokens = list(result.sequences_ids[0])
+        return Draft(
+            tokens=tokens,
+            mean_log_probability=result.scores[0]
+            * len(tokens)
+            / (len(tokens) + 1),  # a score is the mean without the end
+            no_speech_probability=result.no_speech_prob,
+            compression_ratio=get_compression_ratio(self._tokenizer.decode(tokens).strip()),
+            temperature=temperature,
+        )
+
+
+def rows_of(encoded: NDArray[Any], rows: Sequence[int]) -> NDArray[Any]:
+    """Some windows of a batch; the batch itself where these are all of it."""
+    return encoded if list(rows) == list(range(len(encoded))) else np.ascontiguousarray(encoded[list(rows)])
+
+
+def _best(drafts: list[Draft]) -> Draft:
+    """The last attempt if it will do, else the likeliest of those that do not repeat themselves."""
+    if drafts[-1].will_do:
+        return drafts[-1]
+    return max([draft for draft in drafts if not draft.repeats] or drafts, key=lambda draft: draft.mean_log_probability)

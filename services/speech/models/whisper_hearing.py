@@ -1,0 +1,190 @@
+"""One window on its way through Whisper: how far it has been heard, and what has been written of it so far."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_ctranslate2_storage, get_end
+from numpy.typing import NDArray
+
+from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, Draft
+from services.speech.ports.transcriber import Passage, Segment, Window, Word
+
+FRAMES_PER_SECOND = 100
+WINDOW_FRAMES = 3000  # the most that the encoder takes
+MARGIN_SECONDS = 1.0  # of silence after the speech in a fitted window: the network wants to hear that it is over
+MIN_LANGUAGE_PROBABILITY = 0.5
+REPEATED_TOKENS = 4  # so many twice in a row are doubted
+QUIET_SECONDS = 1.0  # a shorter rest, behind a text that was ended, is not heard on its own in search of more
+PREPENDED = "\"'“¿([{-"  # punctuation that belongs to the word after it
+APPENDED = "\"'.。,，!！?？:：”)]}、"  # and to the one before it
+
+
+class Hearing:
+    """What is known of one window.
+
+    Args:
+        window: It.
+        mel: (mels, frames) log-mel energies, `FRAMES_PER_SECOND` of them.
+        text_tokens: Those of its text, where that is known.
+
+    Attributes:
+        full: Whether the network sees `WINDOW_FRAMES`, as the reference does, rather than what there is.
+        language: As it was stated or has been detected; empty before.
+        probability: Of that language.
+    """
+
+    def __init__(self, window: Window, mel: NDArray[np.float32], text_tokens: Sequence[int] = ()) -> None:
+        self.window = window
+        self.full = window.instructions.full_window
+        self.language = window.instructions.language
+        self.probability = 1.0 if self.language else 0.0
+        self.text_tokens = list(text_tokens)
+        self._mel = mel
+        self._heard = 0  # frames
+        self._last_end = 0.0  # seconds, of the last word
+        self._segments: list[Segment] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything left to be heard."""
+        return bool(self._heard < self._mel.shape[1])
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a part has been heard already."""
+        return self._heard > 0
+
+    @property
+    def piece(self) -> NDArray[np.float32]:
+        """(mels, frames) that are to be heard next."""
+        return self._mel[:, self._heard : self._heard + WINDOW_FRAMES]
+
+    @property
+    def frames(self) -> int:
+        """How many frames the encoder is to see for it."""
+        fitted = self.piece.shape[1] + round(MARGIN_SECONDS * FRAMES_PER_SECOND)
+        return WINDOW_FRAMES if self.full else min(fitted + fitted % 2, WINDOW_FRAMES)
+
+    def detected(self, language: str, probability: float) -> None:
+        """Take the language that the network hears; a guess at a fitted window is not taken."""
+        if not self.full and probability < MIN_LANGUAGE_PROBABILITY:
+            self.full = True
+        else:
+            self.language, self.probability = language, probability
+
+    def doubts(self, draft: Draft, tokenizer: Tokenizer) -> bool:
+        """Whether a text of a fitted window had better be heard again in the full one.
+
+        A network that was only ever shown 30 s may, at the sudden end of fewer, say everything again.
+        """
+        return (
+            not draft.will_do
+            or draft.is_silence
+            or draft.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
+            or _repeats([token for token in draft.tokens if token < tokenizer.eot])
+            or any(token > tokenizer.timestamp_begin + self.frames // 2 for token in draft.tokens)
+        )
+
+    def write(
+        self, draft: Draft, prefix: list[int], encoded: NDArray[Any], tokenizer: Tokenizer, model: WhisperModel
+    ) -> None:
+        """Take what was written of the piece, and go on behind it: where its last complete phrase ends, or at its end.
+
+        Args:
+            draft: That.
+            prefix: Tokens that were forced before it.
+            encoded: (1, positions, width), what was made of the piece.
+            tokenizer: Of the window's language.
+            model: The reference, which splits texts into phrases and finds their words.
+        """
+        began, size = self._heard, self.piece.shape[1]
+        self._heard += size
+        if draft.is_silence:
+            return
+        phrases, heard, ends_in_silence = model._split_segments_by_timestamps(
+            tokenizer=tokenizer,
+            tokens=prefix + draft.tokens,
+            time_offset=began / FRAMES_PER_SECOND,
+            segment_size=size,
+            segment_duration=size / FRAMES_PER_SECOND,
+            seek=began,
+        )
+        if self.window.instructions.word_times:
+            self._find_words(phrases, encoded, size, tokenizer, model)
+            last_end = get_end(phrases)
+            if last_end is not None and last_end * FRAMES_PER_SECOND > began and not ends_in_silence:
+                heard = round(last_end * FRAMES_PER_SECOND)
+        said_all = all(token >= tokenizer.timestamp_begin for token in draft.tokens[-2:])
+        rest = began + size - heard
+        if heard > began and (self.full or not said_all or rest > QUIET_SECONDS * FRAMES_PER_SECOND):
+            self._heard = heard
+        self._segments += [
+            self._segment(phrase, tokenizer.decode(phrase["tokens"]), draft)
+            for phrase in phrases
+            if phrase["start"] != phrase["end"]
+        ]
+
+    def align(self, encoded: NDArray[Any], tokenizer: Tokenizer, model: WhisperModel) -> None:
+        """Find the words of the known text; the window is then through."""
+        frames = self._heard = self._mel.shape[1]
+        phrase = {"seek": 0, "start": 0.0, "end": frames / FRAMES_PER_SECOND, "tokens": self.text_tokens}
+        self._find_words([phrase], encoded, frames, tokenizer, model)
+        likely = np.array([word["probability"] for word in phrase["words"]], np.float64)
+        mean = float(np.log(np.maximum(likely, 1e-10)).mean()) if likely.size else 0.0
+        draft = Draft(self.text_tokens, mean, 0.0, 0.0, 0.0)
+        self._segments = [self._segment(phrase, self.window.text, draft)]
+
+    def passage(self) -> Passage:
+        """What was said in the window."""
+        segments = tuple(segment for segment in self._segments if segment.text)
+        if segments or self.window.instructions.language:
+            return Passage(self.language, self.probability, segments)
+        return Passage("", 0.0, ())
+
+    def _find_words(
+        self,
+        phrases: list[dict[str, Any]],
+        encoded: NDArray[Any],
+        frames: int,
+        tokenizer: Tokenizer,
+        model: WhisperModel,
+    ) -> None:
+        """Give each phrase its words, by the cross-attention of the heads that follow the sound."""
+        storage = get_ctranslate2_storage(encoded)
+        model.add_word_timestamps([phrases], tokenizer, storage, frames, PREPENDED, APPENDED, self._last_end)
+        self._last_end = get_end(phrases) or self._last_end
+
+    def _segment(self, phrase: dict[str, Any], text: str, draft: Draft) -> Segment:
+        start, end = self._within(phrase)
+        return Segment(
+            start=start,
+            end=end,
+            text=text.strip(),
+            mean_log_probability=float(draft.mean_log_probability),
+            no_speech_probability=float(draft.no_speech_probability),
+            temperature=draft.temperature,
+            compression_ratio=draft.compression_ratio,
+            words=tuple(
+                Word(*self._within(word), word["word"].strip(), float(word["probability"]))
+                for word in phrase.get("words", ())
+            ),
+        )
+
+    def _within(self, timed: dict[str, Any]) -> tuple[float, float]:
+        """From when to when, kept within the window."""
+        start = min(float(timed["start"]), self.window.seconds)
+        return start, max(start, min(float(timed["end"]), self.window.seconds))
+
+
+def _repeats(tokens: list[int]) -> bool:
+    """Whether some words are said twice in a row."""
+    for period in range(REPEATED_TOKENS, len(tokens) // 2 + 1):
+        same = 0
+        for one, other in zip(tokens, tokens[period:], strict=False):
+            same = same + 1 if one == other else 0
+            if same == period:
+                return True
+    return False
