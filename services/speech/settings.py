@@ -53,8 +53,8 @@ class SpeechSettings(ProcessSettings):
     """Recordings cleaned at once, a thread each: a short one does not wait behind a long one."""
 
     max_enhance_seconds: float = Field(default=1800.0, gt=0)
-    """The longest recording to clean. While its loudness or its silence is not yet known it waits on disk, 192 kB a second:
-    350 MB for half an hour."""
+    """The longest recording to clean. While its loudness or its silence is not yet known it waits on disk, 192 kB for
+    each second: 350 MB for half an hour."""
 
     max_prompt_characters: int = Field(default=4000, gt=0)
     """Whisper reads the last 224 tokens of a prompt; more is a mistake of the caller's."""
