@@ -94,7 +94,7 @@ class Transcription:
         async with (
             lane.session(max(recording.claimed_seconds, LEAST_SECONDS)) as session,
             aclosing(_Hearing(lane, session, cutter, instructions, recording.claimed_seconds)) as hearing,
-            aclosing(_cut(recording, cutter)) as clips,
+            aclosing(cut(recording, cutter)) as clips,
         ):
             if instructions.language:
                 yield hearing.start(instructions.language, 1.0)
@@ -114,7 +114,7 @@ class Transcription:
             yield Finished(cutter.heard / LISTENING_RATE, cutter.speech / LISTENING_RATE)
 
 
-async def _cut(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[Clip | None, None]:
+async def cut(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[Clip | None, None]:
     """The clips of a recording; None for every second or so that completes none."""
     async with aclosing(recording.chunks()) as chunks:
         async for samples in chunks:
