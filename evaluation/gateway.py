@@ -36,24 +36,24 @@ class Gateway:
 
     async def transcribe(self, sound: bytes, filename: str) -> str:
         """The words of a recording."""
-        answer = await self._ask("POST", "/v1/audio/transcriptions", files={"file": (filename, sound)})
-        return str(_at(answer, "text"))
+        answer = await self.ask("POST", "/v1/audio/transcriptions", files={"file": (filename, sound)})
+        return str(at(answer, "text"))
 
     async def read_text(self, image: bytes, mime_type: str) -> str:
         """The text of a picture, line by line."""
         headers = {"content-type": mime_type}
-        return str(_at(await self._ask("POST", "/v1/vision/read", content=image, headers=headers), "text"))
+        return str(at(await self.ask("POST", "/v1/vision/read", content=image, headers=headers), "text"))
 
     async def speak(self, text: str) -> bytes:
         """A text as a WAV file."""
         body = {"input": text, "response_format": "wav"}
-        return (await self._send("POST", "/v1/audio/speech", json=body)).content
+        return (await self.send("POST", "/v1/audio/speech", json=body)).content
 
     async def chat(self, context: str, question: str) -> str:
         """A short answer from a context, the likeliest one."""
         messages = [{"role": "system", "content": context}, {"role": "user", "content": question}]
         body = {"messages": messages, "temperature": 0, "max_completion_tokens": MAX_TOKENS}
-        return str(_at(await self._ask("POST", "/v1/chat/completions", json=body), "choices", 0, "message", "content"))
+        return str(at(await self.ask("POST", "/v1/chat/completions", json=body), "choices", 0, "message", "content"))
 
     @asynccontextmanager
     async def vector_store(self, passages: Mapping[str, str]) -> AsyncIterator[str]:
@@ -64,38 +64,38 @@ class Gateway:
             file_ids = []
             for name, text in passages.items():
                 files = {"file": (name, text.encode(), "text/plain")}
-                file_ids.append(str(_at(await self._ask("POST", "/v1/files", files=files, data=UPLOAD), "id")))
+                file_ids.append(str(at(await self.ask("POST", "/v1/files", files=files, data=UPLOAD), "id")))
                 made.append(f"/v1/files/{file_ids[-1]}")
             body = {"name": STORE, "file_ids": file_ids}
-            store_id = str(_at(await self._ask("POST", "/v1/vector_stores", json=body), "id"))
+            store_id = str(at(await self.ask("POST", "/v1/vector_stores", json=body), "id"))
             made.append(f"/v1/vector_stores/{store_id}")
             yield store_id
         finally:
             for path in reversed(made):
                 with suppress(Unanswered):  # it expires, or the next canary sweeps it
-                    await self._send("DELETE", path)
+                    await self.send("DELETE", path)
 
     async def search(self, store_id: str, question: str, k: int) -> list[str]:
         """The names of the first k passages, best first."""
         body = {"query": question, "max_num_results": k}
-        found = _at(await self._ask("POST", f"/v1/vector_stores/{store_id}/search", json=body), "data")
-        return [str(_at(passage, "filename")) for passage in found]
+        found = at(await self.ask("POST", f"/v1/vector_stores/{store_id}/search", json=body), "data")
+        return [str(at(passage, "filename")) for passage in found]
 
     async def _sweep(self) -> None:
         """Delete the stores of canaries that were killed."""
-        for store in _at(await self._ask("GET", "/v1/vector_stores"), "data"):
-            if _at(store, "name") == STORE and time.time() - _at(store, "created_at") > KEPT_SECONDS:
-                await self._send("DELETE", f"/v1/vector_stores/{_at(store, 'id')}")
+        for store in at(await self.ask("GET", "/v1/vector_stores"), "data"):
+            if at(store, "name") == STORE and time.time() - at(store, "created_at") > KEPT_SECONDS:
+                await self.send("DELETE", f"/v1/vector_stores/{at(store, 'id')}")
 
-    async def _ask(self, method: str, path: str, **options: Any) -> Any:
+    async def ask(self, method: str, path: str, **options: Any) -> Any:
         """What a call answers, as JSON says it."""
-        response = await self._send(method, path, **options)
+        response = await self.send(method, path, **options)
         try:
             return response.json()
         except ValueError as error:
             raise Unanswered(f"{method} {path} does not answer in JSON") from error
 
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One call, made once more if the gateway says when.
 
         Raises:
@@ -116,7 +116,7 @@ class Gateway:
         return response
 
 
-def _at(value: Any, *path: str | int) -> Any:
+def at(value: Any, *path: str | int) -> Any:
     """What stands at a path of an answer."""
     try:
         for step in path:
@@ -128,7 +128,7 @@ def _at(value: Any, *path: str | int) -> Any:
 
 def _refusal(response: httpx.Response) -> str:
     try:
-        return str(_at(response.json(), "error", "message"))
+        return str(at(response.json(), "error", "message"))
     except (ValueError, Unanswered):
         return response.reason_phrase
 

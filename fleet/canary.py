@@ -39,8 +39,8 @@ def canary(
     from evaluation import gauges, report  # what marks the answers is only there where it is wanted
 
     settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
-    _check("--gateway" if gateway else "POLYPHONY_FLEET_URL", gateway or settings.url)
-    _check("--push", push)
+    check_url("--gateway" if gateway else "POLYPHONY_FLEET_URL", gateway or settings.url)
+    check_url("--push", push)
     url = gateway or settings.url or state.read(settings.run_dir).url
     before = _read(baseline) if baseline else {}
     results = _replayed(url, settings.api_key.get_secret_value(), repeat, deadline)
@@ -60,7 +60,7 @@ def canary(
         raise typer.Exit(1)
 
 
-def _check(option: str, url: str) -> None:
+def check_url(option: str, url: str) -> None:
     """Refuse what is set and no URL of a server, before anything is asked."""
     try:
         parsed = httpx.URL(url)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from capacity.cli import app as capacity
 from capacity.errors import CapacityError
-from fleet import control, models
+from fleet import control, evaluate, models
 from fleet.ask import Gateway, Question, seconds_table, sources_table
 from fleet.canary import canary
 from fleet.errors import FleetError
@@ -21,6 +21,7 @@ from fleet.settings import FleetSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(capacity)
 app.command()(canary)
 

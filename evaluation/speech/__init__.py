@@ -1,0 +1,1 @@
+"""How good a fleet's speech is, over the evaluation set. See docs/accuracy.md."""

@@ -1,0 +1,49 @@
+"""When each word of a known text is said."""
+
+from collections.abc import Sequence
+
+from evaluation.gateway import Unanswered
+from evaluation.speech import metrics
+from evaluation.speech.metrics import Offsets, Span
+from evaluation.speech.outcome import Cell, Look, Table
+from evaluation.speech.task import Asking, Task, grouped
+from evaluation.speech_set.manifest import Clip
+
+
+class Align(Task):
+    """How far the told times are from those of the synthesiser that spoke."""
+
+    name = "align"
+
+    def takes(self, clip: Clip) -> bool:
+        return bool(clip.words)
+
+    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+        async def ask(clip: Clip) -> list[Span]:
+            spans = await asking.gateway.aligned(asking.sound(clip), clip.text, clip.language)
+            if len(spans) != len(clip.words):
+                raise Unanswered(f"{len(spans)} words were placed of {len(clip.words)}")
+            return spans
+
+        answered = await asking.each(self.clips, ask, lambda clip: clip.id)
+        rows: list[tuple[Cell, ...]] = []
+        groups = grouped(answered)
+        if len(groups) > 1:
+            groups["all"] = answered
+        for name, pairs in groups.items():
+            found = metrics.offsets(
+                [(word.start, word.end) for clip, _ in pairs for word in clip.words],
+                [span for _, spans in pairs for span in spans],
+            )
+            rows.append((name, len(pairs), found.words, found.median_ms, found.p95_ms, 100 * found.within_100_ms))
+        columns = ("recordings", "clips", "words", "median ms", "95th percentile ms", "% within 100 ms")
+        note = "Beginnings and ends of words, beside what flite says of its own sound."
+        table = Table("When each word is said", columns, rows, note)
+        return [table] if rows else [], [_look(clip, spans) for clip, spans in answered]
+
+
+def _look(clip: Clip, spans: Sequence[Span]) -> Look:
+    found: Offsets = metrics.offsets([(word.start, word.end) for word in clip.words], spans)
+    expected = " ".join(f"{word.text}@{word.start:.2f}" for word in clip.words)
+    answered = " ".join(f"{word.text}@{start:.2f}" for word, (start, _) in zip(clip.words, spans, strict=True))
+    return Look(clip.id, found.p95_ms, expected, answered)

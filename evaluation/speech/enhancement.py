@@ -1,0 +1,83 @@
+"""Noise is taken out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.speech import metrics
+from evaluation.speech.metrics import Edits
+from evaluation.speech.outcome import Cell, Look, Table
+from evaluation.speech.task import Asking, Task, grouped
+from evaluation.speech_set import sound
+from evaluation.speech_set.manifest import Clip
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One version of a clip beside the clip without noise."""
+
+    si_sdr: float
+    stoi: float
+    pesq: float | None
+    edits: Edits
+    text: str
+
+
+class Enhance(Task):
+    """How near cleaned sound is to the clean, and whether its words are understood better."""
+
+    name = "enhance"
+
+    def takes(self, clip: Clip) -> bool:
+        return clip.condition == "noisy"
+
+    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+        async def ask(clip: Clip) -> tuple[Heard, Heard]:
+            noisy = asking.sound(clip)
+            return await _heard(asking, clip, noisy), await _heard(asking, clip, await asking.gateway.enhanced(noisy))
+
+        answered = await asking.each(self.clips, ask, lambda clip: clip.id)
+        rows = [_row(name, [pair for _, pair in pairs]) for name, pairs in grouped(answered).items()]
+        if rows:
+            rows.append(_row("all", [pair for _, pair in answered]))
+        measures = ("SI-SDR dB", "STOI", "PESQ", "WER %")
+        columns = ("recordings", "clips", *(name for measure in measures for name in (f"{measure}, noisy", "cleaned")))
+        note = "Beside the same speech without noise; PESQ (wideband) where the package pesq is installed."
+        looks = [
+            Look(f"{clip.id}, cleaned", after.edits.rate, clip.text, after.text)
+            for clip, (_, after) in answered
+            if after.edits.edits
+        ]
+        return [Table("Noise taken out", columns, rows, note)] if rows else [], looks
+
+
+async def _heard(asking: Asking, clip: Clip, version: bytes) -> Heard:
+    text, _ = await asking.gateway.transcript(version)
+    clean, samples = sound.decode((asking.folder / f"{clip.clean}.flac").read_bytes()), sound.decode(version)
+    return Heard(
+        metrics.si_sdr(clean, samples),
+        metrics.stoi(clean, samples, sound.RATE),
+        metrics.pesq(clean, samples, sound.RATE),
+        metrics.edits(clip.text, text, clip.language),
+        text,
+    )
+
+
+def _row(name: str, pairs: Sequence[tuple[Heard, Heard]]) -> tuple[Cell, ...]:
+    before, after = zip(*pairs, strict=True)
+    cells: list[Cell] = [name, len(pairs)]
+    for version in (before, after):
+        cells.append(_mean([heard.si_sdr for heard in version]))
+    for version in (before, after):
+        cells.append(f"{_mean([heard.stoi for heard in version]):.2f}")
+    for version in (before, after):
+        marks = [heard.pesq for heard in version if heard.pesq is not None]
+        cells.append(f"{_mean(marks):.2f}" if marks else None)
+    for version in (before, after):
+        cells.append(100 * metrics.rate([heard.edits for heard in version]).value)
+    return tuple(cells)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,110 @@
+"""Recordings are written down while they are said, in real time."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from evaluation.gateway import Unanswered, at
+from evaluation.speech import metrics
+from evaluation.speech.outcome import Look, Table
+from evaluation.speech.task import Asking, Task
+from evaluation.speech_set import sound
+from evaluation.speech_set.manifest import Clip
+
+PIECE_SECONDS = 0.1
+AFTERWARDS = 2.0  # seconds of silence after the speech, in which the phrase ends
+PATIENCE = 20.0  # seconds without an event, after which nothing more is awaited
+CALM = 1.5  # seconds without an event once every phrase that began is complete
+EVENT = "conversation.item.input_audio_transcription"
+SESSION = {
+    "type": "session.update",
+    "session": {"type": "transcription", "audio": {"input": {"format": {"type": "audio/pcm", "rate": sound.RATE}}}},
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was written, and how long after the end of the speech the last of it was final."""
+
+    text: str
+    latency_seconds: float
+
+
+class Live(Task):
+    """How long final words take, and how right they are."""
+
+    name = "live"
+
+    def takes(self, clip: Clip) -> bool:
+        return clip.condition in ("clean", "people") and clip.language == "en" and clip.seconds < 12
+
+    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+        answered = await asking.each(self.clips, lambda clip: _hear(asking, clip), lambda clip: clip.id)
+        marks = [metrics.edits(clip.text, heard.text, clip.language) for clip, heard in answered]
+        if not marks:
+            return [], []
+        late = 1000 * np.array([heard.latency_seconds for _, heard in answered])
+        median, p95 = map(float, np.percentile(late, [50, 95]))
+        table = Table(
+            "Written down live",
+            ("recordings", "clips", "final after, median ms", "95th percentile ms", "WER %"),
+            [("clean English, one at a time", len(marks), median, p95, 100 * metrics.rate(marks).value)],
+            "From the last sample of speech to its final words at the client, the 0.5 s of silence that end a phrase "
+            "included.",
+        )
+        pairs = zip(marks, answered, strict=True)
+        return [table], [Look(clip.id, mark.rate, clip.text, heard.text) for mark, (clip, heard) in pairs if mark.edits]
+
+
+async def _hear(asking: Asking, clip: Clip) -> Heard:
+    samples = np.concatenate([sound.decode(asking.sound(clip)), sound.silence(AFTERWARDS)])
+    url, headers = asking.gateway.socket("/v1/realtime?intent=transcription")
+    try:
+        async with connect(url, additional_headers=headers, max_size=None) as socket:
+            await socket.send(json.dumps(SESSION))
+            return await _followed(socket, samples, clip.turns[-1].end)
+    except (OSError, WebSocketException) as error:
+        raise Unanswered(f"the live session broke off: {error}") from error
+
+
+async def _followed(socket: ClientConnection, samples: sound.Samples, end: float) -> Heard:
+    """The transcript, its last words being those of the phrase that ends at `end` seconds."""
+    began = time.monotonic()
+    sending = asyncio.create_task(_send(socket, samples, began))
+    texts: dict[str, str] = {}
+    last = began
+    try:
+        while True:
+            done = sending.done() and all(texts.values())
+            try:
+                event = json.loads(await asyncio.wait_for(socket.recv(), CALM if done else PATIENCE))
+            except TimeoutError as error:
+                if done:
+                    break
+                raise Unanswered(f"a phrase had no final words within {PATIENCE:g} s") from error
+            match at(event, "type"):
+                case "input_audio_buffer.speech_started":
+                    texts.setdefault(str(at(event, "item_id")), "")
+                case kind if kind == f"{EVENT}.completed":
+                    texts[str(at(event, "item_id"))] = str(at(event, "transcript")) or " "
+                    last = time.monotonic()
+                case "error" | "conversation.item.input_audio_transcription.failed":
+                    raise Unanswered(str(at(event, "error", "message")))
+    finally:
+        sending.cancel()
+    return Heard(" ".join(texts.values()), last - began - end)
+
+
+async def _send(socket: ClientConnection, samples: sound.Samples, began: float) -> None:
+    """The samples as they would be spoken: each piece when its last sample has been said."""
+    pcm = (samples * 32767).astype("<i2")
+    piece = round(PIECE_SECONDS * sound.RATE)
+    for start in range(0, len(pcm), piece):
+        await asyncio.sleep(max(0.0, began + (start + piece) / sound.RATE - time.monotonic()))
+        await socket.send(pcm[start : start + piece].tobytes())

@@ -1,0 +1,197 @@
+"""How wrong transcripts, turns and times are, and how clean sound is.
+
+Transcripts are compared as Whisper's authors compare them: Radford et al., "Robust Speech Recognition via Large-Scale
+Weak Supervision", 2022, appendix C; English by their English normaliser (numbers, contractions and spellings are made
+alike), every other language by the basic one. Chinese and Japanese write no spaces: each character is a word.
+"""
+
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import jiwer
+import numpy as np
+from numpy.typing import NDArray
+from pyannote.core import Annotation, Segment, Timeline
+from pyannote.metrics.diarization import DiarizationErrorRate
+from pystoi import stoi as pystoi
+from whisper_normalizer.basic import BasicTextNormalizer
+from whisper_normalizer.english import EnglishTextNormalizer
+
+UNSPACED = ("ja", "zh")
+RESAMPLES = 1000
+
+Span = tuple[float, float]
+"""From when to when, in seconds."""
+
+
+@dataclass(frozen=True)
+class Edits:
+    """The least edits between what was said and what was written, and how much was said, in words."""
+
+    edits: int
+    words: int
+
+    @property
+    def rate(self) -> float:
+        """Edits over words; of nothing said, 0 if nothing was written, else 1."""
+        return self.edits / self.words if self.words else float(bool(self.edits))
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An error rate of many texts together, and the bounds within which it is in 95 of 100 resamplings."""
+
+    value: float
+    low: float
+    high: float
+
+
+def normalised(text: str, language: str) -> str:
+    """A text as it is compared: words, or characters, and single spaces."""
+    return " ".join(_normaliser(language)(text).split())
+
+
+@cache
+def _normaliser(language: str) -> Callable[[str], str]:
+    normaliser: Callable[[str], str] = (
+        EnglishTextNormalizer() if language == "en" else BasicTextNormalizer(split_letters=language in UNSPACED)
+    )
+    return normaliser
+
+
+def edits(said: str, written: str, language: str) -> Edits:
+    """How many words were replaced, left out or added: (S + D + I), and of how many."""
+    expected, found = normalised(said, language), normalised(written, language)
+    if not expected:
+        return Edits(len(found.split()), 0)
+    counts = jiwer.process_words(expected, found)
+    return Edits(counts.substitutions + counts.deletions + counts.insertions, len(expected.split()))
+
+
+def rate(texts: Sequence[Edits]) -> Rate:
+    """The error rate of texts pooled, with its bootstrap interval over texts.
+
+    Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004.
+
+    Args:
+        texts: At least one, with at least one word together.
+    """
+    return _resampled(texts, lambda drawn: drawn[0].sum(axis=-1) / np.maximum(1, drawn[1].sum(axis=-1)))
+
+
+def difference(first: Sequence[Edits], second: Sequence[Edits]) -> Rate:
+    """How much worse the first is than the second on the same texts, resampled together."""
+    both = [Edits(a.edits - b.edits, a.words) for a, b in zip(first, second, strict=True)]
+    return rate(both)
+
+
+def _resampled(texts: Sequence[Edits], of: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> Rate:
+    counts = np.array([[text.edits for text in texts], [text.words for text in texts]])
+    drawn = np.random.default_rng(0).integers(len(texts), size=(RESAMPLES, len(texts)))
+    low, high = np.percentile(of(counts[:, drawn]), [2.5, 97.5])
+    return Rate(float(of(counts)), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """Seconds of speech that were missed, heard where there is none, or given to the wrong speaker, and of how many."""
+
+    missed: float
+    false_alarm: float
+    confused: float
+    total: float
+
+    @property
+    def rate(self) -> float:
+        """The diarization error rate."""
+        wrong = self.missed + self.false_alarm + self.confused
+        return wrong / self.total if self.total else float(wrong > 0)
+
+
+def diarization(
+    expected: Iterable[tuple[Span, str]],
+    found: Iterable[tuple[Span, str]],
+    seconds: float,
+    collar: float,
+    with_overlap: bool = True,
+) -> Diarization:
+    """Turns beside the right ones, speakers matched by the assignment that errs least (pyannote.metrics).
+
+    Args:
+        expected: Who speaks when.
+        found: The same, with any names.
+        seconds: The length of the recording.
+        collar: Seconds before and after each right boundary that do not count; NIST takes 0.25.
+        with_overlap: Whether the time in which several people speak counts.
+    """
+    metric = DiarizationErrorRate(collar=2 * collar, skip_overlap=not with_overlap)
+    parts = metric(_annotation(expected), _annotation(found), detailed=True, uem=Timeline([Segment(0, seconds)]))
+    names = ("missed detection", "false alarm", "confusion", "total")
+    return Diarization(*(float(parts[name]) for name in names))
+
+
+def pooled(parts: Sequence[Diarization]) -> Diarization:
+    """Of several recordings together."""
+    return Diarization(*(sum(getattr(part, name) for part in parts) for name in Diarization.__dataclass_fields__))
+
+
+def _annotation(turns: Iterable[tuple[Span, str]]) -> Annotation:
+    annotation = Annotation()
+    for number, ((start, end), speaker) in enumerate(turns):
+        annotation[Segment(start, end), number] = speaker
+    return annotation
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """How far times are from the right ones, in milliseconds, and the share of those within 100."""
+
+    median_ms: float
+    p95_ms: float
+    within_100_ms: float
+    words: int
+
+
+def offsets(expected: Sequence[Span], found: Sequence[Span]) -> Offsets:
+    """The beginnings and the ends of words, told against right, one by one.
+
+    Args:
+        expected: At least one word.
+        found: As many.
+    """
+    wrong = 1000 * np.abs(np.array(expected) - np.array(found)).ravel()
+    median, p95 = np.percentile(wrong, [50, 95])
+    return Offsets(float(median), float(p95), float(np.mean(wrong <= 100)), len(expected))
+
+
+def si_sdr(clean: NDArray[np.float32], heard: NDArray[np.float32]) -> float:
+    """Scale-invariant signal-to-distortion ratio, in dB.
+
+    Le Roux et al., "SDR: half-baked or well done?", ICASSP 2019: what of `heard` is `clean` over what is not.
+
+    Args:
+        clean: (n,) samples without noise.
+        heard: The same in time; the shorter of the two counts.
+    """
+    count = min(len(clean), len(heard))
+    wanted, got = (samples[:count].astype(np.float64) - samples[:count].mean() for samples in (clean, heard))
+    target = wanted * np.dot(got, wanted) / np.dot(wanted, wanted)
+    return float(10 * np.log10(np.sum(target**2) / np.sum((got - target) ** 2)))
+
+
+def stoi(clean: NDArray[np.float32], heard: NDArray[np.float32], rate: int) -> float:
+    """Short-time objective intelligibility, 0 to 1 (Taal et al., ICASSP 2010)."""
+    count = min(len(clean), len(heard))
+    return float(pystoi(clean[:count], heard[:count], rate))
+
+
+def pesq(clean: NDArray[np.float32], heard: NDArray[np.float32], rate: int) -> float | None:
+    """Perceptual evaluation of speech quality, wideband (ITU-T P.862.2), -0.5 to 4.5; None without its package."""
+    try:
+        package = importlib.import_module("pesq")
+    except ImportError:
+        return None
+    count = min(len(clean), len(heard))
+    return float(package.pesq(rate, clean[:count], heard[:count], "wb"))

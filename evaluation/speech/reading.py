@@ -1,0 +1,63 @@
+"""Texts are spoken by each voice and read back by transcription: whatever either does wrong."""
+
+import tomllib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from evaluation import speech_set
+from evaluation.gateway import Unanswered, at
+from evaluation.speech import metrics
+from evaluation.speech.outcome import Cell, Failure, Look, Table
+from evaluation.speech.task import Asking, Task, spread
+from evaluation.speech_set.manifest import Clip
+
+
+async def _read_back(asking: Asking, one: tuple[str, str, str]) -> str:
+    return (await asking.gateway.transcript(await asking.gateway.say(*one)))[0]
+
+
+class Speak(Task):
+    """Word error rates of spoken texts, by voice."""
+
+    name = "speak"
+
+    def __init__(self, clips: Sequence[Clip], limit: int) -> None:
+        super().__init__(clips, limit)
+        listing = Path(speech_set.__file__).with_name("texts.toml").read_text()
+        self._texts = {
+            language: spread(texts, limit) for language, texts in tomllib.loads(listing)["read_back"].items()
+        }
+
+    @property
+    def items(self) -> int:
+        return sum(len(texts) for texts in self._texts.values())
+
+    def takes(self, clip: Clip) -> bool:  # noqa: ARG002
+        return False
+
+    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+        rows: list[tuple[Cell, ...]] = []
+        looks: list[Look] = []
+        try:
+            voices = await asking.gateway.voices()
+        except Unanswered as error:
+            asking.failures.append(Failure("the list of voices", str(error)))
+            return [], []
+        for language, texts in self._texts.items():
+            for voice in (voice for voice in voices if language in at(voice, "languages")):
+                name, model = str(at(voice, "name")), str(at(voice, "model"))
+                asked = [(text, name, model) for text in texts]
+                read = await asking.each(asked, partial(_read_back, asking), lambda one: f"{one[1]}: {one[0]}")
+                answered = [(text, heard) for (text, _, _), heard in read]
+                marks = [metrics.edits(text, heard, language) for text, heard in answered]
+                if marks:
+                    rows.append((f"{name} ({model})", language, len(marks), 100 * metrics.rate(marks).value))
+                looks += [
+                    Look(f"{name}", mark.rate, text, heard)
+                    for mark, (text, heard) in zip(marks, answered, strict=True)
+                    if mark.edits
+                ]
+        columns = ("voice", "language", "texts", "error %")
+        note = "Japanese by characters; the same word in another script counts as wrong."
+        return [Table("Spoken and read back", columns, rows, note)] if rows else [], looks

@@ -1,0 +1,75 @@
+"""Who speaks when."""
+
+from collections.abc import Sequence
+
+from evaluation.speech import metrics
+from evaluation.speech.metrics import Diarization
+from evaluation.speech.outcome import Cell, Look, Table
+from evaluation.speech.task import Asking, Task, grouped
+from evaluation.speech_set.manifest import Clip
+
+CONDITIONS = ("two speakers", "overlap", "noisy speakers", "conversation", "one speaker")
+COLLAR = 0.25  # NIST's
+
+Turns = Sequence[tuple[tuple[float, float], str]]
+
+
+class Diarize(Task):
+    """Diarization error rates, the number of speakers to be found out or told."""
+
+    name, passes = "diarize", 2
+
+    def takes(self, clip: Clip) -> bool:
+        return clip.condition in CONDITIONS
+
+    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+        found = await asking.each(
+            self.clips, lambda clip: asking.gateway.turns(asking.sound(clip)), lambda clip: clip.id
+        )
+        told = await asking.each(
+            self.clips,
+            lambda clip: asking.gateway.turns(asking.sound(clip), len(clip.voices)),
+            lambda clip: f"{clip.id}, number of speakers told",
+        )
+        with_number = grouped(told)
+        rows: list[tuple[Cell, ...]] = []
+        for name, pairs in grouped(found).items():
+            right = sum(len({speaker for _, speaker in turns}) == len(clip.voices) for clip, turns in pairs)
+            parts = _pooled(pairs, COLLAR)
+            shares = (100 * part / parts.total for part in (parts.missed, parts.false_alarm, parts.confused))
+            rows.append(
+                (
+                    name,
+                    len(pairs),
+                    f"{right} of {len(pairs)}",
+                    100 * parts.rate,
+                    *shares,
+                    100 * _pooled(pairs, COLLAR, with_overlap=False).rate,
+                    100 * _pooled(pairs, 0.0).rate,
+                    100 * _pooled(pairs, 0.0, with_overlap=False).rate,
+                    100 * _pooled(with_number[name], COLLAR).rate if name in with_number else None,
+                )
+            )
+        shares_of = "missed", "false", "confused"
+        others = "collar, no overlap", "no collar", "no collar, no overlap", "collar, number told"
+        columns = "recordings", "clips", "number right", f"DER %, collar {COLLAR} s", *shares_of, *others
+        note = "DER: seconds missed, heard where there are none, or given to the wrong speaker, of 100 spoken."
+        return [Table("Who speaks when", columns, rows, note)] if rows else [], [_look(*pair) for pair in found]
+
+
+def _pooled(pairs: Sequence[tuple[Clip, Turns]], collar: float, with_overlap: bool = True) -> Diarization:
+    return metrics.pooled([_marked(clip, turns, collar, with_overlap) for clip, turns in pairs])
+
+
+def _marked(clip: Clip, turns: Turns, collar: float, with_overlap: bool = True) -> Diarization:
+    expected = [((turn.start, turn.end), turn.speaker) for turn in clip.turns]
+    return metrics.diarization(expected, turns, clip.seconds, collar, with_overlap)
+
+
+def _look(clip: Clip, turns: Turns) -> Look:
+    expected = [((turn.start, turn.end), turn.speaker) for turn in clip.turns]
+    return Look(clip.id, _marked(clip, turns, COLLAR).rate, _line(expected), _line(turns))
+
+
+def _line(turns: Turns) -> str:
+    return "  ".join(f"{speaker} {start:.1f}-{end:.1f}" for (start, end), speaker in turns)

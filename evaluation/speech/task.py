@@ -1,0 +1,105 @@
+"""What an evaluation asks, one task after another, and with what."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from evaluation.gateway import Unanswered
+from evaluation.speech.gateway import SpeechGateway
+from evaluation.speech.outcome import Failure, Look, Outcome, Table
+from evaluation.speech_set.manifest import Clip
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class Asking:
+    """One task while it is asked.
+
+    Attributes:
+        gateway: Who answers.
+        folder: Where the clips' files are.
+        step: Called after each item.
+        failures: The items that had no answer so far.
+    """
+
+    gateway: SpeechGateway
+    folder: Path
+    step: Callable[[], None]
+    failures: list[Failure] = field(default_factory=list)
+
+    def sound(self, clip: Clip) -> bytes:
+        """The file of a clip."""
+        return (self.folder / clip.file).read_bytes()
+
+    async def each(
+        self, items: Iterable[Item], ask: Callable[[Item], Awaitable[Answer]], named: Callable[[Item], str]
+    ) -> list[tuple[Item, Answer]]:
+        """The items that were answered, with their answers, one after another; what fails stops nothing."""
+        answered = []
+        for item in items:
+            try:
+                answered.append((item, await ask(item)))
+            except Unanswered as error:
+                self.failures.append(Failure(named(item), str(error)))
+            self.step()
+        return answered
+
+
+class Task(ABC):
+    """One kind of question.
+
+    Args:
+        clips: The set; a task takes those that it can ask about.
+        limit: How many of these at most, spread over all; 0 for all.
+
+    Attributes:
+        name: As the command has it.
+        passes: How often each clip is asked about.
+    """
+
+    name: ClassVar[str]
+    passes: ClassVar[int] = 1
+
+    def __init__(self, clips: Sequence[Clip], limit: int) -> None:
+        taken = [clip for clip in clips if self.takes(clip)]
+        self.clips = spread(taken, limit)
+
+    @property
+    def items(self) -> int:
+        """How many steps there are."""
+        return self.passes * len(self.clips)
+
+    @abstractmethod
+    def takes(self, clip: Clip) -> bool:
+        """Whether a clip is asked about."""
+
+    @abstractmethod
+    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+        """Ask everything: the figures, and what to look at."""
+
+    async def run(self, gateway: SpeechGateway, folder: Path, step: Callable[[], None]) -> Outcome:
+        """What was found."""
+        began = time.monotonic()
+        asking = Asking(gateway, folder, step)
+        tables, looks = await self.ask(asking)
+        return Outcome(self.name, tables, looks, asking.failures, time.monotonic() - began)
+
+
+def spread(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most `limit` items, evenly from first to last; all of them for 0."""
+    if not limit or len(items) <= limit:
+        return list(items)
+    return [items[number * len(items) // limit] for number in range(limit)]
+
+
+def grouped(answered: Iterable[tuple[Clip, Answer]]) -> dict[str, list[tuple[Clip, Answer]]]:
+    """By what is hard about the clips."""
+    groups: dict[str, list[tuple[Clip, Answer]]] = {}
+    for clip, answer in answered:
+        groups.setdefault(clip.label, []).append((clip, answer))
+    return groups
