@@ -44,7 +44,7 @@ LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --gen
 MORE = $(LOCK) --constraint requirements.lock $$(sed -n 's/^\([^ ]*\)==.*/--no-emit-package \1/p' locks/chassis.txt)
 
 lock: ## resolve requirements.lock anew, for Python 3.11 to 3.13, and locks/, its parts that the images hold
-	$(LOCK) --all-extras --group dev --output-file requirements.lock
+	$(LOCK) $(addprefix --extra ,$(SERVICES) fleet capacity) --group dev --output-file requirements.lock
 	$(LOCK) --constraint requirements.lock --output-file locks/chassis.txt
 	for service in $(SERVICES); do $(MORE) --extra $$service --output-file locks/$$service.txt || exit; done
 	for service in vision retrieval; do \
