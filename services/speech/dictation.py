@@ -1,37 +1,35 @@
 """Dictation: the text of something short that was read in already."""
 
 from contextlib import aclosing
+from io import BytesIO
 
-from servekit.models import Models
-from servekit.streaming import StreamLane
-from services.speech.models import Instructions, Segment, Started, Transcriber
+from servekit.audio import AudioLimits
+from services.speech.ports.transcriber import Instructions, Segment
+from services.speech.recording import Recording
 from services.speech.references import Spoken
+from services.speech.transcription import Started, Transcription
 
 
 class Dictation:
     """Writes down what is spoken.
 
     Args:
-        transcribers: The lanes that hear; without any, nothing is written.
+        transcription: What hears.
     """
 
-    def __init__(self, transcribers: Models[StreamLane[Transcriber]]) -> None:
-        self._transcribers = transcribers
+    def __init__(self, transcription: Transcription) -> None:
+        self._transcription = transcription
 
     async def write_down(self, spoken: Spoken, language: str) -> tuple[str, str]:
         """What is said, and in which language, stated or detected.
 
         Raises:
+            NotFound: No transcriber is loaded.
             Overloaded: There is no time for it now.
         """
-        if not list(self._transcribers):
-            return "", language
-        instructions = Instructions(language=language)
+        recording = Recording(BytesIO(spoken.recording), AudioLimits(), "reference_audio", spoken.seconds)
         said: list[str] = []
-        lane = self._transcribers.get("")
-        async with aclosing(
-            lane.stream(lambda model, flag: model.transcribe(spoken.samples, instructions, flag), spoken.seconds)
-        ) as events:
+        async with aclosing(self._transcription.hear(recording, Instructions(language=language))) as events:
             async for event in events:
                 if isinstance(event, Started):
                     language = event.language

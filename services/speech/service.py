@@ -1,90 +1,77 @@
 """The speech service: what each RPC does."""
 
-import asyncio
-import math
-from collections.abc import AsyncIterator, Iterator
+import logging
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from polyphony.speech.v1 import enhancement_pb2 as enhancement_pb
 from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
-from servekit.audio import AudioLimits, claimed_seconds, decode_audio
-from servekit.call import Flag, current
-from servekit.catalogue import Task
-from servekit.errors import InvalidArgument, TooLarge
+from servekit.batching import BatchLane
+from servekit.catalogue import ModelCard, Task
+from servekit.errors import Unimplemented
 from servekit.models import Models, cards, load
 from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
 from services.speech.dictation import Dictation
-from services.speech.models import (
-    LISTENING_RATE,
-    LOADERS,
-    Finished,
-    Heard,
-    Instructions,
-    Segment,
-    Started,
-    Transcriber,
-)
+from services.speech.enhancement import Enhancement
+from services.speech.models import LOADERS
 from services.speech.ports.speech_detector import SpeechDetector
+from services.speech.ports.transcriber import Transcriber
 from services.speech.readers import Readers
 from services.speech.recording import Recordings
 from services.speech.references import References
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Synthesis
+from services.speech.transcription import TranscriberLane, Transcription
+from services.speech.transcripts import instructions_of, message, sensitivity_of
 from services.speech.voices import Voices
 
-# A recording costs its seconds, but no less than this: the encoder's window has a price of its own.
-MIN_COST_SECONDS = 15.0
+log = logging.getLogger(__name__)
 
 
 class SpeechService(SpeechServiceServicer):
     """`polyphony.speech.v1.SpeechService`.
 
     Args:
-        transcribers: The lanes that hear.
+        recordings: Where recordings are opened.
+        transcription: What hears.
         synthesis: What speaks.
         voices: Who speaks.
-        store: Where media that come by reference are.
+        enhancement: What cleans.
         settings: The limits of a request.
     """
 
     def __init__(
         self,
-        transcribers: Models[StreamLane[Transcriber]],
+        recordings: Recordings,
+        transcription: Transcription,
         synthesis: Synthesis,
         voices: Voices,
-        store: ObjectStore,
+        enhancement: Enhancement,
         settings: SpeechSettings,
     ) -> None:
-        self._transcribers = transcribers
+        self._recordings = recordings
+        self._transcription = transcription
         self._synthesis = synthesis
         self._voices = voices
-        self._store = store
+        self._enhancement = enhancement
         self._settings = settings
-        self._audio_limits = AudioLimits(settings.max_audio_bytes, settings.max_audio_seconds)
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> AsyncIterator[pb.TranscribeResponse]:
-        lane = self._transcribers.get(request.model)
-        instructions = self._instructions(request)
-        lane.model.check(instructions)
-        data = await self._store.resolve(request.audio, current().tenant, self._settings.max_audio_bytes, "audio")
-        claimed = await asyncio.to_thread(claimed_seconds, data)
-
-        def hear(model: Transcriber, flag: Flag) -> Iterator[Heard]:
-            samples = decode_audio(data, self._audio_limits, "audio", LISTENING_RATE)
-            flag.check()
-            yield from model.transcribe(samples, instructions, flag)
-
-        cost = min(max(claimed, MIN_COST_SECONDS), self._settings.max_audio_seconds)
-        async with aclosing(lane.stream(hear, cost)) as events:
+        instructions, sensitivity = instructions_of(request, self._settings), sensitivity_of(request.voice_activity)
+        self._transcription.lane(request.model, instructions)  # refused before anything is opened
+        async with (
+            self._recordings.open(request.audio, "audio") as recording,
+            aclosing(self._transcription.hear(recording, instructions, request.model, sensitivity)) as events,
+        ):
             async for event in events:
-                yield _heard(event, lane.card.id)
+                yield message(event)
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: object) -> AsyncIterator[pb.SynthesizeResponse]:
         async with aclosing(self._synthesis.synthesize(request)) as events:
@@ -104,50 +91,12 @@ class SpeechService(SpeechServiceServicer):
     ) -> voices_pb.DeleteVoiceResponse:
         return await self._voices.delete(request)
 
-    def _instructions(self, request: pb.TranscribeRequest) -> Instructions:
-        most = self._settings.max_prompt_characters
-        if len(request.prompt) > most:
-            raise TooLarge(f"a prompt of {len(request.prompt)} characters, at most {most} are accepted", field="prompt")
-        return Instructions(
-            language=request.language,
-            prompt=request.prompt,
-            word_times=request.word_times,
-            temperature=_between(request.temperature, 0.0, 1.0, field="temperature"),
-        )
-
-
-def _between(value: float, least: float, most: float, field: str) -> float:
-    if not math.isfinite(value) or not least <= value <= most:
-        raise InvalidArgument(f"{field} is {value:g}; it has to be between {least:g} and {most:g}", field=field)
-    return value
-
-
-def _heard(event: Heard, model: str) -> pb.TranscribeResponse:
-    match event:
-        case Started(language, probability):
-            started = pb.TranscriptionStarted(language=language, language_probability=probability, model=model)
-            return pb.TranscribeResponse(started=started)
-        case Finished(duration, speech):
-            finished = pb.TranscriptionFinished(duration_seconds=duration, speech_seconds=speech)
-            return pb.TranscribeResponse(finished=finished)
-        case Segment():
-            return pb.TranscribeResponse(segment=_segment(event))
-
-
-def _segment(segment: Segment) -> pb.TranscriptSegment:
-    words = [
-        pb.TranscriptWord(
-            time=TimeSpan(start_seconds=word.start, end_seconds=word.end), text=word.text, probability=word.probability
-        )
-        for word in segment.words
-    ]
-    return pb.TranscriptSegment(
-        time=TimeSpan(start_seconds=segment.start, end_seconds=segment.end),
-        text=segment.text,
-        mean_log_probability=segment.mean_log_probability,
-        no_speech_probability=segment.no_speech_probability,
-        words=words,
-    )
+    async def Enhance(
+        self, request: enhancement_pb.EnhanceRequest, context: object
+    ) -> AsyncIterator[enhancement_pb.EnhanceResponse]:
+        async with aclosing(self._enhancement.enhance(request)) as events:
+            async for event in events:
+                yield event
 
 
 async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
@@ -159,31 +108,48 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
     rows = cards(settings, "speech", telemetry)
 
     async def lanes(task: Task, slots: int, max_queue_cost: float) -> list[StreamLane[Any]]:
-        return [
-            StreamLane(
-                card,
-                [await load(card, settings, LOADERS, telemetry)] * slots,
-                telemetry,
-                max_queue_cost=max_queue_cost,
-            )
-            for card in rows
-            if card.task == task
-        ]
+        made = []
+        for card in rows:
+            if card.task == task:
+                try:
+                    model = await load(card, settings, LOADERS, telemetry)
+                except Unimplemented as error:  # an engine that is not built for this machine
+                    log.warning("%s is left out: %s", card.id, error.message)
+                    telemetry.ready.remove(card.id)
+                else:
+                    made.append(StreamLane(card, [model] * slots, telemetry, max_queue_cost=max_queue_cost))
+        return made
 
-    transcribers = await lanes("transcribe", settings.transcribe_slots, settings.max_queue_audio_seconds)
+    def transcriber_lane(card: ModelCard, model: Transcriber) -> TranscriberLane:
+        return BatchLane(
+            card,
+            [model] * (1 if model.batches else settings.transcribe_slots),
+            telemetry,
+            max_batch_cost=settings.transcribe_batch_seconds if model.batches else 0,
+            max_queue_cost=settings.max_queue_audio_seconds,
+            prepares=model.batches,
+        )
+
+    transcribers = [
+        transcriber_lane(card, await load(card, settings, LOADERS, telemetry))
+        for card in rows
+        if card.task == "transcribe"
+    ]
     synthesizers = await lanes("synthesize", settings.synthesize_slots, settings.max_queue_characters)
+    enhancers = await lanes("enhance", settings.enhance_slots, settings.max_queue_audio_seconds)
     listening = next(card for card in rows if card.task == "detect_speech")
     detector: SpeechDetector = await load(listening, settings, LOADERS, telemetry)
     telemetry.ready.labels(listening.id).set(True)
     store, readers = ObjectStore(settings.object_store_url), Readers(settings.catalogue)
-    references = References(Recordings(store, settings), detector)
-    dictation = Dictation(Models(transcribers))
+    recordings, transcription = Recordings(store, settings), Transcription(Models(transcribers), detector)
+    references, dictation = References(recordings, detector), Dictation(transcription)
     voices = Voices(Models(synthesizers), store, references, dictation.write_down, readers, settings)
+    enhancement = Enhancement(Models(enhancers), detector, store, settings)
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
         servicer=SpeechService(  # type: ignore[abstract]
-            Models(transcribers), Synthesis(voices, readers, settings), voices, store, settings
+            recordings, transcription, Synthesis(voices, readers, settings), voices, enhancement, settings
         ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
-        lanes=(*transcribers, *synthesizers),
+        lanes=(*transcribers, *synthesizers, *enhancers),
     )

@@ -23,11 +23,15 @@ class SpeechSettings(ProcessSettings):
     synthesize_slots: int = Field(default=2, ge=1)
     """Texts spoken at once, a thread each: a short one does not wait behind a long one."""
 
-    max_audio_bytes: int = Field(default=64 << 20, gt=0)
-    """The largest recording: an hour of 128 kbit/s, or half an hour of 16 kHz PCM."""
+    transcribe_batch_seconds: float = Field(default=240.0, gt=0)
+    """Sound that a GPU hears at once, eight full windows; on a CPU, which gains nothing by it, one window at a time."""
 
-    max_audio_seconds: float = Field(default=3600.0, gt=0)
-    """The longest recording: decoded, an hour takes 230 MB."""
+    max_audio_bytes: int = Field(default=512 << 20, gt=0)
+    """The largest recording: nine hours of 128 kbit/s, or four of 16 kHz PCM. It is read as it is heard; what comes in
+    the message itself is bounded by `max_message_bytes`."""
+
+    max_audio_seconds: float = Field(default=4 * 3600.0, gt=0)
+    """The longest recording. It takes no more memory than a short one, but an engine's time."""
 
     max_recordings: int = Field(default=64, gt=0)
     """Recordings that are open at once; more are refused. Each takes up to 10 MB beside its own bytes."""
@@ -59,14 +63,21 @@ class SpeechSettings(ProcessSettings):
     max_prompt_characters: int = Field(default=4000, gt=0)
     """Whisper reads the last 224 tokens of a prompt; more is a mistake of the caller's."""
 
+    max_transcript_characters: int = Field(default=200_000, gt=0)
+    """The longest text to align or to assess by: three hours of quick speech."""
+
     max_text_characters: int = Field(default=4096, gt=0)
     """The longest text to speak, as OpenAI's API has it: about five minutes of speech."""
+
+    vllm_omni: str = ""
+    """The URL of the vLLM-Omni server that holds the voices whose loader is `vllm-omni`, such as `http://omni:8091`."""
 
     max_voices: int = Field(default=100, gt=0)
     """Voices that a tenant may have made: they are listed whole, and each keeps a recording."""
 
-    max_queue_audio_seconds: float = Field(default=1800.0, gt=0)
-    """Recordings that may wait together: at base size about eight minutes of one core, within a call's ten."""
+    max_queue_audio_seconds: float = Field(default=3600.0, gt=0)
+    """Recordings that may wait together, those being heard by what is left of them and no more than the newcomer has:
+    at base size some ten minutes of two cores, a call's deadline. A longer one is heard where nothing waits."""
 
     provider: Provider = "cpu"
     """Where onnxruntime runs the networks that are not Whisper: speakers, alignment, emotion."""

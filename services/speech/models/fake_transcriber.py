@@ -18,7 +18,10 @@ WORDS = ("amber", "birch", "copper", "delta", "ember", "fjord", "garnet", "harbo
 
 
 class FakeTranscriber:
-    """A segment of two words for every five seconds that are not silent; each is a step for its faults."""
+    """A segment of two words for every five seconds that are not silent; each is a step for its faults.
+
+    A prefix comes before them; a text that is known takes their place, its words spread evenly.
+    """
 
     batches = False
 
@@ -52,30 +55,32 @@ class FakeTranscriber:
                 self.faults.step(flag)
                 piece = window.samples[begin : begin + step]
                 if piece.any():
-                    segments.append(_segment(piece, begin / LISTENING_RATE, window.instructions))
+                    segments.append(_segment(piece, begin / LISTENING_RATE, word_times=window.instructions.word_times))
         except EngineGone:
             raise
         except ServeError as error:
             return error
-        if window.text or window.prefix:
-            segments = [_spread(f"{window.prefix} {window.text}".split(), window.seconds)]
+        if window.text:
+            segments = [_spread(window.text.split(), 0.0, window.seconds, word_times=True)]
+        elif window.prefix:
+            begun = segments[0] if segments else Segment(0.0, window.seconds, "", -0.1, 0.01)
+            texts = [*window.prefix.split(), *begun.text.split()]
+            segments[:1] = [_spread(texts, begun.start, begun.end, word_times=window.instructions.word_times)]
         stated = window.instructions.language
         return Passage(stated or ("en" if segments else ""), 1.0 if stated or segments else 0.0, tuple(segments))
 
 
-def _segment(piece: NDArray[np.float32], start: float, instructions: Instructions) -> Segment:
+def _segment(piece: NDArray[np.float32], start: float, *, word_times: bool) -> Segment:
     digest = zlib.crc32(np.ascontiguousarray(piece).tobytes())
-    texts = (WORDS[digest % 8], WORDS[digest // 8 % 8])
-    half = len(piece) / LISTENING_RATE / 2
-    words = tuple(Word(start + i * half, start + (i + 1) * half, text, 0.9) for i, text in enumerate(texts))
-    return Segment(start, start + 2 * half, " ".join(texts), -0.1, 0.01, words=words if instructions.word_times else ())
+    texts = [WORDS[digest % 8], WORDS[digest // 8 % 8]]
+    return _spread(texts, start, start + len(piece) / LISTENING_RATE, word_times=word_times)
 
 
-def _spread(texts: list[str], seconds: float) -> Segment:
-    """Known words, evenly over the window."""
-    each = seconds / len(texts)
-    words = tuple(Word(number * each, (number + 1) * each, text, 0.9) for number, text in enumerate(texts))
-    return Segment(0.0, seconds, " ".join(texts), -0.1, 0.01, words=words)
+def _spread(texts: list[str], start: float, end: float, *, word_times: bool) -> Segment:
+    """A segment whose words all take as long."""
+    step = (end - start) / len(texts)
+    words = tuple(Word(start + i * step, start + (i + 1) * step, text, 0.9) for i, text in enumerate(texts))
+    return Segment(start, end, " ".join(texts), -0.1, 0.01, words=words if word_times else ())
 
 
 def load(card: ModelCard, settings: SpeechSettings) -> FakeTranscriber:  # noqa: ARG001

@@ -6,7 +6,6 @@ past the end or may stand for no speech: such a window is heard again as the ref
 is conditioned on the text of another, so that a repetition ends with its window.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,14 +14,12 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.transcribe import get_ctranslate2_storage, restore_speech_timestamps
-from faster_whisper.vad import VadOptions, get_speech_timestamps
+from faster_whisper.transcribe import get_ctranslate2_storage
 from numpy.typing import NDArray
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, TooLarge
-from services.speech.models import Finished, Heard, Started
 from services.speech.models.whisper_decoding import TEMPERATURES, Decoder, rows_of
 from services.speech.models.whisper_hearing import MARGIN_SECONDS, Hearing
 from services.speech.ports.transcriber import (
@@ -30,9 +27,7 @@ from services.speech.ports.transcriber import (
     WINDOW_SECONDS,
     Instructions,
     Passage,
-    Segment,
     Window,
-    Word,
 )
 from services.speech.settings import SpeechSettings
 
@@ -40,8 +35,6 @@ MAX_PROMPT_TOKENS = 223  # of the decoder's 448 positions; of a longer prompt it
 MAX_HOTWORD_TOKENS = 111  # of these
 MAX_TEXT_TOKENS = 440  # the decoder's positions, but for those that begin and end a text
 MAX_PADDING = 1.25  # what a batch may take over what its windows would take one by one, where a row costs a row
-
-Span = dict[str, int]  # "start" and "end" in samples, as the VAD gives them
 
 
 class Whisper:
@@ -57,9 +50,13 @@ class Whisper:
         self._model = model
         self._beam_size = beam_size
         self._translates = translates and model.model.is_multilingual
-        self._rows_are_free = model.model.device != "cpu"
+        self._rows_are_free: bool = model.model.device != "cpu"
         self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
         self._decoder = Decoder(model.model, self._tokenizer("en", "transcribe"), beam_size)
+
+    @property
+    def batches(self) -> bool:
+        return self._rows_are_free
 
     def check(self, instructions: Instructions) -> None:
         if instructions.language and instructions.language not in self._model.supported_languages:
@@ -171,40 +168,8 @@ class Whisper:
             self._tokenizers[key] = Tokenizer(self._model.hf_tokenizer, multilingual, task=task, language=language)
         return self._tokenizers[key]
 
-    def transcribe(self, samples: NDArray[np.float32], instructions: Instructions, flag: Flag) -> Iterator[Heard]:
-        spans: list[Span] = get_speech_timestamps(samples, VadOptions(max_speech_duration_s=WINDOW_SECONDS))
-        language = instructions.language
-        if not spans:
-            yield Started(language, 1.0 if language else 0.0)
-        duration = len(samples) / LISTENING_RATE
-        for number, window in enumerate(pack(spans, int(WINDOW_SECONDS * LISTENING_RATE))):
-            clip = np.concatenate([samples[span["start"] : span["end"]] for span in window])
-            segments, info = self._listen(clip, language, instructions, flag)
-            if number == 0:
-                language = info.language
-                yield Started(language, float(info.language_probability))
-            for segment in restore_speech_timestamps(segments, window, LISTENING_RATE):
-                yield _segment(segment, duration)
-        yield Finished(duration, sum(span["end"] - span["start"] for span in spans) / LISTENING_RATE)
-
-    def _listen(
-        self, clip: NDArray[np.float32], language: str, instructions: Instructions, flag: Flag
-    ) -> tuple[Any, Any]:
-        listener = copy.copy(self._model)
-        listener.model = _Attentive(self._model.model, flag, detects=not language)
-        return listener.transcribe(  # type: ignore[no-any-return]
-            clip,
-            language=language or None,
-            initial_prompt=instructions.prompt or None,
-            word_timestamps=instructions.word_times,
-            temperature=[instructions.temperature] if instructions.temperature else list(TEMPERATURES),
-            beam_size=self._beam_size,
-            condition_on_previous_text=False,
-        )
-
     def warm(self) -> None:
         second = np.zeros(LISTENING_RATE, np.float32)
-        get_speech_timestamps(second)
         self.run([self.prepare(Window(second, Instructions(word_times=True)))], Flag())
 
     def close(self) -> None:
@@ -222,69 +187,6 @@ def _engine_errors() -> Iterator[None]:
         if "CUDA failed" in str(error):
             raise EngineGone(str(error)) from error
         raise
-
-
-class _Attentive:
-    """The engine as one call sees it: every step first looks at the flag.
-
-    The library encodes the first window to detect the language, and then again to
-    decode it; here the second time gets the first one's result.
-    """
-
-    def __init__(self, engine: Any, flag: Flag, *, detects: bool) -> None:
-        self._engine = engine
-        self._flag = flag
-        self._detects = detects
-        self._encoded: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        self._flag.check()
-        return getattr(self._engine, name)
-
-    def encode(self, features: Any, to_cpu: bool = False) -> Any:
-        self._flag.check()
-        if self._encoded is not None:
-            encoded, self._encoded = self._encoded, None
-            return encoded
-        encoded = self._engine.encode(features, to_cpu=to_cpu)
-        if self._detects:
-            self._detects, self._encoded = False, encoded
-        return encoded
-
-
-def pack(spans: Sequence[Span], longest: int) -> Iterator[list[Span]]:
-    """Gather spans of speech, in order, into windows of at most `longest` samples; a longer span stands alone."""
-    window: list[Span] = []
-    filled = 0
-    for span in spans:
-        length = span["end"] - span["start"]
-        if window and filled + length > longest:
-            yield window
-            window, filled = [], 0
-        window.append(span)
-        filled += length
-    if window:
-        yield window
-
-
-def _segment(segment: Any, duration: float) -> Segment:
-    """What the library says, its times kept within the recording."""
-    start, end = _within(segment, duration)
-    return Segment(
-        start=start,
-        end=end,
-        text=segment.text.strip(),
-        mean_log_probability=float(segment.avg_logprob),
-        no_speech_probability=float(segment.no_speech_prob),
-        words=tuple(
-            Word(*_within(word, duration), word.word.strip(), float(word.probability)) for word in segment.words or ()
-        ),
-    )
-
-
-def _within(timed: Any, duration: float) -> tuple[float, float]:
-    start = min(float(timed.start), duration)
-    return start, max(start, min(float(timed.end), duration))
 
 
 def load(card: ModelCard, settings: SpeechSettings) -> Whisper:

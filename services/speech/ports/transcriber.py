@@ -106,7 +106,11 @@ class Passage:
 
 
 class Transcriber(BatchModel[Window, Any, Passage], Protocol):
-    """Writes down what is said. Windows of different callers run together."""
+    """Writes down what is said. Windows of different callers may run together."""
+
+    @property
+    def batches(self) -> bool:
+        """Whether windows that run together take less than one after another, as on a GPU."""
 
     def check(self, instructions: Instructions) -> None:
         """Refuse what can never be done.

@@ -18,7 +18,7 @@ from servekit.models import Models
 from servekit.objects import ObjectStore
 from servekit.telemetry import Telemetry
 from services.speech import transcription
-from services.speech.models.fake import FakeSpeechDetector
+from services.speech.models.fake_speech_detector import FakeSpeechDetector
 from services.speech.ports.transcriber import Instructions, Passage, Segment, Word
 from services.speech.recording import Recordings
 from services.speech.settings import SpeechSettings

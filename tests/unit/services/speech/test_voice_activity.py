@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servekit.audio import AudioLimits, decode_audio
-from services.speech.models.fake import FakeSpeechDetector
+from services.speech.models.fake_speech_detector import FakeSpeechDetector
 from services.speech.models.silero import Silero
 from services.speech.ports.speech_detector import STEP
 from services.speech.voice_activity import Sensitivity, Span, VoiceActivity

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.speech.models.fake import FakeSpeechDetector
+from services.speech.models.fake_speech_detector import FakeSpeechDetector
 from services.speech.ports.transcriber import WINDOW_SECONDS
 from services.speech.voice_activity import Sensitivity, Span, VoiceActivity
 from services.speech.windows import LONGEST, Clip, WindowCutter
