@@ -4,7 +4,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from gateway.endpoint import Endpoint, Operation, request_id
 from gateway.failures import error_response
@@ -18,11 +18,13 @@ from gateway.routes import (
     files,
     health,
     models,
+    realtime,
     speech,
     transcriptions,
     vector_stores,
     vision,
 )
+from gateway.sockets import SocketEndpoint, SocketOperation
 from servekit.call import REQUEST_ID
 from servekit.errors import InvalidArgument, NotFound, ServeError
 
@@ -40,11 +42,16 @@ OPERATIONS: tuple[Operation, ...] = (
     *health.OPERATIONS,
 )
 
+SOCKETS: tuple[SocketOperation, ...] = realtime.SOCKETS
+
 
 def build_app(parts: Parts) -> Starlette:
     """The application over these parts."""
     rows = (*OPERATIONS, *docs.operations(OPERATIONS))
-    routes = [Route(row.path, Endpoint(row, parts), methods=[row.method], name=row.summary) for row in rows]
+    routes: list[BaseRoute] = [
+        Route(row.path, Endpoint(row, parts), methods=[row.method], name=row.summary) for row in rows
+    ]
+    routes += [WebSocketRoute(row.path, SocketEndpoint(row, parts), name=row.summary) for row in SOCKETS]
     return Starlette(routes=[*routes, docs.assets()], exception_handlers={HTTPException: _no_route})
 
 

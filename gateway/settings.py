@@ -85,6 +85,12 @@ class GatewaySettings(ProcessSettings):
     media_parts: int = Field(default=16, gt=0)
     """How many images and recordings one conversation may have."""
 
+    realtime_seconds: float = Field(default=3540.0, gt=0)
+    """How long a live session may last: a little less than the hour of its stream to the speech service."""
+
+    realtime_frame_bytes: int = Field(default=1 * MIB, gt=0)
+    """The largest message of a live session: 16 seconds of 24 kHz sound as base64."""
+
     default_seconds: float = Field(default=30.0, gt=0)
     """The deadline of a route that has none of its own."""
 

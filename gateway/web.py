@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from gateway.settings import GatewaySettings
 from servekit.errors import FailedPrecondition
@@ -16,6 +17,7 @@ READ_AHEAD_BYTES = 1 << 20
 HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
 MAX_PIPELINED = 16
+PONG_SECONDS = 60.0  # a socket that is read slowly, since its sound comes faster than it can be heard, answers late
 
 
 class _Protocol(HttpToolsProtocol):
@@ -71,6 +73,25 @@ class _Protocol(HttpToolsProtocol):
             self._late.cancel()
 
 
+class _Socket(WSProtocol):
+    """One WebSocket, with the bounds that uvicorn leaves open, and the last words to whoever holds it."""
+
+    def pause_writing(self) -> None:
+        """A client that does not read is not read: its pings would be answered into memory."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def shutdown(self) -> None:
+        """Leave an open socket to its handler, which is told of the end by `Parts.leaving`."""
+        if not self.handshake_complete:
+            super().shutdown()
+
+
 class _Embedded(uvicorn.Server):
     """Uvicorn without its signal handlers, which says when it listens."""
 
@@ -101,6 +122,10 @@ class WebServer:
             uvicorn.Config(
                 app,
                 http=_Protocol,
+                ws=_Socket,
+                ws_max_size=settings.realtime_frame_bytes,
+                ws_ping_timeout=PONG_SECONDS,
+                ws_per_message_deflate=False,  # a small message could become a large one
                 loop="none",
                 lifespan="off",
                 access_log=False,

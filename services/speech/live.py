@@ -50,7 +50,7 @@ class LiveTranscription:
             InvalidArgument: The config does not come first, comes twice, or has a value that it may not have.
             NotFound: No such model is loaded.
             Overloaded: There are too many streams, or the model has had no time for a complete phrase.
-            TooLarge, DeadlineExceeded, Unavailable: The stream is too long, has stalled, or the service is stopping;
+            TooLarge, Cancelled, Unavailable: The stream is too long, has stalled, or the service is stopping;
                 the phrase that was being said has been sent.
         """
         if len(self._streams) >= self._settings.live_streams:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.errors import DeadlineExceeded, InvalidArgument, TooLarge, Unavailable
+from servekit.errors import Cancelled, InvalidArgument, TooLarge, Unavailable
 from services.speech.endpointing import Endpointer, Phrase
 from services.speech.pcm import PcmStream
 from services.speech.ports.speech_detector import STEP, Listening
@@ -130,6 +130,6 @@ class LiveStream:
         except TimeoutError as error:
             if self._leaving:
                 raise Unavailable("the service is stopping", retry_after=1.0) from error
-            raise DeadlineExceeded(f"nothing came for {stall:g} s", field="audio") from error
+            raise Cancelled(f"nothing came for {stall:g} s", field="audio") from error
         finally:
             self._patience = None

@@ -20,6 +20,7 @@ from polyphony.speech.v1 import emotion_pb2 as emotion
 from polyphony.speech.v1 import speech_pb2 as speech
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 from polyphony.type.v1.embedding_pb2 import Embedding
+from polyphony.type.v1.time_span_pb2 import TimeSpan
 from polyphony.vision.v1 import vision_pb2 as vision
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer, add_VisionServiceServicer_to_server
 
@@ -87,6 +88,41 @@ class Speech(SpeechServiceServicer):
             segment.time.start_seconds, segment.time.end_seconds = number, number + 1
             yield speech.TranscribeResponse(segment=segment)
         yield speech.TranscribeResponse(finished=speech.TranscriptionFinished(duration_seconds=2.5))
+
+    async def StreamingTranscribe(self, requests, context):
+        """A word for every piece that is not silent; a silent one ends the phrase, and so does a commit."""
+        config = (await anext(requests)).config
+        await self.orders.obey("StreamingTranscribe", config)
+        yield speech.StreamingTranscribeResponse(started=speech.StreamingStarted(model=config.model))
+        phrases, words, seconds, began = 0, [], 0.0, 0.0
+
+        def final():
+            time = TimeSpan(start_seconds=began, end_seconds=seconds)
+            segment = speech.TranscriptSegment(time=time, text=" ".join(words))
+            words.clear()
+            told = speech.FinalTranscript(utterance=phrases - 1, segment=segment, language="en", latency_ms=250)
+            return speech.StreamingTranscribeResponse(final=told)
+
+        async for request in requests:
+            await self.orders.obey("piece", request)
+            if any(request.audio):
+                if not words:
+                    began = seconds
+                    told = speech.UtteranceStarted(utterance=phrases, start_seconds=began)
+                    yield speech.StreamingTranscribeResponse(utterance_started=told)
+                    phrases += 1
+                words.append(f"w{len(words)}")
+                stable, _, last = " ".join(words).rpartition("w")
+                told = speech.PartialTranscript(
+                    utterance=phrases - 1, stable_text=stable.rstrip(), unstable_text="w" + last
+                )
+                yield speech.StreamingTranscribeResponse(partial=told)
+            seconds += len(request.audio) / 2 / config.sample_rate_hertz
+            if words and not any(request.audio):
+                yield final()
+        if words:
+            yield final()
+        yield speech.StreamingTranscribeResponse(finished=speech.TranscriptionFinished(duration_seconds=seconds))
 
     async def Synthesize(self, request, context):
         await self.orders.obey("Synthesize", request)

@@ -1,0 +1,80 @@
+"""One stream to the speech service: sound in, what is understood of it out."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+from polyphony.speech.v1.speech_pb2 import (
+    CommitUtterance,
+    StreamingConfig,
+    StreamingTranscribeRequest,
+    StreamingTranscribeResponse,
+)
+from starlette.websockets import WebSocketDisconnect
+
+if TYPE_CHECKING:  # a name that only the generated type stubs have
+    from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceAsyncStub
+
+WAITING_PIECES = 4  # that the service has not taken yet: then the client is not read on
+
+
+class Hearing:
+    """An open stream.
+
+    Args:
+        speech: The service.
+        config: How to listen.
+        heard: Told of every response.
+        failed: Told why the stream broke off.
+    """
+
+    def __init__(
+        self,
+        speech: "SpeechServiceAsyncStub",
+        config: StreamingConfig,
+        heard: Callable[[StreamingTranscribeResponse], Awaitable[None]],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._speech = speech
+        self._config = config
+        self._heard = heard
+        self._failed = failed
+        self._pieces: asyncio.Queue[StreamingTranscribeRequest | None] = asyncio.Queue(WAITING_PIECES)
+        self._relaying = asyncio.create_task(self._relay())
+
+    async def hear(self, pcm: bytes) -> None:
+        """Send further sound, when there is room for it."""
+        await self._pieces.put(StreamingTranscribeRequest(audio=pcm))
+
+    async def commit(self) -> None:
+        """End the running phrase."""
+        await self._pieces.put(StreamingTranscribeRequest(commit=CommitUtterance()))
+
+    async def finish(self) -> None:
+        """Say that there is no more, and wait for all that is still to be understood."""
+        await self._pieces.put(None)
+        await self._relaying
+
+    async def cancel(self) -> None:
+        """Break off."""
+        self._relaying.cancel()
+        await asyncio.wait([self._relaying])
+
+    async def _relay(self) -> None:
+        try:
+            call = cast(
+                "AsyncGenerator[StreamingTranscribeResponse]", self._speech.StreamingTranscribe(self._requests())
+            )
+            async with aclosing(call) as responses:
+                async for response in responses:
+                    await self._heard(response)
+        except WebSocketDisconnect:
+            pass  # whoever reads the socket hears of it, too
+        except Exception as error:
+            self._failed(error)
+
+    async def _requests(self) -> AsyncIterator[StreamingTranscribeRequest]:
+        yield StreamingTranscribeRequest(config=self._config)
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
