@@ -1,6 +1,6 @@
 """Enhance: the noise, the loudness and the silence of a recording."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 from polyphony.speech.v1 import enhancement_pb2 as pb
@@ -46,7 +46,7 @@ class Enhancement:
         self._max_seconds = settings.max_enhance_seconds
         self._limits = AudioLimits(settings.max_audio_bytes, settings.max_enhance_seconds)
 
-    async def enhance(self, request: pb.EnhanceRequest) -> AsyncIterator[pb.EnhanceResponse]:
+    async def enhance(self, request: pb.EnhanceRequest) -> AsyncGenerator[pb.EnhanceResponse]:
         """Clean a recording.
 
         Raises:

@@ -20,6 +20,7 @@ from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
 from services.speech.dictation import Dictation
 from services.speech.enhancement import Enhancement
+from services.speech.live import LiveTranscription
 from services.speech.models import LOADERS
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import Transcriber
@@ -44,6 +45,7 @@ class SpeechService(SpeechServiceServicer):
         synthesis: What speaks.
         voices: Who speaks.
         enhancement: What cleans.
+        live: What hears while somebody speaks.
         settings: The limits of a request.
     """
 
@@ -54,6 +56,7 @@ class SpeechService(SpeechServiceServicer):
         synthesis: Synthesis,
         voices: Voices,
         enhancement: Enhancement,
+        live: LiveTranscription,
         settings: SpeechSettings,
     ) -> None:
         self._recordings = recordings
@@ -61,6 +64,7 @@ class SpeechService(SpeechServiceServicer):
         self._synthesis = synthesis
         self._voices = voices
         self._enhancement = enhancement
+        self._live = live
         self._settings = settings
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> AsyncIterator[pb.TranscribeResponse]:
@@ -72,6 +76,13 @@ class SpeechService(SpeechServiceServicer):
         ):
             async for event in events:
                 yield message(event)
+
+    async def StreamingTranscribe(
+        self, request_iterator: AsyncIterator[pb.StreamingTranscribeRequest], context: object
+    ) -> AsyncIterator[pb.StreamingTranscribeResponse]:
+        async with aclosing(self._live.listen(request_iterator)) as events:
+            async for event in events:
+                yield event
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: object) -> AsyncIterator[pb.SynthesizeResponse]:
         async with aclosing(self._synthesis.synthesize(request)) as events:
@@ -145,11 +156,13 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
     references, dictation = References(recordings, detector), Dictation(transcription)
     voices = Voices(Models(synthesizers), store, references, dictation.write_down, readers, settings)
     enhancement = Enhancement(Models(enhancers), detector, store, settings)
+    live = LiveTranscription(Models(transcribers), detector, settings)
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
         servicer=SpeechService(  # type: ignore[abstract]
-            recordings, transcription, Synthesis(voices, readers, settings), voices, enhancement, settings
+            recordings, transcription, Synthesis(voices, readers, settings), voices, enhancement, live, settings
         ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
         lanes=(*transcribers, *synthesizers, *enhancers),
+        drain=live.drain,
     )
