@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from benchmarks import chassis, curves, fleet, gateway, generation, mixed, overload, replay
+from benchmarks import chassis, curves, fleet, gateway, generation, long_file, mixed, overload, replay, speech
 from benchmarks.report import Result, Say, verdict_table
 from servekit.settings import available_cores
 
@@ -21,10 +21,12 @@ MEASUREMENTS: dict[str, Callable[[Say], Result]] = {
     "overload": overload.measure,
     "gateway": gateway.measure,
     "generation": generation.measure,
+    "speech": speech.measure,
     "mixed": mixed.measure,
     "fleet": fleet.measure,
     "curves": curves.measure,
     "replay": replay.measure,
+    "long_file": long_file.measure,
 }
 
 

@@ -1,0 +1,128 @@
+"""Forty recordings of eight callers: through the speech service, and by faster-whisper called directly, by turns."""
+
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import httpx
+from polyphony.speech.v1.speech_pb2 import TranscribeRequest
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.type.v1.media_pb2 import Media
+from rich.console import Console
+
+from benchmarks.curves import counters
+from benchmarks.report import Result, Say, Verdict
+from benchmarks.running import Alone, alone, asked, models_dir
+from evaluation.speech.metrics import edits, rate
+from evaluation.speech_set import maker, manifest
+from evaluation.speech_set.manifest import Clip
+from servekit import catalogue
+from servekit.settings import available_cores
+
+CLIPS, SECONDS = 40, (3.0, 25.0)
+LEAST_SNR_DB = 10.0
+CALLERS = 8
+ROUNDS = 2
+DEADLINE_SECONDS = 600.0
+WAYS = ("one at a time", "side by side", "batched")
+OURS, FULL = "the service", "the service, full windows"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of hearing every recording once."""
+
+    seconds: float
+    cpu_seconds: float
+    texts: Sequence[str]
+
+
+def measure(say: Say) -> Result:
+    """Same recordings, threads, beam and temperatures; the language is stated. The quickest round of each counts."""
+    say("making the evaluation set")
+    folder = models_dir().parent / "speech-set"
+    clips = chosen(folder)
+    files = [folder / clip.file for clip in clips]
+    threads = available_cores()
+    card = catalogue.model("whisper-base")
+    with (
+        alone("speech", "embedded", THREADS=str(threads)) as service,
+        asked("benchmarks.whisper_direct", card.folder(models_dir()), str(threads), *files) as direct,
+    ):
+        if direct.stdin is None or direct.stdout is None:
+            raise RuntimeError("faster-whisper has no pipes")
+        found: dict[str, list[Heard]] = {}
+        for number in range(ROUNDS):
+            for name in (OURS, FULL):
+                say(f"round {number + 1} of {ROUNDS}: {name}")
+                found.setdefault(name, []).append(_call(service, card.id, files, full_window=name == FULL))
+            for way in WAYS:
+                say(f"round {number + 1} of {ROUNDS}: faster-whisper, {way}")
+                direct.stdin.write(way + "\n")
+                found.setdefault(way, []).append(Heard(**json.loads(direct.stdout.readline())))
+    sound = sum(clip.seconds for clip in clips)
+    best = {name: min(rounds, key=lambda heard: heard.seconds) for name, rounds in found.items()}
+    wrong = {name: _word_error_rate(clips, heard.texts) for name, heard in best.items()}
+    fastest = min(WAYS, key=lambda way: best[way].seconds)
+    rows = {
+        name if name not in WAYS else f"faster-whisper, {name}": {
+            "s": heard.seconds,
+            "of real time": heard.seconds / sound,
+            "CPU s": heard.cpu_seconds,
+            f"over {fastest}": heard.seconds / best[fastest].seconds,
+            "WER %": wrong[name] * 100,
+        }
+        for name, heard in best.items()
+    }
+    return Result(
+        f"{len(clips)} recordings, {sound:.0f} s, {CALLERS} callers, {threads} threads",
+        rows,
+        [
+            Verdict("hearing, over faster-whisper's quickest", rows[OURS][f"over {fastest}"], "at most", 0.7),
+            Verdict("words wrong, more than by it", (wrong[OURS] - wrong[fastest]) * 100, "at most", 0.5, "points"),
+        ],
+    )
+
+
+def chosen(folder: Path) -> list[Clip]:
+    """The recordings: English, of one speaker at a time, clean ones first and then those with least noise."""
+    if not (folder / manifest.NAME).exists():
+        maker.make(folder, Console(quiet=True))
+    clips = [
+        clip
+        for clip in manifest.read(folder).clips
+        if clip.language == "en" and clip.condition in ("clean", "people", "noisy")
+        if SECONDS[0] <= clip.seconds <= SECONDS[1] and (clip.snr_db is None or clip.snr_db >= LEAST_SNR_DB)
+    ]
+    clips.sort(key=lambda clip: -(clip.snr_db or 100.0))
+    return clips[:CLIPS]
+
+
+def _call(service: Alone, model: str, files: Sequence[Path], *, full_window: bool) -> Heard:
+    recordings = [file.read_bytes() for file in files]
+
+    def hear(recording: bytes) -> str:
+        request = TranscribeRequest(
+            audio=Media(inline=recording, mime_type="audio/flac"), model=model, language="en", full_window=full_window
+        )
+        events = stub.Transcribe(request, timeout=DEADLINE_SECONDS)
+        return " ".join(event.segment.text for event in events if event.HasField("segment"))
+
+    with grpc.insecure_channel(service.address) as channel, ThreadPoolExecutor(CALLERS) as pool:
+        stub = SpeechServiceStub(channel)
+        before, began = _cpu_seconds(service, model), time.perf_counter()
+        texts = list(pool.map(hear, recordings))
+        return Heard(time.perf_counter() - began, _cpu_seconds(service, model) - before, texts)
+
+
+def _cpu_seconds(service: Alone, model: str) -> float:
+    return counters(httpx.get(service.metrics).raise_for_status().text, model)["process_cpu_seconds_total"]
+
+
+def _word_error_rate(clips: Sequence[Clip], texts: Sequence[str]) -> float:
+    pairs = zip(clips, texts, strict=True)
+    return rate([edits(clip.text, text, clip.language) for clip, text in pairs]).value

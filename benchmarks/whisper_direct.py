@@ -1,0 +1,85 @@
+"""faster-whisper called directly: each line of input names a way of hearing, each line of output is what came of it.
+
+Arguments: the folder of the weights, the threads, and the recordings, all in English.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
+
+RATE = 16_000
+BATCH = 8
+OPTIONS = {"language": "en", "beam_size": 5, "temperature": [0.0, 0.4, 0.8], "condition_on_previous_text": False}
+
+
+class Direct:
+    """The library with so many threads; each way hears all recordings and hands back their texts.
+
+    Args:
+        weights: Their folder.
+        threads: Of all its computing together.
+        files: The recordings.
+    """
+
+    def __init__(self, weights: str, threads: int, files: Sequence[str]) -> None:
+        def load(threads: int, workers: int) -> WhisperModel:
+            return WhisperModel(weights, "cpu", compute_type="int8", cpu_threads=threads, num_workers=workers)
+
+        self._files = files
+        self._threads = threads
+        self._wide, self._many = load(threads, 1), load(1, threads)
+
+    def one_at_a_time(self) -> list[str]:
+        """As its page shows it first: all threads for one recording after another."""
+        return [self._hear(self._wide, file) for file in self._files]
+
+    def side_by_side(self) -> list[str]:
+        """A worker a thread, each with a recording of its own."""
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(lambda file: self._hear(self._many, file), self._files))
+
+    def batched(self) -> list[str]:
+        """Its batched pipeline over all recordings as one, each a clip of its own: short ones fill a batch, too."""
+        sounds = [decode_audio(file) for file in self._files]
+        ends = np.cumsum([len(sound) for sound in sounds]) / RATE
+        clips = [
+            {"start": float(end - len(sound) / RATE), "end": float(end)}
+            for end, sound in zip(ends, sounds, strict=True)
+        ]
+        pipeline = BatchedInferencePipeline(self._wide)
+        heard, _ = pipeline.transcribe(np.concatenate(sounds), batch_size=BATCH, clip_timestamps=clips, **OPTIONS)
+        texts = [""] * len(clips)
+        for segment in heard:
+            number = min(int(np.searchsorted(ends, segment.start + 0.01)), len(clips) - 1)
+            texts[number] += segment.text
+        return texts
+
+    def _hear(self, model: WhisperModel, file: str) -> str:
+        segments, _ = model.transcribe(file, **OPTIONS)
+        return "".join(segment.text for segment in segments)
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    weights, threads, *files = sys.argv[1:]
+    direct = Direct(weights, int(threads), files)
+    ways: dict[str, Callable[[], list[str]]] = {
+        "one at a time": direct.one_at_a_time,
+        "side by side": direct.side_by_side,
+        "batched": direct.batched,
+    }
+    for line in sys.stdin:
+        began, cpu = time.perf_counter(), time.process_time()
+        texts = ways[line.strip()]()
+        spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+        sys.stdout.write(json.dumps(spent | {"texts": texts}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
