@@ -8,7 +8,7 @@ from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.batching import BatchLane
-from servekit.errors import InvalidArgument, Overloaded, TooLarge
+from servekit.errors import InvalidArgument, Overloaded, TooLarge, Unavailable
 from servekit.models import Models
 from services.speech.endpointing import Endpointer, Endpoints, Phrase
 from services.speech.following import Final, Follower, Partial
@@ -40,6 +40,7 @@ class LiveTranscription:
         self._detector = detector
         self._settings = settings
         self._streams: set[LiveStream] = set()
+        self._leaving = False
 
     async def listen(
         self, requests: AsyncIterator[pb.StreamingTranscribeRequest]
@@ -53,6 +54,8 @@ class LiveTranscription:
             TooLarge, Cancelled, Unavailable: The stream is too long, has stalled, or the service is stopping;
                 the phrase that was being said has been sent.
         """
+        if self._leaving:
+            raise Unavailable("the service is stopping", retry_after=1.0)
         if len(self._streams) >= self._settings.live_streams:
             raise Overloaded(f"{len(self._streams)} live streams are open, no more", retry_after=CROWDED_SECONDS)
         stream = LiveStream(requests, self._settings)
@@ -65,7 +68,8 @@ class LiveTranscription:
             self._streams.remove(stream)
 
     async def drain(self) -> None:
-        """End every stream after the phrase that is being said."""
+        """End every stream after the phrase that is being said, and open no other."""
+        self._leaving = True
         for stream in self._streams:
             stream.leave()
 

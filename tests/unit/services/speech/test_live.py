@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
 from servekit.batching import BatchLane
 from servekit.call import Call, Flag, enter
@@ -29,6 +30,7 @@ from servekit.models import Models
 from servekit.telemetry import Telemetry
 from services.speech.live import LiveTranscription
 from services.speech.ports.transcriber import Passage, Segment, Word
+from services.speech.service import build
 from services.speech.settings import SpeechSettings
 
 CARD = ModelCard(
@@ -418,3 +420,34 @@ async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, lane)
     while lane._running_cost:
         await asyncio.sleep(0.01)
         assert time.monotonic() < began + 2
+
+
+async def test_over_grpc_a_server_that_stops_lets_the_phrase_end(serve, dial, tmp_path):
+    settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_seconds=5)
+    server = await serve(settings, build)
+    stub = SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
+
+    async def endless():
+        yield config(sample_rate_hertz=16_000)
+        yield sound(audio((0.5, 1)))
+        await asyncio.sleep(60)
+
+    events = stub.StreamingTranscribe(endless())
+    heard = [await anext(events), await anext(events)]
+    stopping = asyncio.create_task(server.stop())
+    with pytest.raises(Unavailable, match="stopping"):  # noqa: PT012
+        async for event in events:
+            heard.append(event)
+    assert kinds(heard)[-1] == "final"
+    assert heard[-1].final.segment.text
+    await asyncio.wait_for(stopping, 3)
+
+
+async def test_over_grpc_a_caller_that_leaves_gives_its_place_back(serve, dial, tmp_path):
+    settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, live_streams=1)
+    stub = SpeechServiceStub(dial(await serve(settings, build), "polyphony.speech.v1.SpeechService"))
+    for _ in range(3):
+        events = stub.StreamingTranscribe(requests(config(), audio((0.5, 1)), pace=1.0))
+        assert (await anext(events)).HasField("started")
+        await events.aclose()
+        await asyncio.sleep(0.1)
