@@ -58,10 +58,13 @@ class Wav2Vec2:
         self._between = vocabulary.get(BETWEEN)
         self._languages = languages
 
-    def check(self, language: str) -> None:
+    def check(self, language: str, words: Sequence[str]) -> None:
         if language and language not in self._languages:
             known = ", ".join(self._languages)
             raise InvalidArgument(f"the model knows {known}, not {language!r}", field="language")
+        spelt = sum(any(letter in self._letters for letter in word) for word in words)
+        if spelt * 2 < len(words):
+            raise InvalidArgument("the model does not know the letters of the text", field="text")
 
     def prepare(self, request: Spoken) -> _Task:
         tokens: list[int] = []

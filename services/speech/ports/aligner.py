@@ -40,9 +40,9 @@ class Place:
 class Aligner(BatchModel[Spoken, Any, Sequence[Place]], Protocol):
     """Finds words in sound: one place a word, in their order."""
 
-    def check(self, language: str) -> None:
+    def check(self, language: str, words: Sequence[str]) -> None:
         """Refuse what can never be done.
 
         Raises:
-            InvalidArgument: The model does not know the language; the field is `language`.
+            InvalidArgument: The model does not know the language, or the letters of most words; the field is named.
         """

@@ -1,0 +1,196 @@
+"""Alignment: when each word of a known text is said in its recording.
+
+A recording of one window is aligned as it is. A longer one is written down first: the words that are heard and stand
+in the text tell which part of the text is said in which window, and each window is then aligned with its part.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignResponse
+from polyphony.type.v1.time_span_pb2 import TimeSpan
+
+from servekit.errors import InvalidArgument, TooLarge
+from servekit.models import Models
+from services.speech.anchors import anchored, complete, heard_words
+from services.speech.finders import AlignerLane, AttentionFinder, Finder, Search, TrellisFinder
+from services.speech.ports.aligner import Place
+from services.speech.ports.speech_detector import SpeechDetector
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Segment, Word
+from services.speech.recording import Recording, Recordings
+from services.speech.settings import SpeechSettings
+from services.speech.transcription import LEAST_SECONDS, Finished, Started, TranscriberLane, Transcription, cut
+from services.speech.voice_activity import Sensitivity, VoiceActivity
+from services.speech.windows import Clip, WindowCutter
+from services.speech.words import TextWord, split
+
+
+class Alignment:
+    """Finds the words of texts in their recordings.
+
+    Args:
+        aligners: Models that do nothing else.
+        transcribers: Models that can be told what is said; asked where no aligner knows the language.
+        transcription: Writes down long recordings.
+        detector: Tells speech from silence.
+        recordings: Opens recordings.
+        settings: How long a text may be.
+    """
+
+    def __init__(
+        self,
+        aligners: Models[AlignerLane],
+        transcribers: Models[TranscriberLane],
+        transcription: Transcription,
+        detector: SpeechDetector,
+        recordings: Recordings,
+        settings: SpeechSettings,
+    ) -> None:
+        self._finders: list[Finder] = [*map(TrellisFinder, aligners), *map(AttentionFinder, transcribers)]
+        self._names = Models([*aligners, *transcribers])
+        self._transcription, self._detector, self._recordings = transcription, detector, recordings
+        self._most = settings.max_transcript_characters
+
+    async def align(self, request: AlignRequest) -> AlignResponse:
+        """Answer one request.
+
+        Raises:
+            InvalidArgument: The text has no words, or the model does not know the language.
+            TooLarge: The text is too long.
+            NotFound: No such model is loaded.
+            ServeError: As `Recordings.open`, `Recording.chunks` and the models say.
+        """
+        if len(request.text) > self._most:
+            raise TooLarge(f"{len(request.text)} characters, at most {self._most} are accepted", field="text")
+        words = await asyncio.to_thread(split, request.text)
+        if not words:
+            raise InvalidArgument("there are no words in the text", field="text")
+        finder = self._finder(request, words)
+        keys = [word.key for word in words]
+        async with (
+            self._recordings.open(request.audio, "audio") as recording,
+            finder.search(max(recording.claimed_seconds, LEAST_SECONDS)) as search,
+        ):
+            cutter = self._cutter()
+            clips = await _first_two(recording, cutter)
+            language = request.language
+            if len(clips) < 2:
+                seconds = cutter.heard / LISTENING_RATE
+                places: list[Place | None] = [None] * len(words)
+                if clips:
+                    places, language = await _find(search, clips[0], words, language)
+            else:
+                heard, language, seconds = await self._listen(recording, language)
+                plan = await asyncio.to_thread(_Plan, keys, heard, seconds)
+                places = []
+                async for clip, part, known in plan.parts(recording, self._cutter()):
+                    if known and finder.tells_the_same:
+                        places += known
+                    elif part:
+                        places += (await _find(search, clip, words[part], language))[0]
+        whole = await asyncio.to_thread(complete, places, keys, seconds)
+        return AlignResponse(
+            words=[_message(word, place) for word, place in zip(words, whole, strict=True)],
+            duration_seconds=seconds,
+            language=language,
+            model=finder.model,
+        )
+
+    def _finder(self, request: AlignRequest, words: Sequence[TextWord]) -> Finder:
+        """What the request names, or the first that knows its language and letters."""
+        name = self._names.get(request.model).card.id
+        finders = [finder for finder in self._finders if finder.model == name] if request.model else self._finders
+        for finder in finders[:-1]:
+            try:
+                finder.check(request.language, words)
+            except InvalidArgument:
+                continue
+            return finder
+        finders[-1].check(request.language, words)
+        return finders[-1]
+
+    def _cutter(self) -> WindowCutter:
+        return WindowCutter(VoiceActivity(self._detector, Sensitivity()))
+
+    async def _listen(self, recording: Recording, language: str) -> tuple[list[Word], str, float]:
+        """The words that are heard, the language, and how long the recording is."""
+        words: list[Word] = []
+        seconds = 0.0
+        async with aclosing(self._transcription.hear(recording, Instructions(language, word_times=True))) as events:
+            async for event in events:
+                match event:
+                    case Started():
+                        language = event.language
+                    case Segment():
+                        words += event.words
+                    case Finished():
+                        seconds = event.duration
+        return words, language, seconds
+
+
+class _Plan:
+    """Which part of a text is said in which clip.
+
+    Args:
+        keys: The words of the text.
+        heard: The words that were heard in all of the recording.
+        seconds: How long that is.
+    """
+
+    def __init__(self, keys: Sequence[str], heard: Sequence[Word], seconds: float) -> None:
+        self._keys = keys
+        self._heard, self._places = heard_words(heard)
+        guesses = complete(anchored(keys, self._heard, self._places), keys, seconds)
+        self._moments = [(place.start + place.end) / 2 for place in guesses]
+        self._heard_moments = [(place.start + place.end) / 2 for place in self._places]
+
+    async def parts(
+        self, recording: Recording, cutter: WindowCutter
+    ) -> AsyncGenerator[tuple[Clip, slice, list[Place]], None]:
+        """The clips with their words, all of these and in order.
+
+        Yields:
+            A clip, the words that are said in it and, if these are just the ones that were heard, where.
+        """
+        word = at = 0
+        async with aclosing(_clips(recording, cutter)) as clips:
+            clip = await anext(clips, None)
+            while clip:
+                after = await anext(clips, None)
+                end = clip.spans[-1].end / LISTENING_RATE
+                until = bisect_left(self._moments, end, word) if after else len(self._keys)
+                at_end = bisect_left(self._heard_moments, end, at) if after else len(self._heard)
+                same = self._heard[at:at_end] == self._keys[word:until]
+                yield clip, slice(word, until), self._places[at:at_end] if same else []
+                clip, word, at = after, until, at_end
+
+
+async def _clips(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[Clip, None]:
+    async with aclosing(cut(recording, cutter)) as clips:
+        async for clip in clips:
+            if clip:
+                yield clip
+
+
+async def _first_two(recording: Recording, cutter: WindowCutter) -> list[Clip]:
+    """The first clips of a recording; if there are less than two, it has been read to its end."""
+    found: list[Clip] = []
+    async with aclosing(_clips(recording, cutter)) as clips:
+        async for clip in clips:
+            found.append(clip)
+            if len(found) == 2:
+                break
+    return found
+
+
+async def _find(search: Search, clip: Clip, words: Sequence[TextWord], language: str) -> tuple[list[Place | None], str]:
+    """Where in the recording the words are said."""
+    places, language = await search.find(clip, words, language)
+    return [place and Place(*clip.place_whole(place.start, place.end), place.confidence) for place in places], language
+
+
+def _message(word: TextWord, place: Place) -> AlignedWord:
+    time = TimeSpan(start_seconds=place.start, end_seconds=place.end)
+    return AlignedWord(time=time, text=word.text, confidence=min(max(place.confidence, 0.0), 1.0), line=word.line)
