@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from polyphony.speech.v1 import assessment_pb2 as assessment_pb
+from polyphony.speech.v1 import emotion_pb2 as emotion_pb
 from polyphony.speech.v1 import enhancement_pb2 as enhancement_pb
 from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
@@ -18,7 +20,9 @@ from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
+from services.speech.assessment import Assessor
 from services.speech.dictation import Dictation
+from services.speech.emotion import EmotionAnalysis
 from services.speech.enhancement import Enhancement
 from services.speech.live import LiveTranscription
 from services.speech.models import LOADERS
@@ -45,6 +49,8 @@ class SpeechService(SpeechServiceServicer):
         synthesis: What speaks.
         voices: Who speaks.
         enhancement: What cleans.
+        assessor: What compares a learner's words with a text.
+        emotions: What tells emotions.
         live: What hears while somebody speaks.
         settings: The limits of a request.
     """
@@ -56,6 +62,8 @@ class SpeechService(SpeechServiceServicer):
         synthesis: Synthesis,
         voices: Voices,
         enhancement: Enhancement,
+        assessor: Assessor,
+        emotions: EmotionAnalysis,
         live: LiveTranscription,
         settings: SpeechSettings,
     ) -> None:
@@ -64,6 +72,8 @@ class SpeechService(SpeechServiceServicer):
         self._synthesis = synthesis
         self._voices = voices
         self._enhancement = enhancement
+        self._assessor = assessor
+        self._emotions = emotions
         self._live = live
         self._settings = settings
 
@@ -109,6 +119,14 @@ class SpeechService(SpeechServiceServicer):
             async for event in events:
                 yield event
 
+    async def Assess(self, request: assessment_pb.AssessRequest, context: object) -> assessment_pb.AssessResponse:
+        return await self._assessor.assess(request)
+
+    async def AnalyzeEmotion(
+        self, request: emotion_pb.AnalyzeEmotionRequest, context: object
+    ) -> emotion_pb.AnalyzeEmotionResponse:
+        return await self._emotions.analyze(request)
+
 
 async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
     """Load the profile's models and give each its slots.
@@ -148,6 +166,24 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
     ]
     synthesizers = await lanes("synthesize", settings.synthesize_slots, settings.max_queue_characters)
     enhancers = await lanes("enhance", settings.enhance_slots, settings.max_queue_audio_seconds)
+    tellers = {
+        task: [
+            BatchLane(
+                card,
+                [await load(card, settings, LOADERS, telemetry)],
+                telemetry,
+                max_batch_cost=0,
+                max_queue_cost=max_queue_cost,
+                prepares=False,
+            )
+            for card in rows
+            if card.task == task
+        ]
+        for task, max_queue_cost in (
+            ("read_sentiment", settings.max_queue_characters),
+            ("recognize_emotion", settings.max_queue_audio_seconds),
+        )
+    }
     listening = next(card for card in rows if card.task == "detect_speech")
     detector: SpeechDetector = await load(listening, settings, LOADERS, telemetry)
     telemetry.ready.labels(listening.id).set(True)
@@ -156,13 +192,25 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
     references, dictation = References(recordings, detector), Dictation(transcription)
     voices = Voices(Models(synthesizers), store, references, dictation.write_down, readers, settings)
     enhancement = Enhancement(Models(enhancers), detector, store, settings)
+    assessor = Assessor(recordings, transcription, settings.max_text_characters)
+    emotions = EmotionAnalysis(
+        recordings, transcription, Models(tellers["read_sentiment"]), Models(tellers["recognize_emotion"])
+    )
     live = LiveTranscription(Models(transcribers), detector, settings)
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
         servicer=SpeechService(  # type: ignore[abstract]
-            recordings, transcription, Synthesis(voices, readers, settings), voices, enhancement, live, settings
+            recordings,
+            transcription,
+            Synthesis(voices, readers, settings),
+            voices,
+            enhancement,
+            assessor,
+            emotions,
+            live,
+            settings,
         ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
-        lanes=(*transcribers, *synthesizers, *enhancers),
+        lanes=(*transcribers, *synthesizers, *enhancers, *tellers["read_sentiment"], *tellers["recognize_emotion"]),
         drain=live.drain,
     )
