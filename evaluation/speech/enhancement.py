@@ -42,7 +42,11 @@ class Enhance(Task):
         if rows:
             rows.append(_row("all", [pair for _, pair in answered]))
         measures = ("SI-SDR dB", "STOI", "PESQ", "WER %")
-        columns = ("recordings", "clips", *(name for measure in measures for name in (f"{measure}, noisy", "cleaned")))
+        columns = (
+            "recordings",
+            "clips",
+            *(name for measure in measures for name in (f"{measure}, noisy", f"{measure}, cleaned")),
+        )
         note = "Beside the same speech without noise; PESQ (wideband) where the package pesq is installed."
         looks = [
             Look(f"{clip.id}, cleaned", after.edits.rate, clip.text, after.text)
