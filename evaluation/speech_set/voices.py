@@ -163,7 +163,8 @@ class Voices:
         Raises:
             Missing: This voice cannot be had here; `missing` notes it.
         """
-        voice = self._voices[name]
+        if not (voice := self._voices.get(name)):
+            raise Missing(f"the voice {name} was not asked for")
         key = hashlib.sha256(f"{voice.origin}\n{text}".encode()).hexdigest()[:16]
         file, times = self._cache / f"{key}.flac", self._cache / f"{key}.json"
         if not times.exists():
