@@ -20,7 +20,6 @@ from services.speech.ports.aligner import Place
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Segment, Word
 from services.speech.recording import Recording, Recordings
-from services.speech.settings import SpeechSettings
 from services.speech.transcription import LEAST_SECONDS, Finished, Started, TranscriberLane, Transcription, cut
 from services.speech.voice_activity import Sensitivity, VoiceActivity
 from services.speech.windows import Clip, WindowCutter
@@ -36,7 +35,7 @@ class Alignment:
         transcription: Writes down long recordings.
         detector: Tells speech from silence.
         recordings: Opens recordings.
-        settings: How long a text may be.
+        most_characters: Of a text.
     """
 
     def __init__(
@@ -46,12 +45,12 @@ class Alignment:
         transcription: Transcription,
         detector: SpeechDetector,
         recordings: Recordings,
-        settings: SpeechSettings,
+        most_characters: int,
     ) -> None:
         self._finders: list[Finder] = [*map(TrellisFinder, aligners), *map(AttentionFinder, transcribers)]
         self._names = Models([*aligners, *transcribers])
         self._transcription, self._detector, self._recordings = transcription, detector, recordings
-        self._most = settings.max_transcript_characters
+        self._most = most_characters
 
     async def align(self, request: AlignRequest) -> AlignResponse:
         """Answer one request.

@@ -77,9 +77,9 @@ def complete(places: Sequence[Place | None], keys: Sequence[str], seconds: float
 
     def share(until: float) -> None:
         nonlocal now
-        each = (max(until, now) - now) / max(1, sum(map(len, waiting)))
+        each = (until - now) / max(1, sum(map(len, waiting)))
         for key in waiting:
-            whole.append(Place(now, min(now + each * len(key), seconds), 0.0))
+            whole.append(Place(now, min(now + each * len(key), until), 0.0))
             now = whole[-1].end
         waiting.clear()
 

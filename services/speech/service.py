@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from polyphony.speech.v1 import alignment_pb2 as alignment_pb
 from polyphony.speech.v1 import assessment_pb2 as assessment_pb
 from polyphony.speech.v1 import emotion_pb2 as emotion_pb
 from polyphony.speech.v1 import enhancement_pb2 as enhancement_pb
@@ -20,6 +21,7 @@ from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
+from services.speech.alignment import Alignment
 from services.speech.assessment import Assessor
 from services.speech.dictation import Dictation
 from services.speech.emotion import EmotionAnalysis
@@ -52,6 +54,7 @@ class SpeechService(SpeechServiceServicer):
         assessor: What compares a learner's words with a text.
         emotions: What tells emotions.
         live: What hears while somebody speaks.
+        alignment: What finds words.
         settings: The limits of a request.
     """
 
@@ -65,6 +68,7 @@ class SpeechService(SpeechServiceServicer):
         assessor: Assessor,
         emotions: EmotionAnalysis,
         live: LiveTranscription,
+        alignment: Alignment,
         settings: SpeechSettings,
     ) -> None:
         self._recordings = recordings
@@ -75,6 +79,7 @@ class SpeechService(SpeechServiceServicer):
         self._assessor = assessor
         self._emotions = emotions
         self._live = live
+        self._alignment = alignment
         self._settings = settings
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> AsyncIterator[pb.TranscribeResponse]:
@@ -93,6 +98,9 @@ class SpeechService(SpeechServiceServicer):
         async with aclosing(self._live.listen(request_iterator)) as events:
             async for event in events:
                 yield event
+
+    async def Align(self, request: alignment_pb.AlignRequest, context: object) -> alignment_pb.AlignResponse:
+        return await self._alignment.align(request)
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: object) -> AsyncIterator[pb.SynthesizeResponse]:
         async with aclosing(self._synthesis.synthesize(request)) as events:
@@ -180,6 +188,7 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
             if card.task == task
         ]
         for task, max_queue_cost in (
+            ("align", settings.max_queue_audio_seconds),
             ("read_sentiment", settings.max_queue_characters),
             ("recognize_emotion", settings.max_queue_audio_seconds),
         )
@@ -197,6 +206,14 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
         recordings, transcription, Models(tellers["read_sentiment"]), Models(tellers["recognize_emotion"])
     )
     live = LiveTranscription(Models(transcribers), detector, settings)
+    alignment = Alignment(
+        Models(tellers["align"]),
+        Models(transcribers),
+        transcription,
+        detector,
+        recordings,
+        settings.max_transcript_characters,
+    )
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
         servicer=SpeechService(  # type: ignore[abstract]
@@ -208,9 +225,17 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
             assessor,
             emotions,
             live,
+            alignment,
             settings,
         ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
-        lanes=(*transcribers, *synthesizers, *enhancers, *tellers["read_sentiment"], *tellers["recognize_emotion"]),
+        lanes=(
+            *transcribers,
+            *synthesizers,
+            *enhancers,
+            *tellers["align"],
+            *tellers["read_sentiment"],
+            *tellers["recognize_emotion"],
+        ),
         drain=live.drain,
     )
