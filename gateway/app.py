@@ -23,6 +23,7 @@ from gateway.routes import (
     transcriptions,
     vector_stores,
     vision,
+    voices,
 )
 from gateway.sockets import SocketEndpoint, SocketOperation
 from servekit.call import REQUEST_ID
@@ -32,6 +33,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *chat.OPERATIONS,
     *transcriptions.OPERATIONS,
     *speech.OPERATIONS,
+    *voices.OPERATIONS,
     *assessment.OPERATIONS,
     *emotion.OPERATIONS,
     *vision.OPERATIONS,

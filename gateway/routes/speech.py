@@ -1,40 +1,92 @@
 """`/v1/audio/speech`: words as sound."""
 
-from collections.abc import AsyncGenerator
+import base64
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
+import msgspec
+from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, SynthesizeResponse
+from polyphony.speech.v1.voices_pb2 import ListVoicesRequest
 from starlette.responses import Response
 
 from gateway.bodies import read_json
 from gateway.endpoint import Context, Operation
-from gateway.responses import ByteStream
-from gateway.schemas.speech import MIME_TYPES, SpeechRequest
-from servekit.errors import ServeError
+from gateway.responses import ByteStream, EventStream
+from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRequest, SpeechUsage, VoiceId
+from servekit.errors import InvalidArgument, ServeError, Unavailable
+
+TOKENS_PER_SECOND = 20  # what a second of sound is counted as
 
 
 async def speak(context: Context) -> Response:
-    """Speak a text; the sound is sent as it is made."""
+    """Speak a text; the sound is sent as it is made, raw or as events of base64."""
     parts = context.parts
     body = await read_json(context.request, SpeechRequest, parts.settings.body_bytes)
+    if body.instructions.strip():
+        message = "no voice here follows instructions: choose a voice and a speed"
+        raise InvalidArgument(message, field="instructions")
+    voice = body.voice.id if isinstance(body.voice, VoiceId) else body.voice
+    with _naming_input():
+        model = body.model or await _model_of(context, voice)
     mime_type = MIME_TYPES[body.response_format]
     request = SynthesizeRequest(
         text=body.input,
-        model=parts.models.resolve("synthesize", body.model, context.caller),
-        voice=body.voice,
+        model=parts.models.resolve("synthesize", model, context.caller),
+        voice=voice,
         speed=body.speed,
         mime_type=mime_type,
+        language=body.language,
     )
+    events = _events(context, request)
+    if body.stream_format == "sse":
+        return EventStream(_deltas(events, len(body.input)))
+    return ByteStream(_bytes(events), mime_type)
 
-    async def chunks() -> AsyncGenerator[bytes]:
-        try:
-            async for event in parts.clients.speech.Synthesize(request):
-                if event.HasField("chunk"):
-                    yield event.chunk
-        except ServeError as error:
-            error.field = "input" if error.field == "text" else error.field
-            raise
 
-    return ByteStream(chunks(), mime_type)
+async def _model_of(context: Context, voice: str) -> str:
+    """The model that speaks with a voice, where the caller names none; empty for the default."""
+    if voice in ("", "default"):
+        return ""
+    listed = await context.parts.clients.speech.ListVoices(ListVoicesRequest())
+    return next((row.model for row in listed.voices if row.name == voice), "")
+
+
+async def _events(context: Context, request: SynthesizeRequest) -> AsyncGenerator[SynthesizeResponse]:
+    finished = False
+    with _naming_input():
+        async for event in context.parts.clients.speech.Synthesize(request):
+            finished = event.HasField("finished")
+            yield event
+    if not finished:
+        raise Unavailable("the speech broke off", retry_after=1.0)
+
+
+async def _bytes(events: AsyncGenerator[SynthesizeResponse]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            if event.HasField("chunk"):
+                yield event.chunk
+
+
+async def _deltas(events: AsyncGenerator[SynthesizeResponse], characters: int) -> AsyncGenerator[msgspec.Struct]:
+    async with aclosing(events):
+        async for event in events:
+            if event.HasField("chunk"):
+                yield SpeechDelta(base64.b64encode(event.chunk).decode())
+            elif event.HasField("finished"):
+                sounded = round(event.finished.duration_seconds * TOKENS_PER_SECOND)
+                yield SpeechDone(SpeechUsage(characters, sounded, characters + sounded))
+
+
+@contextmanager
+def _naming_input() -> Iterator[None]:
+    """What the service says of its `text` is said to the caller of `input`."""
+    try:
+        yield
+    except ServeError as error:
+        names = {"text": "input", "mime_type": "response_format"}
+        error.field = names.get(error.field, error.field)
+        raise
 
 
 OPERATIONS = (

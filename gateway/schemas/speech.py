@@ -1,4 +1,4 @@
-"""What `/v1/audio/speech` takes."""
+"""What `/v1/audio/speech` takes and gives."""
 
 from typing import Annotated, Literal
 
@@ -16,12 +16,40 @@ MIME_TYPES = {
 }
 
 
-class SpeechRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for a text to be spoken."""
+class VoiceId(Struct, forbid_unknown_fields=True):
+    """A voice by its id, which is its name."""
 
-    input: Annotated[str, Meta(min_length=1, max_length=65536)]
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class SpeechRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Asks for a text to be spoken. `language` is ours: an ISO 639-1 code, for a voice that speaks several."""
+
+    input: Annotated[str, Meta(min_length=1)]
     model: str = ""
-    voice: str = "default"
+    voice: str | VoiceId = "default"
+    instructions: str = ""
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
     speed: Annotated[float, Meta(ge=0.25, le=4)] = 1.0
-    stream_format: Literal["audio"] = "audio"
+    stream_format: Literal["audio", "sse"] = "audio"
+    language: Annotated[str, Meta(pattern="^([a-z]{2,3})?$")] = ""
+
+
+class SpeechUsage(Struct):
+    """What a speech is counted by: characters in, twentieths of a second out."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+class SpeechDelta(Struct, tag="speech.audio.delta", tag_field="type"):
+    """The next bytes of the sound, as base64."""
+
+    audio: str
+
+
+class SpeechDone(Struct, tag="speech.audio.done", tag_field="type"):
+    """The whole text is spoken."""
+
+    usage: SpeechUsage

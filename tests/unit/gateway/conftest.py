@@ -18,6 +18,7 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, 
 from polyphony.speech.v1 import assessment_pb2 as assessment
 from polyphony.speech.v1 import emotion_pb2 as emotion
 from polyphony.speech.v1 import speech_pb2 as speech
+from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 from polyphony.type.v1.embedding_pb2 import Embedding
 from polyphony.type.v1.time_span_pb2 import TimeSpan
@@ -47,6 +48,7 @@ class Orders:
     page: str = "Total: 42 euros"
     words: str = "What is the total?"
     answer: tuple[str, ...] = ("It is ", "42.")
+    voices: list[voices_pb.Voice] = field(default_factory=list)
 
     async def obey(self, name, request):
         self.seen.append((name, current().tenant, request))
@@ -149,6 +151,24 @@ class Speech(SpeechServiceServicer):
         segment.prosody.pitch_hertz = 120
         basis = emotion.EMOTION_BASIS_WORDS_AND_PROSODY
         return emotion.AnalyzeEmotionResponse(segments=[segment], emotions=happy, sentiment=sentiment, basis=basis)
+
+    async def ListVoices(self, request, context):
+        await self.orders.obey("ListVoices", request)
+        own = voices_pb.Voice(name="low", model="fake-synthesizer", languages=["en"])
+        return voices_pb.ListVoicesResponse(voices=[own, *self.orders.voices])
+
+    async def CreateVoice(self, request, context):
+        await self.orders.obey("CreateVoice", request)
+        voice = voices_pb.Voice(name=request.name, model="fake-synthesizer", languages=["en", "zh"])
+        voice.create_time.seconds = 1_700_000_000
+        self.orders.voices.append(voice)
+        return voices_pb.CreateVoiceResponse(voice=voice)
+
+    async def DeleteVoice(self, request, context):
+        await self.orders.obey("DeleteVoice", request)
+        if request.name not in [voice.name for voice in self.orders.voices]:
+            raise NotFound("there is no such voice", field="name")
+        return voices_pb.DeleteVoiceResponse()
 
 
 class Generation(GenerationServiceServicer):

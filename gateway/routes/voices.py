@@ -1,0 +1,67 @@
+"""`/v1/audio/voices`: who there is to speak, and voices of one's own."""
+
+from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest, Voice
+from starlette.responses import Response
+
+from gateway.endpoint import Context, Operation
+from gateway.forms import read_form
+from gateway.responses import json_response
+from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceList
+from gateway.uploads import naming_file, upload
+
+
+async def list_voices(context: Context) -> Response:
+    """List the voices of the models that the caller may use, and those of the caller's own."""
+    listed = await context.parts.clients.speech.ListVoices(ListVoicesRequest())
+    return json_response(VoiceList([_answer(voice) for voice in listed.voices]))
+
+
+async def create_voice(context: Context) -> Response:
+    """Make a voice of a recording of somebody who agrees."""
+    parts = context.parts
+    form, audio = await read_form(
+        context.request, parts.settings.audio_bytes, VoiceForm, lambda part: upload(context, part)
+    )
+    stated = form.consent.strip()
+    agreed = stated.lower() == "true"
+    request = CreateVoiceRequest(
+        name=form.name,
+        reference_audio=audio,
+        reference_text=form.text,
+        language=form.language,
+        model=parts.models.resolve("synthesize", form.model, context.caller) if form.model else "",
+        consent=agreed or (bool(stated) and stated.lower() != "false"),
+        consent_statement=form.consent_statement if agreed else form.consent_statement or stated,
+    )
+    with naming_file(reference_audio="audio_sample", reference_text="text"):
+        response = await parts.clients.speech.CreateVoice(request)
+    return json_response(_answer(response.voice))
+
+
+async def delete_voice(context: Context) -> Response:
+    """Delete a voice of the caller's own, and its recording."""
+    name = context.request.path_params["name"]
+    await context.parts.clients.speech.DeleteVoice(DeleteVoiceRequest(name=name))
+    return json_response(VoiceDeleted(name))
+
+
+def _answer(voice: Voice) -> VoiceAnswer:
+    made = voice.HasField("create_time")
+    created = voice.create_time.seconds if made else 0
+    languages = list(voice.languages)
+    return VoiceAnswer(voice.name, voice.name, voice.model, languages, created, "audio_sample" if made else "built_in")
+
+
+OPERATIONS = (
+    Operation("GET", "/v1/audio/voices", list_voices, "List the voices", answer=VoiceList),
+    Operation(
+        "POST",
+        "/v1/audio/voices",
+        create_voice,
+        "Make a voice of a recording",
+        seconds="audio_seconds",
+        form=VoiceForm,
+        answer=VoiceAnswer,
+    ),
+    Operation("DELETE", "/v1/audio/voices/{name}", delete_voice, "Delete a voice", answer=VoiceDeleted),
+)
