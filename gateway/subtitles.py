@@ -14,6 +14,7 @@ from gateway.writing import columns, is_spaced, tokens
 
 MEDIA_TYPES = {"srt": "text/plain", "vtt": "text/vtt", "lrc": "text/plain"}
 
+LINES = 2
 COLUMNS = 42  # a Chinese character takes two of them
 MIN_MS, MAX_MS = 1000, 7000
 GAP_MS = 80  # two frames at 25 a second, so that a change is seen
@@ -65,7 +66,7 @@ def phrases(words: Iterable[Timed]) -> list[list[Timed]]:
     return found
 
 
-def cues(runs: Iterable[Sequence[Timed]], most_lines: int = 2) -> list[Cue]:
+def cues(runs: Iterable[Sequence[Timed]]) -> list[Cue]:
     """Runs of words as cues: no cue has words of two runs, and a run that fits is one cue.
 
     Times are put in order where they are not: cues begin after 0, have a length, and never overlap.
@@ -75,7 +76,7 @@ def cues(runs: Iterable[Sequence[Timed]], most_lines: int = 2) -> list[Cue]:
     for run in runs:
         pieces = _pieces(run, now)
         if pieces:
-            groups += _cut(pieces, most_lines)
+            groups += _cut(pieces)
             now = pieces[-1].end
     found: list[Cue] = []
     free = 0
@@ -123,10 +124,10 @@ def _parts(token: str) -> Iterator[tuple[str, bool]]:
     yield part, is_rest
 
 
-def _cut(pieces: list[_Piece], most_lines: int) -> Iterator[list[_Piece]]:
+def _cut(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
     """Cut a run into cues: as much as fits, broken at the best place in it."""
     while pieces:
-        count = _fitting(pieces, most_lines)
+        count = _fitting(pieces)
         if count < len(pieces):
             width = [columns(piece.text) for piece in pieces[:count]]
             full = sum(width)
@@ -135,14 +136,14 @@ def _cut(pieces: list[_Piece], most_lines: int) -> Iterator[list[_Piece]]:
         pieces = pieces[count:]
 
 
-def _fitting(pieces: Sequence[_Piece], most_lines: int) -> int:
+def _fitting(pieces: Sequence[_Piece]) -> int:
     """How many of the pieces one cue can hold; at least one."""
     lines, filled = 1, -1  # a line begins without a space
     for count, piece in enumerate(pieces):
         width = columns(piece.text)
         if filled >= 0 and filled + piece.spaced + width > COLUMNS:
             lines, filled = lines + 1, -1
-        if lines > most_lines or (count and piece.end - pieces[0].start > MAX_MS):
+        if lines > LINES or (count and piece.end - pieces[0].start > MAX_MS):
             return count
         filled = width if filled < 0 else filled + piece.spaced + width
     return len(pieces)
@@ -175,9 +176,9 @@ def _lines(pieces: Sequence[_Piece]) -> tuple[str, ...]:
 
 
 def subtitles(runs: Iterable[Sequence[Timed]], form: str) -> str:
-    """Runs of words as a file of subtitles, in a form that `MEDIA_TYPES` has. One of LRC has single lines."""
+    """Runs of words as a file of subtitles, in a form that `MEDIA_TYPES` has."""
     writers = {"srt": srt, "vtt": vtt, "lrc": lrc}
-    return writers[form](cues(runs, 1 if form == "lrc" else 2))
+    return writers[form](cues(runs))
 
 
 def srt(rows: Sequence[Cue]) -> str:

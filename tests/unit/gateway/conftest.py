@@ -15,6 +15,7 @@ from polyphony.generation.v1.generation_pb2_grpc import (
 )
 from polyphony.retrieval.v1 import retrieval_pb2 as retrieval
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
+from polyphony.speech.v1 import alignment_pb2 as alignment
 from polyphony.speech.v1 import assessment_pb2 as assessment
 from polyphony.speech.v1 import emotion_pb2 as emotion
 from polyphony.speech.v1 import speech_pb2 as speech
@@ -125,6 +126,18 @@ class Speech(SpeechServiceServicer):
         if words:
             yield final()
         yield speech.StreamingTranscribeResponse(finished=speech.TranscriptionFinished(duration_seconds=seconds))
+
+    async def Align(self, request, context):
+        """Finds two words a second, whatever is said."""
+        await self.orders.obey("Align", request)
+        words = [(line, word) for line, row in enumerate(request.text.splitlines()) for word in row.split()]
+        aligned = [
+            alignment.AlignedWord(
+                text=word, line=line, confidence=0.75, time=TimeSpan(start_seconds=n / 2, end_seconds=n / 2 + 0.5)
+            )
+            for n, (line, word) in enumerate(words)
+        ]
+        return alignment.AlignResponse(words=aligned, duration_seconds=9, language="en", model="fake-aligner")
 
     async def Synthesize(self, request, context):
         await self.orders.obey("Synthesize", request)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.subtitles import COLUMNS, GAP_MS, MAX_MS, MIN_MS, Cue, Timed, cues, lrc, phrases, srt, vtt
+from gateway.subtitles import COLUMNS, GAP_MS, LINES, MAX_MS, MIN_MS, Cue, Timed, cues, lrc, phrases, srt, vtt
 from gateway.writing import columns, join, tokens
 
 ROW = re.compile(r"(\d\d+):(\d\d):(\d\d)[,.](\d{3}) --> (\d\d+):(\d\d):(\d\d)[,.](\d{3})")
@@ -35,12 +35,12 @@ runs = st.lists(st.lists(st.builds(Timed, seconds, seconds, word), max_size=12),
 
 
 @settings(max_examples=60, deadline=None)
-@given(runs, st.sampled_from([1, 2]))
-def test_whatever_the_times_are_cues_follow_the_rules_and_lose_no_word(runs, most_lines):
-    rows = cues(runs, most_lines)
+@given(runs)
+def test_whatever_the_times_are_cues_follow_the_rules_and_lose_no_word(runs):
+    rows = cues(runs)
     for row in rows:
         assert 0 <= row.start < row.end <= row.start + MAX_MS
-        assert 1 <= len(row.lines) <= most_lines
+        assert 1 <= len(row.lines) <= LINES
         assert all(line and columns(line) <= COLUMNS for line in row.lines)
     for before, after in pairwise(rows):
         assert before.end + GAP_MS <= after.start

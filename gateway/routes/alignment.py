@@ -1,0 +1,77 @@
+"""`/v1/audio/align`: when each word of a known text is said; subtitles of it."""
+
+import asyncio
+from itertools import groupby
+
+from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest
+from starlette.responses import PlainTextResponse, Response
+
+from gateway.auth import Caller
+from gateway.endpoint import Context, Operation
+from gateway.forms import read_form
+from gateway.models import ModelDirectory
+from gateway.responses import json_response
+from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
+from gateway.subtitles import MEDIA_TYPES, Timed, subtitles
+from gateway.uploads import naming_file, upload
+from servekit.catalogue import Task
+
+TEXT_BYTES = 1 << 20  # more than the service takes, in any script
+TASKS: tuple[Task, ...] = ("align", "transcribe")  # what finds words, the better first
+
+
+async def align(context: Context) -> Response:
+    """Find when each word of a known text is said, as JSON or as subtitles."""
+    parts = context.parts
+    form, audio = await read_form(
+        context.request,
+        parts.settings.audio_bytes,
+        AlignmentForm,
+        lambda part: upload(context, part),
+        field_bytes=TEXT_BYTES,
+    )
+    model = _model(parts.models, form.model, context.caller)
+    request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
+    with naming_file():
+        response = await parts.clients.speech.Align(request)
+    if form.response_format in MEDIA_TYPES:
+        lines = [list(map(_timed, words)) for _, words in groupby(response.words, key=lambda word: word.line)]
+        text = await asyncio.to_thread(subtitles, lines, form.response_format)
+        return PlainTextResponse(text, media_type=MEDIA_TYPES[form.response_format])
+    words = [
+        PlacedWord(word.text, word.time.start_seconds, word.time.end_seconds, round(word.confidence, 4), word.line)
+        for word in response.words
+    ]
+    return json_response(AlignmentAnswer(words, response.duration_seconds, response.language, response.model))
+
+
+def _model(models: ModelDirectory, name: str, caller: Caller) -> str:
+    """The id of a model that the caller names; empty where none, and the service takes the one that knows the language.
+
+    Raises:
+        NotFound: There is no such model for this caller.
+        InvalidArgument: The model does something else.
+    """
+    there = [task for task in TASKS if any(card.task == task for card in models.cards)]
+    if name:
+        return models.resolve("align" if models.get(name).task == "align" else "transcribe", name, caller)
+    for task in there:
+        models.resolve(task, "", caller)
+    return ""
+
+
+def _timed(word: AlignedWord) -> Timed:
+    return Timed(word.time.start_seconds, word.time.end_seconds, word.text)
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/audio/align",
+        align,
+        "Align a text with its recording",
+        seconds="audio_seconds",
+        form=AlignmentForm,
+        answer=AlignmentAnswer,
+    ),
+)
