@@ -21,7 +21,7 @@ from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, TooLarge
 from services.speech.models.whisper_decoding import TEMPERATURES, Decoder, rows_of
-from services.speech.models.whisper_hearing import MARGIN_SECONDS, Hearing
+from services.speech.models.whisper_hearing import Hearing, fitted
 from services.speech.ports.transcriber import (
     LISTENING_RATE,
     WINDOW_SECONDS,
@@ -68,9 +68,7 @@ class Whisper:
             raise InvalidArgument("this model has not learnt to translate", field="task")
 
     def cost(self, window: Window) -> float:
-        if window.instructions.full_window:
-            return WINDOW_SECONDS
-        return min(window.seconds + MARGIN_SECONDS, WINDOW_SECONDS)
+        return WINDOW_SECONDS if window.instructions.full_window else fitted(window.seconds)
 
     def prepare(self, request: Window) -> Hearing:
         mel = self._model.feature_extractor(request.samples)[:, :-1]
@@ -139,7 +137,8 @@ class Whisper:
         attempts = (temperature,) if temperature else TEMPERATURES
         tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
         prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
-        drafts = self._decoder.decode(encoded, prompts, attempts if full else attempts[:1], flag)
+        most = max(hearing.most_tokens for hearing in batch)
+        drafts = self._decoder.decode(encoded, prompts, attempts if full else attempts[:1], most, flag)
         for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
             if not full and hearing.doubts(draft, tokenizer):
                 hearing.full = True

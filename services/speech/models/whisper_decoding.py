@@ -82,7 +82,7 @@ class Decoder:
         self._suppressed = list(get_suppressed_tokens(tokenizer, [-1]))
 
     def decode(
-        self, encoded: NDArray[Any], prompts: Sequence[list[int]], temperatures: Sequence[float], flag: Flag
+        self, encoded: NDArray[Any], prompts: Sequence[list[int]], temperatures: Sequence[float], most: int, flag: Flag
     ) -> list[Draft]:
         """Write the text of every window.
 
@@ -90,6 +90,7 @@ class Decoder:
             encoded: (windows, positions, width), what the encoder made of them.
             prompts: Tokens that each text follows.
             temperatures: Tried in order, until a text will do.
+            most: Tokens that a text may have; it is cut there.
             flag: Looked at before every attempt.
 
         Raises:
@@ -102,7 +103,7 @@ class Decoder:
             for _, same in groupby(pending, lambda row: len(prompts[row])):  # the engine wants prompts of one length
                 rows = list(same)
                 flag.check()
-                some = self._generate(rows_of(encoded, rows), [prompts[row] for row in rows], temperature)
+                some = self._generate(rows_of(encoded, rows), [prompts[row] for row in rows], temperature, most)
                 for row, draft in zip(rows, some, strict=True):
                     drafts[row].append(draft)
             pending = [row for row in pending if not drafts[row][-1].will_do]
@@ -110,7 +111,7 @@ class Decoder:
                 break
         return [_best(some) for some in drafts]
 
-    def _generate(self, encoded: NDArray[Any], prompts: list[list[int]], temperature: float) -> list[Draft]:
+    def _generate(self, encoded: NDArray[Any], prompts: list[list[int]], temperature: float, most: int) -> list[Draft]:
         how = (
             {"beam_size": 1, "num_hypotheses": SAMPLES, "sampling_topk": 0, "sampling_temperature": temperature}
             if temperature
@@ -119,7 +120,7 @@ class Decoder:
         results = self._engine.generate(
             get_ctranslate2_storage(encoded),
             prompts,
-            max_length=MAX_TOKENS,
+            max_length=min(max(2 * most, len(prompts[0]) + most), MAX_TOKENS),  # the engine writes no more than half
             max_initial_timestamp_index=LATEST_START,
             suppress_tokens=self._suppressed,
             return_scores=True,

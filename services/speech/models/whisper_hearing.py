@@ -1,6 +1,7 @@
 """One window on its way through Whisper: how far it has been heard, and what has been written of it so far."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,15 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_end
 from numpy.typing import NDArray
 
-from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, Draft
-from services.speech.ports.transcriber import Passage, Segment, Window, Word
+from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TOKENS, Draft
+from services.speech.ports.transcriber import WINDOW_SECONDS, Passage, Segment, Window, Word
 
 FRAMES_PER_SECOND = 100
 WINDOW_FRAMES = 3000  # the most that the encoder takes
-MARGIN_SECONDS = 1.0  # of silence after the speech in a fitted window: the network wants to hear that it is over
+MARGIN_SECONDS = 2.0  # of silence after the speech in a fitted window: the network wants to hear that it is over
+LEAST_SECONDS = 6.0  # of a fitted window; in a shorter one a word or two are said again and again
 MIN_LANGUAGE_PROBABILITY = 0.5
+TOKENS_PER_SECOND, FEWEST_TOKENS = 20, 40  # of quick speech in a script of many tokens; more are doubted
 REPEATED_TOKENS = 4  # so many twice in a row are doubted
 QUIET_SECONDS = 1.0  # a shorter rest, behind a text that was ended, is not heard on its own in search of more
 PREPENDED = "\"'“¿([{-"  # punctuation that belongs to the word after it
@@ -65,8 +68,14 @@ class Hearing:
     @property
     def frames(self) -> int:
         """How many frames the encoder is to see for it."""
-        fitted = self.piece.shape[1] + round(MARGIN_SECONDS * FRAMES_PER_SECOND)
-        return WINDOW_FRAMES if self.full else min(fitted + fitted % 2, WINDOW_FRAMES)
+        seconds = WINDOW_SECONDS if self.full else fitted(self.piece.shape[1] / FRAMES_PER_SECOND)
+        return 2 * ceil(seconds * FRAMES_PER_SECOND / 2)
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens can be said in the piece; a fitted window that repeats itself ends here."""
+        seconds = self.piece.shape[1] / FRAMES_PER_SECOND
+        return MAX_TOKENS if self.full else round(FEWEST_TOKENS + seconds * TOKENS_PER_SECOND)
 
     def detected(self, language: str, probability: float) -> None:
         """Take the language that the network hears; a guess at a fitted window is not taken."""
@@ -82,7 +91,7 @@ class Hearing:
         """
         return (
             not draft.will_do
-            or draft.is_silence
+            or len(draft.tokens) >= self.most_tokens
             or draft.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
             or _repeats([token for token in draft.tokens if token < tokenizer.eot])
             or any(token > tokenizer.timestamp_begin + self.frames // 2 for token in draft.tokens)
@@ -177,6 +186,11 @@ class Hearing:
         """From when to when, kept within the window."""
         start = min(float(timed["start"]), self.window.seconds)
         return start, max(start, min(float(timed["end"]), self.window.seconds))
+
+
+def fitted(seconds: float) -> float:
+    """How much the encoder sees of a piece, in seconds."""
+    return min(max(seconds + MARGIN_SECONDS, LEAST_SECONDS), WINDOW_SECONDS)
 
 
 def _repeats(tokens: list[int]) -> bool:

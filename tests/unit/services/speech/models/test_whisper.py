@@ -109,7 +109,7 @@ SUN = (0.0, "the sun comes round", 3.6)
 def test_the_encoder_sees_what_there_is_and_a_second_more():
     engine = Engine(always(*SUN))
     (passage,) = heard(whisper(engine), window(4.0))
-    assert engine.encoded == [(1, 500)]
+    assert engine.encoded == [(1, 600)]
     assert texts(passage) == ["the sun comes round"]
     segment = passage.segments[0]
     assert (segment.start, segment.end, segment.temperature) == (0.0, 3.6, 0.0)
@@ -120,7 +120,7 @@ def test_the_encoder_sees_what_there_is_and_a_second_more():
 
 def test_a_window_costs_what_the_network_sees():
     model = whisper(Engine(always(*SUN)))
-    assert model.cost(window(4.0)) == 5.0
+    assert model.cost(window(4.0)) == 6.0
     assert model.cost(window(29.9)) == 30.0
     assert model.cost(window(4.0, full_window=True)) == 30.0
 
@@ -128,7 +128,7 @@ def test_a_window_costs_what_the_network_sees():
 def test_windows_of_like_length_run_together():
     engine = Engine(always(*SUN))
     passages = heard(whisper(engine), window(4.0), window(4.2), window(3.9))
-    assert engine.encoded == [(3, 520)]
+    assert engine.encoded == [(3, 620)]
     assert engine.generated == [(3, 0.0)]
     assert [texts(passage) for passage in passages] == [["the sun comes round"]] * 3
 
@@ -136,10 +136,10 @@ def test_windows_of_like_length_run_together():
 def test_rows_of_padding_are_not_paid_for_on_a_cpu():
     engine = Engine(always(*SUN))
     heard(whisper(engine), window(4.0), window(20.0))
-    assert engine.encoded == [(1, 2100), (1, 500)]
+    assert engine.encoded == [(1, 2200), (1, 600)]
     engine = Engine(always(*SUN), device="cuda")
     heard(whisper(engine), window(4.0), window(20.0))
-    assert engine.encoded == [(2, 2100)]
+    assert engine.encoded == [(2, 2200)]
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,10 @@ def test_rows_of_padding_are_not_paid_for_on_a_cpu():
         said(0.0, "the sun", 1.0, score=-1.5),
         said(0.0, "the sun", 1.0, no_speech=0.7),
         said(0.0, "the sun comes round", 1.8, 1.8, "the sun comes round", 3.6),
-        said(0.0, "the sun", 2.0, 2.0, "every single day", 16.0),
+        said(0.0, "the sun", 2.0, 2.0, "every single day", 17.0),
+        said(0.0, "the sun goes every day comes round a corner and so it " * 30),
     ],
-    ids=["improbable", "no speech", "said twice", "past the end"],
+    ids=["improbable", "no speech", "said twice", "past the end", "too much"],
 )
 def test_a_doubtful_text_is_heard_again_as_the_reference_hears_it(doubtful):
     engine = Engine(lambda frames, prompt, how: said(*SUN) if frames == 3000 else doubtful)
@@ -193,7 +194,7 @@ def test_a_language_is_detected_on_the_encoding_that_is_decoded():
 def test_a_guess_at_the_language_is_made_again_in_the_full_window():
     engine = Engine(always(*SUN), language=("<|zh|>", 0.3))
     (passage,) = heard(whisper(engine), window(4.0, language=""))
-    assert engine.encoded == [(1, 500), (1, 3000)]
+    assert engine.encoded == [(1, 600), (1, 3000)]
     assert (passage.language, passage.language_probability) == ("zh", 0.3)
 
 
@@ -215,9 +216,9 @@ def test_what_comes_before_a_text():
 
 
 def test_a_text_that_ended_early_goes_on():
-    engine = Engine(lambda frames, *_: said(0.0, "the sun", 2.0, 2.0) if frames > 700 else said(0.0, "goes", 4.4, 4.4))
+    engine = Engine(lambda frames, *_: said(0.0, "the sun", 2.0, 2.0) if frames > 800 else said(0.0, "goes", 4.4, 4.4))
     (passage,) = heard(whisper(engine), window(6.1))
-    assert [frames for _, frames in engine.encoded] == [710, 510]
+    assert [frames for _, frames in engine.encoded] == [810, 610]
     assert [(one.text, one.start, one.end) for one in passage.segments] == [
         ("the sun", 0.0, 2.0),
         ("goes", 2.0, 6.1),  # never past the end
