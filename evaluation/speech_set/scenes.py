@@ -198,7 +198,7 @@ class Scenes:
 
     def _others(self) -> Iterator[Made]:
         for language, texts in self._texts["other"].items():
-            voice = f"espeak-{'cmn' if language == 'zh' else language}"
+            voice = f"espeak-{language}"
             for number, text in enumerate(texts):
                 yield from self._monologue(f"espeak-{language}-{number}", voice, text, language, "clean")
 

@@ -94,12 +94,12 @@ class Espeak(Program):
 
     licence, needs = "GPL-3.0-or-later program, its sound is free", "apt-get install espeak-ng"
 
-    def __init__(self, language: str) -> None:
-        self.name, self.origin = f"espeak-{language}", f"made: espeak-ng, voice {language}"
-        self._language = language
+    def __init__(self, language: str, voice: str = "") -> None:
+        self._voice = voice or language
+        self.name, self.origin = f"espeak-{language}", f"made: espeak-ng, voice {self._voice}"
 
     def command(self, text: str, into: str) -> list[str]:
-        return ["espeak-ng", "-v", self._language, "-s", "150", "-w", into, text]
+        return ["espeak-ng", "-v", self._voice, "-s", "150", "-w", into, text]
 
 
 class Kokoro(Program):
@@ -137,8 +137,8 @@ def known(cache: Path) -> list[Voice]:
     """Every voice that the set is made of; `cache` is where weights are kept."""
     voices: list[Voice] = [Hibari(), Joe(cache), *map(Flite, ("slt", "rms", "awb"))]
     voices += map(Kokoro, ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo"))
-    voices += map(Espeak, ("de", "es", "fr", "it", "nl", "pl", "pt", "ru", "cmn"))
-    return voices
+    voices += map(Espeak, ("de", "es", "fr", "it", "nl", "pl", "pt", "ru"))
+    return [*voices, Espeak("zh", "cmn-latn-pinyin")]
 
 
 class Voices:

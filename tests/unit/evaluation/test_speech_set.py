@@ -42,7 +42,7 @@ class Dumb(Voice):
 
 def scenes(folder: Path, people=(("people", novel),)) -> Scenes:
     names = ("hibari", "joe", "slt", "rms", "awb", "jf-alpha", "jf-gongitsune", "jf-nezumi", "jf-tebukuro", "jm-kumo")
-    names += tuple(f"espeak-{language}" for language in ("de", "es", "fr", "it", "nl", "pl", "pt", "ru", "cmn"))
+    names += tuple(f"espeak-{language}" for language in ("de", "es", "fr", "it", "nl", "pl", "pt", "ru", "zh"))
     voices = [Tone(name, 200 + 20 * number) for number, name in enumerate(names)]
     return Scenes(Voices(folder, voices), people)
 
