@@ -43,6 +43,23 @@ class SpeechGateway(Gateway):
         body = {"input": text, "voice": voice, "model": model, "response_format": "wav"}
         return (await self.send("POST", "/v1/audio/speech", json=body)).content
 
+    async def fit_sounds(self, name: str, clips: Sequence[tuple[bytes, str]]) -> None:
+        """A sound model of clips and their labels; without labels, all are normal."""
+        files = [("file", ("clip.wav", sound, "audio/wav")) for sound, _ in clips]
+        labels = [label for _, label in clips if label]
+        data = {"name": name, **({"labels": labels} if labels else {})}
+        await self.ask("POST", "/v1/audio/sound_models", files=files, data=data)
+
+    async def scored(self, name: str, sound: bytes) -> tuple[float, bool]:
+        """How unlike normal a recording is, and whether it is anomalous."""
+        answer = await self.post_file(f"/v1/audio/sound_models/{name}/score", sound, {})
+        return float(at(answer, "score")), bool(at(answer, "anomalous"))
+
+    async def classified(self, name: str, sound: bytes) -> str:
+        """The likeliest class of a recording."""
+        answer = await self.post_file(f"/v1/audio/sound_models/{name}/classify", sound, {})
+        return str(at(answer, "classes", 0, "label"))
+
     def socket(self, path: str) -> tuple[str, dict[str, str]]:
         """The address of a WebSocket of this gateway, and the headers to open it with."""
         url = self._http.base_url.join(path)
