@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.audio_encoder import encode_audio
@@ -26,12 +25,10 @@ class Spoken:
 
     Attributes:
         recording: A WAV file, mono, from the first word to the last.
-        samples: (samples,) of the same at `LISTENING_RATE`.
         seconds: Of speech in it.
     """
 
     recording: bytes
-    samples: NDArray[np.float32]
     seconds: float
 
 
@@ -56,10 +53,10 @@ class References:
         activity = VoiceActivity(self._detector, SENSITIVITY)
         spans: list[Span] = []
         async with self._recordings.open(media, field) as recording:
-            heard: list[NDArray[np.float32]] = []
+            length = 0
             async for samples in recording.chunks():
-                heard.append(samples)
-                _check_length(sum(map(len, heard)) / LISTENING_RATE, field)
+                length += len(samples)
+                _check_length(length / LISTENING_RATE, field)
                 spans += await asyncio.to_thread(activity.feed, samples)
             spans += await asyncio.to_thread(activity.finish)
             seconds = sum(map(len, spans)) / LISTENING_RATE
@@ -70,7 +67,7 @@ class References:
             full = np.concatenate([samples async for samples in recording.chunks(REFERENCE_RATE)])
         kept = full[int(start * REFERENCE_RATE) : int(end * REFERENCE_RATE)]
         wav = await asyncio.to_thread(encode_audio, kept, "audio/wav", REFERENCE_RATE)
-        return Spoken(wav, np.concatenate(heard)[spans[0].start : spans[-1].end], seconds)
+        return Spoken(wav, seconds)
 
 
 def _check_length(seconds: float, field: str) -> None:
