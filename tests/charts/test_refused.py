@@ -8,7 +8,7 @@ from charts import render
 
 REFUSED = [
     ({"global": {"profil": "gpu"}}, "/global", "additional properties 'profil' not allowed"),
-    ({"global": {"profile": "mine"}}, "/global/profile", "one of 'embedded', 'fake', 'gpu', 'gpu-vllm'"),
+    ({"global": {"profile": "mine"}}, "/global/profile", "one of 'embedded', 'fake', 'gpu', 'gpu-vllm', 'gpu-voices'"),
     ({"vison": {}}, "at ''", "additional properties 'vison' not allowed"),
     ({"vision": {"replica": 2}}, "vision", "additional properties 'replica' not allowed"),
     ({"vision": {"replicas": -1}}, "/replicas", "minimum: got -1, want 0"),
