@@ -15,7 +15,8 @@ from polyphony.type.v1.time_span_pb2 import TimeSpan
 from servekit.errors import InvalidArgument, TooLarge
 from servekit.models import Models
 from services.speech.anchors import anchored, complete, heard_words
-from services.speech.finders import AlignerLane, AttentionFinder, Finder, Search, TrellisFinder
+from services.speech.edges import sharpen
+from services.speech.finders import AlignerLane, AttentionFinder, Finder, Places, TrellisFinder
 from services.speech.ports.aligner import Place
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Segment, Word
@@ -75,20 +76,20 @@ class Alignment:
             cutter = self._cutter()
             clips = await _first_two(recording, cutter)
             language = request.language
+            places: list[Place | None] = []
             if len(clips) < 2:
                 seconds = cutter.heard / LISTENING_RATE
-                places: list[Place | None] = [None] * len(words)
-                if clips:
-                    places, language = await _find(search, clips[0], words, language)
+                for clip in clips:
+                    found, language = await search.find(clip, words, language)
+                    places += await _settled(clip, found, finder)
             else:
                 heard, language, seconds = await self._listen(recording, language)
                 plan = await asyncio.to_thread(_Plan, keys, heard, seconds)
-                places = []
-                async for clip, part, known in plan.parts(recording, self._cutter()):
-                    if known and finder.tells_the_same:
-                        places += known
-                    elif part:
-                        places += (await _find(search, clip, words[part], language))[0]
+                async for clip, part, found in plan.parts(recording, self._cutter()):
+                    if not (found and finder.is_transcriber) and words[part]:
+                        found, _ = await search.find(clip, words[part], language)
+                    places += await _settled(clip, found, finder)
+            places += [None] * (len(words) - len(places))
         whole = await asyncio.to_thread(complete, places, keys, seconds)
         return AlignResponse(
             words=[_message(word, place) for word, place in zip(words, whole, strict=True)],
@@ -147,11 +148,11 @@ class _Plan:
 
     async def parts(
         self, recording: Recording, cutter: WindowCutter
-    ) -> AsyncGenerator[tuple[Clip, slice, list[Place]], None]:
+    ) -> AsyncGenerator[tuple[Clip, slice, Places], None]:
         """The clips with their words, all of these and in order.
 
         Yields:
-            A clip, the words that are said in it and, if these are just the ones that were heard, where.
+            A clip, the words that are said in it and, if these are just the ones that were heard, where in it.
         """
         word = at = 0
         async with aclosing(_clips(recording, cutter)) as clips:
@@ -162,7 +163,8 @@ class _Plan:
                 until = bisect_left(self._moments, end, word) if after else len(self._keys)
                 at_end = bisect_left(self._heard_moments, end, at) if after else len(self._heard)
                 same = self._heard[at:at_end] == self._keys[word:until]
-                yield clip, slice(word, until), self._places[at:at_end] if same else []
+                known = [_in_clip(clip, place) for place in self._places[at:at_end]] if same else []
+                yield clip, slice(word, until), known
                 clip, word, at = after, until, at_end
 
 
@@ -184,10 +186,20 @@ async def _first_two(recording: Recording, cutter: WindowCutter) -> list[Clip]:
     return found
 
 
-async def _find(search: Search, clip: Clip, words: Sequence[TextWord], language: str) -> tuple[list[Place | None], str]:
-    """Where in the recording the words are said."""
-    places, language = await search.find(clip, words, language)
-    return [place and Place(*clip.place_whole(place.start, place.end), place.confidence) for place in places], language
+async def _settled(clip: Clip, found: Places, finder: Finder) -> Places:
+    """Places in a clip as places in its recording, their edges sharpened where they come from attention."""
+    if finder.is_transcriber:
+        found = await asyncio.to_thread(sharpen, found, clip.samples)
+    return [place and Place(*clip.place_whole(place.start, place.end), place.confidence) for place in found]
+
+
+def _in_clip(clip: Clip, place: Place) -> Place:
+    """A place in the recording as one in a clip of it."""
+    start, end = (
+        sum(min(max(seconds * LISTENING_RATE - span.start, 0.0), len(span)) for span in clip.spans) / LISTENING_RATE
+        for seconds in (place.start, place.end)
+    )
+    return Place(start, end, place.confidence)
 
 
 def _message(word: TextWord, place: Place) -> AlignedWord:

@@ -32,7 +32,7 @@ class TrellisFinder:
         lane: Its lane.
     """
 
-    tells_the_same = False
+    is_transcriber = False
 
     def __init__(self, lane: AlignerLane) -> None:
         self._lane = lane
@@ -74,7 +74,7 @@ class AttentionFinder:
         lane: Its lane.
     """
 
-    tells_the_same = True
+    is_transcriber = True
 
     def __init__(self, lane: TranscriberLane) -> None:
         self._lane = lane

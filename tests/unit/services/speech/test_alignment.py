@@ -26,6 +26,7 @@ from services.speech.transcription import Transcription
 RATE = 16_000
 WORDS = "alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar papa"
 ALPHABET = WORDS.split()
+QUIETEST = 20
 SECOND = 1.25  # of a word
 
 
@@ -41,7 +42,7 @@ def sound(levels):
 
 def said(numbers):
     """Some of the alphabet, spoken."""
-    return sound([number + 1 for number in numbers])
+    return sound([number + QUIETEST for number in numbers])
 
 
 class Ear:
@@ -84,7 +85,7 @@ class Ear:
             words = [Word(i * each, (i + 1) * each, text, 0.7) for i, text in enumerate(texts)]
         else:
             step = int(SECOND * RATE)
-            numbers = np.round(window.samples[step // 2 :: step] * 100).astype(int) - 1
+            numbers = np.round(window.samples[step // 2 :: step] * 100).astype(int) - QUIETEST
             texts = [ALPHABET[number] for number in numbers]
             words = [
                 Word(i * SECOND, (i + 1) * SECOND, self.mishears.get(text, text), 0.9) for i, text in enumerate(texts)
