@@ -14,7 +14,7 @@ from services.speech.voice_activity import HYSTERESIS
 
 BEGINNING_STEPS = 3  # so many in a row are speech, and no click
 PAUSE_SECONDS = 0.2  # a silence after which a phrase may be over: it is worth decoding
-LONG_SECONDS = 20.0  # a phrase of this length ends at such a pause, wherever silence would have to be longer
+LONG_SECONDS = 10.0  # a phrase of this length ends at such a pause, wherever silence would have to be longer
 LONGEST_SECONDS = WINDOW_SECONDS - 1.0  # a phrase without pauses is cut here,
 CUT_SECONDS = 3.0  # at the step least like speech of so much before
 

@@ -120,7 +120,8 @@ class Follower:
                 if passage and latest and not latest.told:
                     latest.told = True
                     before = agreement.stable, agreement.unstable
-                    agreement.hear(_text(passage))
+                    if text := _text(passage):
+                        agreement.hear(text)
                     if agreement.stable:  # of one language; the phrase does not change it any more
                         language = passage.language
                     if before != (agreement.stable, agreement.unstable):
@@ -152,7 +153,7 @@ class Follower:
         """Begin to decode the phrase as far as it goes."""
         if not phrase.pauses:
             instructions = replace(instructions, word_times=False)
-        window = Window(phrase.sound(self._padding), instructions, prefix=stable)
+        window = Window(phrase.sound(self._padding), instructions, prefix=stable, guess=not phrase.pauses)
         insists = self._overload_seconds if phrase.ended else 0.0
         task = asyncio.create_task(self._submit(window, insists))
         task.add_done_callback(lambda _: stirred.set())

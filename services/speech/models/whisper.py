@@ -144,8 +144,7 @@ class Whisper:
                 hearing.full = True
                 continue
             flag.check()
-            prefix = prompts[row][prompts[row].index(tokenizer.sot) + len(tokenizer.sot_sequence) :]
-            hearing.write(draft, prefix, rows_of(encoded, [row]), tokenizer, self._model)
+            hearing.write(draft, rows_of(encoded, [row]), tokenizer, self._model)
 
     def _prompt(self, hearing: Hearing, tokenizer: Tokenizer) -> list[int]:
         """What the text follows: words that came before, what language it is and, at the beginning, what is known."""

@@ -79,7 +79,7 @@ class Hearing:
 
     def detected(self, language: str, probability: float) -> None:
         """Take the language that the network hears; a guess at a fitted window is not taken."""
-        if not self.full and probability < MIN_LANGUAGE_PROBABILITY:
+        if not self.full and not self.window.guess and probability < MIN_LANGUAGE_PROBABILITY:
             self.full = True
         else:
             self.language, self.probability = language, probability
@@ -89,6 +89,9 @@ class Hearing:
 
         A network that was only ever shown 30 s may, at the sudden end of fewer, say everything again.
         """
+        return not self.window.guess and self._is_doubtful(draft, tokenizer)
+
+    def _is_doubtful(self, draft: Draft, tokenizer: Tokenizer) -> bool:
         return (
             not draft.will_do
             or len(draft.tokens) >= self.most_tokens
@@ -97,25 +100,23 @@ class Hearing:
             or any(token > tokenizer.timestamp_begin + self.frames // 2 for token in draft.tokens)
         )
 
-    def write(
-        self, draft: Draft, prefix: list[int], encoded: NDArray[Any], tokenizer: Tokenizer, model: WhisperModel
-    ) -> None:
+    def write(self, draft: Draft, encoded: NDArray[Any], tokenizer: Tokenizer, model: WhisperModel) -> None:
         """Take what was written of the piece, and go on behind it: where its last complete phrase ends, or at its end.
 
         Args:
-            draft: That.
-            prefix: Tokens that were forced before it.
+            draft: That, what was forced included.
             encoded: (1, positions, width), what was made of the piece.
             tokenizer: Of the window's language.
             model: The reference, which splits texts into phrases and finds their words.
         """
         began, size = self._heard, self.piece.shape[1]
         self._heard += size
-        if draft.is_silence:
+        guess = self.window.guess
+        if draft.is_silence or (guess and self._is_doubtful(draft, tokenizer)):
             return
         phrases, heard, ends_in_silence = model._split_segments_by_timestamps(
             tokenizer=tokenizer,
-            tokens=prefix + draft.tokens,
+            tokens=draft.tokens,
             time_offset=began / FRAMES_PER_SECOND,
             segment_size=size,
             segment_duration=size / FRAMES_PER_SECOND,
@@ -128,7 +129,7 @@ class Hearing:
                 heard = round(last_end * FRAMES_PER_SECOND)
         said_all = all(token >= tokenizer.timestamp_begin for token in draft.tokens[-2:])
         rest = began + size - heard
-        if heard > began and (self.full or not said_all or rest > QUIET_SECONDS * FRAMES_PER_SECOND):
+        if not guess and heard > began and (self.full or not said_all or rest > QUIET_SECONDS * FRAMES_PER_SECOND):
             self._heard = heard
         self._segments += [
             self._segment(phrase, tokenizer.decode(phrase["tokens"]), draft)

@@ -44,12 +44,14 @@ class Window:
         instructions: How.
         prefix: The words that the text begins with, because they were said before to be stable.
         text: All the words, where they are known and only their times are wanted; empty where they are not.
+        guess: Whether it is heard once and no more, since it will be heard again: what is doubtful is then left out.
     """
 
     samples: NDArray[np.float32]
     instructions: Instructions
     prefix: str = ""
     text: str = ""
+    guess: bool = False
 
     @property
     def seconds(self) -> float:

@@ -80,7 +80,7 @@ def test_a_phrase_without_pauses_is_cut_where_it_is_least_like_speech():
 def test_a_long_phrase_ends_at_a_short_pause():
     pauses = ((0.9, 5), (0, 0.25))
     _, phrases = hear(seconds(*pauses * 6))
-    assert [round(phrase.speech_end / 16_000) for phrase in phrases if phrase.ended] == [21]
+    assert [round(phrase.speech_end / 16_000) for phrase in phrases if phrase.ended] == [10, 21, 31]
 
 
 def test_silence_of_one_phrase_is_the_padding_of_the_next_and_its_speech_never_is():

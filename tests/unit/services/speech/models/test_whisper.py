@@ -1,5 +1,6 @@
 """What Whisper's adapter does around the engine, on an engine that says what it is told to."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,12 +199,21 @@ def test_a_guess_at_the_language_is_made_again_in_the_full_window():
     assert (passage.language, passage.language_probability) == ("zh", 0.3)
 
 
+def test_a_guess_is_heard_once_and_nothing_doubtful_is_told():
+    engine = Engine(always(*SUN))
+    guess = replace(window(4.0, language=""), guess=True)
+    assert texts(heard(whisper(engine), guess)[0]) == ["the sun comes round"]
+    engine = Engine(always(0.0, "the sun comes round " * 8, 3.6), language=("<|zh|>", 0.3))
+    assert texts(heard(whisper(engine), guess)[0]) == []
+    assert engine.encoded == [(1, 600)]
+
+
 def test_what_comes_before_a_text():
     prompts = []
 
     def answer(frames, prompt, how):
         prompts.append(prompt)
-        return said("corner", 3.8)
+        return said(0.0, "round a corner", 3.8)  # the engine gives back what is forced upon it, too
 
     model = whisper(Engine(answer))
     (passage,) = heard(model, window(prompt="every day", hotwords=("sun", "corner"), prefix="round a"))
