@@ -169,14 +169,16 @@ async def read_form(
     take: Callable[[Part], Awaitable[Taken]],
     lists: Sequence[str] = (),
     field_bytes: int = FIELD_BYTES,
+    max_parts: int = MAX_PARTS,
 ) -> tuple[Body, Taken]:
     """A form's small fields as a struct, and what `take` makes of its file.
 
     Args:
         limit: How many bytes the body may have.
-        take: Gets the file as it arrives, and reads it to its end.
+        take: Gets the file as it arrives, and reads it to its end; of several files, one after another.
         lists: The fields that may have several values.
         field_bytes: How many bytes one field may have; all together, `MANY_FIELDS` times as many.
+        max_parts: How many parts the body may have.
 
     Raises:
         InvalidArgument: The body is no form, there is no file, or a field is missing, unknown or wrong.
@@ -187,8 +189,8 @@ async def read_form(
     count, room = 0, MANY_FIELDS * field_bytes
     async for part in Form(request, limit):
         count += 1
-        if count > MAX_PARTS:
-            raise TooLarge(f"the form has more than {MAX_PARTS} parts", field="body")
+        if count > max_parts:
+            raise TooLarge(f"the form has more than {max_parts} parts", field="body")
         if part.filename or part.name == "file":
             taken = await take(part)
         else:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
-from servekit.errors import InvalidArgument, NotFound, Unavailable
+from servekit.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -34,6 +34,19 @@ class Records:
         with answering():
             await obstore.put_async(self._store, _path(tenant, kind, name), json.dumps(record).encode())
 
+    async def create_record(self, tenant: str, kind: str, name: str, record: dict[str, Any]) -> None:
+        """Keep a record under a name that is free.
+
+        Raises:
+            AlreadyExists: This tenant has one of that name; of several at once, one is kept.
+        """
+        path = _path(tenant, kind, name)
+        with answering():
+            try:
+                await obstore.put_async(self._store, path, json.dumps(record).encode(), mode="create")
+            except AlreadyExistsError:
+                raise AlreadyExists(f"there is a {kind} {name}", field=kind) from None
+
     async def get_record(self, tenant: str, kind: str, name: str) -> dict[str, Any]:
         """The record of that name.
 
@@ -47,10 +60,14 @@ class Records:
 
     async def list_records(self, tenant: str, kind: str) -> dict[str, dict[str, Any]]:
         """All records of a kind by name, in the order of their names."""
-        folder = f"{checked_name(tenant, 'tenant')}/records/{checked_name(kind, 'kind')}"
-        paths = sorted(path for path, _ in await self._list(folder))
-        loaded = {Path(path).stem: await self._load(path) for path in paths}
+        names = await self.record_names(tenant, kind)
+        loaded = {name: await self._load(_path(tenant, kind, name)) for name in names}
         return {name: record for name, record in loaded.items() if record is not None}
+
+    async def record_names(self, tenant: str, kind: str) -> list[str]:
+        """The names of all records of a kind, in order."""
+        folder = f"{checked_name(tenant, 'tenant')}/records/{checked_name(kind, 'kind')}"
+        return sorted(Path(path).stem for path, _ in await self._list(folder))
 
     async def delete_record(self, tenant: str, kind: str, name: str) -> None:
         """Remove a record.

@@ -60,6 +60,21 @@ class SpeechSettings(ProcessSettings):
     """The longest recording to clean. While its loudness or its silence is not yet known it waits on disk, 192 kB for
     each second: 350 MB for half an hour."""
 
+    sound_slots: int = Field(default=2, ge=1)
+    """Sound models fitted or asked at once; others wait for their turn."""
+
+    max_sound_clips: int = Field(default=500, gt=0)
+    """Clips that one sound model is fitted to."""
+
+    max_sound_seconds: float = Field(default=3600.0, gt=0)
+    """Sound in them together, and in a recording that is judged: an hour is heard in half a minute."""
+
+    max_sound_classes: int = Field(default=32, gt=0)
+    """Classes of one sound model."""
+
+    cached_sound_models: int = Field(default=64, gt=0)
+    """Sound models kept in memory, those that were used last: 0.3 MB each."""
+
     max_prompt_characters: int = Field(default=4000, gt=0)
     """Whisper reads the last 224 tokens of a prompt; more is a mistake of the caller's."""
 
@@ -81,6 +96,16 @@ class SpeechSettings(ProcessSettings):
 
     provider: Provider = "cpu"
     """Where onnxruntime runs the networks that are not Whisper: speakers, alignment, emotion."""
+
+    max_speakers: int = Field(default=10, gt=0, le=50)
+    """Speakers that are looked for in a recording at most, and known ones that may be sent with it: with more, the
+    voices of two are soon alike."""
+
+    voice_batch_windows: int = Field(default=32, gt=0)
+    """Windows in which voices are heard that run together: more are no faster on a CPU."""
+
+    max_queue_voice_windows: float = Field(default=40_000.0, gt=0)
+    """Windows that may wait together, 2.5 a second of speech: five hours, which take two cores five minutes."""
 
     max_queue_characters: float = Field(default=40_000.0, gt=0)
     """Text that may wait together to be spoken: under a minute of work for one core."""

@@ -1,0 +1,107 @@
+"""`/v1/audio/enhance`: a recording without its noise."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest, EnhanceResponse
+from starlette.responses import Response
+
+from gateway.endpoint import Context, Operation
+from gateway.forms import read_form
+from gateway.media import FILE_PREFIX, PASSING_SECONDS
+from gateway.records import FileRecord, fresh_id, now
+from gateway.responses import ByteStream, json_response
+from gateway.schemas.enhancement import EnhanceForm, Enhancement, KeptSpan
+from gateway.schemas.speech import MIME_TYPES
+from gateway.uploads import naming_file, upload
+from servekit.errors import Unavailable
+
+
+async def enhance(context: Context) -> Response:
+    """Clean a recording: noise out, to a loudness, silence out. The sound is sent as it is made.
+
+    Its figures are known at its end, where HTTP has no place for them: `answer=json` gives them, and the sound as a
+    file that is kept for an hour.
+    """
+    parts = context.parts
+    form, audio = await read_form(
+        context.request, parts.settings.audio_bytes, EnhanceForm, lambda part: upload(context, part)
+    )
+    model = parts.models.resolve("enhance", form.model, context.caller)
+    request = EnhanceRequest(
+        audio=audio,
+        model=model if form.model else "",  # the service knows best which of them its machine can run
+        keep_noise=form.keep_noise,
+        loudness_lufs=form.loudness_lufs,
+        trim_silence=form.trim_silence,
+        mime_type=MIME_TYPES[form.response_format],
+    )
+    if form.answer == "audio":
+        return ByteStream(_chunks(_events(context, request)), request.mime_type)
+    return json_response(await _kept(context, request, f"enhanced.{form.response_format}"))
+
+
+async def _events(context: Context, request: EnhanceRequest) -> AsyncGenerator[EnhanceResponse]:
+    with naming_file():
+        async for event in context.parts.clients.speech.Enhance(request):
+            yield event
+
+
+async def _chunks(events: AsyncIterator[EnhanceResponse]) -> AsyncGenerator[bytes]:
+    async for event in events:
+        if event.HasField("chunk"):
+            yield event.chunk
+
+
+async def _kept(context: Context, request: EnhanceRequest, filename: str) -> Enhancement:
+    """Keep the sound as a file of the tenant's, as it comes."""
+    told: dict[str, EnhanceResponse] = {}
+
+    async def noted() -> AsyncGenerator[EnhanceResponse]:
+        async for event in _events(context, request):
+            told[event.WhichOneof("event") or ""] = event
+            yield event
+
+    parts, tenant = context.parts, context.caller.tenant
+    reference = await parts.store.put(tenant, _chunks(noted()), request.mime_type, PASSING_SECONDS)
+    if "started" not in told or "finished" not in told:
+        raise Unavailable("the cleaning broke off", retry_after=1.0)
+    size, expires_at = (await parts.store.about(tenant, reference)).size, now() + int(PASSING_SECONDS)
+    file_id = fresh_id(FILE_PREFIX)
+    await parts.records.add_file(
+        tenant, FileRecord(file_id, filename, size, request.mime_type, "user_data", reference, now(), expires_at)
+    )
+    started, finished = told["started"].started, told["finished"].finished
+    return Enhancement(
+        file_id=file_id,
+        bytes=size,
+        expires_at=expires_at,
+        model=started.model,
+        sample_rate=started.sample_rate_hertz,
+        duration_before=finished.duration_before_seconds,
+        duration_after=finished.duration_after_seconds,
+        snr_before=_told(finished, "snr_before_db"),
+        snr_after=_told(finished, "snr_after_db"),
+        loudness_before=_told(finished, "loudness_before_lufs"),
+        loudness_after=_told(finished, "loudness_after_lufs"),
+        kept=[KeptSpan(span.start_seconds, span.end_seconds) for span in finished.kept],
+    )
+
+
+def _told(finished: Any, figure: str) -> float | UnsetType:
+    return round(getattr(finished, figure), 2) if finished.HasField(figure) else UNSET
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/audio/enhance",
+        enhance,
+        "Clean a recording",
+        seconds="audio_seconds",
+        form=EnhanceForm,
+        answer=Enhancement,
+        answer_type="audio/*",
+    ),
+)

@@ -1,0 +1,168 @@
+"""`/v1/audio/sound_models`: what machines sound like, learned from clips."""
+
+from polyphony.speech.v1 import sounds_pb2 as pb
+from polyphony.type.v1.media_pb2 import Media
+from starlette.responses import Response
+
+from gateway.endpoint import Context, Operation
+from gateway.forms import Part, read_form
+from gateway.media import PASSING_SECONDS
+from gateway.responses import json_response
+from gateway.schemas import sounds as schemas
+from gateway.uploads import naming_file, upload
+from servekit.errors import InvalidArgument, ServeError
+
+MAX_PARTS = 1024  # a file and a label for each clip
+
+
+async def fit(context: Context) -> Response:
+    """Learn a model from files: all normal, or a label for each. A name that is taken gets a new version."""
+    parts = context.parts
+    files: list[str] = []
+
+    async def keep(part: Part) -> list[str]:
+        tenant = context.caller.tenant
+        files.append(await parts.store.put(tenant, part, part.mime_type, PASSING_SECONDS))
+        return files
+
+    form, references = await read_form(
+        context.request,
+        parts.settings.audio_bytes,
+        schemas.FitForm,
+        keep,
+        lists=("labels",),
+        max_parts=MAX_PARTS,
+    )
+    if form.labels and len(form.labels) != len(references):
+        raise InvalidArgument(
+            f"{len(form.labels)} labels for {len(references)} files: send one for each, in their order, or none",
+            field="labels",
+        )
+    labels = form.labels or [""] * len(references)
+    clips = [
+        pb.SoundClip(audio=Media(reference=reference), label=label)
+        for reference, label in zip(references, labels, strict=True)
+    ]
+    request = pb.FitSoundModelRequest(name=form.name, clips=clips, false_alarm_rate=form.false_alarm_rate)
+    try:
+        answer = await parts.clients.speech.FitSoundModel(request)
+    except ServeError as error:
+        error.field = _form_field(error.field)
+        raise
+    return json_response(_model(answer.model))
+
+
+def _form_field(field: str) -> str:
+    """The form's name for a field: `files[3]` for `clips[3].audio`."""
+    if not field.startswith("clips"):
+        return field
+    clip, _, of = field.partition(".")
+    return clip.replace("clips", "labels" if of == "label" else "files")
+
+
+async def list_models(context: Context) -> Response:
+    """Every sound model, in its last version."""
+    answer = await context.parts.clients.speech.ListSoundModels(pb.ListSoundModelsRequest())
+    return json_response(schemas.SoundModelList([_model(model) for model in answer.models]))
+
+
+async def delete(context: Context) -> Response:
+    """Delete a sound model, all its versions."""
+    name = context.request.path_params["name"]
+    await context.parts.clients.speech.DeleteSoundModel(pb.DeleteSoundModelRequest(name=name))
+    return json_response(schemas.DeletedModel(name))
+
+
+async def score(context: Context) -> Response:
+    """Tell how unlike what is normal a recording is, stretch by stretch."""
+    name, form, audio = await _asked(context)
+    with naming_file():
+        request = pb.ScoreSoundRequest(name=name, version=form.version, audio=audio)
+        answer = await context.parts.clients.speech.ScoreSound(request)
+    stretches = [
+        schemas.ScoredSpan(row.time.start_seconds, row.time.end_seconds, row.score) for row in answer.stretches
+    ]
+    return json_response(
+        schemas.SoundScore(answer.score, answer.threshold, answer.anomalous, stretches, answer.version)
+    )
+
+
+async def classify(context: Context) -> Response:
+    """Tell which of a model's classes a recording is, stretch by stretch."""
+    name, form, audio = await _asked(context)
+    with naming_file():
+        request = pb.ClassifySoundRequest(name=name, version=form.version, audio=audio)
+        answer = await context.parts.clients.speech.ClassifySound(request)
+    classes = [schemas.SoundClass(row.label, row.probability) for row in answer.classes]
+    stretches = [
+        schemas.ClassifiedSpan(
+            row.time.start_seconds, row.time.end_seconds, row.sound_class.label, row.sound_class.probability
+        )
+        for row in answer.stretches
+    ]
+    return json_response(schemas.SoundClasses(classes, stretches, answer.version))
+
+
+async def _asked(context: Context) -> tuple[str, schemas.SoundForm, Media]:
+    form, audio = await read_form(
+        context.request,
+        context.parts.settings.audio_bytes,
+        schemas.SoundForm,
+        lambda part: upload(context, part),
+    )
+    return context.request.path_params["name"], form, audio
+
+
+def _model(model: pb.SoundModel) -> schemas.SoundModel:
+    told = schemas.SoundModel(
+        name=model.name,
+        version=model.version,
+        created_at=model.create_time.seconds,
+        clips=model.clips,
+        seconds=round(model.seconds, 3),
+        classes=list(model.classes),
+    )
+    if not model.classes:
+        told.threshold = model.threshold
+    if model.HasField("macro_f1"):
+        told.macro_f1 = model.macro_f1
+    return told
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/audio/sound_models",
+        fit,
+        "Learn a sound model",
+        seconds="audio_seconds",
+        form=schemas.FitForm,
+        answer=schemas.SoundModel,
+    ),
+    Operation("GET", "/v1/audio/sound_models", list_models, "List the sound models", answer=schemas.SoundModelList),
+    Operation(
+        "DELETE",
+        "/v1/audio/sound_models/{name}",
+        delete,
+        "Delete a sound model",
+        answer=schemas.DeletedModel,
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/sound_models/{name}/score",
+        score,
+        "Tell how unlike normal a sound is",
+        seconds="audio_seconds",
+        form=schemas.SoundForm,
+        answer=schemas.SoundScore,
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/sound_models/{name}/classify",
+        classify,
+        "Tell which class a sound is",
+        seconds="audio_seconds",
+        form=schemas.SoundForm,
+        answer=schemas.SoundClasses,
+    ),
+)

@@ -1,0 +1,46 @@
+"""What `/v1/audio/enhance` takes and gives."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+
+class EnhanceForm(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The small fields beside the `file` of a recording to clean.
+
+    `answer`: `audio` for the sound itself, as it is made; `json` for the figures, and the sound as a file.
+    """
+
+    model: str = ""
+    keep_noise: bool = False
+    loudness_lufs: Annotated[float, Meta(ge=-40, le=-5)] | None = None
+    trim_silence: bool = False
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "wav"
+    answer: Literal["audio", "json"] = "audio"
+
+
+class KeptSpan(Struct):
+    """A part of the original that is in the result; times in seconds."""
+
+    start: float
+    end: float
+
+
+class Enhancement(Struct, kw_only=True):
+    """What cleaning did. `file_id` names the sound for an hour; figures that cannot be told are left out.
+
+    Durations in seconds, ratios of speech to noise in dB, loudness in LUFS.
+    """
+
+    file_id: str
+    bytes: int
+    expires_at: int
+    model: str
+    sample_rate: int
+    duration_before: float
+    duration_after: float
+    snr_before: float | UnsetType = UNSET
+    snr_after: float | UnsetType = UNSET
+    loudness_before: float | UnsetType = UNSET
+    loudness_after: float | UnsetType = UNSET
+    kept: list[KeptSpan]

@@ -1,0 +1,124 @@
+"""What a machine sounds like, as numbers: log-mel spectra, told for each second by their means, movement and shape."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from services.speech.ports.transcriber import LISTENING_RATE
+
+FRAME = 512  # 32 ms
+HOP = 256
+BANDS = 64
+LOWEST, HIGHEST = 50.0, 7_800.0  # hertz
+STRETCH = 64  # frames that are told together: 1.02 s
+LEAST_FRAMES = 16  # a quarter of a second: less at the end belongs to the stretch before
+FLOOR = 1e-10  # of power: digital silence has a logarithm, too
+
+REGIONS = 4  # of bands, in which it does not matter where something shows
+NEIGHBOURS = 9  # bands over whose median a line stands out
+UPPER = BANDS * 3 // 8  # the band from which on blows ring: 900 Hz
+
+SPECTRUM = 3 * BANDS + 1  # features of where there is how much: they know a machine by its colour
+SHAPE = 5 * REGIONS * 3 + 8  # features of how it moves and stands out, whatever the colour of the machine
+FEATURES = SPECTRUM + SHAPE
+FORMAT = "logmel64-2"  # of these features: a model of others does not fit them
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A recording as numbers.
+
+    Attributes:
+        features: (stretches, `FEATURES`), float32; none where it is shorter than a quarter of a second.
+        times: (stretches, 2), when each begins and ends, in seconds.
+        seconds: How long it is.
+    """
+
+    features: NDArray[np.float32]
+    times: NDArray[np.float64]
+    seconds: float
+
+
+def hear(chunks: Iterable[NDArray[np.float32]]) -> Sound:
+    """Tell a recording in numbers, as it is decoded.
+
+    Args:
+        chunks: (samples,) in [-1, 1] at `LISTENING_RATE`.
+    """
+    frames: list[NDArray[np.float32]] = []
+    rest = np.zeros(0, np.float32)
+    samples = 0
+    for chunk in chunks:
+        samples += len(chunk)
+        rest = np.concatenate([rest, chunk])
+        if len(rest) >= FRAME:
+            frames.append(_log_mel(rest))
+            rest = rest[len(frames[-1]) * HOP :]
+    spectra = np.concatenate(frames) if frames else np.zeros((0, BANDS), np.float32)
+    cuts = _cuts(len(spectra))
+    features = [_features(spectra[start:end]) for start, end in cuts]
+    seconds = samples / LISTENING_RATE
+    times = np.array(cuts, np.float64).reshape(-1, 2) * HOP / LISTENING_RATE
+    if cuts:
+        times[-1, 1] = seconds
+    return Sound(np.array(features, np.float32).reshape(-1, FEATURES), times, seconds)
+
+
+def _cuts(frames: int) -> list[tuple[int, int]]:
+    if frames < LEAST_FRAMES:
+        return []
+    starts = list(range(0, max(1, frames - LEAST_FRAMES + 1), STRETCH))
+    return list(zip(starts, [*starts[1:], frames], strict=True))
+
+
+def _features(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of (frames, `BANDS`): `SPECTRUM` features, its level the last of them, then `SHAPE` features."""
+    mean, deviation = spectra.mean(axis=0), spectra.std(axis=0)
+    level = mean.mean(keepdims=True)
+    change = np.abs(np.diff(spectra, axis=0)).mean(axis=0)
+    lines = mean - median_filter(mean, NEIGHBOURS, mode="nearest")
+    crest = spectra.max(axis=0) - mean
+    peaks = np.sort(spectra - median_filter(spectra, (1, NEIGHBOURS), mode="nearest"), axis=0)
+    brief = peaks[-len(peaks) // 4 :].mean(axis=0)  # lines that are there for a quarter of the time
+    told = [mean - level, deviation, change, level]
+    told += [_regions(bands) for bands in (lines, crest, brief, deviation, change)]
+    told += [_course(spectra.mean(axis=1)), _course(spectra[:, UPPER:].mean(axis=1))]
+    return np.concatenate(told)
+
+
+def _regions(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The highest, the three highest and all of each region."""
+    regions = np.sort(bands.reshape(REGIONS, -1), axis=1)
+    return np.concatenate([regions[:, -1], regions[:, -3:].mean(axis=1), regions.mean(axis=1)])
+
+
+def _course(powers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How a power goes over time: its peak, its skewness, its deviation, its mean change."""
+    course = powers - powers.mean()
+    deviation = course.std()
+    skewness = (course**3).mean() / (deviation**3 + 1e-6)
+    return np.array([course.max(), skewness, deviation, np.abs(np.diff(course)).mean()], np.float32)
+
+
+def _log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(frames, `BANDS`): the logarithm of the power in each band, of every whole frame."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
+    power = np.abs(np.fft.rfft(frames * _WINDOW)) ** 2 / FRAME
+    return np.asarray(np.log10(power @ _MEL + FLOOR), np.float32)
+
+
+def _mel_bands() -> NDArray[np.float32]:
+    """Triangles of equal width on the mel scale (O'Shaughnessy, 1987), (frequencies, `BANDS`)."""
+    lowest, highest = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
+    edges = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
+    hertz = np.fft.rfftfreq(FRAME, 1 / LISTENING_RATE)[:, None]
+    rising = (hertz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hertz) / (edges[2:] - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+_WINDOW = np.hanning(FRAME).astype(np.float32)
+_MEL = _mel_bands()
