@@ -9,6 +9,7 @@ from polyphony.speech.v1 import alignment_pb2 as alignment_pb
 from polyphony.speech.v1 import assessment_pb2 as assessment_pb
 from polyphony.speech.v1 import emotion_pb2 as emotion_pb
 from polyphony.speech.v1 import enhancement_pb2 as enhancement_pb
+from polyphony.speech.v1 import sounds_pb2 as sounds_pb
 from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
@@ -34,6 +35,7 @@ from services.speech.readers import Readers
 from services.speech.recording import Recordings
 from services.speech.references import References
 from services.speech.settings import SpeechSettings
+from services.speech.sounds import Sounds
 from services.speech.synthesis import Synthesis
 from services.speech.transcription import TranscriberLane, Transcription
 from services.speech.transcripts import instructions_of, message, sensitivity_of
@@ -51,6 +53,7 @@ class SpeechService(SpeechServiceServicer):
         synthesis: What speaks.
         voices: Who speaks.
         enhancement: What cleans.
+        sounds: What learns the sounds of machines.
         assessor: What compares a learner's words with a text.
         emotions: What tells emotions.
         live: What hears while somebody speaks.
@@ -65,6 +68,7 @@ class SpeechService(SpeechServiceServicer):
         synthesis: Synthesis,
         voices: Voices,
         enhancement: Enhancement,
+        sounds: Sounds,
         assessor: Assessor,
         emotions: EmotionAnalysis,
         live: LiveTranscription,
@@ -76,6 +80,7 @@ class SpeechService(SpeechServiceServicer):
         self._synthesis = synthesis
         self._voices = voices
         self._enhancement = enhancement
+        self._sounds = sounds
         self._assessor = assessor
         self._emotions = emotions
         self._live = live
@@ -126,6 +131,29 @@ class SpeechService(SpeechServiceServicer):
         async with aclosing(self._enhancement.enhance(request)) as events:
             async for event in events:
                 yield event
+
+    async def FitSoundModel(
+        self, request: sounds_pb.FitSoundModelRequest, context: object
+    ) -> sounds_pb.FitSoundModelResponse:
+        return await self._sounds.fit(request)
+
+    async def ListSoundModels(
+        self, request: sounds_pb.ListSoundModelsRequest, context: object
+    ) -> sounds_pb.ListSoundModelsResponse:
+        return await self._sounds.known()
+
+    async def DeleteSoundModel(
+        self, request: sounds_pb.DeleteSoundModelRequest, context: object
+    ) -> sounds_pb.DeleteSoundModelResponse:
+        return await self._sounds.delete(request)
+
+    async def ScoreSound(self, request: sounds_pb.ScoreSoundRequest, context: object) -> sounds_pb.ScoreSoundResponse:
+        return await self._sounds.score(request)
+
+    async def ClassifySound(
+        self, request: sounds_pb.ClassifySoundRequest, context: object
+    ) -> sounds_pb.ClassifySoundResponse:
+        return await self._sounds.classify(request)
 
     async def Assess(self, request: assessment_pb.AssessRequest, context: object) -> assessment_pb.AssessResponse:
         return await self._assessor.assess(request)
@@ -222,6 +250,7 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
             Synthesis(voices, readers, settings),
             voices,
             enhancement,
+            Sounds(store, settings),
             assessor,
             emotions,
             live,
