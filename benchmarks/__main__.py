@@ -12,7 +12,20 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from benchmarks import chassis, curves, fleet, gateway, generation, long_file, mixed, overload, replay, speech
+from benchmarks import (
+    chassis,
+    curves,
+    fleet,
+    gateway,
+    generation,
+    live,
+    long_file,
+    mixed,
+    overload,
+    replay,
+    speech,
+    voice,
+)
 from benchmarks.report import Result, Say, verdict_table
 from servekit.settings import available_cores
 
@@ -22,6 +35,8 @@ MEASUREMENTS: dict[str, Callable[[Say], Result]] = {
     "gateway": gateway.measure,
     "generation": generation.measure,
     "speech": speech.measure,
+    "live": live.measure,
+    "voice": voice.measure,
     "mixed": mixed.measure,
     "fleet": fleet.measure,
     "curves": curves.measure,
