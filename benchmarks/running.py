@@ -134,11 +134,13 @@ class Alone:
     Attributes:
         address: Where it answers.
         metrics: The URL of its metrics.
+        pid: Its process id.
         ready_seconds: How long it took until it said that it serves.
     """
 
     address: str
     metrics: str
+    pid: int
     ready_seconds: float
 
 
@@ -163,7 +165,9 @@ def alone(service: str, profile: str, **settings: str) -> Iterator[Alone]:
     process = subprocess.Popen(command, env=plain | own, stderr=subprocess.DEVNULL)
     try:
         _wait_until_serving(process, f"127.0.0.1:{port}")
-        yield Alone(f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics", time.perf_counter() - began)
+        yield Alone(
+            f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics", process.pid, time.perf_counter() - began
+        )
     finally:
         process.kill()
         process.wait()

@@ -1,0 +1,256 @@
+"""Long recordings beside a short caller: the memory of the speech service, and how long the short one waits.
+
+`python -m benchmarks.long_file --picture docs/pictures/long-file.svg` draws it, too.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import grpc
+import numpy as np
+import psutil
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.type.v1.media_pb2 import Media
+
+from benchmarks.mixed import SAYINGS
+from benchmarks.report import Result, Say, Verdict
+from benchmarks.running import alone
+from servekit.audio_encoder import AudioEncoder, encode_audio
+from servekit.call import DEFAULT_TENANT
+from servekit.objects import ObjectStore
+
+SPEECH_MINUTES = 20.0
+SILENCE_MINUTES = 180.0
+WORD_EVERY_SECONDS = 300.0  # in the silent one
+CALL_EVERY_SECONDS = 4.0  # the short caller's pause between two calls
+IDLE_CALLS = 5
+SAMPLE_SECONDS = 0.2  # between two looks at the memory
+DEADLINE_SECONDS = 3600.0
+
+Sound = NDArray[np.float32]
+
+
+@dataclass
+class Watched:
+    """What was seen while one recording was heard.
+
+    Attributes:
+        rest_mb: The process's memory before.
+        moments: When, in seconds from its beginning, and how much memory there was.
+        waits: When a short call began, and how many seconds it took.
+        seconds: How long it took.
+        heard: How long the recording is.
+    """
+
+    rest_mb: float
+    moments: list[tuple[float, float]] = field(default_factory=list)
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    heard: float = 0.0
+
+    @property
+    def grown_mb(self) -> float:
+        """The most memory over the rest."""
+        return max(memory for _, memory in self.moments) - self.rest_mb
+
+    @property
+    def longest_wait(self) -> float:
+        """Of the short caller."""
+        return max((seconds for _, seconds in self.waits), default=0.0)
+
+
+class Caller:
+    """Calls a speech service.
+
+    Args:
+        channel: To it.
+        store: The folder where it looks for media.
+    """
+
+    def __init__(self, channel: grpc.Channel, store: ObjectStore) -> None:
+        self._stub = SpeechServiceStub(channel)
+        self._store = store
+
+    def speak(self, text: str) -> Sound:
+        """A text, spoken at 24 kHz."""
+        events = self._stub.Synthesize(SynthesizeRequest(text=text), timeout=60)
+        return np.frombuffer(b"".join(event.chunk for event in events), "<i2").astype(np.float32) / np.float32(32768)
+
+    def hear(self, audio: Media) -> tuple[float, float]:
+        """Have a recording written down. Returns how long that took, and how long the recording is."""
+        began = time.perf_counter()
+        *_, last = self._stub.Transcribe(TranscribeRequest(audio=audio, language="en"), timeout=DEADLINE_SECONDS)
+        return time.perf_counter() - began, float(last.finished.duration_seconds)
+
+    def keep(self, pieces: Iterator[bytes], mime_type: str) -> Media:
+        """Put a recording where the service finds it, a piece at a time."""
+
+        async def sent() -> AsyncIterator[bytes]:
+            for piece in pieces:
+                yield piece
+
+        reference = asyncio.run(self._store.put(DEFAULT_TENANT, sent(), mime_type, None))
+        return Media(mime_type=mime_type, reference=reference)
+
+
+def encoded(sounds: Iterator[Sound], mime_type: str, rate: int) -> Iterator[bytes]:
+    """Sounds, one after another, as one stream."""
+    encoder = AudioEncoder(mime_type, rate)
+    for sound in sounds:
+        yield encoder.encode(sound)
+    yield encoder.finish()
+
+
+def talk(sayings: list[Sound], rate: int, minutes: float, pause: float) -> Iterator[Sound]:
+    """Sayings with pauses in between, for so long."""
+    silence, left, number = np.zeros(rate * 10, np.float32), int(minutes * 60 * rate), 0
+    while left > 0:
+        gap = int(pause * rate)
+        while gap > 0:
+            yield silence[:gap]
+            gap -= len(silence)
+        saying = sayings[number % len(sayings)]
+        yield saying
+        left -= len(saying) + int(pause * rate)
+        number += 1
+
+
+@contextmanager
+def watching(pid: int, seen: Watched) -> Iterator[None]:
+    """Look at a process's memory all the while."""
+    process, over, began = psutil.Process(pid), threading.Event(), time.perf_counter()
+
+    def look() -> None:
+        while not over.wait(SAMPLE_SECONDS):
+            with suppress(psutil.NoSuchProcess):
+                seen.moments.append((time.perf_counter() - began, process.memory_info().rss / 2**20))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def beside(caller: Caller, pid: int, long: Media, short: Media) -> Watched:
+    """Hear a long recording while a short caller calls again and again."""
+    seen = Watched(psutil.Process(pid).memory_info().rss / 2**20)
+    over, began = threading.Event(), time.perf_counter()
+
+    def call() -> None:
+        while not over.wait(CALL_EVERY_SECONDS):
+            seen.waits.append((time.perf_counter() - began, caller.hear(short)[0]))
+
+    thread = threading.Thread(target=call)
+    with watching(pid, seen):
+        thread.start()
+        try:
+            seen.seconds, seen.heard = caller.hear(long)
+        finally:
+            over.set()
+            thread.join()
+    return seen
+
+
+def measure(say: Say, picture: Path | None = None) -> Result:
+    """Hear 20 minutes of speech, then three hours that are mostly silence."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        alone("speech", "embedded", OBJECT_STORE=folder) as service,
+        grpc.insecure_channel(service.address) as channel,
+    ):
+        caller, rate = Caller(channel, ObjectStore(folder)), 24_000
+        say("making the recordings")
+        sayings = [caller.speak(f"{text} {SAYINGS[(number + 1) % 4]}") for number, text in enumerate(SAYINGS)]
+        short = Media(inline=encode_audio(np.concatenate(sayings)[: 5 * rate], "audio/wav", rate))
+        window = Media(inline=encode_audio(np.concatenate(sayings * 2)[: 29 * rate], "audio/wav", rate))
+        speech = caller.keep(encoded(talk(sayings, rate, SPEECH_MINUTES, 0.7), "audio/mpeg", rate), "audio/mpeg")
+        pauses = talk(sayings, rate, SILENCE_MINUTES, WORD_EVERY_SECONDS)
+        silence = caller.keep(encoded(pauses, "audio/opus", rate), "audio/opus")
+        say("the short caller alone")
+        window_seconds = max(caller.hear(window)[0] for _ in range(2))
+        idle_seconds = median(caller.hear(short)[0] for _ in range(IDLE_CALLS))
+        say("20 minutes of speech")
+        spoken = beside(caller, service.pid, speech, short)
+        say("three hours of silence")
+        silent = beside(caller, service.pid, silence, short)
+    if picture:
+        draw(picture, spoken, silent, idle_seconds, 2 * idle_seconds + window_seconds)
+    bound = 2 * idle_seconds + window_seconds
+    rows = {
+        name: {
+            "minutes of sound": seen.heard / 60,
+            "s": seen.seconds,
+            "MB over rest": seen.grown_mb,
+            "short calls": len(seen.waits),
+            "short p50 s": median(seconds for _, seconds in seen.waits),
+            "short longest s": seen.longest_wait,
+        }
+        for name, seen in (("speech, mp3", spoken), ("mostly silence, opus", silent))
+    }
+    alone_row = {"short p50 s": idle_seconds, "a full window s": window_seconds}
+    return Result(
+        "Long recordings, and a caller with 5 s beside them",
+        {"nothing long": alone_row, **rows},
+        (
+            Verdict(
+                "memory, 20 minutes of speech", spoken.grown_mb / (spoken.heard / 60), "at most", 2.0, "MB a minute"
+            ),
+            Verdict("memory, three hours of silence", silent.grown_mb, "at most", 300.0, "MB"),
+            Verdict("5 s beside speech, over twice alone and a window", spoken.longest_wait / bound, "at most", 1.0),
+            Verdict("5 s beside silence, over twice alone and a window", silent.longest_wait / bound, "at most", 1.0),
+        ),
+    )
+
+
+def draw(path: Path, spoken: Watched, silent: Watched, idle: float, bound: float) -> None:
+    """The memory and the short caller's waits, both recordings side by side."""
+    with rc_context({"font.size": 9, "svg.hashsalt": "polyphony"}):
+        figure = Figure(figsize=(9.0, 4.6), layout="constrained")
+        axes = figure.subplots(2, 2, sharex="col", sharey="row")
+        for column, (title, seen) in enumerate(
+            (("20 minutes of speech (mp3)", spoken), ("3 hours, mostly silence (opus)", silent))
+        ):
+            memory, waits = axes[0][column], axes[1][column]
+            memory.set_title(f"{title}: heard in {seen.seconds:.0f} s")
+            memory.plot(*zip(*seen.moments, strict=True), color="#1f6f8b", linewidth=1.2)
+            memory.axhline(seen.rest_mb, color="#888888", linewidth=0.8, linestyle="--")
+            waits.plot(*zip(*seen.waits, strict=True), ".", color="#b5502f", markersize=4)
+            waits.axhline(idle, color="#888888", linewidth=0.8, linestyle="--")
+            waits.axhline(bound, color="#b5502f", linewidth=0.8)
+            waits.set_xlabel("seconds since it began")
+        axes[0][0].set_ylabel("memory of the service, MB\n(dashed: before)")
+        axes[0][0].set_ylim(bottom=0)
+        axes[1][0].set_ylabel("another's 5 s clip, s\n(dashed: alone; line: allowed)")
+        axes[1][0].set_ylim(bottom=0)
+        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def main() -> None:
+    """Measure, print, and draw where it is told to."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.long_file", description=__doc__)
+    parser.add_argument("--picture", type=Path)
+    picture = parser.parse_args().picture
+    result = measure(lambda what: print(what, flush=True), picture)
+    for name, row in result.rows.items():
+        print(name, {column: round(value, 2) for column, value in row.items()})
+    for verdict in result.verdicts:
+        print(f"{verdict.what}: {verdict.value:.2f} {verdict.unit}, {verdict.bound} {verdict.target:g}", verdict.holds)
+
+
+if __name__ == "__main__":
+    main()
