@@ -47,6 +47,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *files.OPERATIONS,
     *vector_stores.OPERATIONS,
     *models.OPERATIONS,
+    *realtime.OPERATIONS,
     *health.OPERATIONS,
 )
 

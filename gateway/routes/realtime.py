@@ -1,5 +1,12 @@
 """`/v1/realtime`: what is said is written down while it is said; and `/live`, a page to try it."""
 
+import base64
+import hashlib
+from importlib.resources import files
+
+from starlette.responses import HTMLResponse, Response
+
+from gateway.endpoint import Context, Operation
 from gateway.listening import Listening
 from gateway.realtime import RealtimeSession, error_event
 from gateway.schemas.realtime import Writing
@@ -7,6 +14,15 @@ from gateway.sockets import SocketContext, SocketOperation
 from servekit.errors import InvalidArgument
 
 BETA_HEADER, BETA, BETA_SUBPROTOCOL = "openai-beta", "realtime=v1", "openai-beta.realtime-v1"
+
+_PAGE = files("gateway.pages").joinpath("live.html").read_text()
+_SCRIPT = _PAGE.partition("<script>")[2].partition("</script>")[0]
+_DIGEST = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+# Its one script, the worklet that this makes, and nothing from elsewhere.
+_POLICY = (
+    f"default-src 'none'; script-src 'sha256-{_DIGEST}' blob:; style-src 'unsafe-inline'; img-src data:; "
+    "connect-src 'self'; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 async def converse(context: SocketContext) -> None:
@@ -21,6 +37,13 @@ async def converse(context: SocketContext) -> None:
     await context.accept()
     await RealtimeSession(context, Listening(writing=Writing(model, "", "", [])), model, beta=beta).run()
 
+
+async def page(_: Context) -> Response:
+    """A page that listens to a microphone, or to a recording that it plays."""
+    return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
+
+
+OPERATIONS = (Operation("GET", "/live", page, "A page to speak to", answer_type="text/html", is_open=True),)
 
 SOCKETS = (
     SocketOperation(

@@ -1,0 +1,1 @@
+"""Pages that browsers are shown: each one file, which asks for nothing from elsewhere."""
