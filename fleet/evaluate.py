@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,9 @@ def speech(
     folder: Annotated[
         Path | None, typer.Option(help="Of the set; made there if it is not. The home's without.")
     ] = None,
-    only: Annotated[str, typer.Option(help="Tasks, with commas: transcribe,diarize,align,enhance,speak,live.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Tasks, with commas: transcribe,diarize,align,enhance,speak,live,sounds.")
+    ] = "",
     limit: Annotated[int, typer.Option(min=0, help="Clips of a task at most, spread over all; 0 for all.")] = 0,
     gateway: Annotated[str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_URL or this home's fleet.")] = "",
     key: Annotated[str, typer.Option(help="An API key; better set POLYPHONY_FLEET_API_KEY.")] = "",
@@ -64,7 +67,15 @@ def speech(
         output.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     if markdown:
         before, _, rest = _read(markdown).partition(BEGIN)
-        markdown.write_text(f"{before}{BEGIN}\n{outcome.as_markdown(data)}\n{END}{rest.partition(END)[2]}")
+        measured = outcome.as_markdown(data, _preface(made, limit))
+        markdown.write_text(f"{before}{BEGIN}\n{measured}\n{END}{rest.partition(END)[2]}")
+
+
+def _preface(made: "Manifest", limit: int) -> str:
+    """Of what the figures are."""
+    share = f"{limit} clips of each task, drawn from all over" if limit else "all of it"
+    minutes = sum(clip.seconds for clip in made.clips) / 60
+    return f"On {date.today().isoformat()}, of {len(made.clips)} clips, {minutes:.0f} minutes: {share}."
 
 
 def _set(folder: Path) -> "Manifest":

@@ -99,9 +99,9 @@ def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def as_markdown(data: dict[str, Any]) -> str:
-    """The tables of what `as_json` gave, for docs/accuracy.md."""
-    lines: list[str] = []
+def as_markdown(data: dict[str, Any], preface: str) -> str:
+    """The tables of what `as_json` gave, for docs/accuracy.md, after a line that says of what they are."""
+    lines = [preface, ""]
     for found in data.values():
         for table in found["tables"]:
             lines += [f"### {table['title']}", "", _row(table["columns"])]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+import numpy as np
+
 from evaluation.gateway import Unanswered
 from evaluation.speech.gateway import SpeechGateway
 from evaluation.speech.outcome import Failure, Look, Outcome, Table
@@ -91,10 +93,11 @@ class Task(ABC):
 
 
 def spread(items: Sequence[Item], limit: int) -> list[Item]:
-    """At most `limit` items, evenly from first to last; all of them for 0."""
+    """At most `limit` items, drawn from all over, always the same, in their order; all of them for 0."""
     if not limit or len(items) <= limit:
         return list(items)
-    return [items[number * len(items) // limit] for number in range(limit)]
+    drawn = np.random.default_rng(0).choice(len(items), limit, replace=False)
+    return [items[number] for number in sorted(drawn)]
 
 
 def grouped(answered: Iterable[tuple[Clip, Answer]]) -> dict[str, list[tuple[Clip, Answer]]]:

@@ -1,0 +1,137 @@
+"""Sounds of machines: anomalies and classes, on machines that the models have not heard."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
+
+from sklearn.metrics import f1_score, roc_auc_score
+
+from evaluation import sounds
+from evaluation.gateway import Unanswered
+from evaluation.speech.outcome import Cell, Failure, Look, Table
+from evaluation.speech.task import Asking, Task, spread
+from evaluation.speech_set.manifest import Clip
+
+NAME = "polyphony-evaluation"
+LEARNED, HELD_OUT = range(4), range(4, 7)  # machines of each kind
+LEARNED_CLIPS, NEW_CLIPS = range(6), range(6, 9)  # of each machine and condition
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One clip of one machine."""
+
+    kind: str
+    instance: int
+    condition: str
+    clip: int
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.kind} {self.instance}, {self.condition} {self.clip}"
+
+    def sound(self) -> bytes:
+        """Its file."""
+        return sounds.wav(sounds.machine(self.kind, self.instance, self.condition, self.clip))
+
+
+class Sounds(Task):
+    """Area under the ROC curve of anomaly scores, and the macro F1 of classes."""
+
+    name = "sounds"
+
+    def __init__(self, clips: Sequence[Clip], limit: int) -> None:
+        super().__init__(clips, limit)
+        known = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, NEW_CLIPS)
+        new = _machines(sounds.KINDS, HELD_OUT, sounds.CONDITIONS, NEW_CLIPS)
+        self._asked = {"machines it has heard": spread(known, limit), "held-out machines": spread(new, limit)}
+
+    @property
+    def items(self) -> int:
+        return 2 * sum(len(machines) for machines in self._asked.values())
+
+    def takes(self, clip: Clip) -> bool:  # noqa: ARG002
+        return False
+
+    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+        anomalies = [row for kind in sounds.KINDS for row in await self._anomalies(asking, kind)]
+        classes, looks = await self._classes(asking)
+        note = (
+            "AUC: how often a fault scores above a normal clip, of 1; false alarms and faults found at the threshold."
+        )
+        columns = ("machines", "normal", "faults", "AUC", "% false alarms", "% faults found")
+        tables = [
+            Table("Anomalies of machines", columns, anomalies, note),
+            Table("Classes of machine sounds", ("machines", "clips", "macro F1"), classes),
+        ]
+        return [table for table in tables if table.rows], looks
+
+    async def _anomalies(self, asking: Asking, kind: str) -> list[tuple[Cell, ...]]:
+        learned = [(machine.sound(), "") for machine in _machines([kind], LEARNED, ["normal"], LEARNED_CLIPS)]
+        rows: list[tuple[Cell, ...]] = []
+        async with _fitted(asking, learned) as ready:
+            for name, machines in self._asked.items() if ready else ():
+                chosen = [machine for machine in machines if machine.kind == kind]
+                scored = await asking.each(
+                    chosen, lambda machine: asking.gateway.scored(NAME, machine.sound()), lambda machine: machine.name
+                )
+                faults = [machine.condition != "normal" for machine, _ in scored]
+                if len({*faults}) < 2:
+                    continue
+                alarms = [alarm for _, (_, alarm) in scored]
+                found = 100 * _share(alarms, faults)
+                false = 100 * _share(alarms, [not fault for fault in faults])
+                area = float(roc_auc_score(faults, [score for _, (score, _) in scored]))
+                normal = len(faults) - sum(faults)
+                rows.append((f"{kind}, {name}", normal, sum(faults), f"{area:.3f}", false, found))
+        return rows
+
+    async def _classes(self, asking: Asking) -> tuple[list[tuple[Cell, ...]], list[Look]]:
+        machines = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, range(2))
+        rows: list[tuple[Cell, ...]] = []
+        looks: list[Look] = []
+        async with _fitted(asking, [(machine.sound(), machine.condition) for machine in machines]) as ready:
+            for name, asked in self._asked.items() if ready else ():
+                told = await asking.each(
+                    asked,
+                    lambda machine: asking.gateway.classified(NAME, machine.sound()),
+                    lambda machine: machine.name,
+                )
+                right, given = [machine.condition for machine, _ in told], [label for _, label in told]
+                if told:
+                    rows.append((name, len(told), f"{f1_score(right, given, average='macro'):.3f}"))
+                looks += [
+                    Look(f"{machine.name} ({name})", 1.0, machine.condition, label)
+                    for machine, label in told
+                    if machine.condition != label
+                ]
+        return rows, looks
+
+
+@asynccontextmanager
+async def _fitted(asking: Asking, clips: Sequence[tuple[bytes, str]]) -> AsyncIterator[bool]:
+    """A sound model of clips and their labels, deleted at the end of the block; False if none can be had."""
+    try:
+        await asking.gateway.fit_sounds(NAME, clips)
+    except Unanswered as error:
+        asking.failures.append(Failure("fitting a sound model", str(error)))
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(Unanswered):
+            await asking.gateway.send("DELETE", f"/v1/audio/sound_models/{NAME}")
+
+
+def _machines(
+    kinds: Iterable[str], instances: Iterable[int], conditions: Iterable[str], clips: Iterable[int]
+) -> list[Machine]:
+    return [Machine(*one) for one in product(kinds, instances, conditions, clips)]
+
+
+def _share(alarms: Sequence[bool], among: Sequence[bool]) -> float:
+    chosen = [alarm for alarm, here in zip(alarms, among, strict=True) if here]
+    return sum(chosen) / len(chosen)
