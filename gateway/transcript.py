@@ -1,7 +1,7 @@
 """A transcript: what was heard of one recording, in the forms that callers ask for."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,8 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from gateway.responses import Comment, json_response
 from gateway.schemas.transcriptions import (
+    DiarizedTranscription,
     DurationUsage,
     HeardSoFar,
+    SpeakerSegment,
     SpokenSegment,
     SpokenWord,
     TextDelta,
@@ -22,8 +24,10 @@ from gateway.schemas.transcriptions import (
 )
 from gateway.subtitles import MEDIA_TYPES, Timed, phrases, subtitles
 from gateway.writing import is_spaced, join
+from servekit.errors import Unavailable
 
 Task = Literal["transcribe", "translate"]
+BROKEN_OFF = "the transcription broke off"
 
 
 @dataclass(slots=True)
@@ -46,9 +50,38 @@ class Transcript:
         return join(segment.text for segment in self.segments)
 
 
-async def gather(events: AsyncIterator[TranscribeResponse]) -> Transcript:
-    """The events of a transcription as one transcript."""
-    heard = Transcript()
+@dataclass(frozen=True, slots=True)
+class DiarizedSegment:
+    """What one speaker says at a stretch, from `start` to `end` seconds."""
+
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizedTranscript:
+    """What was heard, by who said it.
+
+    Attributes:
+        text: All of it.
+        seconds: How long the recording is.
+        segments: In their order; a new one for each change of speaker and each phrase.
+    """
+
+    text: str
+    seconds: float
+    segments: list[DiarizedSegment]
+
+
+async def gather(events: AsyncIterable[TranscribeResponse]) -> Transcript:
+    """The events of a transcription as one transcript.
+
+    Raises:
+        Unavailable: It broke off.
+    """
+    heard, finished = Transcript(), False
     async for event in events:
         match event.WhichOneof("event"):
             case "started":
@@ -56,13 +89,19 @@ async def gather(events: AsyncIterator[TranscribeResponse]) -> Transcript:
             case "segment":
                 heard.segments.append(event.segment)
             case "finished":
-                heard.seconds = event.finished.duration_seconds
+                heard.seconds, finished = event.finished.duration_seconds, True
+    if not finished:
+        raise Unavailable(BROKEN_OFF, retry_after=1.0)
     return heard
 
 
-async def told(events: AsyncIterator[TranscribeResponse]) -> AsyncGenerator[msgspec.Struct | Comment]:
-    """The events of a transcription as OpenAI streams them; how far it is stands in comments between them."""
-    text = ""
+async def told(events: AsyncIterable[TranscribeResponse]) -> AsyncGenerator[msgspec.Struct | Comment]:
+    """The events of a transcription as OpenAI streams them; how far it is stands in comments between them.
+
+    Raises:
+        Unavailable: It broke off.
+    """
+    text, finished = "", False
     async for event in events:
         match event.WhichOneof("event"):
             case "started":
@@ -76,6 +115,9 @@ async def told(events: AsyncIterator[TranscribeResponse]) -> AsyncGenerator[msgs
                     yield TextDelta(delta)
             case "finished":
                 yield TextDone(text, DurationUsage(event.finished.duration_seconds))
+                finished = True
+    if not finished:
+        raise Unavailable(BROKEN_OFF, retry_after=1.0)
 
 
 async def answer(heard: Transcript, form: str, task: Task, times: Collection[str] = ()) -> Response:
@@ -106,6 +148,27 @@ async def answer(heard: Transcript, form: str, task: Task, times: Collection[str
             for word in segment.words
         ]
     return json_response(told)
+
+
+def answer_by_speaker(said: DiarizedTranscript) -> Response:
+    """What is said and who says it, as the body of an answer."""
+    return json_response(
+        DiarizedTranscription("transcribe", said.seconds, said.text, _segments(said), DurationUsage(said.seconds))
+    )
+
+
+async def told_by_speaker(said: DiarizedTranscript) -> AsyncGenerator[msgspec.Struct | Comment]:
+    """The same as a stream: it is known only when all has been heard."""
+    for segment in _segments(said):
+        yield segment
+    yield TextDone(said.text, DurationUsage(said.seconds))
+
+
+def _segments(said: DiarizedTranscript) -> list[SpeakerSegment]:
+    return [
+        SpeakerSegment(f"seg_{number}", row.start, row.end, row.speaker, row.text)
+        for number, row in enumerate(said.segments)
+    ]
 
 
 def _timed(heard: Transcript) -> list[Timed]:

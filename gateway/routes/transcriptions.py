@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
+from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, KnownSpeaker
 from polyphony.speech.v1.speech_pb2 import (
     TranscribeRequest,
     TranscribeResponse,
@@ -14,14 +15,26 @@ from starlette.responses import Response
 from gateway.bodies import decode
 from gateway.endpoint import Context, Operation
 from gateway.forms import read_form
+from gateway.media import locate
+from gateway.pipelines.diarized_transcript import diarized_transcript
 from gateway.responses import EventStream
 from gateway.schemas.transcriptions import ListeningForm, ServerVad, Transcription, TranscriptionForm, TranslationForm
 from gateway.subtitles import MEDIA_TYPES
-from gateway.transcript import answer, gather, told
+from gateway.transcript import answer, answer_by_speaker, gather, told, told_by_speaker
 from gateway.uploads import naming_file, upload
-from servekit.errors import InvalidArgument, Unavailable
+from servekit.errors import InvalidArgument
 
-LISTS = ("timestamp_granularities", "include", "hotwords", "keywords", "languages")
+LISTS = (
+    "timestamp_granularities",
+    "include",
+    "hotwords",
+    "keywords",
+    "languages",
+    "known_speaker_names",
+    "known_speaker_references",
+)
+NAMES = {"task": "model", "voice_activity": "chunking_strategy"}  # fields of the service, as the form has them
+REFERENCE_BYTES = 4 << 20  # of a known speaker: ten seconds, uncompressed, as a data URL
 
 
 async def transcribe(context: Context) -> Response:
@@ -32,11 +45,14 @@ async def transcribe(context: Context) -> Response:
         TranscriptionForm,
         lambda part: upload(context, part),
         lists=LISTS,
+        field_bytes=REFERENCE_BYTES,
     )
     _check(form)
     request = _request(context, form, audio)
     request.language = form.language or next(iter(form.languages), "")
     request.word_times = form.response_format in MEDIA_TYPES or "word" in form.timestamp_granularities
+    if form.response_format == "diarized_json":
+        return await _by_speaker(context, form, request)
     heard = _listen(context, request)
     if form.stream:
         return EventStream(told(heard))
@@ -68,8 +84,12 @@ def _check(form: TranscriptionForm) -> None:
         raise InvalidArgument("name one language, or none to have it detected", field="languages")
     if form.timestamp_granularities and form.response_format != "verbose_json":
         raise InvalidArgument("times are told with response_format=verbose_json", field="timestamp_granularities")
-    if form.stream and form.response_format != "json":
-        raise InvalidArgument("a stream has the response_format json", field="stream")
+    if form.stream and form.response_format not in ("json", "diarized_json"):
+        raise InvalidArgument("a stream has the response_format json or diarized_json", field="stream")
+    if len(form.known_speaker_names) != len(form.known_speaker_references):
+        raise InvalidArgument("each known speaker has a name and a reference", field="known_speaker_references")
+    if form.known_speaker_names and form.response_format != "diarized_json":
+        raise InvalidArgument("speakers are told with response_format=diarized_json", field="known_speaker_names")
 
 
 def _request(context: Context, form: ListeningForm, audio: Media) -> TranscribeRequest:
@@ -84,6 +104,34 @@ def _request(context: Context, form: ListeningForm, audio: Media) -> TranscribeR
         voice_activity=_voice_activity(form),
         full_window=form.full_window,
     )
+
+
+async def _by_speaker(context: Context, form: TranscriptionForm, request: TranscribeRequest) -> Response:
+    """What is said and who says it, whole or as a stream of segments."""
+    speakers = _speakers(form, request.audio)
+    numbers = range(len(speakers.known_speakers))
+    names = {f"known_speakers[{number}]": f"known_speaker_references[{number}]" for number in numbers}
+    with naming_file(**NAMES, **names):
+        said = await diarized_transcript(context.parts.clients, request, speakers)
+    return EventStream(told_by_speaker(said)) if form.stream else answer_by_speaker(said)
+
+
+def _speakers(form: TranscriptionForm, audio: Media) -> DiarizeRequest:
+    """Who is to be told apart; known speakers come as data URLs.
+
+    Raises:
+        InvalidArgument: A reference is no data URL.
+    """
+    known = []
+    for number, (name, reference) in enumerate(
+        zip(form.known_speaker_names, form.known_speaker_references, strict=True)
+    ):
+        field = f"known_speaker_references[{number}]"
+        located = locate(reference, field)
+        if not isinstance(located, Media):
+            raise InvalidArgument("a reference has to be a data URL", field=field)
+        known.append(KnownSpeaker(name=name, audio=located))
+    return DiarizeRequest(audio=audio, known_speakers=known)
 
 
 def _voice_activity(form: ListeningForm) -> VoiceActivityOptions:
@@ -105,18 +153,9 @@ def _voice_activity(form: ListeningForm) -> VoiceActivityOptions:
 
 
 async def _listen(context: Context, request: TranscribeRequest) -> AsyncGenerator[TranscribeResponse]:
-    """The events of a transcription, the last one included.
-
-    Raises:
-        Unavailable: It broke off.
-    """
-    finished = False
-    with naming_file(task="model", voice_activity="chunking_strategy"):
+    with naming_file(**NAMES):
         async for event in context.parts.clients.speech.Transcribe(request):
-            finished = event.HasField("finished")
             yield event
-    if not finished:
-        raise Unavailable("the transcription broke off", retry_after=1.0)
 
 
 OPERATIONS = (

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Temperature = Annotated[float, Meta(ge=0, le=1)]
+MOST_SPEAKERS = 8
 Language = Annotated[str, Meta(pattern="^([a-z]{2,3})?$")]
 
 
@@ -41,9 +42,11 @@ class TranscriptionForm(ListeningForm, forbid_unknown_fields=True, kw_only=True)
     """The small fields beside the `file` of a transcription."""
 
     languages: list[Language] = []
-    response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json"] = "json"
+    response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json", "diarized_json"] = "json"
     timestamp_granularities: list[Literal["word", "segment"]] = []
     include: list[Literal["logprobs"]] = []
+    known_speaker_names: Annotated[list[str], Meta(max_length=MOST_SPEAKERS)] = []
+    known_speaker_references: Annotated[list[str], Meta(max_length=MOST_SPEAKERS)] = []
     stream: bool = False
 
 
@@ -100,6 +103,27 @@ class VerboseTranscription(Struct):
     usage: DurationUsage
     segments: list[SpokenSegment] | UnsetType = UNSET
     words: list[SpokenWord] | UnsetType = UNSET
+
+
+class SpeakerSegment(Struct):
+    """What one speaker says at a stretch; times in seconds. Also an event of a stream."""
+
+    id: str
+    start: float
+    end: float
+    speaker: str
+    text: str
+    type: Literal["transcript.text.segment"] = "transcript.text.segment"
+
+
+class DiarizedTranscription(Struct):
+    """The words of a recording, and who says them."""
+
+    task: Literal["transcribe"]
+    duration: float
+    text: str
+    segments: list[SpeakerSegment]
+    usage: DurationUsage
 
 
 class TextDelta(Struct):

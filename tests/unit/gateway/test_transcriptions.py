@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from openai import APIError, AsyncOpenAI, BadRequestError
 from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1.speakers_pb2 import DiarizeResponse, SpeakerTurn
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
@@ -25,8 +26,9 @@ class Speech(SpeechServiceServicer):
 
     def __init__(self):
         self.sentences = SENTENCES
+        self.tells_speakers = True
         self.requests = []
-        self.first_error = self.last_error = None
+        self.first_error = self.last_error = self.speaker_error = None
 
     async def Transcribe(self, request, context):
         self.requests.append(request)
@@ -53,6 +55,18 @@ class Speech(SpeechServiceServicer):
         if self.last_error:
             raise self.last_error
         yield pb.TranscribeResponse(finished=pb.TranscriptionFinished(duration_seconds=30))
+
+    async def Diarize(self, request, context):
+        self.requests.append(request)
+        if self.speaker_error:
+            raise self.speaker_error
+        names = [speaker.name for speaker in request.known_speakers] or ["A", "B"]
+        turns = [
+            SpeakerTurn(time=TimeSpan(start_seconds=start, end_seconds=end), speaker=name)
+            for start, end, name in ((0.1, 0.6, names[0]), (0.6, 1.5, names[-1]), (3.2, 4.0, names[0]))
+            if self.tells_speakers
+        ]
+        return DiarizeResponse(turns=turns, duration_seconds=30)
 
 
 @pytest.fixture
@@ -182,6 +196,46 @@ async def test_translations(audio, speech):
     assert refused.value.param == "model"
 
 
+def words_of(speaker_rows):
+    return [(row.speaker, row.text, row.start, row.end) for row in speaker_rows]
+
+
+async def test_who_says_what(audio, speech):
+    create = audio.transcriptions.create
+    said = await create(model="whisper-1", file=SOUND, response_format="diarized_json")
+    assert (said.task, said.duration, said.text) == ("transcribe", 30, " ".join(SENTENCES))
+    expected = [("A", "The ship", 0, 0.5), ("B", "came in.", 0.5, 1), ("A", "Nobody saw it.", 3, 3.75)]
+    assert words_of(said.segments) == expected
+    assert [row.id for row in said.segments] == ["seg_0", "seg_1", "seg_2"]
+    stream = await create(model="whisper-1", file=SOUND, response_format="diarized_json", stream=True)
+    *segments, done = [event async for event in stream]
+    assert words_of(segments) == expected
+    assert (segments[0].type, done.type, done.text) == ("transcript.text.segment", "transcript.text.done", said.text)
+    known = await create(
+        model="whisper-1", file=SOUND, response_format="diarized_json",
+        known_speaker_names=["Ann"], known_speaker_references=["data:audio/wav;base64,c291bmQ="],
+    )  # fmt: skip
+    assert {row.speaker for row in known.segments} == {"Ann"}
+    (voice,) = next(request for request in speech.requests[-2:] if hasattr(request, "known_speakers")).known_speakers
+    assert (voice.name, voice.audio.mime_type, voice.audio.inline) == ("Ann", "audio/wav", b"sound")
+
+
+async def test_a_speaker_who_cannot_be_known_is_named_by_the_form(audio, speech):
+    speech.speaker_error = InvalidArgument("too short", field="known_speakers[0].audio")
+    with pytest.raises(BadRequestError, match="too short") as refused:
+        await audio.transcriptions.create(
+            model="whisper-1", file=SOUND, response_format="diarized_json",
+            known_speaker_names=["Ann"], known_speaker_references=["data:audio/wav;base64,c291bmQ="],
+        )  # fmt: skip
+    assert refused.value.param == "known_speaker_references[0]"
+
+
+async def test_words_without_speakers_are_of_somebody(audio, speech):
+    speech.tells_speakers = False
+    said = await audio.transcriptions.create(model="whisper-1", file=SOUND, response_format="diarized_json")
+    assert {row.speaker for row in said.segments} == {"A"}
+
+
 @pytest.mark.parametrize(
     ("form", "answer"),
     [
@@ -229,6 +283,16 @@ async def test_fields_are_read_on_either_side_of_the_file(http, speech, order):
             "/transcriptions",
             {"chunking_strategy": "auto", "chunking_strategy[type]": "server_vad"},
             "chunking_strategy",
+        ),
+        ("/transcriptions", {"known_speaker_names[]": "Ann"}, "known_speaker_references"),
+        (
+            "/transcriptions",
+            {
+                "response_format": "diarized_json",
+                "known_speaker_names[]": "Ann",
+                "known_speaker_references[]": "https://example.com/ann.wav",
+            },
+            "known_speaker_references",
         ),
         ("/translations", {"response_format": "diarized_json"}, "response_format"),
         ("/translations", {"stream": "true"}, "stream"),
