@@ -4,6 +4,7 @@ While a batch runs, the next items are prepared; the moment the engine is free i
 takes whatever is prepared, up to a budget of cost. Nothing waits for a batch to fill.
 """
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import ceil
@@ -71,6 +72,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         telemetry: Where the lane's metrics go.
         max_batch_cost: What one run may cost; a dearer item runs alone.
         max_queue_cost: What may wait.
+        max_sessions: How many sessions there may be at once: each holds memory.
         prepares: Whether `prepare` is worth a thread of its own; else the engine's thread does it.
     """
 
@@ -82,11 +84,13 @@ class BatchLane(Lane, Generic[Request, Result]):
         *,
         max_batch_cost: float,
         max_queue_cost: float,
+        max_sessions: int = sys.maxsize,
         prepares: bool = True,
     ) -> None:
         super().__init__(card, models, telemetry, max_queue_cost=max_queue_cost)
         self.model: Any = models[0]  # for what needs no run: its limits, its checks
         self._max_batch_cost = max_batch_cost
+        self._max_sessions = max_sessions
         self._prepares = prepares
         self._prepared = JobQueue(self._drop)
         self._sessions: set[Session[Request, Result]] = set()
@@ -121,7 +125,8 @@ class BatchLane(Lane, Generic[Request, Result]):
             Cancelled, DeadlineExceeded: Nobody waits for it.
         """
         cost = promised * self._promises.worth
-        self._consider(cost, cost * self._seconds_per_cost)
+        full = len(self._sessions) >= self._max_sessions
+        self._consider(cost, cost * self._seconds_per_cost, full=full)
         session: Session[Request, Result] = Session(self._continue, cost)
         self._sessions.add(session)
         try:

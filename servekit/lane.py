@@ -141,7 +141,7 @@ class Lane(ABC):
         self._consider(cost, self._expected_seconds(cost))
         return self._enter(item, cost)
 
-    def _consider(self, cost: float, seconds: float) -> None:
+    def _consider(self, cost: float, seconds: float, *, full: bool = False) -> None:
         """Count what is asked for, and refuse at once what there is no room or no time for; raises as `_admit` does."""
         flag = current().flag
         self._demand.inc(cost * self._price)
@@ -150,10 +150,10 @@ class Lane(ABC):
             if not self.ready:
                 raise self._unready()
             try:
-                self._check_room(cost, seconds, flag)
+                self._check_room(cost, seconds, flag, full=full)
             except Overloaded:
                 self._queue.sweep()
-                self._check_room(cost, seconds, flag)
+                self._check_room(cost, seconds, flag, full=full)
         except ServeError as error:
             self._refused(error)
             raise
@@ -164,10 +164,11 @@ class Lane(ABC):
         self._put(self._queue, [job])
         return job
 
-    def _check_room(self, cost: float, seconds: float, flag: Flag) -> None:
+    def _check_room(self, cost: float, seconds: float, flag: Flag, *, full: bool) -> None:
         promised = self._promised(cost)
         wait = self._expected_wait() + promised * self._seconds_per_cost / max(1, self._alive)
-        if (self._queue or promised) and self._queue.cost + promised + cost > self._max_queue_cost:
+        waiting = bool(self._queue or promised)
+        if full or (waiting and self._queue.cost + promised + cost > self._max_queue_cost):
             raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
         if wait and wait + seconds > flag.remaining() * PROMISED_SHARE:
             raise Overloaded(f"{self.card.id} cannot answer before the deadline", retry_after=max(wait, 0.05))

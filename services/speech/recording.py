@@ -11,13 +11,11 @@ from polyphony.type.v1.media_pb2 import Media
 
 from servekit.audio import AudioLimits, audio_chunks, claimed_seconds
 from servekit.call import current
-from servekit.errors import Overloaded
 from servekit.objects import ObjectStore
 from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
 
 CHUNK_SECONDS = 1.0
-PATIENCE_SECONDS = 2.0  # what a caller is told to wait while too many recordings are open
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -61,38 +59,28 @@ class Recording:
 
 
 class Recordings:
-    """Opens recordings, so many at a time.
+    """Opens recordings.
 
     Args:
         store: Where those are that come by reference.
-        settings: How many, how large and how long they may be.
+        settings: How large and how long they may be.
     """
 
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
         self._store = store
-        self._settings = settings
         self._limits = AudioLimits(settings.max_audio_bytes, settings.max_audio_seconds)
-        self._open = 0
 
     @asynccontextmanager
     async def open(self, media: Media, field: str) -> AsyncIterator[Recording]:
         """A recording of the current call's tenant, never whole in memory unless the message carried it.
 
         Raises:
-            Overloaded: Too many are open.
             InvalidArgument: It has neither bytes nor a reference.
             NotFound: This tenant has no such object.
             TooLarge: It has too many bytes.
         """
-        if self._open >= self._settings.max_recordings:
-            raise Overloaded(f"{self._open} recordings are being heard, no more", retry_after=PATIENCE_SECONDS)
-        self._open += 1
-        try:
-            async with self._store.open(media, current().tenant, self._limits.max_bytes, field) as file:
-                claimed = await through(claimed_seconds, file)
-                yield Recording(file, self._limits, field, claimed)
-        finally:
-            self._open -= 1
+        async with self._store.open(media, current().tenant, self._limits.max_bytes, field) as file:
+            yield Recording(file, self._limits, field, await through(claimed_seconds, file))
 
 
 async def through(function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:

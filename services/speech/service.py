@@ -192,6 +192,7 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
             telemetry,
             max_batch_cost=settings.transcribe_batch_seconds if model.batches else 0,
             max_queue_cost=settings.max_queue_audio_seconds,
+            max_sessions=settings.max_recordings,
             prepares=model.batches,
         )
 

@@ -34,7 +34,8 @@ class SpeechSettings(ProcessSettings):
     """The longest recording. It takes no more memory than a short one, but an engine's time."""
 
     max_recordings: int = Field(default=64, gt=0)
-    """Recordings that are open at once; more are refused. Each takes up to 10 MB beside its own bytes."""
+    """Recordings that a transcriber hears at once, by turns; more are refused. Each takes up to 10 MB beside its own
+    bytes."""
 
     live_streams: int = Field(default=32, gt=0)
     """Live recordings at once. Each takes a part of an engine while somebody speaks: two cores keep up with a few.

@@ -265,30 +265,25 @@ async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, lane):
     await waiting
 
 
-async def test_demand_counts_a_session_once_by_what_promises_are_worth(model, lane):
-    def run(items, flag):
-        time.sleep(0.01)
-        return list(items)
-
-    model.run = run
-    await lane.submit(1, 8)
-
-    def demand():
-        return lane._demand._value.get() / lane._price
-
-    before = demand()
+async def test_demand_counts_a_session_once_by_what_promises_are_worth(monkeypatch, lane):
+    monkeypatch.setattr(BatchLane, "_price", 1.0)
+    demand = lane._demand._value.get
     async with lane.session(16) as session:
-        assert demand() - before == pytest.approx(16, rel=0.2)
+        assert demand() == 16
         await session.submit(1, 4)
         await session.submit(1, 4)
-        counted = demand()
+        assert demand() == 16
     async with lane.session(16) as session:  # half of what was promised comes, as far as is known
-        assert session.left == pytest.approx(8)
-        assert demand() - counted == pytest.approx(8, rel=0.3)
+        assert session.left == 8
+        assert demand() == 16 + 8
         await session.submit(1, 8)
-        whole = lane._demand._value.get()
-        await session.submit(1, 8)
-        assert lane._demand._value.get() - whole == pytest.approx(8 * lane._price, rel=0.3)
+        assert demand() == 16 + 8
+        await session.submit(1, 8)  # more than was expected
+        assert demand() == 16 + 8 + 8
+    with pytest.raises(Overloaded):
+        async with lane.session(2), lane.session(100):
+            pass
+    assert demand() > 32 + 50  # what is refused is asked for, too
 
 
 async def test_a_caller_who_leaves_takes_the_session_along(model, lane):
@@ -311,3 +306,22 @@ async def test_a_caller_who_leaves_takes_the_session_along(model, lane):
     assert await lane.submit(2) == 4
     assert [20] not in model.batches
     assert [21] not in model.batches
+
+
+async def test_sessions_are_as_many_as_there_is_memory_for():
+    lane = BatchLane(
+        CARD, [Doubler()], Telemetry(ProcessSettings()), max_batch_cost=8, max_queue_cost=20, max_sessions=2
+    )
+    await lane.start()
+    demand = lane._demand._value.get
+    await lane.submit(1)
+    async with lane.session(1), lane.session(1):
+        before = demand()
+        with pytest.raises(Overloaded) as caught:
+            async with lane.session(1):
+                pass
+        assert caught.value.retry_after
+        assert demand() > before  # refused work included
+    async with lane.session(1):
+        pass
+    await lane.close()

@@ -1,4 +1,4 @@
-"""Recordings opened, counted and decoded on threads, bit by bit."""
+"""Recordings opened and decoded on threads, bit by bit."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from polyphony.type.v1.media_pb2 import Media
 
 from servekit.audio_encoder import encode_audio
 from servekit.call import Call, Flag, enter
-from servekit.errors import Cancelled, InvalidArgument, Overloaded, TooLarge, UnsupportedMedia
+from servekit.errors import Cancelled, InvalidArgument, TooLarge, UnsupportedMedia
 from servekit.objects import ObjectStore
 from services.speech.recording import Recordings, through
 from services.speech.settings import SpeechSettings
@@ -28,7 +28,7 @@ def wav(seconds):
 
 @pytest.fixture
 def recordings(tmp_path):
-    settings = SpeechSettings(home=tmp_path, max_recordings=2, max_audio_seconds=20)
+    settings = SpeechSettings(home=tmp_path, max_audio_seconds=20)
     return Recordings(ObjectStore(settings.object_store_url), settings)
 
 
@@ -52,23 +52,6 @@ async def test_nothing_is_decoded_that_nobody_asks_for(recordings):
         await asyncio.sleep(0.2)
         assert file.tell() == read < 200_000
         await chunks.aclose()
-
-
-async def test_too_many_are_refused_and_those_that_leave_make_room(recordings):
-    async with recordings.open(wav(1), "audio"):
-        async with recordings.open(wav(1), "audio"):
-            with pytest.raises(Overloaded) as caught:
-                async with recordings.open(wav(1), "audio"):
-                    pass
-            assert caught.value.retry_after
-        async with recordings.open(wav(1), "audio"):
-            pass
-    for bad in (Media(), Media(inline=b"no sound")):
-        with pytest.raises(InvalidArgument):
-            async with recordings.open(bad, "audio") as recording:
-                [piece async for piece in recording.chunks()]
-    async with recordings.open(wav(1), "audio"), recordings.open(wav(1), "audio"):
-        pass
 
 
 @pytest.mark.parametrize(
