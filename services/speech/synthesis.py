@@ -65,7 +65,7 @@ class Synthesis:
             who = await asyncio.to_thread(self._readers.advice, letter)
             message = f"this voice speaks {speaker.language!r} and cannot read {letter!r}; {who}"
             raise InvalidArgument(message, field="text")
-        encoder = AudioEncoder(request.mime_type or "audio/pcm", lane.model.sample_rate)
+        encoder = await asyncio.to_thread(AudioEncoder, request.mime_type or "audio/pcm", lane.model.sample_rate)
         work = _Speech(text, speaker, request.voice, speed, encoder, lane)
         async with aclosing(lane.stream(work.run, len(text))) as events:
             async for event in events:
