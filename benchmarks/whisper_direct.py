@@ -51,8 +51,12 @@ class Direct:
             {"start": float(end - len(sound) / RATE), "end": float(end)}
             for end, sound in zip(ends, sounds, strict=True)
         ]
-        pipeline = BatchedInferencePipeline(self._wide)
-        heard, _ = pipeline.transcribe(np.concatenate(sounds), batch_size=BATCH, clip_timestamps=clips, **OPTIONS)
+        whole = np.concatenate(
+            [*sounds, np.zeros(RATE, np.float32)]
+        )  # else it finds more clips than sound, by rounding
+        heard, _ = BatchedInferencePipeline(self._wide).transcribe(
+            whole, batch_size=BATCH, clip_timestamps=clips, **OPTIONS
+        )
         texts = [""] * len(clips)
         for segment in heard:
             number = min(int(np.searchsorted(ends, segment.start + 0.01)), len(clips) - 1)

@@ -19,6 +19,7 @@ MARGIN_SECONDS = 2.0  # of silence after the speech in a fitted window: the netw
 LEAST_SECONDS = 6.0  # of a fitted window; in a shorter one a word or two are said again and again
 MIN_LANGUAGE_PROBABILITY = 0.5
 TOKENS_PER_SECOND, FEWEST_TOKENS = 20, 40  # of quick speech in a script of many tokens; more are doubted
+SURE_LOG_PROBABILITY = -0.5  # of a text that counts although it may stand for no speech
 REPEATED_TOKENS = 4  # so many twice in a row are doubted
 QUIET_SECONDS = 1.0  # a shorter rest, behind a text that was ended, is not heard on its own in search of more
 PREPENDED = "\"'“¿([{-"  # punctuation that belongs to the word after it
@@ -114,6 +115,8 @@ class Hearing:
         guess = self.window.guess
         if draft.is_silence or (guess and self._is_doubtful(draft, tokenizer)):
             return
+        if not self.window.instructions.full_window and _may_be_nothing(draft):
+            return
         phrases, heard, ends_in_silence = model._split_segments_by_timestamps(
             tokenizer=tokenizer,
             tokens=draft.tokens,
@@ -149,7 +152,7 @@ class Hearing:
 
     def passage(self) -> Passage:
         """What was said in the window."""
-        segments = tuple(segment for segment in self._segments if segment.text)
+        segments = tuple(segment for segment in self._segments if any(map(str.isalnum, segment.text)))
         if segments or self.window.instructions.language:
             return Passage(self.language, self.probability, segments)
         return Passage("", 0.0, ())
@@ -192,6 +195,12 @@ class Hearing:
 def fitted(seconds: float) -> float:
     """How much the encoder sees of a piece, in seconds."""
     return min(max(seconds + MARGIN_SECONDS, LEAST_SECONDS), WINDOW_SECONDS)
+
+
+def _may_be_nothing(draft: Draft) -> bool:
+    """Whether a text may stand for no speech: the reference would rather write `You` for silence."""
+    likely = draft.mean_log_probability > SURE_LOG_PROBABILITY
+    return draft.no_speech_probability > MAX_NO_SPEECH_PROBABILITY and not likely
 
 
 def _repeats(tokens: list[int]) -> bool:

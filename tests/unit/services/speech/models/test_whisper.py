@@ -184,6 +184,12 @@ def test_silence_has_no_text_and_no_language():
     assert {temperature for _, temperature in engine.generated} == {0.0}  # silence is not tried again
 
 
+def test_what_may_be_silence_is_written_as_the_reference_does_only_where_that_is_asked_for():
+    engine = Engine(always(0.0, "the day", 2.0, score=-0.9, no_speech=0.8))
+    ours, reference = heard(whisper(engine), window(4.0), window(4.0, full_window=True))
+    assert (texts(ours), texts(reference)) == ([], ["the day"])
+
+
 def test_a_language_is_detected_on_the_encoding_that_is_decoded():
     engine = Engine(always(*SUN))
     stated, unstated = heard(whisper(engine), window(4.0), window(4.0, language=""))
