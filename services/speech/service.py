@@ -10,6 +10,7 @@ from polyphony.speech.v1 import assessment_pb2 as assessment_pb
 from polyphony.speech.v1 import emotion_pb2 as emotion_pb
 from polyphony.speech.v1 import enhancement_pb2 as enhancement_pb
 from polyphony.speech.v1 import sounds_pb2 as sounds_pb
+from polyphony.speech.v1 import speakers_pb2 as speakers_pb
 from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
@@ -22,13 +23,17 @@ from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
+from servekit.tensors import TensorLane
 from services.speech.alignment import Alignment
 from services.speech.assessment import Assessor
+from services.speech.diarization import Diarization
 from services.speech.dictation import Dictation
 from services.speech.emotion import EmotionAnalysis
 from services.speech.enhancement import Enhancement
+from services.speech.listeners import EncoderLane, TalkListener, VoiceListener
 from services.speech.live import LiveTranscription
 from services.speech.models import LOADERS
+from services.speech.ports.speaker_encoder import SpeakerEncoder
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import Transcriber
 from services.speech.readers import Readers
@@ -58,6 +63,7 @@ class SpeechService(SpeechServiceServicer):
         emotions: What tells emotions.
         live: What hears while somebody speaks.
         alignment: What finds words.
+        diarization: What tells speakers apart.
         settings: The limits of a request.
     """
 
@@ -73,6 +79,7 @@ class SpeechService(SpeechServiceServicer):
         emotions: EmotionAnalysis,
         live: LiveTranscription,
         alignment: Alignment,
+        diarization: Diarization,
         settings: SpeechSettings,
     ) -> None:
         self._recordings = recordings
@@ -85,6 +92,7 @@ class SpeechService(SpeechServiceServicer):
         self._emotions = emotions
         self._live = live
         self._alignment = alignment
+        self._diarization = diarization
         self._settings = settings
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> AsyncIterator[pb.TranscribeResponse]:
@@ -103,6 +111,9 @@ class SpeechService(SpeechServiceServicer):
         async with aclosing(self._live.listen(request_iterator)) as events:
             async for event in events:
                 yield event
+
+    async def Diarize(self, request: speakers_pb.DiarizeRequest, context: object) -> speakers_pb.DiarizeResponse:
+        return await self._diarization.diarize(request)
 
     async def Align(self, request: alignment_pb.AlignRequest, context: object) -> alignment_pb.AlignResponse:
         return await self._alignment.align(request)
@@ -220,8 +231,25 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
             ("align", settings.max_queue_audio_seconds),
             ("read_sentiment", settings.max_queue_characters),
             ("recognize_emotion", settings.max_queue_audio_seconds),
+            ("diarize", settings.max_queue_audio_seconds),
         )
     }
+    encoders: list[EncoderLane] = []
+    tensors: dict[str, TensorLane] = {}
+    for card in rows:
+        if card.task == "embed_speaker":
+            encoder: SpeakerEncoder = await load(card, settings, LOADERS, telemetry)
+            encoders.append(
+                BatchLane(
+                    card,
+                    [encoder] * settings.threads,
+                    telemetry,
+                    max_batch_cost=settings.voice_batch_windows,
+                    max_queue_cost=settings.max_queue_voice_windows,
+                )
+            )
+            network = card.model_copy(update={"id": f"{card.id}-network"})  # metrics of its own
+            tensors[card.id] = TensorLane(network, [encoder.backend], telemetry)
     listening = next(card for card in rows if card.task == "detect_speech")
     detector: SpeechDetector = await load(listening, settings, LOADERS, telemetry)
     telemetry.ready.labels(listening.id).set(True)
@@ -243,9 +271,14 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
         recordings,
         settings.max_transcript_characters,
     )
+    diarization = Diarization(
+        recordings,
+        [*map(TalkListener, tellers["diarize"]), *(VoiceListener(lane, detector) for lane in encoders)],
+        settings.max_speakers,
+    )
     return Deployment(
         add=add_SpeechServiceServicer_to_server,
-        servicer=SpeechService(  # type: ignore[abstract]
+        servicer=SpeechService(
             recordings,
             transcription,
             Synthesis(voices, readers, settings),
@@ -256,6 +289,7 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
             emotions,
             live,
             alignment,
+            diarization,
             settings,
         ),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
@@ -266,6 +300,9 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
             *tellers["align"],
             *tellers["read_sentiment"],
             *tellers["recognize_emotion"],
+            *tellers["diarize"],
+            *encoders,
         ),
+        tensors=tensors,
         drain=live.drain,
     )

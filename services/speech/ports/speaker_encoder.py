@@ -26,5 +26,13 @@ class SpeakerEncoder(BatchModel[Partials, Any, Voices], Protocol):
         """Samples of a partial: how much speech it wants to hear at once."""
 
     @property
+    def same_voice(self) -> float:
+        """The cosine from which the mean vectors of two parts of a recording are of one person."""
+
+    @property
+    def known_voice(self) -> float:
+        """The same of two recordings, which may be of other days and microphones."""
+
+    @property
     def backend(self) -> TensorBackend:
         """The network alone."""
