@@ -18,6 +18,8 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, 
 from polyphony.speech.v1 import alignment_pb2 as alignment
 from polyphony.speech.v1 import assessment_pb2 as assessment
 from polyphony.speech.v1 import emotion_pb2 as emotion
+from polyphony.speech.v1 import enhancement_pb2 as enhancement
+from polyphony.speech.v1 import sounds_pb2 as sounds
 from polyphony.speech.v1 import speech_pb2 as speech
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
@@ -182,6 +184,46 @@ class Speech(SpeechServiceServicer):
         if request.name not in [voice.name for voice in self.orders.voices]:
             raise NotFound("there is no such voice", field="name")
         return voices_pb.DeleteVoiceResponse()
+
+    async def Enhance(self, request, context):
+        await self.orders.obey("Enhance", request)
+        started = enhancement.EnhancementStarted(mime_type=request.mime_type, sample_rate_hertz=48_000, model="filter")
+        yield enhancement.EnhanceResponse(started=started)
+        for byte in b"clean":
+            yield enhancement.EnhanceResponse(chunk=bytes([byte]))
+        finished = enhancement.EnhancementFinished(
+            duration_before_seconds=3, duration_after_seconds=2, snr_before_db=5.25
+        )
+        finished.kept.add(start_seconds=0.5, end_seconds=2.5)
+        yield enhancement.EnhanceResponse(finished=finished)
+
+    async def FitSoundModel(self, request, context):
+        await self.orders.obey("FitSoundModel", request)
+        labels = sorted({clip.label for clip in request.clips} - {""})
+        model = sounds.SoundModel(name=request.name, version=1, clips=len(request.clips), seconds=9, classes=labels)
+        model.threshold = 0.0 if labels else 1.5
+        return sounds.FitSoundModelResponse(model=model)
+
+    async def ListSoundModels(self, request, context):
+        await self.orders.obey("ListSoundModels", request)
+        return sounds.ListSoundModelsResponse(models=[sounds.SoundModel(name="pump", version=2, threshold=1.5)])
+
+    async def DeleteSoundModel(self, request, context):
+        await self.orders.obey("DeleteSoundModel", request)
+        return sounds.DeleteSoundModelResponse()
+
+    async def ScoreSound(self, request, context):
+        await self.orders.obey("ScoreSound", request)
+        answer = sounds.ScoreSoundResponse(score=2.0, threshold=1.5, anomalous=True, version=3)
+        answer.stretches.add(score=2.0).time.end_seconds = 1.0
+        return answer
+
+    async def ClassifySound(self, request, context):
+        await self.orders.obey("ClassifySound", request)
+        alarm = sounds.SoundClass(label="alarm", probability=1.0)
+        answer = sounds.ClassifySoundResponse(classes=[alarm], version=3)
+        answer.stretches.add(sound_class=alarm).time.end_seconds = 1.0
+        return answer
 
 
 class Generation(GenerationServiceServicer):
