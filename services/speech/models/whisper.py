@@ -151,10 +151,10 @@ class Whisper:
         if hearing.is_begun:
             return list(tokenizer.sot_sequence)
         instructions, prefix = hearing.window.instructions, hearing.window.prefix.strip()
-        hotwords = tokenizer.encode(f" {' '.join(instructions.hotwords)}")[:MAX_HOTWORD_TOKENS]
-        before = tokenizer.encode(f" {instructions.prompt.strip()}")[len(hotwords) - MAX_PROMPT_TOKENS :]
-        tokens = (hotwords if instructions.hotwords else []) + (before if instructions.prompt.strip() else [])
-        return list(self._model.get_prompt(tokenizer, tokens, prefix=prefix or None))
+        prompt, hotwords = instructions.prompt.strip(), " ".join(instructions.hotwords)
+        expected = tokenizer.encode(f" {hotwords}")[:MAX_HOTWORD_TOKENS] if hotwords else []
+        before = tokenizer.encode(f" {prompt}")[len(expected) - MAX_PROMPT_TOKENS :] if prompt else []
+        return list(self._model.get_prompt(tokenizer, expected + before, prefix=prefix or None))
 
     def _tokenizer_of(self, hearing: Hearing) -> Tokenizer:
         return self._tokenizer(hearing.language, hearing.window.instructions.task)
