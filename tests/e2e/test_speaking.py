@@ -1,0 +1,80 @@
+"""What is spoken is heard again, figures and all; and what no voice of the profile can do is said."""
+
+import io
+import re
+import wave
+
+import httpx
+import pytest
+from openai import BadRequestError, InternalServerError, NotFoundError, OpenAI
+
+READ_BACK = {
+    "The train leaves at 9:30 on March 5.": ("nine.?thirty|9[:.]?30", "march (5|fifth)"),
+    "Dr. Smith paid $12.50 for 3 kg of rice.": ("doctor|dr", r"12.*50|twelve", "kilo|kg"),
+    "Chapter IV has 21 pages.": ("chapter (4|four|iv)", "21|twenty.?one"),
+}
+
+
+@pytest.mark.parametrize("text", READ_BACK)
+def test_figures_are_heard_as_they_are_read(client: OpenAI, text: str):
+    spoken = client.audio.speech.create(model="tts-1", voice="heart", input=text, response_format="wav").content
+    heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", spoken), language="en").text.lower()
+    for pattern in READ_BACK[text]:
+        assert re.search(pattern, heard), heard
+
+
+def test_every_speed_is_heard(client: OpenAI):
+    def seconds(speed: float) -> float:
+        spoken = client.audio.speech.create(
+            model="tts-1", voice="default", input="Nobody had seen the river rise so far.", speed=speed,
+            response_format="pcm",
+        ).content  # fmt: skip
+        return len(spoken) / 48_000
+
+    own = seconds(1.0)
+    for speed in (0.25, 0.5, 2.0, 4.0):
+        assert seconds(speed) == pytest.approx(own / speed, rel=0.25)
+
+
+def test_the_sound_begins_before_it_is_whole(client: OpenAI):
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="default", input="One is short. " + "And many more of them come after it. " * 20
+    ) as response:
+        sizes = [len(piece) for piece in response.iter_bytes(1024)]
+        assert response.headers.get("content-length") is None
+    assert len(sizes) > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "param", "says"),
+    [
+        ("Hello 你好", "input", "'你'.*kokoro-82m"),
+        ("?! 🎉", "input", "no words"),
+        ("a" * 1_000_000, "input", "1000000 characters"),
+    ],
+)
+def test_what_cannot_be_read_is_said(client: OpenAI, text: str, param: str, says: str):
+    with pytest.raises(Exception, match=says) as raised:
+        client.audio.speech.create(model="tts-1", voice="default", input=text)
+    assert raised.value.body["param"] == param
+
+
+def test_an_unknown_voice_and_a_language_that_it_does_not_speak(client: OpenAI):
+    with pytest.raises(NotFoundError, match="heart"):
+        client.audio.speech.create(model="tts-1", voice="alloy", input="hi")
+    with pytest.raises(BadRequestError, match="en"):
+        client.audio.speech.create(model="tts-1", voice="heart", input="hi", extra_body={"language": "fr"})
+
+
+def test_voices_are_listed_and_none_is_made_here(client: OpenAI):
+    listed = httpx.get(f"{client.base_url}audio/voices", timeout=30).json()
+    assert [voice["id"] for voice in listed["data"]] == ["heart"]
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(64_000))
+    with pytest.raises(InternalServerError, match="gpu-voices") as raised:
+        client.audio.voices.create(
+            name="anna", consent="Anna agreed", audio_sample=("a.wav", sound.getvalue()), type="audio_sample"
+        )
+    assert raised.value.status_code == 501
