@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.errors import InvalidArgument, NotFound, TooLarge
+from servekit.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge
 from servekit.objects import About, ObjectStore
 
 PIECE = bytes(range(256)) * 4096  # 1 MiB
@@ -257,6 +257,18 @@ async def test_records_are_kept_by_tenant_kind_and_name(store):
             await act
     with pytest.raises(InvalidArgument):
         await store.get_record("acme", "file", "../file-2")
+
+
+async def test_a_name_that_is_free_is_given_once(store):
+    outcomes = await asyncio.gather(
+        *(store.create_record("acme", "model", "m.1", {"by": number}) for number in range(5)), return_exceptions=True
+    )
+    (winner,) = [number for number, outcome in enumerate(outcomes) if outcome is None]
+    assert all(isinstance(outcome, AlreadyExists) for outcome in outcomes if outcome is not None)
+    assert await store.get_record("acme", "model", "m.1") == {"by": winner}
+    await store.create_record("other", "model", "m.1", {})
+    await store.create_record("acme", "model", "m.10", {})
+    assert await store.record_names("acme", "model") == ["m.1", "m.10"]
 
 
 async def test_no_records_are_an_empty_list(store):
