@@ -18,16 +18,16 @@ async def upload(context: Context, part: Part) -> Media:
         InvalidArgument: It is empty.
     """
     parts = context.parts
-    start, pieces = b"", aiter(part)
+    start, pieces = bytearray(), aiter(part)
     async for piece in pieces:
         start += piece
         if len(start) > parts.settings.inline_bytes:
             store, tenant = parts.store, context.caller.tenant
-            reference = await store.put(tenant, _joined(start, pieces), part.mime_type, PASSING_SECONDS)
+            reference = await store.put(tenant, _joined(bytes(start), pieces), part.mime_type, PASSING_SECONDS)
             return Media(mime_type=part.mime_type, reference=reference)
     if not start:
         raise InvalidArgument("the file is empty", field=part.name)
-    return Media(mime_type=part.mime_type, inline=start)
+    return Media(mime_type=part.mime_type, inline=bytes(start))
 
 
 async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

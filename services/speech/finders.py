@@ -9,7 +9,7 @@ from servekit.errors import TooLarge
 from servekit.session import Session
 from services.speech.anchors import by_letters
 from services.speech.ports.aligner import Aligner, Place, Spoken
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Window
+from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
 from services.speech.transcription import TranscriberLane
 from services.speech.windows import Clip
 from services.speech.words import TextWord, is_unspaced
@@ -95,7 +95,8 @@ class AttentionFinder:
         Raises:
             Overloaded: There is no room or no time for it.
         """
-        async with self._lane.session(seconds) as session:
+        # Of a longer one most is found when it is written down, which is admitted by itself.
+        async with self._lane.session(min(seconds, WINDOW_SECONDS)) as session:
             yield _AttentionSearch(self._lane, session)
 
 
