@@ -74,9 +74,14 @@ def dump(fitted: Fitted) -> bytes:
     header = {"format": FORMAT, "id": uuid.uuid4().hex}
     if isinstance(fitted, NormalSounds):
         arrays = {"mean": fitted.mean, "whitening": fitted.whitening}
-        return save_arrays(arrays, header | {"threshold": repr(fitted.threshold)})
+        return _saved(arrays, header | {"threshold": repr(fitted.threshold)})
     arrays = {"weights": fitted.weights, "bias": fitted.bias}
-    return save_arrays(arrays, header | {"labels": json.dumps(fitted.labels)})
+    return _saved(arrays, header | {"labels": json.dumps(fitted.labels)})
+
+
+def _saved(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
+    """The library writes an array as it lies in memory, whatever its order: rows have to lie together."""
+    return bytes(save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, header))
 
 
 def parse(data: bytes) -> Fitted:
