@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, KnownSpeaker
+from polyphony.speech.v1.speakers_pb2 import DiarizeRequest
 from polyphony.speech.v1.speech_pb2 import (
     TranscribeRequest,
     TranscribeResponse,
@@ -15,10 +15,11 @@ from starlette.responses import Response
 from gateway.bodies import decode
 from gateway.endpoint import Context, Operation
 from gateway.forms import read_form
-from gateway.media import locate
 from gateway.pipelines.diarized_transcript import diarized_transcript
 from gateway.responses import EventStream
 from gateway.schemas.transcriptions import ListeningForm, ServerVad, Transcription, TranscriptionForm, TranslationForm
+from gateway.speakers import LISTS as SPEAKER_LISTS
+from gateway.speakers import REFERENCE_BYTES, fields_of_speakers, known_speakers
 from gateway.subtitles import MEDIA_TYPES
 from gateway.transcript import answer, answer_by_speaker, gather, told, told_by_speaker
 from gateway.uploads import naming_file, upload
@@ -30,11 +31,9 @@ LISTS = (
     "hotwords",
     "keywords",
     "languages",
-    "known_speaker_names",
-    "known_speaker_references",
+    *SPEAKER_LISTS,
 )
 NAMES = {"task": "model", "voice_activity": "chunking_strategy"}  # fields of the service, as the form has them
-REFERENCE_BYTES = 4 << 20  # of a known speaker: ten seconds, uncompressed, as a data URL
 
 
 async def transcribe(context: Context) -> Response:
@@ -108,30 +107,11 @@ def _request(context: Context, form: ListeningForm, audio: Media) -> TranscribeR
 
 async def _by_speaker(context: Context, form: TranscriptionForm, request: TranscribeRequest) -> Response:
     """What is said and who says it, whole or as a stream of segments."""
-    speakers = _speakers(form, request.audio)
-    numbers = range(len(speakers.known_speakers))
-    names = {f"known_speakers[{number}]": f"known_speaker_references[{number}]" for number in numbers}
-    with naming_file(**NAMES, **names):
+    known = known_speakers(form.known_speaker_names, form.known_speaker_references)
+    speakers = DiarizeRequest(audio=request.audio, known_speakers=known)
+    with naming_file(**NAMES, **fields_of_speakers(len(known))):
         said = await diarized_transcript(context.parts.clients, request, speakers)
     return EventStream(told_by_speaker(said)) if form.stream else answer_by_speaker(said)
-
-
-def _speakers(form: TranscriptionForm, audio: Media) -> DiarizeRequest:
-    """Who is to be told apart; known speakers come as data URLs.
-
-    Raises:
-        InvalidArgument: A reference is no data URL.
-    """
-    known = []
-    for number, (name, reference) in enumerate(
-        zip(form.known_speaker_names, form.known_speaker_references, strict=True)
-    ):
-        field = f"known_speaker_references[{number}]"
-        located = locate(reference, field)
-        if not isinstance(located, Media):
-            raise InvalidArgument("a reference has to be a data URL", field=field)
-        known.append(KnownSpeaker(name=name, audio=located))
-    return DiarizeRequest(audio=audio, known_speakers=known)
 
 
 def _voice_activity(form: ListeningForm) -> VoiceActivityOptions:

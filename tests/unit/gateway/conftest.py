@@ -20,6 +20,7 @@ from polyphony.speech.v1 import assessment_pb2 as assessment
 from polyphony.speech.v1 import emotion_pb2 as emotion
 from polyphony.speech.v1 import enhancement_pb2 as enhancement
 from polyphony.speech.v1 import sounds_pb2 as sounds
+from polyphony.speech.v1 import speakers_pb2 as speakers
 from polyphony.speech.v1 import speech_pb2 as speech
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
@@ -157,6 +158,12 @@ class Speech(SpeechServiceServicer):
         missing = assessment.AssessedWord(verdict=assessment.WORD_VERDICT_MISSING, text="now?")
         scores = {"accuracy": 90, "fluency": 80, "completeness": 50, "overall": 70}
         return assessment.AssessResponse(words=[right, missing], transcript="what", model=request.model, **scores)
+
+    async def Diarize(self, request, context):
+        await self.orders.obey("Diarize", request)
+        turn = speakers.SpeakerTurn(time=TimeSpan(start_seconds=0.5, end_seconds=2), speaker="A", confidence=0.75)
+        total = speakers.Speaker(name="A", seconds=1.5)
+        return speakers.DiarizeResponse(turns=[turn], speakers=[total], duration_seconds=3, model=request.model)
 
     async def AnalyzeEmotion(self, request, context):
         await self.orders.obey("AnalyzeEmotion", request)

@@ -1,0 +1,64 @@
+"""`/v1/audio/diarize`: who speaks when in a recording."""
+
+from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse
+from starlette.responses import Response
+
+from gateway.endpoint import Context, Operation
+from gateway.forms import read_form
+from gateway.responses import json_response
+from gateway.schemas.diarization import Diarization, DiarizationForm, SpeakerTotal, SpokenTurn
+from gateway.speakers import LISTS, REFERENCE_BYTES, diarizing_model, fields_of_speakers, known_speakers
+from gateway.uploads import naming_file, upload
+
+
+async def diarize(context: Context) -> Response:
+    """Tell who speaks when in a recording; a large one is streamed to the object store and heard from there."""
+    parts = context.parts
+    form, audio = await read_form(
+        context.request,
+        parts.settings.audio_bytes,
+        DiarizationForm,
+        lambda part: upload(context, part),
+        lists=LISTS,
+        field_bytes=REFERENCE_BYTES,
+    )
+    request = DiarizeRequest(
+        audio=audio,
+        model=diarizing_model(parts.models, form.model, context.caller),
+        speakers=form.speakers,
+        max_speakers=form.max_speakers,
+        known_speakers=known_speakers(form.known_speaker_names, form.known_speaker_references),
+    )
+    with naming_file(**fields_of_speakers(len(request.known_speakers)), known_speakers="known_speaker_names"):
+        response = await parts.clients.speech.Diarize(request)
+    return json_response(_answer(response))
+
+
+def _answer(response: DiarizeResponse) -> Diarization:
+    return Diarization(
+        duration=round(response.duration_seconds, 3),
+        turns=[
+            SpokenTurn(
+                round(turn.time.start_seconds, 3),
+                round(turn.time.end_seconds, 3),
+                turn.speaker,
+                round(turn.confidence, 4),
+            )
+            for turn in response.turns
+        ],
+        speakers=[SpeakerTotal(speaker.name, round(speaker.seconds, 3)) for speaker in response.speakers],
+        model=response.model,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/audio/diarize",
+        diarize,
+        "Tell who speaks when",
+        seconds="audio_seconds",
+        form=DiarizationForm,
+        answer=Diarization,
+    ),
+)
