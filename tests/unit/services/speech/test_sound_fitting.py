@@ -122,6 +122,10 @@ def test_an_artefact_holds_what_was_learned_and_each_is_its_own():
     assert kept.threshold == 1.5
     np.testing.assert_array_equal(kept.whitening, NORMAL.whitening)
     assert parse(dump(CLASSES)).labels == ("ok", "Übel")
+    drawn = np.random.default_rng(1).standard_normal((2, FEATURES, FEATURES)).astype(np.float32)
+    for matrix in (drawn[0], drawn[0].T, np.asfortranarray(drawn[1]), drawn[1][:, ::2]):
+        again = parse(dump(NormalSounds(NORMAL.mean, matrix, 1.0)))
+        np.testing.assert_array_equal(again.whitening, matrix)
     assert dump(NORMAL) != dump(NORMAL)
 
 
