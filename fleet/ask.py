@@ -104,6 +104,17 @@ class Gateway:
             question.speak.write_bytes(sound)
         return about
 
+    def hear(self, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is said in a recording, as verbose_json with its words, and who speaks when.
+
+        Raises:
+            FleetError: The gateway refuses, or the file cannot be read.
+        """
+        files = {"file": (path.name, _bytes(path), _mime_type(path, "audio/wav"))}
+        words = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
+        transcript = self._call("POST", "/v1/audio/transcriptions", files=files, data=words)
+        return transcript, self._call("POST", "/v1/audio/diarize", files=files)
+
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         with self._open(method, path, **options) as response:
             answer: dict[str, Any] = json.loads(response.read())

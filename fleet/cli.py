@@ -107,6 +107,19 @@ def ask(
         console.print(f"\nspoken: {speak}", highlight=False)
 
 
+@app.command(name="draw")
+def draw_recording(
+    recording: Annotated[Path, typer.Argument(help="The recording.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to draw it: svg, png or pdf.")],
+) -> None:
+    """Draw a recording: its sound, the words under it, and who speaks."""
+    from fleet.draw import draw, talk  # matplotlib is not where only the tools are
+
+    with Gateway(FleetSettings()) as gateway:
+        draw(talk(recording, *gateway.hear(recording)), output)
+    Console(stderr=True).print(f"drawn: {output}", highlight=False)
+
+
 def main() -> None:
     """Run the command; a failure that is foreseen prints its text and exits with 1."""
     try:

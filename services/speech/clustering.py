@@ -16,7 +16,7 @@ from scipy.linalg import eigh
 from servekit.call import Flag
 
 LEAST_WINDOWS = 5  # of a person: two seconds
-MOST_NODES = 800  # of the graph; of more windows it takes every second, every third, ... but all are then told apart
+MOST_NODES = 500  # of the graph; of more windows it takes every second, every third, ... but all are then told apart
 NEIGHBOURS = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)  # shares of all nodes that are tried
 ROUNDS = 3
 SHARPNESS = 20.0  # of a cosine as a log probability
@@ -95,7 +95,7 @@ def _spectrum(nodes: NDArray[np.float32], most: int, flag: Flag) -> NDArray[np.f
     """The first eigenvectors `[nodes, most]` of the graph whose gap is widest for the neighbours that it needs."""
     alike = nodes @ nodes.T
     order = np.argsort(-alike, axis=1, kind="stable")
-    best, space = np.inf, np.zeros((len(nodes), 1))
+    widest, space = 0.0, np.zeros((len(nodes), most))
     for share in NEIGHBOURS:
         flag.check()
         count = min(max(2, int(share * len(nodes))), len(nodes) - 1)
@@ -103,9 +103,9 @@ def _spectrum(nodes: NDArray[np.float32], most: int, flag: Flag) -> NDArray[np.f
         np.put_along_axis(graph, order[:, :count], 1.0, axis=1)
         graph = (graph + graph.T) / 2
         values, vectors = eigh(np.diag(graph.sum(axis=1)) - graph)
-        gap = np.diff(values[: most + 1]).max() / values[-1]
-        if count < best * gap:
-            best, space = count / gap, vectors[:, :most]
+        gap = np.diff(values[: most + 1]).max() / max(values[-1], 1e-9) / count
+        if gap > widest:
+            widest, space = gap, vectors[:, :most]
     return space
 
 
