@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from servekit.call import Flag
 
@@ -102,7 +101,7 @@ def _spectrum(nodes: NDArray[np.float32], most: int, flag: Flag) -> NDArray[np.f
         graph = np.zeros(alike.shape)
         np.put_along_axis(graph, order[:, :count], 1.0, axis=1)
         graph = (graph + graph.T) / 2
-        values, vectors = eigh(np.diag(graph.sum(axis=1)) - graph)
+        values, vectors = np.linalg.eigh(np.diag(graph.sum(axis=1)) - graph)
         gap = np.diff(values[: most + 1]).max() / max(values[-1], 1e-9) / count
         if gap > widest:
             widest, space = gap, vectors[:, :most]

@@ -16,6 +16,7 @@ LOADERS = {
     "acoustic-emotion": "services.speech.models.emotion:load",
     "fake-sentiment": "services.speech.models.fake_sentiment:load",
     "resemblyzer": "services.speech.models.resemblyzer:load",
+    "pyannote": "services.speech.models.pyannote:load",
     "fake-speaker-encoder": "services.speech.models.fake_speakers:load_encoder",
     "fake-diarizer": "services.speech.models.fake_speakers:load_diarizer",
     "fake-transcriber": "services.speech.models.fake_transcriber:load",
