@@ -3,6 +3,8 @@
 Normal sounds become a Gaussian: of what was tried on the made set (docs/sounds.md) it told faults best. Classes become
 a linear discriminant. Both shrink their covariance (Ledoit and Wolf, 2004): stretches are few and features many.
 Clips are judged by what was learned without them, fold by fold: what is said of a model is never said by its own clips.
+
+The libraries that learn are imported by the first who learns: they take seconds, and most services never do.
 """
 
 from collections import Counter
@@ -10,10 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
-from sklearn.covariance import LedoitWolf
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import f1_score
 
 from servekit.call import Flag
 from services.speech.sound_features import SHAPE
@@ -54,6 +52,8 @@ def fit_normal(clips: Sequence[Features], false_alarm_rate: float, flag: Flag) -
 
 
 def _gaussian(clips: Sequence[Features]) -> NormalSounds:
+    from sklearn.covariance import LedoitWolf
+
     features = np.concatenate(clips).astype(np.float64)
     mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), LEAST_DEVIATION)
     covariance = LedoitWolf(assume_centered=True).fit((features - mean) / deviation).covariance_
@@ -63,6 +63,8 @@ def _gaussian(clips: Sequence[Features]) -> NormalSounds:
 
 
 def _limit(scores: NDArray[np.float64], rate: float) -> float:
+    from scipy.stats import t
+
     told = np.log(np.maximum(scores, 1e-6))
     width = t.ppf(1 - rate, len(told) - 1) * np.sqrt(1 + 1 / len(told))
     return float(max(np.exp(told.mean() + width * told.std(ddof=1)), np.quantile(scores, 1 - rate)))
@@ -83,6 +85,8 @@ def fit_classes(clips: Sequence[Features], labels: Sequence[str], flag: Flag) ->
     Raises:
         Cancelled, DeadlineExceeded: The flag was set.
     """
+    from sklearn.metrics import f1_score
+
     macro_f1 = None
     folds = min(FOLDS, *Counter(labels).values())
     if folds >= LEAST_OF_CLASS:
@@ -110,6 +114,8 @@ def _stratified(labels: Sequence[str], folds: int) -> NDArray[np.int64]:
 
 
 def _discriminant(clips: Sequence[Features], labels: Sequence[str]) -> SoundClasses:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
     features = np.concatenate(clips)[:, -SHAPE:].astype(np.float64)
     own = np.repeat(np.array(labels, dtype=object), [len(clip) for clip in clips]).astype(str)
     mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), LEAST_DEVIATION)

@@ -168,7 +168,7 @@ class Whisper:
 
     def warm(self) -> None:
         second = np.zeros(LISTENING_RATE, np.float32)
-        self.run([self.prepare(Window(second, Instructions(word_times=True)))], Flag())
+        self.run([self.prepare(Window(second, Instructions(), guess=True))], Flag())  # of silence all is doubted
 
     def close(self) -> None:
         self._model.model.unload_model()
