@@ -24,27 +24,27 @@ from servekit.server import Deployment
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
 from servekit.tensors import TensorLane
-from services.speech.alignment import Alignment
-from services.speech.assessment import Assessor
-from services.speech.diarization import Diarization
-from services.speech.dictation import Dictation
-from services.speech.emotion import EmotionAnalysis
-from services.speech.enhancement import Enhancement
-from services.speech.listeners import EncoderLane, TalkListener, VoiceListener
-from services.speech.live import LiveTranscription
+from services.speech.alignment.alignment import Alignment
+from services.speech.assessment.assessment import Assessor
+from services.speech.cleaning.enhancement import Enhancement
+from services.speech.diarization.diarization import Diarization
+from services.speech.diarization.listeners import EncoderLane, TalkListener, VoiceListener
+from services.speech.emotion.emotion import EmotionAnalysis
+from services.speech.hearing.recording import Recordings
+from services.speech.hearing.transcription import TranscriberLane, Transcription
+from services.speech.hearing.transcripts import instructions_of, message, sensitivity_of
+from services.speech.live.live import LiveTranscription
 from services.speech.models import LOADERS
 from services.speech.ports.speaker_encoder import SpeakerEncoder
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import Transcriber
-from services.speech.readers import Readers
-from services.speech.recording import Recordings
-from services.speech.references import References
 from services.speech.settings import SpeechSettings
-from services.speech.sounds import Sounds
-from services.speech.synthesis import Synthesis
-from services.speech.transcription import TranscriberLane, Transcription
-from services.speech.transcripts import instructions_of, message, sensitivity_of
-from services.speech.voices import Voices
+from services.speech.sounds.sounds import Sounds
+from services.speech.speaking.dictation import Dictation
+from services.speech.speaking.readers import Readers
+from services.speech.speaking.references import References
+from services.speech.speaking.synthesis import Synthesis
+from services.speech.speaking.voices import Voices
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import InvalidArgument
-from services.speech.pace import trimmed
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
+from services.speech.speaking.pace import trimmed
 
 MAX_PHONEMES = 400  # what a network sees at once: bounds the memory and the time of one step
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import FailedPrecondition
-from services.speech.pace import trimmed
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
+from services.speech.speaking.pace import trimmed
 
 
 class Piper:

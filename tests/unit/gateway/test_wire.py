@@ -110,7 +110,7 @@ async def test_the_official_client(client, orders):
         model="fake-transcriber",
         file=("a.wav", b"sound"),
         response_format="verbose_json",
-        timestamp_granularities=["word"],
+        timestamp_granularities=["word", "segment"],
     )
     assert verbose.segments[0].text == "What is the total?"
     vectors = await client.embeddings.create(model="fake-embedder", input=["a", "abc"])

@@ -76,7 +76,8 @@ def test_without_a_gpu_there_is_none_to_share() -> None:
 def test_llama_cpp_and_the_voice_stay_off_the_gpu() -> None:
     found = plan(Question("gpu", gpu("L4")))
     beside = {one.model for row in found.services for one in row.beside}
-    assert beside == {"qwen2.5-7b-instruct", "hibari"}
+    assert {"qwen2.5-7b-instruct", "hibari", "silero-vad", "vader-en"} <= beside
+    assert not any(name.startswith("whisper") for name in beside)
     assert found.packing
     assert sorted(found.packing.shared[0]) == ["retrieval", "speech", "vision"]
     assert found.speeds == ()

@@ -1,0 +1,97 @@
+"""Assess: a learner's recording beside the text that it should say."""
+
+import asyncio
+from contextlib import aclosing
+
+from polyphony.speech.v1 import assessment_pb2 as pb
+from polyphony.type.v1.time_span_pb2 import TimeSpan
+
+from servekit.errors import InvalidArgument, TooLarge
+from services.speech.assessment.scoring import Assessment, Judged, assess
+from services.speech.hearing.recording import Recordings
+from services.speech.hearing.transcription import Started, Transcription
+from services.speech.hearing.words import split
+from services.speech.ports.transcriber import Instructions, Segment, Word
+
+VERDICTS = {
+    "right": pb.WORD_VERDICT_RIGHT,
+    "wrong": pb.WORD_VERDICT_WRONG,
+    "missing": pb.WORD_VERDICT_MISSING,
+    "inserted": pb.WORD_VERDICT_INSERTED,
+}
+
+
+class Assessor:
+    """Listens to learners.
+
+    Args:
+        recordings: Where their recordings are opened.
+        transcription: What hears them. It is not told the text: it would hear what it expects.
+        max_text_characters: The longest text.
+    """
+
+    def __init__(self, recordings: Recordings, transcription: Transcription, max_text_characters: int) -> None:
+        self._recordings, self._transcription = recordings, transcription
+        self._max_text_characters = max_text_characters
+
+    async def assess(self, request: pb.AssessRequest) -> pb.AssessResponse:
+        """How well the text was said.
+
+        Raises:
+            InvalidArgument: There are no words in the text, or the model does not know the language.
+            TooLarge: The text is too long.
+            ServeError: As `Recordings.open` and `Transcription.hear` say.
+        """
+        text = request.reference_text
+        if len(text) > self._max_text_characters:
+            raise TooLarge(
+                f"a text of {len(text)} characters, at most {self._max_text_characters} are accepted",
+                field="reference_text",
+            )
+        if not split(text):
+            raise InvalidArgument("there are no words in the text", field="reference_text")
+        instructions = Instructions(language=request.language, word_times=True)
+        started, segments = Started("", 0.0, ""), list[Segment]()
+        async with (
+            self._recordings.open(request.audio, "audio") as recording,
+            aclosing(self._transcription.hear(recording, instructions, request.model)) as events,
+        ):
+            async for event in events:
+                match event:
+                    case Started():
+                        started = event
+                    case Segment():
+                        segments.append(event)
+        said = [word for segment in segments for word in segment.words]
+        found = await asyncio.to_thread(assess, text, said)
+        return _response(found, started, " ".join(segment.text for segment in segments))
+
+
+def _response(found: Assessment, started: Started, transcript: str) -> pb.AssessResponse:
+    return pb.AssessResponse(
+        words=[_word(word) for word in found.words],
+        accuracy=found.scores.accuracy,
+        fluency=found.scores.fluency,
+        completeness=found.scores.completeness,
+        overall=found.scores.overall,
+        transcript=transcript,
+        words_per_minute=found.pace,
+        pauses=[TimeSpan(start_seconds=pause.start, end_seconds=pause.end) for pause in found.pauses],
+        language=started.language,
+        model=started.model,
+    )
+
+
+def _word(judged: Judged) -> pb.AssessedWord:
+    expected, heard = judged.expected, judged.heard
+    return pb.AssessedWord(
+        verdict=VERDICTS[judged.verdict],
+        text=expected.text if expected else "",
+        heard=heard.text if heard else "",
+        time=_span(heard) if heard else None,
+        confidence=heard.probability if heard else 0.0,
+    )
+
+
+def _span(word: Word) -> TimeSpan:
+    return TimeSpan(start_seconds=word.start, end_seconds=word.end)

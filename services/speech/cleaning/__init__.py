@@ -1,0 +1,1 @@
+"""Recordings without their noise and silence, as loud as they should be."""

@@ -1,0 +1,1 @@
+"""The emotion of a voice and the sentiment of its words."""

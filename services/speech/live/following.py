@@ -1,0 +1,186 @@
+"""One phrase written down while it is being said."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from time import monotonic
+
+import numpy as np
+
+from servekit.batching import BatchLane
+from servekit.errors import Overloaded, ServeError
+from services.speech.live.agreement import Agreement
+from services.speech.live.endpointing import Phrase
+from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
+
+BUSY_SECONDS = 0.1  # a lane with so much before it has no time for words that may yet change
+RETRY_SECONDS = 0.25  # least time between two attempts to get a phrase's last words into a full lane
+
+
+# Digital silence, as noise gates leave it, is nothing that Whisper was shown: around a short phrase it repeats that
+# without end, and hears it again in the full window, at ten times the cost. Noise as faint as this is in every room.
+_ROOM = np.random.default_rng(0).normal(0.0, 0.0005, int(WINDOW_SECONDS * LISTENING_RATE)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What is understood of a phrase that goes on: words that stand, and after them words that may change."""
+
+    stable: str
+    unstable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A complete phrase.
+
+    Attributes:
+        text: What was said; it begins with what was stable.
+        passage: All that the model said of it, times from the beginning of the phrase's sound.
+        latency: The seconds from the end of its speech until now.
+    """
+
+    text: str
+    passage: Passage
+    latency: float
+
+
+@dataclass(slots=True)
+class _Decoding:
+    """One run of the model over a phrase, as far as it went.
+
+    Attributes:
+        task: Ends with what the model said, or None where the lane had no time for it.
+        until: The end of the speech that it hears, a position in the stream.
+        complete: Whether it may be the last: there was a pause.
+        told: Whether what it said has been taken in.
+    """
+
+    task: "asyncio.Task[Passage | None]"
+    until: int
+    complete: bool
+    told: bool = False
+
+    def result(self) -> Passage | None:
+        """What the model said, if it is through."""
+        return self.task.result() if self.task.done() else None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the lane had no time for it."""
+        return self.task.done() and self.task.result() is None
+
+    def covers(self, phrase: Phrase) -> bool:
+        """Whether it hears all that has been said of the phrase."""
+        return self.complete and self.until == phrase.speech_end
+
+
+class Follower:
+    """Decodes a growing phrase again and again, and says what of it can be relied upon.
+
+    While somebody speaks, the phrase is decoded whenever enough of it is new and the lane is free. At a pause all of it
+    is decoded, so that its text is there, or on its way, when the silence has lasted long enough to end it.
+
+    Args:
+        lane: The model's.
+        instructions: How to listen.
+        padding: The seconds of sound after the last speech that the model hears.
+        partial_seconds: How much speech has to be new for another decoding between pauses.
+        overload_seconds: For how long the last words are offered to a lane that is full.
+    """
+
+    def __init__(
+        self,
+        lane: BatchLane[Window, Passage],
+        instructions: Instructions,
+        *,
+        padding: float,
+        partial_seconds: float,
+        overload_seconds: float,
+    ) -> None:
+        self._lane = lane
+        self._instructions = instructions
+        self._padding = padding
+        self._partial_seconds = partial_seconds
+        self._overload_seconds = overload_seconds
+
+    async def follow(self, phrase: Phrase, stirred: asyncio.Event) -> AsyncGenerator[Partial | Final, None]:
+        """Follow a phrase to its end: partials where something has changed, then the final.
+
+        Args:
+            phrase: It; it grows and ends meanwhile.
+            stirred: Set whenever it has.
+
+        Raises:
+            ServeError: The complete phrase could not be decoded.
+        """
+        agreement = Agreement()
+        language = self._instructions.language
+        latest: _Decoding | None = None
+        try:
+            while True:
+                stirred.clear()
+                passage = latest.result() if latest else None
+                if passage and latest and latest.covers(phrase) and phrase.ended:
+                    yield Final(agreement.settle(_text(passage)), passage, monotonic() - phrase.spoken)
+                    return
+                if passage and latest and not latest.told:
+                    latest.told = True
+                    before = agreement.stable, agreement.unstable
+                    if text := _text(passage):
+                        agreement.hear(text)
+                    if agreement.stable:  # of one language; the phrase does not change it any more
+                        language = passage.language
+                    if before != (agreement.stable, agreement.unstable):
+                        yield Partial(agreement.stable, agreement.unstable)
+                if self._is_due(phrase, latest):
+                    if latest:
+                        latest.task.cancel()
+                    instructions = replace(self._instructions, language=language)
+                    latest = self._decode(phrase, instructions, agreement.stable, stirred)
+                await stirred.wait()
+        finally:
+            if latest:
+                latest.task.cancel()
+
+    def _is_due(self, phrase: Phrase, latest: _Decoding | None) -> bool:
+        """Whether the phrase is to be decoded now."""
+        if phrase.ended:
+            return not latest or not latest.covers(phrase) or latest.refused
+        if self._lane.wait_seconds > BUSY_SECONDS:
+            return False
+        if phrase.pauses:
+            return not latest or not latest.covers(phrase)
+        if latest and not latest.task.done():
+            return False
+        known = latest.until if latest else phrase.speech_start
+        return phrase.speech_end - known >= self._partial_seconds * LISTENING_RATE
+
+    def _decode(self, phrase: Phrase, instructions: Instructions, stable: str, stirred: asyncio.Event) -> _Decoding:
+        """Begin to decode the phrase as far as it goes."""
+        if not phrase.pauses:
+            instructions = replace(instructions, word_times=False)
+        sound = phrase.sound(self._padding)
+        window = Window(sound + _ROOM[: len(sound)], instructions, prefix=stable, guess=not phrase.pauses)
+        insists = self._overload_seconds if phrase.ended else 0.0
+        task = asyncio.create_task(self._submit(window, insists))
+        task.add_done_callback(lambda _: stirred.set())
+        return _Decoding(task, phrase.speech_end, phrase.pauses)
+
+    async def _submit(self, window: Window, insists: float) -> Passage | None:
+        """What the model says of a window; None if the lane has no time for it, or fails, and none `insists`."""
+        end = monotonic() + insists
+        while True:
+            try:
+                return await self._lane.submit(window, self._lane.model.cost(window))
+            except ServeError as error:
+                if not insists:
+                    return None
+                pause = max(error.retry_after or 0.0, RETRY_SECONDS)
+                if not isinstance(error, Overloaded) or monotonic() + pause > end:
+                    raise
+            await asyncio.sleep(pause)
+
+
+def _text(passage: Passage) -> str:
+    return " ".join(segment.text for segment in passage.segments)

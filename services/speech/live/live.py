@@ -1,0 +1,183 @@
+"""Live transcription: what is said is written down while it is said."""
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.type.v1.time_span_pb2 import TimeSpan
+
+from servekit.batching import BatchLane
+from servekit.errors import InvalidArgument, Overloaded, TooLarge, Unavailable
+from servekit.models import Models
+from services.speech.live.endpointing import Endpointer, Endpoints, Phrase
+from services.speech.live.following import Final, Follower, Partial
+from services.speech.live.pcm import PcmStream
+from services.speech.live.stream import Ear, LiveStream
+from services.speech.ports.speech_detector import SpeechDetector
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Window
+from services.speech.settings import SpeechSettings
+
+RATES = (8_000, 48_000)
+END_SILENCES = (0.2, 3.0)
+LONGEST_PADDING = 1.0
+CROWDED_SECONDS = 5.0  # what a caller is told to wait while there are too many streams
+
+
+class LiveTranscription:
+    """`StreamingTranscribe`, for every caller.
+
+    Args:
+        transcribers: The lanes that hear.
+        detector: Tells speech from silence.
+        settings: The limits of a stream.
+    """
+
+    def __init__(
+        self, transcribers: Models[BatchLane[Window, Passage]], detector: SpeechDetector, settings: SpeechSettings
+    ) -> None:
+        self._transcribers = transcribers
+        self._detector = detector
+        self._settings = settings
+        self._streams: set[LiveStream] = set()
+        self._leaving = False
+
+    async def listen(
+        self, requests: AsyncIterator[pb.StreamingTranscribeRequest]
+    ) -> AsyncGenerator[pb.StreamingTranscribeResponse, None]:
+        """Answer one stream.
+
+        Raises:
+            InvalidArgument: The config does not come first, comes twice, or has a value that it may not have.
+            NotFound: No such model is loaded.
+            Overloaded: There are too many streams, or the model has had no time for a complete phrase.
+            TooLarge, Cancelled, Unavailable: The stream is too long, has stalled, or the service is stopping;
+                the phrase that was being said has been sent.
+        """
+        if self._leaving:
+            raise Unavailable("the service is stopping", retry_after=1.0)
+        if len(self._streams) >= self._settings.live_streams:
+            raise Overloaded(f"{len(self._streams)} live streams are open, no more", retry_after=CROWDED_SECONDS)
+        stream = LiveStream(requests, self._settings)
+        self._streams.add(stream)
+        try:
+            async with aclosing(self._answers(stream, await stream.config())) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            self._streams.remove(stream)
+
+    async def drain(self) -> None:
+        """End every stream after the phrase that is being said, and open no other."""
+        self._leaving = True
+        for stream in self._streams:
+            stream.leave()
+
+    async def _answers(
+        self, stream: LiveStream, config: pb.StreamingConfig
+    ) -> AsyncGenerator[pb.StreamingTranscribeResponse, None]:
+        lane = self._transcribers.get(config.model)
+        instructions = self._instructions(config)
+        lane.model.check(instructions)
+        endpoints = _endpoints(config)
+        endpointer = Endpointer(endpoints)
+        rate = int(_between(config, "sample_rate_hertz", LISTENING_RATE, *RATES))
+        ear = Ear(PcmStream(rate), self._detector.listen())
+        follower = Follower(
+            lane,
+            instructions,
+            padding=endpoints.padding,
+            partial_seconds=math.inf if config.final_only else self._settings.live_partial_seconds,
+            overload_seconds=self._settings.live_overload_seconds,
+        )
+        yield pb.StreamingTranscribeResponse(started=pb.StreamingStarted(model=lane.card.id))
+        async with aclosing(stream.phrases(ear, endpointer)) as phrases:
+            async for phrase in phrases:
+                yield _begun(phrase)
+                async with aclosing(follower.follow(phrase, stream.stirred)) as events:
+                    async for event in events:
+                        if isinstance(event, Final):
+                            yield _final(phrase, event)
+                        elif not config.final_only:
+                            yield _partial(phrase, event)
+        heard, speech = endpointer.position / LISTENING_RATE, endpointer.speech / LISTENING_RATE
+        finished = pb.TranscriptionFinished(duration_seconds=heard, speech_seconds=speech)
+        yield pb.StreamingTranscribeResponse(finished=finished)
+
+    def _instructions(self, config: pb.StreamingConfig) -> Instructions:
+        most = self._settings.max_prompt_characters
+        for field, characters in (("prompt", len(config.prompt)), ("hotwords", sum(map(len, config.hotwords)))):
+            if characters > most:
+                raise TooLarge(f"{field} of {characters} characters, at most {most} are accepted", field=field)
+        return Instructions(
+            language=config.language,
+            prompt=config.prompt,
+            hotwords=tuple(config.hotwords),
+            word_times=config.word_times,
+        )
+
+
+def _between(message: object, field: str, default: float, least: float, most: float, path: str = "") -> float:
+    """A field's value, or its default where it is zero.
+
+    Raises:
+        InvalidArgument: It is out of its bounds.
+    """
+    value = getattr(message, field) or default
+    if not math.isfinite(value) or not least <= value <= most:
+        raise InvalidArgument(
+            f"{path}{field} is {value:g}; it has to be from {least:g} to {most:g}", field=path + field
+        )
+    return float(value)
+
+
+def _endpoints(config: pb.StreamingConfig) -> Endpoints:
+    voice, path, usual = config.voice_activity, "voice_activity.", Endpoints()
+    return Endpoints(
+        threshold=_between(voice, "threshold", usual.threshold, 0.0, 1.0, path),
+        end_silence=_between(config, "end_silence_seconds", usual.end_silence, *END_SILENCES),
+        padding=_between(voice, "padding_seconds", usual.padding, 0.0, LONGEST_PADDING, path),
+        manual=voice.disabled,
+    )
+
+
+def _begun(phrase: Phrase) -> pb.StreamingTranscribeResponse:
+    begun = pb.UtteranceStarted(utterance=phrase.number, start_seconds=phrase.speech_start / LISTENING_RATE)
+    return pb.StreamingTranscribeResponse(utterance_started=begun)
+
+
+def _partial(phrase: Phrase, event: Partial) -> pb.StreamingTranscribeResponse:
+    partial = pb.PartialTranscript(utterance=phrase.number, stable_text=event.stable, unstable_text=event.unstable)
+    return pb.StreamingTranscribeResponse(partial=partial)
+
+
+def _final(phrase: Phrase, event: Final) -> pb.StreamingTranscribeResponse:
+    start, segments = phrase.start / LISTENING_RATE, event.passage.segments
+    words = [
+        pb.TranscriptWord(
+            time=TimeSpan(start_seconds=start + word.start, end_seconds=start + word.end),
+            text=word.text,
+            probability=word.probability,
+        )
+        for segment in segments
+        for word in segment.words
+    ]
+    segment = pb.TranscriptSegment(
+        time=TimeSpan(
+            start_seconds=phrase.speech_start / LISTENING_RATE, end_seconds=phrase.speech_end / LISTENING_RATE
+        ),
+        text=event.text,
+        words=words,
+    )
+    if segments:
+        segment.mean_log_probability = sum(one.mean_log_probability for one in segments) / len(segments)
+        segment.no_speech_probability = max(one.no_speech_probability for one in segments)
+        segment.temperature = max(one.temperature for one in segments)
+        segment.compression_ratio = max(one.compression_ratio for one in segments)
+    final = pb.FinalTranscript(
+        utterance=phrase.number,
+        segment=segment,
+        language=event.passage.language,
+        latency_ms=round(event.latency * 1000),
+    )
+    return pb.StreamingTranscribeResponse(final=final)

@@ -1,0 +1,1 @@
+"""What machines sound like, learned from clips."""

@@ -1,0 +1,213 @@
+"""Texts aligned with recordings: one window at once, long ones by what is heard."""
+
+import time
+
+import numpy as np
+import pytest
+from polyphony.speech.v1.alignment_pb2 import AlignRequest
+from polyphony.type.v1.media_pb2 import Media
+
+from servekit.audio_encoder import encode_audio
+from servekit.batching import BatchLane
+from servekit.call import Call, Flag, enter
+from servekit.catalogue import ModelCard
+from servekit.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
+from servekit.models import Models
+from servekit.objects import ObjectStore
+from servekit.telemetry import Telemetry
+from services.speech.alignment.alignment import Alignment
+from services.speech.hearing.recording import Recordings
+from services.speech.hearing.transcription import Transcription
+from services.speech.models.fake_aligner import FakeAligner
+from services.speech.models.fake_speech_detector import FakeSpeechDetector
+from services.speech.ports.transcriber import Passage, Segment, Word
+from services.speech.settings import SpeechSettings
+
+RATE = 16_000
+WORDS = "alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar papa"
+ALPHABET = WORDS.split()
+QUIETEST = 20
+SECOND = 1.25  # of a word
+
+
+def card(task):
+    return ModelCard(id=task, task=task, service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
+
+
+def sound(levels):
+    """A word a level, each as loud as its number says, in `SECOND` seconds; 0 is silence."""
+    samples = np.repeat(np.asarray(levels, np.float32) / 100, int(SECOND * RATE))
+    return Media(inline=encode_audio(samples, "audio/flac", RATE))
+
+
+def said(numbers):
+    """Some of the alphabet, spoken."""
+    return sound([number + QUIETEST for number in numbers])
+
+
+class Ear:
+    """Hears the words of the alphabet by how loud they are; told a text, shares the window out among its words."""
+
+    batches = False
+
+    def __init__(self):
+        self.windows = []
+        self.mishears = {}
+        self.longest = 400
+
+    def warm(self):
+        pass
+
+    def close(self):
+        pass
+
+    def check(self, instructions):
+        if instructions.language == "xx":
+            raise InvalidArgument("no such language", field="language")
+
+    def cost(self, window):
+        return window.seconds
+
+    def prepare(self, request):
+        if len(request.text) > self.longest:
+            raise TooLarge("too long", field="text")
+        return request
+
+    def run(self, items, flag):
+        return [self.hear(window) for window in items]
+
+    def hear(self, window):
+        self.windows.append(window)
+        language = window.instructions.language or "en"
+        if window.text:
+            texts = window.text.split(" ")
+            each = window.seconds / len(texts)
+            words = [Word(i * each, (i + 1) * each, text, 0.7) for i, text in enumerate(texts)]
+        else:
+            step = int(SECOND * RATE)
+            numbers = np.round(window.samples[step // 2 :: step] * 100).astype(int) - QUIETEST
+            texts = [ALPHABET[number] for number in numbers]
+            words = [
+                Word(i * SECOND, (i + 1) * SECOND, self.mishears.get(text, text), 0.9) for i, text in enumerate(texts)
+            ]
+        segment = Segment(0, window.seconds, " ".join(word.text for word in words), -0.1, 0.0, words=tuple(words))
+        return Passage(language, 0.8, (segment,))
+
+
+@pytest.fixture
+def ear():
+    return Ear()
+
+
+@pytest.fixture
+async def make(ear, tmp_path):
+    """Makes an alignment, with an aligner or without."""
+    settings, lanes = SpeechSettings(), []
+
+    async def lane(task, model):
+        own = BatchLane(card(task), [model], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False)
+        await own.start()
+        lanes.append(own)
+        return own
+
+    async def make(aligner=None):
+        transcribers = Models([await lane("transcribe", ear)])
+        aligners = Models([await lane("align", aligner)] if aligner else [])
+        detector, recordings = FakeSpeechDetector(), Recordings(ObjectStore(str(tmp_path)), settings)
+        return Alignment(aligners, transcribers, Transcription(transcribers, detector), detector, recordings, 1000)
+
+    enter(Call(request_id="r", flag=Flag(time.monotonic() + 30)))
+    yield make
+    for own in lanes:
+        await own.close()
+
+
+def times(response):
+    return [(word.time.start_seconds, word.time.end_seconds) for word in response.words]
+
+
+async def test_a_short_recording_is_aligned_at_once(make, ear):
+    text = "Alfa, bravo!\ncharlie — “delta”"
+    response = await (await make()).align(AlignRequest(audio=said([0, 1, 2, 3]), text=text))
+    assert [(word.text, word.line) for word in response.words] == [
+        ("Alfa,", 0), ("bravo!", 0), ("charlie —", 1), ("“delta”", 1)
+    ]  # fmt: skip
+    assert times(response)[0] == pytest.approx((0, 1.0), abs=0.3)
+    assert all(word.confidence > 0.5 for word in response.words)
+    assert (response.duration_seconds, response.language, response.model) == (5.0, "en", "transcribe")
+    assert [window.text for window in ear.windows] == ["Alfa, bravo! charlie — “delta”"]
+
+
+async def test_a_long_recording_is_aligned_by_what_is_heard(make, ear):
+    numbers = [*range(16), *range(16)] * 2
+    words = [ALPHABET[number] for number in numbers]
+    ear.mishears = {"golf": "wolf"}
+    response = await (await make()).align(AlignRequest(audio=said(numbers), text=" ".join(words), language="en"))
+    assert [word.text for word in response.words] == words
+    starts = [start for start, _ in times(response)]
+    assert starts == pytest.approx([SECOND * number for number in range(len(words))], abs=0.2)
+    told = [window.text for window in ear.windows if window.text]
+    assert all("golf" in text for text in told)  # what was heard as it is written is not asked for again
+    assert len(told) < len(ear.windows)
+
+
+async def test_words_that_nobody_says_have_no_confidence_but_a_time(make, ear):
+    numbers = list(range(16)) * 2
+    words = [ALPHABET[number] for number in numbers]
+    text = " ".join([*words[:10], *["unsaid"] * 90, *words[10:]])
+    ear.longest = 300
+    response = await (await make()).align(AlignRequest(audio=said(numbers), text=text))
+    assert len(response.words) == len(numbers) + 90
+    assert sum(word.confidence == 0 for word in response.words) >= 90
+    flat = [moment for pair in times(response) for moment in pair]
+    assert flat == sorted(flat)
+    assert flat[0] >= 0
+    assert flat[-1] <= response.duration_seconds
+
+
+@pytest.mark.parametrize("numbers", [range(4), [*range(16)] * 2])
+async def test_another_text_is_no_error(make, numbers):
+    text = " ".join(["quite", "another", "thing"] * 5)
+    response = await (await make()).align(AlignRequest(audio=said(numbers), text=text))
+    assert len(response.words) == 15
+    flat = [moment for pair in times(response) for moment in pair]
+    assert flat == sorted(flat)
+
+
+async def test_silence_has_no_words(make, ear):
+    response = await (await make()).align(AlignRequest(audio=sound([0] * 4), text="alfa bravo"))
+    assert times(response) == [(0, pytest.approx(20 / 9)), (pytest.approx(20 / 9), 5)]
+    assert all(word.confidence == 0 for word in response.words)
+    assert not ear.windows
+
+
+async def test_an_aligner_is_asked_where_there_is_one(make, ear):
+    alignment = await make(FakeAligner(card("align")))
+    response = await alignment.align(AlignRequest(audio=said([0, 1]), text="alfa bravo", language="en"))
+    assert (response.model, response.language, ear.windows) == ("align", "en", [])
+    assert times(response) == [(0, pytest.approx(10 / 9)), (pytest.approx(10 / 9), 2.5)]
+    response = await alignment.align(AlignRequest(audio=said([0, 1]), text="alfa bravo", model="transcribe"))
+    assert response.model == "transcribe"
+    response = await alignment.align(AlignRequest(audio=said([0, 1]), text="alfa bravo", language="yue"))
+    assert response.model == "transcribe"  # the aligner does not know it
+    with pytest.raises(InvalidArgument) as refused:
+        await alignment.align(AlignRequest(audio=said([0]), text="alfa", language="yue", model="align"))
+    assert refused.value.field == "language"
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "field"),
+    [
+        ({"text": ""}, InvalidArgument, "text"),
+        ({"text": "?! — …"}, InvalidArgument, "text"),
+        ({"text": "a" * 1001}, TooLarge, "text"),
+        ({"text": "alfa", "language": "xx"}, InvalidArgument, "language"),
+        ({"text": "alfa", "model": "none"}, NotFound, "model"),
+        ({"text": "alfa", "audio": Media(inline=b"no sound")}, UnsupportedMedia, "audio"),
+    ],
+)
+async def test_what_cannot_be_aligned_is_refused(make, request_, error, field):
+    alignment = await make()
+    with pytest.raises(error) as refused:
+        await alignment.align(AlignRequest(**{"audio": said([0]), **request_}))
+    assert refused.value.field == field

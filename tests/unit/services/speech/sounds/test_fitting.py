@@ -1,0 +1,155 @@
+"""What is learned of sounds, and what is said of it, on features whose truth is known."""
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from servekit.call import Flag
+from servekit.errors import Cancelled, FailedPrecondition
+from services.speech.sounds.features import FEATURES, FORMAT, SHAPE
+from services.speech.sounds.fitting import fit_classes, fit_normal
+from services.speech.sounds.models import NormalSounds, SoundClasses, dump, parse
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As the service fits."""
+    with threadpool_limits(limits=1):
+        yield
+
+
+random = np.random.default_rng(0)
+MIXING = random.standard_normal((FEATURES, FEATURES)) / np.sqrt(FEATURES)
+
+
+def clips(count, shift=0.0, stretches=6, seed=0):
+    """Correlated normal features; a shift is by so many deviations, in a tenth of them."""
+    drawn = np.random.default_rng(seed).standard_normal((count, stretches, FEATURES)) @ MIXING
+    drawn[:, :, ::10] += shift
+    return list(drawn.astype(np.float32))
+
+
+def score(fitted, clip):
+    return fitted.whole(fitted.scores(clip))
+
+
+def test_what_is_normal_scores_about_one_and_what_is_not_scores_more():
+    fitted = fit_normal(clips(60), 0.05, Flag())
+    normal = [score(fitted, clip) for clip in clips(200, seed=1)]
+    odd = [score(fitted, clip) for clip in clips(50, 3.0, seed=2)]
+    assert 0.6 < np.median(normal) < 1.8
+    assert min(odd) > fitted.threshold
+
+
+@pytest.mark.parametrize(("count", "rate"), [(8, 0.05), (40, 0.2)])
+def test_new_normal_clips_are_called_anomalous_at_the_rate_that_was_asked_for(count, rate):
+    """Over many fits: the threshold comes of clips that were held out, so it is not too low for new ones."""
+    alarms = []
+    for seed in range(6):
+        fitted = fit_normal(clips(count, seed=100 + seed), rate, Flag())
+        alarms += [score(fitted, clip) >= fitted.threshold for clip in clips(60, seed=200 + seed)]
+    assert np.mean(alarms) <= rate + 0.04
+    if count > 20:
+        assert np.mean(alarms) >= rate / 10
+
+
+def test_features_that_never_change_do_no_harm():
+    same = [np.ones((6, FEATURES), np.float32)] * 6
+    fitted = fit_normal(same, 0.01, Flag())
+    assert np.isfinite(fitted.threshold)
+    assert np.isfinite(score(fitted, clips(1)[0]))
+    assert score(fitted, clips(1)[0]) > fitted.threshold
+
+
+def test_classes_are_told_by_what_was_left_out():
+    known = [*clips(10), *clips(6, 2.0, seed=1), *clips(4, -2.0, seed=2)]
+    labels = ["normal"] * 10 + ["knocking"] * 6 + ["alarm"] * 4
+    fitted, macro_f1 = fit_classes(known, labels, Flag())
+    assert fitted.labels == ("alarm", "knocking", "normal")
+    assert macro_f1 > 0.8
+    new = fitted.probabilities(clips(1, 2.0, seed=3)[0])
+    assert new.sum(axis=1) == pytest.approx(1.0)
+    assert fitted.labels[new.mean(axis=0).argmax()] == "knocking"
+
+
+def test_labels_that_mean_nothing_are_not_said_to_be_known():
+    labels = ["a", "b"] * 15
+    _, macro_f1 = fit_classes(clips(30), labels, Flag())
+    assert macro_f1 < 0.75
+
+
+def test_two_classes_and_too_few_clips_to_tell_how_well():
+    fitted, macro_f1 = fit_classes([*clips(2), *clips(2, 3.0, seed=1)], ["x", "x", "y", "y"], Flag())
+    assert macro_f1 is None
+    assert fitted.labels[fitted.probabilities(clips(1, 3.0, seed=2)[0]).mean(axis=0).argmax()] == "y"
+    assert fitted.labels[fitted.probabilities(clips(1, seed=3)[0]).mean(axis=0).argmax()] == "x"
+
+
+def test_probabilities_are_those_of_the_library():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    for names in (["x", "y"], ["x", "y", "z"]):
+        known = [clip for number, _ in enumerate(names) for clip in clips(5, float(number), seed=number)]
+        labels = [name for name in names for _ in range(5)]
+        fitted, _ = fit_classes(known, labels, Flag())
+        features = np.concatenate(known).astype(np.float64)
+        scaled = ((features - features.mean(axis=0)) / features.std(axis=0))[:, -SHAPE:]
+        theirs = LinearDiscriminantAnalysis(
+            solver="lsqr", shrinkage="auto", priors=np.full(len(names), 1 / len(names))
+        ).fit(scaled, np.repeat(labels, 6))
+        np.testing.assert_allclose(
+            fitted.probabilities(features.astype(np.float32)), theirs.predict_proba(scaled), atol=1e-3
+        )
+
+
+@pytest.mark.parametrize(
+    "fit", [lambda flag: fit_normal(clips(6), 0.01, flag), lambda flag: fit_classes(clips(6), ["a", "b"] * 3, flag)]
+)
+def test_nobody_waits_any_more(fit):
+    flag = Flag()
+    flag.set()
+    with pytest.raises(Cancelled):
+        fit(flag)
+
+
+NORMAL = NormalSounds(np.zeros(FEATURES, np.float32), np.eye(FEATURES, dtype=np.float32), 1.5)
+CLASSES = SoundClasses(("ok", "Übel"), np.ones((SHAPE, 2), np.float32), np.zeros(2, np.float32))
+
+
+def test_an_artefact_holds_what_was_learned_and_each_is_its_own():
+    kept = parse(dump(NORMAL))
+    assert isinstance(kept, NormalSounds)
+    assert kept.threshold == 1.5
+    np.testing.assert_array_equal(kept.whitening, NORMAL.whitening)
+    assert parse(dump(CLASSES)).labels == ("ok", "Übel")
+    drawn = np.random.default_rng(1).standard_normal((2, FEATURES, FEATURES)).astype(np.float32)
+    for matrix in (drawn[0], drawn[0].T, np.asfortranarray(drawn[1]), drawn[1][:, ::2]):
+        again = parse(dump(NormalSounds(NORMAL.mean, matrix, 1.0)))
+        np.testing.assert_array_equal(again.whitening, matrix)
+    assert dump(NORMAL) != dump(NORMAL)
+
+
+def damaged():
+    data = dump(NORMAL)
+    yield b""
+    yield b"not an artefact at all"
+    yield data[: len(data) // 2]
+    yield b"\xff" * 8 + data[8:]
+    yield data.replace(b'"threshold"', b'"thresholt"')
+    yield data.replace(b'"1.5"', b'"nan"')
+    yield dump(NormalSounds(np.full(FEATURES, np.nan, np.float32), NORMAL.whitening, 1.0))
+    yield dump(NormalSounds(np.zeros(3, np.float32), NORMAL.whitening, 1.0))
+    yield dump(NormalSounds(NORMAL.mean, NORMAL.whitening.astype(np.float64), 1.0))
+    yield dump(SoundClasses(("one",), CLASSES.weights, CLASSES.bias))
+
+
+@pytest.mark.parametrize("data", list(damaged()))
+def test_a_damaged_artefact_is_refused(data):
+    with pytest.raises(FailedPrecondition, match="damaged"):
+        parse(data)
+
+
+def test_an_artefact_of_another_release_is_refused():
+    data = dump(CLASSES).replace(FORMAT.encode(), b"x" * len(FORMAT))
+    with pytest.raises(FailedPrecondition, match=f"reads '{FORMAT}': fit it again"):
+        parse(data)
