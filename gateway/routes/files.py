@@ -20,9 +20,7 @@ async def upload(context: Context) -> Response:
     form, kept = await read_form(
         context.request, parts.settings.file_bytes, FileForm, lambda part: _keep(context, part)
     )
-    if form.after is not None and form.after <= 0:
-        raise InvalidArgument("a file is kept for at least a second", field="expires_after[seconds]")
-    expires_at = None if form.after is None else kept.created_at + form.after
+    expires_at = kept.created_at + form.expires_after.seconds if form.expires_after else None
     record = replace(kept, purpose=form.purpose, expires_at=expires_at)
     await parts.records.add_file(context.caller.tenant, record)
     return json_response(_answer(record))

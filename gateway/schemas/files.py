@@ -1,21 +1,22 @@
 """What `/v1/files` takes and gives."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
-class FileForm(
-    Struct,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    rename={"anchor": "expires_after[anchor]", "after": "expires_after[seconds]"},
-):
-    """The small fields beside the `file` of an upload. `after`: how many seconds it is kept; else for ever."""
+class ExpiresAfter(Struct, forbid_unknown_fields=True, kw_only=True):
+    """When a file goes: so many seconds after it came."""
+
+    seconds: Annotated[int, Meta(ge=1)]
+    anchor: Literal["created_at"] = "created_at"
+
+
+class FileForm(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The small fields beside the `file` of an upload, which is kept for ever unless it says otherwise."""
 
     purpose: Literal["assistants", "user_data", "vision", "batch", "evals", "fine-tune"] = "user_data"
-    anchor: Literal["created_at"] = "created_at"
-    after: int | None = None
+    expires_after: ExpiresAfter | None = None
 
 
 class FileAnswer(Struct):

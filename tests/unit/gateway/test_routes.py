@@ -206,3 +206,14 @@ async def test_a_deadline_may_be_shortened_but_not_be_nonsense(http, orders):
     for nonsense in ("0", "-1", "nan", "soon"):
         response = await http.get("/v1/models", headers={"x-polyphony-timeout": nonsense})
         assert response.json()["error"]["param"] == "x-polyphony-timeout"
+
+
+@pytest.mark.parametrize(("seconds", "status"), [("60", 200), ("0", 400), ("soon", 400)])
+async def test_a_file_is_kept_for_as_long_as_the_form_says(http, seconds, status):
+    data = {"purpose": "assistants", "expires_after[anchor]": "created_at", "expires_after[seconds]": seconds}
+    answer = await http.post("/v1/files", files={"file": ("a.txt", b"text", "text/plain")}, data=data)
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert answer.json()["expires_at"] == answer.json()["created_at"] + 60
+    else:
+        assert answer.json()["error"]["param"] == "expires_after.seconds"
