@@ -7,8 +7,8 @@ from importlib.resources import files
 from starlette.responses import HTMLResponse, Response
 
 from gateway.endpoint import Context, Operation
-from gateway.listening import Listening
-from gateway.realtime import RealtimeSession, error_event
+from gateway.realtime.session import RealtimeSession, error_event
+from gateway.realtime.wishes import Listening
 from gateway.schemas.realtime import Writing
 from gateway.sockets import SocketContext, SocketOperation
 from servekit.errors import InvalidArgument

@@ -16,12 +16,12 @@ from servekit.tensors import TensorLane
 from services.speech.alignment.finders import AlignerLane
 from services.speech.diarization.listeners import DiarizerLane, EncoderLane
 from services.speech.emotion.emotion import EmotionLane, SentimentLane
-from services.speech.hearing.transcription import TranscriberLane
 from services.speech.models import LOADERS
 from services.speech.ports.enhancer import Enhancer
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.synthesizer import Synthesizer
 from services.speech.settings import SpeechSettings
+from services.speech.transcription.transcription import TranscriberLane
 
 log = logging.getLogger(__name__)
 

@@ -6,21 +6,21 @@ from typing import Self
 from servekit.objects import ObjectStore
 from services.speech.alignment.alignment import Alignment
 from services.speech.assessment.assessment import Assessor
-from services.speech.cleaning.enhancement import Enhancement
+from services.speech.audio.recording import Recordings
 from services.speech.diarization.diarization import Diarization
 from services.speech.diarization.listeners import Listener, TalkListener, VoiceListener
 from services.speech.emotion.emotion import EmotionAnalysis
-from services.speech.hearing.recording import Recordings
-from services.speech.hearing.transcription import Transcription
+from services.speech.enhancement.enhancement import Enhancement
 from services.speech.lanes import Lanes
 from services.speech.live.live import LiveTranscription
 from services.speech.settings import SpeechSettings
 from services.speech.sounds.sounds import Sounds
-from services.speech.speaking.dictation import Dictation
-from services.speech.speaking.readers import Readers
-from services.speech.speaking.references import References
-from services.speech.speaking.synthesis import Synthesis
-from services.speech.speaking.voices import Voices
+from services.speech.synthesis.readers import Readers
+from services.speech.synthesis.synthesis import Synthesis
+from services.speech.transcription.transcription import Transcription
+from services.speech.voices.dictation import Dictation
+from services.speech.voices.references import References
+from services.speech.voices.voices import Voices
 
 
 @dataclass(frozen=True, slots=True)

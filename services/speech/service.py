@@ -15,10 +15,10 @@ from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_Speec
 
 from servekit.server import Deployment
 from servekit.telemetry import Telemetry
-from services.speech.hearing.transcripts import instructions_of, message, sensitivity_of
 from services.speech.lanes import load_lanes
 from services.speech.parts import Parts
 from services.speech.settings import SpeechSettings
+from services.speech.transcription.transcripts import instructions_of, message, sensitivity_of
 
 
 class SpeechService(SpeechServiceServicer):

@@ -17,14 +17,21 @@ from servekit.models import Models
 from services.speech.alignment.anchors import anchored, complete, heard_words
 from services.speech.alignment.edges import sharpen
 from services.speech.alignment.finders import AlignerLane, AttentionFinder, Finder, Places, TrellisFinder
-from services.speech.hearing.recording import Recording, Recordings
-from services.speech.hearing.transcription import LEAST_SECONDS, Finished, Started, TranscriberLane, Transcription, cut
-from services.speech.hearing.voice_activity import Sensitivity, VoiceActivity
-from services.speech.hearing.windows import Clip, WindowCutter
-from services.speech.hearing.words import TextWord, split
+from services.speech.audio.recording import Recording, Recordings
+from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.ports.aligner import Place
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Segment, Word
+from services.speech.transcription.transcription import (
+    LEAST_SECONDS,
+    Finished,
+    Started,
+    TranscriberLane,
+    Transcription,
+    cut,
+)
+from services.speech.transcription.windows import Clip, WindowCutter
+from services.speech.words import TextWord, split
 
 
 class Alignment:

@@ -6,9 +6,9 @@ from itertools import accumulate
 
 from rapidfuzz.distance import Levenshtein
 
-from services.speech.hearing.words import fold, split
 from services.speech.ports.aligner import Place
 from services.speech.ports.transcriber import Word
+from services.speech.words import fold, split
 
 _NO_LETTER = re.compile(r"[\W_]")
 

@@ -8,11 +8,11 @@ from servekit.batching import BatchLane
 from servekit.errors import TooLarge
 from servekit.session import Session
 from services.speech.alignment.anchors import by_letters
-from services.speech.hearing.transcription import TranscriberLane
-from services.speech.hearing.windows import Clip
-from services.speech.hearing.words import TextWord, is_unspaced
 from services.speech.ports.aligner import Aligner, Place, Spoken
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
+from services.speech.transcription.transcription import TranscriberLane
+from services.speech.transcription.windows import Clip
+from services.speech.words import TextWord, is_unspaced
 
 AlignerLane = BatchLane[Spoken, Sequence[Place]]
 Places = Sequence[Place | None]

@@ -8,10 +8,10 @@ from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.errors import InvalidArgument, TooLarge
 from services.speech.assessment.scoring import Assessment, Judged, assess
-from services.speech.hearing.recording import Recordings
-from services.speech.hearing.transcription import Started, Transcription
-from services.speech.hearing.words import split
+from services.speech.audio.recording import Recordings
 from services.speech.ports.transcriber import Instructions, Segment, Word
+from services.speech.transcription.transcription import Started, Transcription
+from services.speech.words import split
 
 VERDICTS = {
     "right": pb.WORD_VERDICT_RIGHT,

@@ -10,9 +10,9 @@ from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse, Kn
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
+from services.speech.audio.recording import Recordings
 from services.speech.diarization.clustering import matched
 from services.speech.diarization.listeners import Listener
-from services.speech.hearing.recording import Recordings
 from services.speech.ports.diarizer import Turn
 
 LEAST_REFERENCE_SECONDS = 1.0

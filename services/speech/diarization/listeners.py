@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from servekit.batching import BatchLane
 from servekit.call import Flag, current
 from servekit.errors import TooLarge
+from services.speech.audio.recording import Recording, through
+from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.diarization.clustering import Clusters, cluster
 from services.speech.diarization.voice_windows import STEP, VoiceWindows
-from services.speech.hearing.recording import Recording, through
-from services.speech.hearing.voice_activity import Sensitivity, VoiceActivity
 from services.speech.ports.diarizer import Diarizer, People, Talk, Turn
 from services.speech.ports.speaker_encoder import LISTENING_RATE, Partials, SpeakerEncoder, Voices
 from services.speech.ports.speech_detector import SpeechDetector

@@ -15,12 +15,12 @@ from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.batching import BatchLane
 from servekit.models import Models
+from services.speech.audio.recording import Recording, Recordings, through
 from services.speech.emotion.affect import arousal, emotions, sentiments, together
 from services.speech.emotion.prosody import ProsodyTrack, Sound
-from services.speech.hearing.recording import Recording, Recordings, through
-from services.speech.hearing.transcription import Started, Transcription
-from services.speech.hearing.words import is_unspaced, split
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Segment
+from services.speech.transcription.transcription import Started, Transcription
+from services.speech.words import is_unspaced, split
 
 SentimentLane = BatchLane[str, float]
 EmotionLane = BatchLane[NDArray[np.float32], Mapping[str, float]]

@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.hearing.voice_activity import HYSTERESIS
+from services.speech.audio.voice_activity import HYSTERESIS
 from services.speech.ports.speech_detector import STEP
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS
 

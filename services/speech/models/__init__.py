@@ -13,7 +13,7 @@ LOADERS = {
     "fake-speech-detector": "services.speech.models.fake_speech_detector:load",
     "vader": "services.speech.models.vader:load",
     "hownet": "services.speech.models.hownet:load",
-    "acoustic-emotion": "services.speech.models.emotion:load",
+    "acoustic-emotion": "services.speech.models.wav2vec2_emotion:load",
     "fake-sentiment": "services.speech.models.fake_sentiment:load",
     "resemblyzer": "services.speech.models.resemblyzer:load",
     "pyannote": "services.speech.models.pyannote:load",

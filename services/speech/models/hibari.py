@@ -14,7 +14,7 @@ from servekit.catalogue import ModelCard
 from servekit.errors import InvalidArgument
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
-from services.speech.speaking.pace import trimmed
+from services.speech.synthesis.pace import trimmed
 
 MAX_PHONEMES = 400  # what a network sees at once: bounds the memory and the time of one step
 

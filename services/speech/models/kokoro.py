@@ -21,7 +21,7 @@ from servekit.errors import InvalidArgument
 from services.speech.models.phonemes import Phonemize, phonemizers
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
-from services.speech.speaking.pace import trimmed
+from services.speech.synthesis.pace import trimmed
 
 MAX_PHONEMES = 500  # a style has a row for each length up to 510
 LANGUAGES = {"a": "en", "b": "en", "z": "zh", "j": "ja"}

@@ -12,7 +12,7 @@ from servekit.catalogue import ModelCard
 from servekit.errors import FailedPrecondition
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
-from services.speech.speaking.pace import trimmed
+from services.speech.synthesis.pace import trimmed
 
 
 class Piper:

@@ -19,7 +19,7 @@ from servekit.audio import AudioLimits, audio_chunks
 from servekit.call import Flag, current
 from servekit.errors import FailedPrecondition, InvalidArgument, Overloaded, TooLarge
 from servekit.objects import ObjectStore
-from services.speech.hearing.recording import through
+from services.speech.audio.recording import through
 from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
 from services.speech.sounds.features import Sound, hear

@@ -16,12 +16,12 @@ from servekit.models import Models
 from servekit.objects import ObjectStore
 from servekit.telemetry import Telemetry
 from services.speech.alignment.alignment import Alignment
-from services.speech.hearing.recording import Recordings
-from services.speech.hearing.transcription import Transcription
+from services.speech.audio.recording import Recordings
 from services.speech.models.fake_aligner import FakeAligner
 from services.speech.models.fake_speech_detector import FakeSpeechDetector
 from services.speech.ports.transcriber import Passage, Segment, Word
 from services.speech.settings import SpeechSettings
+from services.speech.transcription.transcription import Transcription
 
 RATE = 16_000
 WORDS = "alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar papa"

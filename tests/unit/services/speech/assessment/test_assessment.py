@@ -9,10 +9,10 @@ from servekit.audio_encoder import encode_audio
 from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from servekit.objects import ObjectStore
 from services.speech.assessment.assessment import Assessor
-from services.speech.hearing.recording import Recordings
-from services.speech.hearing.transcription import Finished, Progress, Started
+from services.speech.audio.recording import Recordings
 from services.speech.ports.transcriber import Segment, Word
 from services.speech.settings import SpeechSettings
+from services.speech.transcription.transcription import Finished, Progress, Started
 
 SOUND = Media(inline=encode_audio(np.zeros(16_000, np.float32), "audio/wav", 16_000))
 

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.speech.assessment.scoring import assess, judge
-from services.speech.hearing.words import split
 from services.speech.ports.transcriber import Word
+from services.speech.words import split
 
 
 def said(text, pace=150.0, start=0.0, probability=0.9):

@@ -19,9 +19,9 @@ from servekit.batching import BatchLane
 from servekit.errors import InvalidArgument, NotFound, OutOfMemory, TooLarge, UnsupportedMedia
 from servekit.objects import ObjectStore
 from servekit.telemetry import Telemetry
+from services.speech.audio.recording import Recordings
 from services.speech.diarization.diarization import Diarization
 from services.speech.diarization.listeners import VoiceListener
-from services.speech.hearing.recording import Recordings
 from services.speech.models import resemblyzer, silero
 from services.speech.service import build
 from services.speech.settings import SpeechSettings

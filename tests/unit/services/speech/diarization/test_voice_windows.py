@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.diarization.voice_windows import STEP, VoiceWindows
-from services.speech.hearing.voice_activity import Sensitivity, VoiceActivity
 from services.speech.models.fake_speech_detector import FakeSpeechDetector
 
 RATE = 16_000

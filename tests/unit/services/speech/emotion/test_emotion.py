@@ -12,12 +12,12 @@ from servekit.errors import NotFound
 from servekit.models import Models
 from servekit.objects import ObjectStore
 from servekit.telemetry import Telemetry
+from services.speech.audio.recording import Recordings
 from services.speech.emotion.emotion import EmotionAnalysis
-from services.speech.hearing.recording import Recordings
-from services.speech.hearing.transcription import Finished, Started
 from services.speech.models import vader
 from services.speech.ports.transcriber import Segment
 from services.speech.settings import SpeechSettings
+from services.speech.transcription.transcription import Finished, Started
 
 RATE = 16_000
 

@@ -1,0 +1,1 @@
+"""Live transcription over a WebSocket, in OpenAI's events of a session."""

@@ -1,0 +1,1 @@
+"""Recordings opened and decoded bit by bit, and where somebody speaks in them."""

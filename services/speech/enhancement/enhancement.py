@@ -1,0 +1,111 @@
+"""Enhance: the noise, the loudness and the silence of a recording."""
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+
+from polyphony.speech.v1 import enhancement_pb2 as pb
+from polyphony.type.v1.time_span_pb2 import TimeSpan
+
+from servekit.audio import AudioLimits, audio_chunks, claimed_seconds
+from servekit.audio_encoder import AudioEncoder
+from servekit.call import Flag, current
+from servekit.errors import InvalidArgument, Unimplemented
+from servekit.models import Models
+from servekit.objects import ObjectStore
+from servekit.streaming import StreamLane
+from services.speech.audio.recording import through
+from services.speech.audio.voice_activity import Span
+from services.speech.enhancement.cleaning import Cleaning
+from services.speech.ports.enhancer import CLEANING_RATE, Enhancer
+from services.speech.ports.speech_detector import SpeechDetector
+from services.speech.settings import SpeechSettings
+
+LOUDNESS = (-40.0, -5.0)  # LUFS
+
+
+class Enhancement:
+    """The RPC.
+
+    Args:
+        enhancers: The lanes that take noise out.
+        detector: Tells speech from silence.
+        store: Where recordings are that come by reference.
+        settings: How long they may be.
+    """
+
+    def __init__(
+        self,
+        enhancers: Models[StreamLane[Enhancer]],
+        detector: SpeechDetector,
+        store: ObjectStore,
+        settings: SpeechSettings,
+    ) -> None:
+        self._enhancers = enhancers
+        self._detector = detector
+        self._store = store
+        self._max_seconds = settings.max_enhance_seconds
+        self._limits = AudioLimits(settings.max_audio_bytes, settings.max_enhance_seconds)
+
+    async def enhance(self, request: pb.EnhanceRequest) -> AsyncGenerator[pb.EnhanceResponse]:
+        """Clean a recording.
+
+        Raises:
+            InvalidArgument: The recording, the type or the loudness is none that can be dealt with.
+            NotFound: There is no such model, or no such object.
+            Unimplemented: No model of the profile takes noise out.
+        """
+        if not tuple(self._enhancers):
+            raise Unimplemented("no model of this profile takes noise out; that of the embedded profile does")
+        lane = self._enhancers.get(request.model)
+        loudness = _loudness(request)
+        encoder = AudioEncoder(request.mime_type or "audio/wav", CLEANING_RATE)
+        async with self._store.open(request.audio, current().tenant, self._limits.max_bytes, "audio") as file:
+
+            def clean(model: Enhancer, flag: Flag) -> Iterator[pb.EnhanceResponse]:
+                enhancer = None if request.keep_noise else model
+                name = lane.card.id if enhancer else ""
+                yield pb.EnhanceResponse(
+                    started=pb.EnhancementStarted(
+                        mime_type=encoder.mime_type, sample_rate_hertz=encoder.sample_rate, model=name
+                    )
+                )
+                cleaning = Cleaning(self._detector, enhancer, loudness, trims=request.trim_silence)
+                for samples in cleaning.run(audio_chunks(file, self._limits, "audio", CLEANING_RATE), flag):
+                    if chunk := encoder.encode(samples):
+                        yield pb.EnhanceResponse(chunk=chunk)
+                if chunk := encoder.finish():
+                    yield pb.EnhanceResponse(chunk=chunk)
+                yield pb.EnhanceResponse(finished=_finished(cleaning))
+
+            cost = min(max(await through(claimed_seconds, file), 1.0), self._max_seconds)
+            async with aclosing(lane.stream(clean, cost)) as events:
+                async for event in events:
+                    yield event
+
+
+def _loudness(request: pb.EnhanceRequest) -> float | None:
+    if not request.HasField("loudness_lufs"):
+        return None
+    least, most = LOUDNESS
+    if not least <= request.loudness_lufs <= most:
+        raise InvalidArgument(
+            f"loudness_lufs is {request.loudness_lufs:g}; it has to be between {least:g} and {most:g}",
+            field="loudness_lufs",
+        )
+    return request.loudness_lufs
+
+
+def _finished(cleaning: Cleaning) -> pb.EnhancementFinished:
+    return pb.EnhancementFinished(
+        duration_before_seconds=cleaning.length / CLEANING_RATE,
+        duration_after_seconds=sum(map(len, cleaning.kept)) / CLEANING_RATE,
+        snr_before_db=cleaning.snr_before_db,
+        snr_after_db=cleaning.snr_after_db,
+        loudness_before_lufs=cleaning.loudness_before,
+        loudness_after_lufs=cleaning.loudness_after,
+        kept=_times(cleaning.kept),
+    )
+
+
+def _times(spans: Sequence[Span]) -> list[TimeSpan]:
+    return [TimeSpan(start_seconds=span.start / CLEANING_RATE, end_seconds=span.end / CLEANING_RATE) for span in spans]

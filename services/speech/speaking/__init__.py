@@ -1,1 +1,0 @@
-"""Texts as speech: read aloud as words, cut into pieces, spoken by voices."""

@@ -1,0 +1,1 @@
+"""Texts as speech: read aloud as words, cut into pieces, spoken."""

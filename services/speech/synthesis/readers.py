@@ -1,0 +1,40 @@
+"""Who reads what: the catalogue's voices by the letters that they know, and those that can take on another's voice."""
+
+from pathlib import Path
+
+from servekit.catalogue import ModelCard, model, names, profile
+from services.speech.synthesis.scripts import unreadable
+
+
+class Readers:
+    """What the catalogue says of models that speak: `options.languages` of a card, and `options.clones`.
+
+    Args:
+        catalogue: A folder of rows beside the catalogue's own.
+    """
+
+    def __init__(self, catalogue: Path | None) -> None:
+        self._catalogue = catalogue
+
+    def advice(self, letter: str) -> str:
+        """Which models of the catalogue read a letter, for a caller whose voice does not."""
+        readers = [
+            card.id
+            for card in self._cards()
+            if any(not unreadable(letter, language) for language in card.options.get("languages", ()))
+        ]
+        return f"{', '.join(readers)} can" if readers else "no model of the catalogue can"
+
+    def cloning_profiles(self) -> list[str]:
+        """The profiles in which somebody's voice can be spoken with."""
+        cloning = {card.id for card in self._cards() if card.options.get("clones")}
+        rows = {name: profile(name, self._catalogue) for name in names("profiles", self._catalogue)}
+        return [
+            name
+            for name, row in rows.items()
+            if "speech" in row.services and cloning & set(row.services["speech"].models)
+        ]
+
+    def _cards(self) -> list[ModelCard]:
+        cards = (model(name, self._catalogue) for name in names("models", self._catalogue))
+        return [card for card in cards if card.task == "synthesize"]

@@ -1,0 +1,135 @@
+"""Speaking: a text's pieces through a voice, one after another, as one stream of encoded sound.
+
+The first piece is on its way while the others are spoken; the lane runs ahead of a slow reader by as many events as
+it holds, so that playback has no gaps.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+
+import numpy as np
+from numpy.typing import NDArray
+from polyphony.speech.v1 import speech_pb2 as pb
+
+from servekit.audio_encoder import AudioEncoder
+from servekit.call import Flag
+from servekit.errors import InvalidArgument, TooLarge
+from servekit.streaming import StreamLane
+from services.speech.ports.synthesizer import Speaker, Synthesizer
+from services.speech.settings import SpeechSettings
+from services.speech.synthesis.normalization import english
+from services.speech.synthesis.pace import Stretcher, silence
+from services.speech.synthesis.readers import Readers
+from services.speech.synthesis.scripts import has_words, spoken, unreadable
+from services.speech.synthesis.sentences import Piece, plan, sentences
+from services.speech.voices.voices import Voices
+
+SPEEDS = (0.25, 4.0)
+
+
+class Synthesis:
+    """Speaks texts.
+
+    Args:
+        voices: Who there is to speak.
+        readers: Which models read what, for those who ask the wrong one.
+        settings: How long a text may be.
+    """
+
+    def __init__(self, voices: Voices, readers: Readers, settings: SpeechSettings) -> None:
+        self._voices = voices
+        self._readers = readers
+        self._max_characters = settings.max_text_characters
+
+    async def synthesize(self, request: pb.SynthesizeRequest) -> AsyncGenerator[pb.SynthesizeResponse]:
+        """Speak; the sound begins with the first clause.
+
+        Raises:
+            TooLarge: The text is too long.
+            InvalidArgument: There is nothing to say in it, the voice cannot read it, or a field has no such value.
+            NotFound: There is no such model, or the tenant has no such voice.
+        """
+        most = self._max_characters
+        if len(request.text) > most:
+            raise TooLarge(f"{len(request.text)} characters to speak, at most {most} are accepted", field="text")
+        speed = request.speed or 1.0
+        if not SPEEDS[0] <= speed <= SPEEDS[1]:
+            raise InvalidArgument(f"speed is {speed:g}; it has to be between 0.25 and 4", field="speed")
+        text = await asyncio.to_thread(spoken, request.text)
+        if not has_words(text):
+            raise InvalidArgument("there are no words to speak in the text", field="text")
+        lane, speaker = await self._voices.choose(request.model, request.voice, request.language, text)
+        if letter := unreadable(text, speaker.language):
+            who = await asyncio.to_thread(self._readers.advice, letter)
+            message = f"this voice speaks {speaker.language!r} and cannot read {letter!r}; {who}"
+            raise InvalidArgument(message, field="text")
+        encoder = await asyncio.to_thread(AudioEncoder, request.mime_type or "audio/pcm", lane.model.sample_rate)
+        work = _Speech(text, speaker, request.voice, speed, encoder, lane)
+        async with aclosing(lane.stream(work.run, len(text))) as events:
+            async for event in events:
+                yield event
+
+
+class _Speech:
+    """One text on its way: what the slot's thread does."""
+
+    def __init__(
+        self,
+        text: str,
+        speaker: Speaker,
+        voice: str,
+        speed: float,
+        encoder: AudioEncoder,
+        lane: StreamLane[Synthesizer],
+    ) -> None:
+        self._text, self._speaker, self._speed = text, speaker, speed
+        self._voice = speaker.voice or voice
+        self._encoder = encoder
+        self._model_id = lane.card.id
+        slowest, fastest = lane.model.speeds
+        self._own_speed = min(max(speed, slowest), fastest)
+
+    def run(self, model: Synthesizer, flag: Flag) -> Iterator[pb.SynthesizeResponse]:
+        """The events of the answer."""
+        rate = self._encoder.sample_rate
+        started = pb.SynthesisStarted(
+            mime_type=self._encoder.mime_type, sample_rate_hertz=rate, model=self._model_id, voice=self._voice
+        )
+        yield pb.SynthesizeResponse(started=started)
+        length = 0
+        for samples in self._sound(model, flag):
+            length += len(samples)
+            if chunk := self._encoder.encode(samples):
+                yield pb.SynthesizeResponse(chunk=chunk)
+        if chunk := self._encoder.finish():
+            yield pb.SynthesizeResponse(chunk=chunk)
+        yield pb.SynthesizeResponse(finished=pb.SynthesisFinished(duration_seconds=length / rate))
+
+    def _sound(self, model: Synthesizer, flag: Flag) -> Iterator[NDArray[np.float32]]:
+        """Pieces, with silence between them."""
+        pause = 0.0
+        for piece in plan(self._said(), model.max_characters):
+            flag.check()
+            if pause:
+                yield silence(pause / self._speed, model.sample_rate)
+            yield from self._paced(model, piece.text, flag)
+            pause = piece.pause
+
+    def _said(self) -> Iterator[Piece]:
+        """Sentences as they are read aloud."""
+        for sentence in sentences(self._text):
+            said = english(sentence.text) if self._speaker.language == "en" else sentence.text
+            if has_words(said):
+                yield Piece(said, sentence.pause)
+
+    def _paced(self, model: Synthesizer, text: str, flag: Flag) -> Iterator[NDArray[np.float32]]:
+        sound = model.speak(text, self._speaker, self._own_speed, flag)
+        if math.isclose(self._own_speed, self._speed):
+            yield from sound
+            return
+        stretcher = Stretcher(model.sample_rate, self._speed / self._own_speed)
+        for samples in sound:
+            yield stretcher.feed(samples)
+        yield stretcher.finish()

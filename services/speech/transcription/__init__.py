@@ -1,0 +1,1 @@
+"""Recordings of any length as words: cut where nobody speaks, heard window by window."""

@@ -1,0 +1,94 @@
+"""Transcripts as messages: what a request asks for, and events as it is answered with."""
+
+import math
+
+from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.type.v1.time_span_pb2 import TimeSpan
+
+from servekit.errors import InvalidArgument, TooLarge
+from services.speech.audio.voice_activity import NORMAL, Sensitivity
+from services.speech.ports.transcriber import Instructions, Segment
+from services.speech.settings import SpeechSettings
+from services.speech.transcription.transcription import Finished, Heard, Progress, Started
+
+MAX_SILENCE_SECONDS = 10.0
+MAX_PADDING_SECONDS = 2.0
+
+
+def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> Instructions:
+    """How a recording is to be heard.
+
+    Raises:
+        InvalidArgument: The temperature is not between 0 and 1.
+        TooLarge: The prompt or the hot words are too long.
+    """
+    most = settings.max_prompt_characters
+    for field, length in (("prompt", len(request.prompt)), ("hotwords", sum(map(len, request.hotwords)))):
+        if length > most:
+            raise TooLarge(f"{length} characters, at most {most} are accepted", field=field)
+    return Instructions(
+        language=request.language,
+        task="translate" if request.task == pb.TRANSCRIPTION_TASK_TRANSLATE else "transcribe",
+        prompt=request.prompt,
+        hotwords=tuple(request.hotwords),
+        word_times=request.word_times,
+        temperature=_within(request.temperature, 1.0, "temperature"),
+        full_window=request.full_window,
+    )
+
+
+def sensitivity_of(options: pb.VoiceActivityOptions, field: str = "voice_activity") -> Sensitivity:
+    """How speech is to be told from silence; what is zero stands for our own.
+
+    Raises:
+        InvalidArgument: A number is outside of its bounds.
+    """
+    threshold = _within(options.threshold, 1.0, f"{field}.threshold") or NORMAL.threshold
+    silence = _within(options.min_silence_seconds, MAX_SILENCE_SECONDS, f"{field}.min_silence_seconds")
+    padding = _within(options.padding_seconds, MAX_PADDING_SECONDS, f"{field}.padding_seconds")
+    return Sensitivity(
+        threshold=0.0 if options.disabled else threshold,
+        min_silence_seconds=silence or NORMAL.min_silence_seconds,
+        padding_seconds=padding or NORMAL.padding_seconds,
+    )
+
+
+def message(event: Heard) -> pb.TranscribeResponse:
+    """An event of a transcription."""
+    match event:
+        case Started(language, probability, model):
+            started = pb.TranscriptionStarted(language=language, language_probability=probability, model=model)
+            return pb.TranscribeResponse(started=started)
+        case Progress(heard, claimed):
+            progress = pb.TranscriptionProgress(heard_seconds=heard, duration_seconds=claimed)
+            return pb.TranscribeResponse(progress=progress)
+        case Finished(duration, speech):
+            finished = pb.TranscriptionFinished(duration_seconds=duration, speech_seconds=speech)
+            return pb.TranscribeResponse(finished=finished)
+        case Segment():
+            return pb.TranscribeResponse(segment=segment_message(event))
+
+
+def segment_message(segment: Segment) -> pb.TranscriptSegment:
+    """A phrase and its words."""
+    words = [
+        pb.TranscriptWord(
+            time=TimeSpan(start_seconds=word.start, end_seconds=word.end), text=word.text, probability=word.probability
+        )
+        for word in segment.words
+    ]
+    return pb.TranscriptSegment(
+        time=TimeSpan(start_seconds=segment.start, end_seconds=segment.end),
+        text=segment.text,
+        mean_log_probability=segment.mean_log_probability,
+        no_speech_probability=segment.no_speech_probability,
+        words=words,
+        temperature=segment.temperature,
+        compression_ratio=segment.compression_ratio,
+    )
+
+
+def _within(value: float, most: float, field: str) -> float:
+    if not math.isfinite(value) or not 0 <= value <= most:
+        raise InvalidArgument(f"{field} is {value:g}; it has to be between 0 and {most:g}", field=field)
+    return value

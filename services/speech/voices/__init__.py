@@ -1,0 +1,1 @@
+"""The voices that speak, of which tenants may make their own."""

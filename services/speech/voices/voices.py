@@ -1,0 +1,232 @@
+"""Voices: those of the models, and those that a tenant has made of recordings of somebody who agrees.
+
+A tenant's voice is a record `voice/<name>` beside its recording in the object store. A name is given once: another
+voice of the same name is refused, not overwritten. With the voice goes its recording.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from polyphony.speech.v1 import voices_pb2 as pb
+
+from servekit.call import current
+from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unimplemented
+from servekit.models import Models
+from servekit.objects import ObjectStore
+from servekit.streaming import StreamLane
+from services.speech.ports.synthesizer import Reference, Speaker, Synthesizer
+from services.speech.settings import SpeechSettings
+from services.speech.synthesis.readers import Readers
+from services.speech.synthesis.scripts import language_of
+from services.speech.voices.references import References, Spoken
+
+Speaking = StreamLane[Synthesizer]
+WriteDown = Callable[[Spoken, str], Awaitable[tuple[str, str]]]
+
+MAX_STATEMENT = 2000  # characters
+MAX_REFERENCE_BYTES = 8 << 20
+_KIND = "voice"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DEFAULT = ("", "default")
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceRecord:
+    """A voice of a tenant's, as it is kept.
+
+    Attributes:
+        model: The id of the model that speaks with it.
+        language: What is spoken in the recording; empty where nobody said and nobody heard.
+        text: What is said in it.
+        reference: The recording, WAV, in the object store.
+        seconds: Of speech in it.
+        consent_statement: Who agreed, when and how.
+        created: Seconds since 1970.
+    """
+
+    model: str
+    language: str
+    text: str
+    reference: str
+    seconds: float
+    consent_statement: str
+    created: float
+
+
+class Voices:
+    """The voices that a caller can speak with.
+
+    Args:
+        lanes: The models that speak.
+        store: Where tenants' voices are kept.
+        references: Reads the recordings that voices are made of.
+        write_down: The text of a recording and its language, where the caller does not say.
+        readers: Which profiles can make voices, for those that cannot.
+        settings: How many voices a tenant may have.
+    """
+
+    def __init__(
+        self,
+        lanes: Models[Speaking],
+        store: ObjectStore,
+        references: References,
+        write_down: WriteDown,
+        readers: Readers,
+        settings: SpeechSettings,
+    ) -> None:
+        self._lanes = lanes
+        self._store = store
+        self._references = references
+        self._write_down = write_down
+        self._readers = readers
+        self._most = settings.max_voices
+        self._naming = asyncio.Lock()
+
+    async def choose(self, model: str, voice: str, language: str, text: str) -> tuple[Speaking, Speaker]:
+        """Who speaks a text, and on which lane.
+
+        Args:
+            model: A model id; empty for the one that has the voice.
+            voice: Its name; empty or `default` for the model's own.
+            language: ISO 639-1; empty for the first of the voice's that has the text's letters.
+
+        Raises:
+            NotFound: There is no such model, or the tenant has no such voice.
+            InvalidArgument: The model does not speak with that voice, or the voice not that language.
+        """
+        lanes = [self._lanes.get(model)] if model else [self._lanes.get(""), *self._lanes]
+        for lane in lanes:
+            for row in lane.model.voices:
+                if voice in (*_DEFAULT, row.name):
+                    return lane, Speaker(row.name, _language(row.name, row.languages, language, text))
+        if voice in _DEFAULT:
+            raise InvalidArgument(f"{lanes[0].card.id} has no voice of its own: name one of yours", field="voice")
+        record = await self._record(voice, lanes)
+        lane = self._lanes.get(record.model, field="voice")
+        if lane not in lanes:
+            raise InvalidArgument(f"{voice!r} is spoken by {record.model}: ask for that model", field="voice")
+        speaks = _language(voice, lane.model.cloned_languages, language, text)
+        data = await self._store.read(current().tenant, record.reference, MAX_REFERENCE_BYTES, "voice")
+        return lane, Speaker("", speaks, Reference(data, record.text))
+
+    async def known(self, request: pb.ListVoicesRequest) -> pb.ListVoicesResponse:
+        """Each model's own, its default first, then the tenant's.
+
+        Raises:
+            NotFound: There is no such model.
+        """
+        lanes = [self._lanes.get(request.model)] if request.model else list(self._lanes)
+        own = [
+            pb.Voice(name=row.name, model=lane.card.id, languages=row.languages)
+            for lane in lanes
+            for row in lane.model.voices
+        ]
+        by_id = {lane.card.id: lane for lane in lanes}
+        records = await self._records()
+        made = [_voice(name, record, by_id[record.model]) for name, record in records.items() if record.model in by_id]
+        return pb.ListVoicesResponse(voices=[*own, *made])
+
+    async def create(self, request: pb.CreateVoiceRequest) -> pb.CreateVoiceResponse:
+        """Make a voice of a recording.
+
+        Raises:
+            Unimplemented: No model of this profile can; those profiles are named whose can.
+            InvalidArgument: A field is wrong, or the recording is no 3 to 30 seconds of speech.
+            AlreadyExists: There is a voice of this name.
+            FailedPrecondition: The tenant has too many.
+        """
+        lane = self._cloning_lane(request.model)
+        languages = lane.model.cloned_languages
+        _check(request, languages)
+        await self._check_free(request.name)
+        spoken = await self._references.read(request.reference_audio, "reference_audio")
+        text, language = request.reference_text.strip(), request.language
+        if not text:
+            text, language = await self._write_down(spoken, language)
+        if language and language not in languages:
+            raise InvalidArgument(f"{lane.card.id} speaks {', '.join(languages)}, not {language}", field="language")
+        tenant = current().tenant
+        async with self._naming:
+            await self._check_free(request.name)
+            reference = await self._store.put(tenant, spoken.recording, "audio/wav", None)
+            record = VoiceRecord(
+                lane.card.id, language, text, reference, spoken.seconds, request.consent_statement, time.time()
+            )
+            await self._store.put_record(tenant, _KIND, request.name, asdict(record))
+        return pb.CreateVoiceResponse(voice=_voice(request.name, record, lane))
+
+    async def delete(self, request: pb.DeleteVoiceRequest) -> pb.DeleteVoiceResponse:
+        """Delete a voice of the tenant's, and its recording where no other voice is made of the same.
+
+        Raises:
+            NotFound: The tenant has no such voice.
+        """
+        tenant = current().tenant
+        async with self._naming:
+            record = await self._record(request.name, list(self._lanes), "name")
+            await self._store.delete_record(tenant, _KIND, request.name)
+            if all(other.reference != record.reference for other in (await self._records()).values()):
+                await self._store.delete(tenant, record.reference)
+        return pb.DeleteVoiceResponse()
+
+    def _cloning_lane(self, model: str) -> Speaking:
+        lanes = [self._lanes.get(model)] if model else list(self._lanes)
+        for lane in lanes:
+            if lane.model.cloned_languages:
+                return lane
+        profiles = ", ".join(self._readers.cloning_profiles()) or "none"
+        who = f"{model} makes no voices" if model else "no model of this profile makes voices"
+        raise Unimplemented(f"{who}; the profiles that have one that does: {profiles}", field="model")
+
+    async def _check_free(self, name: str) -> None:
+        if name in _DEFAULT or any(name == row.name for lane in self._lanes for row in lane.model.voices):
+            raise AlreadyExists(f"a model has a voice {name!r}", field="name")
+        records = await self._records()
+        if name in records:
+            raise AlreadyExists(f"there is a voice {name!r}: delete it first, or choose another name", field="name")
+        if len(records) >= self._most:
+            raise FailedPrecondition(f"there are {len(records)} voices, no more are kept: delete one", field="name")
+
+    async def _records(self) -> dict[str, VoiceRecord]:
+        rows = await self._store.list_records(current().tenant, _KIND)
+        return {name: VoiceRecord(**row) for name, row in rows.items()}
+
+    async def _record(self, name: str, lanes: list[Speaking], field: str = "voice") -> VoiceRecord:
+        if _NAME.fullmatch(name):
+            try:
+                return VoiceRecord(**await self._store.get_record(current().tenant, _KIND, name))
+            except NotFound:
+                pass
+        known = dict.fromkeys(row.name for lane in lanes for row in lane.model.voices)
+        raise NotFound(f"there is no voice {name[:80]!r}; there is {', '.join(('default', *known))}", field=field)
+
+
+def _voice(name: str, record: VoiceRecord, lane: Speaking) -> pb.Voice:
+    created = Timestamp()
+    created.FromMilliseconds(int(record.created * 1000))
+    return pb.Voice(name=name, model=record.model, languages=lane.model.cloned_languages, create_time=created)
+
+
+def _language(voice: str, languages: tuple[str, ...], asked: str, text: str) -> str:
+    if asked and asked not in languages:
+        raise InvalidArgument(f"the voice {voice} speaks {', '.join(languages)}, not {asked[:20]!r}", field="language")
+    return asked or language_of(text, languages)
+
+
+def _check(request: pb.CreateVoiceRequest, languages: tuple[str, ...]) -> None:
+    if not _NAME.fullmatch(request.name):
+        rule = "1 to 64 letters, digits, _ and -, a letter or digit first"
+        raise InvalidArgument(f"{request.name[:80]!r} is no name for a voice: {rule}", field="name")
+    if not request.consent:
+        raise InvalidArgument("the speaker has to agree: consent has to be true", field="consent")
+    if not request.consent_statement.strip():
+        raise InvalidArgument("say who agreed, when and how", field="consent_statement")
+    for field in ("consent_statement", "reference_text"):
+        if len(getattr(request, field)) > MAX_STATEMENT:
+            raise TooLarge(f"at most {MAX_STATEMENT} characters are accepted", field=field)
+    if request.language and request.language not in languages:
+        raise InvalidArgument(f"{', '.join(languages)} are spoken, not {request.language[:20]!r}", field="language")

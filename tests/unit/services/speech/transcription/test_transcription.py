@@ -1,0 +1,267 @@
+"""A recording heard window by window: in order, in its own time, two windows at a time, one admission."""
+
+import asyncio
+import threading
+import time
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+from polyphony.type.v1.media_pb2 import Media
+
+from servekit.audio_encoder import encode_audio
+from servekit.batching import BatchLane
+from servekit.call import Call, Flag, enter
+from servekit.catalogue import ModelCard
+from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, Overloaded, Unavailable
+from servekit.models import Models
+from servekit.objects import ObjectStore
+from servekit.telemetry import Telemetry
+from services.speech.audio.recording import Recordings
+from services.speech.audio.voice_activity import NORMAL, Sensitivity
+from services.speech.models.fake_speech_detector import FakeSpeechDetector
+from services.speech.ports.transcriber import Instructions, Passage, Segment, Word
+from services.speech.settings import SpeechSettings
+from services.speech.transcription import transcription
+from services.speech.transcription.transcription import Finished, Progress, Started, Transcription
+
+RATE = 16_000
+CARD = ModelCard(id="ear", task="transcribe", service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
+
+
+class Ear:
+    """A segment a window, over all of it, with its first and its last half second as words."""
+
+    def __init__(self):
+        self.windows = []
+        self.seconds = 0.0
+        self.languages = iter(())
+        self.began = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.may_end.set()
+
+    def warm(self):
+        pass
+
+    def close(self):
+        pass
+
+    def check(self, instructions):
+        if instructions.language == "xx":
+            raise InvalidArgument("no such language", field="language")
+
+    def cost(self, window):
+        return window.seconds
+
+    def prepare(self, request):
+        return request
+
+    def run(self, items, flag):
+        return [self.hear(window, flag) for window in items]
+
+    def hear(self, window, flag):
+        self.windows.append(window)
+        self.began.release()
+        assert self.may_end.wait(10)
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            flag.check()
+            time.sleep(0.01)
+        language = window.instructions.language or next(self.languages, "en")
+        if not language:
+            return Passage("", 0.0, ())
+        end = window.seconds
+        words = (Word(0.0, 0.5, "so", 0.9), Word(end - 0.5, end, "on", 0.9))
+        return Passage(language, 0.8, (Segment(0.0, end, "so on", -0.1, 0.0, words=words),))
+
+
+def media(*stretches):
+    """Loudness and seconds of each stretch."""
+    samples = np.concatenate([np.full(int(seconds * RATE), loud, np.float32) for loud, seconds in stretches])
+    return Media(inline=encode_audio(samples, "audio/wav", RATE))
+
+
+def talk(windows, pause=3.0):
+    """So many windows of speech, each of 20 s after a pause."""
+    return media(*((loud, seconds) for _ in range(windows) for loud, seconds in ((0.0, pause), (0.5, 20.0))))
+
+
+@pytest.fixture
+def ear():
+    return Ear()
+
+
+@pytest.fixture
+async def lane(ear):
+    settings = SpeechSettings()
+    lane = BatchLane(CARD, [ear], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False)
+    await lane.start()
+    yield lane
+    await lane.close()
+
+
+@pytest.fixture
+def hear(lane, tmp_path):
+    recordings = Recordings(ObjectStore(str(tmp_path)), SpeechSettings())
+    transcriptions = Transcription(Models([lane]), FakeSpeechDetector())
+
+    async def hear(media, language="en", sensitivity=NORMAL, **more):
+        instructions = Instructions(language=language, **more)
+        async with (
+            recordings.open(media, "audio") as recording,
+            aclosing(transcriptions.hear(recording, instructions, "", sensitivity)) as events,
+        ):
+            async for event in events:
+                yield event
+
+    return hear
+
+
+async def everything(events):
+    """What was heard, however slowly."""
+    return [event async for event in events if not isinstance(event, Progress)]
+
+
+async def test_segments_come_in_order_with_the_times_of_the_recording(hear, ear):
+    started, *segments, finished = await everything(hear(talk(4)))
+    assert started == Started("en", 1.0, "ear")
+    assert [segment.text for segment in segments] == ["so on"] * 4
+    begins = [3.0 - 0.4 + 23 * number for number in range(4)]
+    assert [segment.start for segment in segments] == pytest.approx(begins, abs=0.05)
+    assert [segment.end for segment in segments] == pytest.approx([23 * n + 23.4 for n in range(3)] + [92], abs=0.05)
+    assert [word.start for word in segments[1].words] == pytest.approx([25.6, 45.9], abs=0.1)
+    assert finished.duration == pytest.approx(92.0)
+    assert finished.speech == pytest.approx(83, abs=0.5)
+    assert all(window.seconds <= 30 for window in ear.windows)
+
+
+async def test_words_of_a_window_of_many_spans_lie_in_their_own(hear):
+    _, segment, _ = await everything(hear(media((0, 5), (0.5, 2), (0, 5), (0.5, 2), (0, 60))))
+    assert [(word.start, word.end) for word in segment.words] == [
+        (pytest.approx(4.6, abs=0.05), pytest.approx(5.1, abs=0.05)),
+        (pytest.approx(13.9, abs=0.05), pytest.approx(14.4, abs=0.05)),
+    ]
+    assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
+
+
+async def test_the_first_window_with_speech_settles_the_language(hear, ear):
+    ear.languages = iter(["", "de", "fr"])
+    events = await everything(hear(talk(4), language="", prompt="Names", hotwords=("Zoe",)))
+    assert [type(event) for event in events] == [Started, Segment, Segment, Segment, Finished]
+    assert (events[0].language, events[0].probability) == ("de", 0.8)
+    assert [window.instructions.language for window in ear.windows] == ["", "", "de", "de"]
+    assert [window.instructions.prompt for window in ear.windows] == ["Names", "", "", ""]
+    assert {window.instructions.hotwords for window in ear.windows} == {("Zoe",)}
+
+
+async def test_silence_is_no_error_and_never_reaches_the_model(hear, ear):
+    silence = media((0, 90))
+    assert await everything(hear(silence, language="")) == [Started("", 0.0, "ear"), Finished(90.0, 0.0)]
+    assert (await everything(hear(silence, language="de")))[0] == Started("de", 1.0, "ear")
+    assert ear.windows == []
+    heard = await everything(hear(silence, sensitivity=Sensitivity(threshold=0.0)))
+    assert len(ear.windows) == 3 + 1  # the quietest moment is before the thirtieth second
+    assert heard[-1].speech == 90.0
+
+
+async def test_at_most_two_windows_are_in_flight(hear, ear, lane):
+    ear.seconds = 0.1
+    most = 0
+    async for _ in hear(talk(5)):
+        most = max(most, len(lane._queue) + lane._runs)
+    assert most <= 2
+
+
+async def test_a_reader_that_stalls_is_waited_for(hear, ear):
+    events = hear(talk(8))
+    await anext(events)
+    await anext(events)
+    await asyncio.sleep(0.3)
+    assert len(ear.windows) <= 3
+    assert len(await everything(events)) == 7 + 1
+
+
+async def test_progress_is_told_while_nothing_else_is(hear, ear, monkeypatch):
+    monkeypatch.setattr(transcription, "PROGRESS_SECONDS", 0.1)
+    ear.seconds = 0.35
+    progress = [event async for event in hear(talk(3)) if isinstance(event, Progress)]
+    assert len(progress) >= 6
+    heard = [event.heard for event in progress]
+    assert heard == sorted(heard)
+    assert 0 < heard[0] < 5
+    assert heard[-1] > 40
+    assert {round(event.claimed) for event in progress} == {69}
+
+
+async def until_waiting(lane, windows):
+    for _ in range(1000):
+        if len(lane._queue) >= windows:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"there are never {windows} windows waiting")
+
+
+async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ear, lane):
+    ear.may_end.clear()
+    long = asyncio.ensure_future(everything(hear(talk(10))))
+    await until_waiting(lane, 1)  # while one runs
+    short = asyncio.ensure_future(everything(hear(media((0.5, 5)))))
+    await until_waiting(lane, 2)
+    ear.may_end.set()
+    await short
+    assert [round(window.seconds) for window in ear.windows[:2]] == [21, 5]
+    assert not long.done()
+    long.cancel()
+
+
+async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, ear):
+    ear.seconds = 0.4
+    await everything(hear(media((0.5, 20))))  # 0.02 s of work for a second of speech
+    long = asyncio.ensure_future(everything(hear(talk(20))))
+    await asyncio.sleep(0.3)
+    enter(Call(flag=Flag(time.monotonic() + 8)))
+    began = time.monotonic()
+    with pytest.raises(Overloaded, match="deadline") as caught:
+        await everything(hear(talk(20)))
+    assert time.monotonic() - began < 3
+    assert caught.value.retry_after > 1
+    assert len(await everything(hear(media((0.5, 5))))) == 3
+    long.cancel()
+
+
+async def test_who_leaves_frees_everything(hear, ear, lane):
+    ear.seconds = 30
+    leaving = asyncio.ensure_future(everything(hear(talk(5))))
+    await asyncio.to_thread(ear.began.acquire)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    ear.seconds = 0
+    assert len(await everything(hear(media((0.5, 5))))) == 3
+    assert len(ear.windows) == 2
+    assert lane._promised(100) == 0
+
+
+async def test_the_deadline_holds_in_the_middle(hear, ear):
+    ear.seconds = 0.2
+    enter(Call(flag=Flag(time.monotonic() + 0.5)))
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await everything(hear(talk(20)))
+    assert time.monotonic() - began < 1.5
+
+
+async def test_errors_end_it_whole(hear, ear):
+    def fail(window, flag):
+        raise Unavailable("tired")
+
+    ear.hear = fail
+    with pytest.raises(Unavailable):
+        await everything(hear(talk(3)))
+    with pytest.raises(InvalidArgument, match="language"):
+        await everything(hear(talk(1), language="xx"))
+
+
+async def test_an_unknown_model_is_named(lane):
+    with pytest.raises(NotFound):
+        Transcription(Models([lane]), FakeSpeechDetector()).lane("gpt", Instructions())
