@@ -54,7 +54,8 @@ class Diarization:
             heard = await listener.hear(recording, speakers, most)
         turns = heard.people.turns
         found = matched(heard.people.voices, known, listener.known_voice)
-        names = _names(turns, {person: request.known_speakers[who].name for person, who in found.items()})
+        given = [speaker.name for speaker in request.known_speakers]
+        names = _names(turns, {person: given[who] for person, who in found.items()}, given)
         seconds = dict.fromkeys(names, 0.0)
         for turn in turns:
             seconds[turn.person] += turn.end - turn.start
@@ -112,9 +113,9 @@ class Diarization:
         return voice
 
 
-def _names(turns: Sequence[Turn], known: dict[int, str]) -> dict[int, str]:
-    """The name of every person who speaks, by their first turns."""
-    letters = (letter for letter in _letters() if letter not in known.values())
+def _names(turns: Sequence[Turn], known: dict[int, str], given: Sequence[str]) -> dict[int, str]:
+    """The name of every person who speaks, by their first turns; no stranger gets a `given` one, heard or not."""
+    letters = (letter for letter in _letters() if letter not in given)
     people = dict.fromkeys(turn.person for turn in turns)
     return {person: known.get(person) or next(letters) for person in people}
 

@@ -111,6 +111,12 @@ async def test_known_speakers_are_called_by_their_names(stub):
     assert [turn.speaker for turn in answer.turns] == ["B", "A", "B", "A"]
 
 
+async def test_a_stranger_is_not_called_by_the_name_of_somebody_who_is_not_heard(stub):
+    known = [KnownSpeaker(name="A", audio=talk((3000.0, 3))), KnownSpeaker(name="C", audio=talk((LOW, 3)))]
+    answer = await stub.Diarize(DiarizeRequest(audio=talk(*CONVERSATION), model=VOICES, known_speakers=known))
+    assert [turn.speaker for turn in answer.turns] == ["C", "B", "C", "B"]
+
+
 async def test_the_default_is_the_model_that_hears_the_whole_recording(stub):
     answer = await stub.Diarize(DiarizeRequest(audio=talk((LOW, 5)), known_speakers=[]))
     assert answer.model == "fake-diarizer"
