@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gateway.writing import columns, is_spaced, tokens
+from servekit.writing import columns, is_spaced, tokens
 
 MEDIA_TYPES = {"srt": "text/plain", "vtt": "text/vtt", "lrc": "text/plain"}
 

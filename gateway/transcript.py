@@ -23,8 +23,8 @@ from gateway.schemas.transcriptions import (
     VerboseTranscription,
 )
 from gateway.subtitles import MEDIA_TYPES, Timed, phrases, subtitles
-from gateway.writing import is_spaced, join
 from servekit.errors import Unavailable
+from servekit.writing import is_spaced, join
 
 Task = Literal["transcribe", "translate"]
 BROKEN_OFF = "the transcription broke off"

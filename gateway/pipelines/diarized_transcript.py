@@ -8,7 +8,7 @@ from polyphony.speech.v1.speech_pb2 import TranscribeRequest
 
 from gateway.clients import Clients
 from gateway.transcript import DiarizedSegment, DiarizedTranscript, Transcript, gather
-from gateway.writing import join
+from servekit.writing import join
 
 NOBODY = "A"  # who speaks where words were heard and no speaker was
 

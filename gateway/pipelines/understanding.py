@@ -22,6 +22,7 @@ from gateway.records import Records
 from gateway.settings import GatewaySettings
 from servekit.call import current
 from servekit.errors import ServeError
+from servekit.writing import join
 
 # Confidence below which a line is left out: a misread line misleads a small model more than a missing one.
 LEGIBLE = 0.65
@@ -117,7 +118,7 @@ class Understanding:
 
     async def _transcribe(self, audio: Media, model: str) -> str:
         events = self._clients.speech.Transcribe(TranscribeRequest(audio=audio, model=model))
-        return " ".join([event.segment.text.strip() async for event in events if event.HasField("segment")])
+        return join([event.segment.text async for event in events if event.HasField("segment")])
 
     async def _search(
         self, search: FileSearch, last: Sequence[object], until: float, journal: Journal
@@ -128,8 +129,8 @@ class Understanding:
             await self._records.store(tenant, store_id, "tools[0].vector_store_ids")
         heard = [await part if isinstance(part, asyncio.Task) else part for part in last]
         words = [part.text if isinstance(part, Understood) and part.kind == "recording" else part for part in heard]
-        question = " ".join(word for word in words if isinstance(word, str) and word)
-        if not question.strip():
+        question = join(word for word in words if isinstance(word, str))
+        if not question:
             return None
         limit = search.limit or self._settings.passages
 

@@ -9,9 +9,7 @@ from gateway.failures import error_answer
 from gateway.records import fresh_id
 from gateway.schemas import realtime as wire
 from servekit.errors import ServeError
-
-# Of languages that are written without spaces, phrases are joined without.
-_UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km"})
+from servekit.writing import join
 
 Tell = Callable[[wire.ServerEvent], Awaitable[None]]
 
@@ -22,7 +20,7 @@ class _Item:
 
     Attributes:
         told: Its text as far as its deltas go.
-        before: Of that, what phrases said that are over, and the space after them.
+        before: Of that, what phrases said that are over.
         tentative: The words after `told` that were told last, and may change.
         heard: When it was said, as far as that is known.
     """
@@ -102,14 +100,14 @@ class Items:
         end = round(self.base + time.end_seconds, 3)
         item.heard, item.tentative = wire.Heard(start, end, final.language, final.latency_ms), ""
         if self.by_hand:
-            item.before = item.told + ("" if final.language in _UNSPACED or not item.told else " ")
+            item.before = item.told
             return
         await self._tell(wire.SpeechStopped(audio_end_ms=round(end * 1000), item_id=item.id))
         await self._complete(item, item.heard)
 
     async def _tell_delta(self, item: _Item, text: str) -> None:
         """Tell the words of a phrase that are new."""
-        whole = item.before + text if text else item.told
+        whole = join((item.before, text)) if text else item.told
         if delta := whole[len(item.told) :]:
             item.told = whole
             await self._tell(wire.Delta(item_id=item.id, delta=delta))

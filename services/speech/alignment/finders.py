@@ -7,12 +7,13 @@ from typing import Protocol, cast
 from servekit.batching import BatchLane
 from servekit.errors import TooLarge
 from servekit.session import Session
+from servekit.writing import join
 from services.speech.alignment.anchors import by_letters
 from services.speech.ports.aligner import Aligner, Place, Spoken
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
 from services.speech.transcription.transcription import TranscriberLane
 from services.speech.transcription.windows import Clip
-from services.speech.words import TextWord, is_unspaced
+from services.speech.words import TextWord
 
 AlignerLane = BatchLane[Spoken, Sequence[Place]]
 Places = Sequence[Place | None]
@@ -105,9 +106,8 @@ class _AttentionSearch:
         self._lane, self._session = lane, session
 
     async def find(self, clip: Clip, words: Sequence[TextWord], language: str) -> tuple[Places, str]:
-        texts = [word.text for word in words]
-        between = "" if is_unspaced("".join(texts)) else " "
-        window = Window(clip.samples, Instructions(language, word_times=True), text=between.join(texts))
+        text = join(word.text for word in words)
+        window = Window(clip.samples, Instructions(language, word_times=True), text=text)
         try:
             passage = await self._session.submit(window, self._lane.model.cost(window))
         except TooLarge:  # nobody says so much in so short a time: it is not said here

@@ -7,6 +7,7 @@ from polyphony.speech.v1 import assessment_pb2 as pb
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.errors import InvalidArgument, TooLarge
+from servekit.writing import join
 from services.speech.assessment.scoring import Assessment, Judged, assess
 from services.speech.audio.recording import Recordings
 from services.speech.ports.transcriber import Instructions, Segment, Word
@@ -64,7 +65,7 @@ class Assessor:
                         segments.append(event)
         said = [word for segment in segments for word in segment.words]
         found = await asyncio.to_thread(assess, text, said)
-        return _response(found, started, " ".join(segment.text for segment in segments))
+        return _response(found, started, join(segment.text for segment in segments))
 
 
 def _response(found: Assessment, started: Started, transcript: str) -> pb.AssessResponse:

@@ -11,8 +11,9 @@ from typing import Literal
 from rapidfuzz.distance import Levenshtein
 from whisper_normalizer.english import EnglishTextNormalizer
 
+from servekit.writing import is_unspaced
 from services.speech.ports.transcriber import Word
-from services.speech.words import TextWord, fold, is_unspaced, split
+from services.speech.words import TextWord, fold, split
 
 SURE = 0.5  # the confidence from which a right word counts whole
 PAUSE_SECONDS = 0.5  # a shorter silence is no pause

@@ -15,12 +15,13 @@ from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.batching import BatchLane
 from servekit.models import Models
+from servekit.writing import is_unspaced
 from services.speech.audio.recording import Recording, Recordings, through
 from services.speech.emotion.affect import arousal, emotions, sentiments, together
 from services.speech.emotion.prosody import ProsodyTrack, Sound
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Segment
 from services.speech.transcription.transcription import Started, Transcription
-from services.speech.words import is_unspaced, split
+from services.speech.words import split
 
 SentimentLane = BatchLane[str, float]
 EmotionLane = BatchLane[NDArray[np.float32], Mapping[str, float]]

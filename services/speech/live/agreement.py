@@ -5,11 +5,7 @@ Hypothesis Selection"; Macháček et al. 2023, "Turning Whisper into Real-Time T
 two decodings, one after the other, have it in the same place.
 """
 
-import re
-
-# A word with the space before it; where a script writes none between words, a character.
-_UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf" ?(?:[{_UNSPACED}]|[^ {_UNSPACED}]+)")
+from servekit.writing import words
 
 
 class Agreement:
@@ -46,5 +42,4 @@ class Agreement:
 
     def _after_stable(self, text: str) -> list[str]:
         """The words of a decoding, those in the places of the stable ones replaced by them."""
-        words = _WORD.findall(" ".join(text.split()))
-        return self._stable + words[len(self._stable) :]
+        return self._stable + words(" ".join(text.split()))[len(self._stable) :]

@@ -9,6 +9,7 @@ import numpy as np
 
 from servekit.batching import BatchLane
 from servekit.errors import Overloaded, ServeError
+from servekit.writing import join
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import Phrase
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
@@ -183,4 +184,4 @@ class Follower:
 
 
 def _text(passage: Passage) -> str:
-    return " ".join(segment.text for segment in passage.segments)
+    return join(segment.text for segment in passage.segments)

@@ -16,11 +16,11 @@ from servekit.backends.onnx import OnnxBackend
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import FailedPrecondition, InvalidArgument
+from servekit.writing import is_unspaced
 from services.speech.models.ctc import Path, align
 from services.speech.ports.aligner import Place, Spoken
 from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.words import is_unspaced
 
 MIN_SAMPLES = LISTENING_RATE // 4  # the network's convolutions need some sound to stand on
 BLANK, BETWEEN = "<pad>", "|"

@@ -4,6 +4,7 @@ from contextlib import aclosing
 from io import BytesIO
 
 from servekit.audio import AudioLimits
+from servekit.writing import join
 from services.speech.audio.recording import Recording
 from services.speech.ports.transcriber import Instructions, Segment
 from services.speech.transcription.transcription import Started, Transcription
@@ -34,5 +35,5 @@ class Dictation:
                 if isinstance(event, Started):
                     language = event.language
                 elif isinstance(event, Segment):
-                    said.append(event.text.strip())
-        return " ".join(said), language
+                    said.append(event.text)
+        return join(said), language

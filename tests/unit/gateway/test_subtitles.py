@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.subtitles import COLUMNS, GAP_MS, LINES, MAX_MS, MIN_MS, Cue, Timed, cues, lrc, phrases, srt, vtt
-from gateway.writing import columns, join, tokens
+from servekit.writing import columns
 
 ROW = re.compile(r"(\d\d+):(\d\d):(\d\d)[,.](\d{3}) --> (\d\d+):(\d\d):(\d\d)[,.](\d{3})")
 
@@ -108,11 +108,3 @@ def test_markup_is_no_markup_any_more():
     assert "&lt;b&gt;a&lt;/b&gt; &amp; b --&gt; c" in vtt(row)
     assert "-->" not in srt(row).splitlines()[2]
     assert lrc(cues([[Timed(3661.239, 3662, "[00:12.00] la")]])) == "[61:01.23](00:12.00) la\n[61:02.23]\n"
-
-
-def test_texts_are_joined_as_their_script_has_it():
-    assert join(["Hello.", " How are you?"]) == "Hello. How are you?"
-    assert join(["今天", "天气", "OK"]) == "今天天气OK"
-    assert join(["안녕", "하세요"]) == "안녕 하세요"
-    assert join(["", " "]) == ""
-    assert tokens("他说「你好」。 ok then") == ["他", "说", "「你", "好」。", "ok", "then"]

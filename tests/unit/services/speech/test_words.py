@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.speech.words import fold, is_unspaced, split
+from services.speech.words import fold, split
 
 
 def test_words_keep_their_punctuation_and_their_line():
@@ -43,9 +43,3 @@ def test_there_are_no_words_in_marks(text):
 def test_no_letter_or_digit_is_lost(text):
     kept = fold("".join(word.text for word in split(text)))
     assert fold("".join(text.split())).replace("'", "").replace(".", "") == kept.replace("'", "").replace(".", "")
-
-
-def test_what_is_written_without_spaces():
-    assert is_unspaced("今日はいい天気ですね")
-    assert not is_unspaced("The word 你好 means hello")
-    assert not is_unspaced("")
