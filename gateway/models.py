@@ -65,3 +65,21 @@ class ModelDirectory:
                 f"the model {card.id!r} does {card.task.replace('_', ' ')}, not {task.replace('_', ' ')}", field="model"
             )
         return card.id
+
+    def translator(self, name: str, caller: Caller) -> str:
+        """The id of the transcriber that is to translate: the one whose id `name` is, or the first that can.
+
+        An alias such as `whisper-1` is a name for what the profile has, and keeps no caller from a translation.
+
+        Raises:
+            ServeError: As `resolve`.
+        """
+        card = self.get(name) if name else self.default("transcribe")
+        if card.task == "transcribe" and name != card.id and not _translates(card):
+            able = (other.id for other in self.cards if other.task == "transcribe" and _translates(other))
+            name = next(able, name)  # where none is, the model says so itself
+        return self.resolve("transcribe", name, caller)
+
+
+def _translates(card: ModelCard) -> bool:
+    return bool(card.options.get("translates", True))

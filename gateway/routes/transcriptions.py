@@ -47,7 +47,8 @@ async def transcribe(context: Context) -> Response:
         field_bytes=REFERENCE_BYTES,
     )
     _check(form)
-    request = _request(context, form, audio)
+    request = _request(form, audio)
+    request.model = context.parts.models.resolve("transcribe", form.model, context.caller)
     request.language = form.language or next(iter(form.languages), "")
     request.word_times = form.response_format in MEDIA_TYPES or "word" in form.timestamp_granularities
     if form.response_format == "diarized_json":
@@ -67,7 +68,8 @@ async def translate(context: Context) -> Response:
         lambda part: upload(context, part),
         lists=LISTS,
     )
-    request = _request(context, form, audio)
+    request = _request(form, audio)
+    request.model = context.parts.models.translator(form.model, context.caller)
     request.task = TranscriptionTask.TRANSCRIPTION_TASK_TRANSLATE
     request.word_times = form.response_format in MEDIA_TYPES
     return await answer(await gather(_listen(context, request)), form.response_format, "translate")
@@ -91,11 +93,9 @@ def _check(form: TranscriptionForm) -> None:
         raise InvalidArgument("speakers are told with response_format=diarized_json", field="known_speaker_names")
 
 
-def _request(context: Context, form: ListeningForm, audio: Media) -> TranscribeRequest:
-    models = context.parts.models
+def _request(form: ListeningForm, audio: Media) -> TranscribeRequest:
     return TranscribeRequest(
         audio=audio,
-        model=models.resolve("transcribe", form.model, context.caller),
         language=form.language,
         prompt=form.prompt,
         temperature=form.temperature,

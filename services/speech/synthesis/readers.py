@@ -26,8 +26,9 @@ class Readers:
         return f"{', '.join(readers)} can" if readers else "no model of the catalogue can"
 
     def cloning_profiles(self) -> list[str]:
-        """The profiles in which somebody's voice can be spoken with."""
-        cloning = {card.id for card in self._cards() if card.options.get("clones")}
+        """The profiles in which somebody's voice can be spoken with, but those of fakes."""
+        cards = [card for card in self._cards() if not card.loader.startswith("fake-")]
+        cloning = {card.id for card in cards if card.options.get("clones")}
         rows = {name: profile(name, self._catalogue) for name in names("profiles", self._catalogue)}
         return [
             name

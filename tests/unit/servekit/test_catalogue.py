@@ -2,6 +2,7 @@
 
 import importlib
 from importlib import resources
+from typing import get_args
 
 import pytest
 
@@ -31,6 +32,28 @@ def test_every_profile_names_models_of_the_right_service(name):
         for card in catalogue.models_of(name, service):
             assert card.service == service, f"{name}: {card.id}"
         assert len(set(row.models)) == len(row.models)
+
+
+# What routes need of a profile. Words are also found by a transcriber, speakers also told by an encoder of voices,
+# feeling also read from words and pitch.
+NEEDED = set(get_args(catalogue.Task)) - {"align", "diarize", "recognize_emotion"}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_has_a_model_for_every_route(name):
+    cards = [card for service in catalogue.profile(name).services for card in catalogue.models_of(name, service)]
+    assert {card.task for card in cards} >= NEEDED
+    assert any(card.options.get("translates", True) for card in cards if card.task == "transcribe")
+
+
+@pytest.mark.parametrize("name", sorted(set(PROFILES) - {"fake"}))
+def test_the_models_of_the_official_client_are_the_defaults(name):
+    speech = catalogue.models_of(name, "speech")
+    heard, spoken = (next(card for card in speech if card.task == task) for task in ("transcribe", "synthesize"))
+    assert {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize"} == set(
+        heard.aliases
+    )
+    assert {"tts-1", "tts-1-hd", "gpt-4o-mini-tts"} == set(spoken.aliases)
 
 
 def test_names_and_aliases_are_no_ones_twice():

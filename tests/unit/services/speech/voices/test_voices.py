@@ -155,5 +155,5 @@ class TestWithoutCloning:
         )  # fmt: skip
 
     async def test_says_which_profiles_can(self, stub):
-        with pytest.raises(Unimplemented, match="fake"):
+        with pytest.raises(Unimplemented, match="that does: gpu-voices$"):
             await stub.CreateVoice(asking())
