@@ -70,23 +70,28 @@ class Records:
         return sorted(Path(path).stem for path, _ in await self._list(folder))
 
     async def delete_record(self, tenant: str, kind: str, name: str) -> None:
-        """Remove a record.
+        """Remove a record, whatever is in it.
 
         Raises:
             NotFound: This tenant has none.
         """
-        await self.get_record(tenant, kind, name)
-        await self._remove(_path(tenant, kind, name))
+        path = _path(tenant, kind, name)
+        with answering():
+            try:
+                await obstore.head_async(self._store, path)
+            except FileNotFoundError:
+                raise NotFound(f"there is no {kind} {name}", field=kind) from None
+        await self._remove(path)
 
     async def _load(self, path: str) -> dict[str, Any] | None:
         """A record, or None where there is none or a loss of power left only its name."""
         with answering():
             try:
                 found = await obstore.get_async(self._store, path)
-                loaded: dict[str, Any] = json.loads(bytes(await found.bytes_async()))
-            except (FileNotFoundError, ValueError):
+                loaded = json.loads(bytes(await found.bytes_async()))
+            except (FileNotFoundError, ValueError, RecursionError):
                 return None
-        return loaded
+        return loaded if isinstance(loaded, dict) else None
 
     async def _remove(self, path: str) -> None:
         with answering(), suppress(FileNotFoundError):

@@ -73,6 +73,12 @@ class SpeechSettings(ProcessSettings):
     max_sound_classes: int = Field(default=32, gt=0)
     """Classes of one sound model."""
 
+    max_sound_models: int = Field(default=100, gt=0)
+    """Sound models that a tenant may have, by name: they are listed whole, each of its versions read for it."""
+
+    max_sound_versions: int = Field(default=10, gt=0)
+    """Versions that are kept of each: enough to go back. The oldest goes when another is fitted."""
+
     cached_sound_models: int = Field(default=64, gt=0)
     """Sound models kept in memory, those that were used last: 0.3 MB each."""
 

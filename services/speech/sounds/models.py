@@ -96,8 +96,8 @@ def parse(data: bytes) -> Fitted:
         kept = str(header["format"])
         arrays = load_arrays(data) if kept == FORMAT else {}
         fitted = _fitted(header, arrays) if arrays else None
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
-        raise FailedPrecondition("the sound model is damaged: fit it again", field="name") from error
+    except (SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise damaged() from error
     if fitted is None:
         raise FailedPrecondition(
             f"the sound model is of the format {kept[:40]!r}, this release reads {FORMAT!r}: fit it again", field="name"
@@ -105,18 +105,25 @@ def parse(data: bytes) -> Fitted:
     return fitted
 
 
+def damaged() -> FailedPrecondition:
+    """What is said of a model that cannot be read."""
+    return FailedPrecondition("the sound model is damaged: fit it again", field="name")
+
+
 def _fitted(header: dict[str, str], arrays: dict[str, Array]) -> Fitted:
     if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("arrays that are no finite binary32")
     if "labels" in header:
         labels = tuple(str(label) for label in json.loads(header["labels"]))
+        if not labels:
+            raise ValueError("no classes")
         return SoundClasses(
             labels, _shaped(arrays["weights"], SHAPE, len(labels)), _shaped(arrays["bias"], len(labels))
         )
     threshold = float(header["threshold"])
-    if not np.isfinite(threshold):
-        raise ValueError("no threshold")
     whitening = arrays["whitening"]
+    if not np.isfinite(threshold) or not whitening.size:
+        raise ValueError("no threshold, or no direction")
     return NormalSounds(_shaped(arrays["mean"], FEATURES), _shaped(whitening, FEATURES, whitening.shape[-1]), threshold)
 
 

@@ -53,7 +53,7 @@ class Sounds:
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
         self._store = store
         self._settings = settings
-        self._models = SoundStore(store, settings.cached_sound_models)
+        self._models = SoundStore(store, settings)
         self._limits = AudioLimits(settings.max_audio_bytes, settings.max_sound_seconds)
         self._turns = asyncio.Semaphore(settings.sound_slots)
         self._waiting = 0
@@ -68,6 +68,7 @@ class Sounds:
         """
         name, rate = _checked_name(request.name), _rate(request.false_alarm_rate)
         labels = self._labels(request)
+        await self._models.check_room(current().tenant, name)
         async with self._turn() as flag:
             sounds: list[Sound] = []
             for number, clip in enumerate(request.clips):
