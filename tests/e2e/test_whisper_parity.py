@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faster_whisper import WhisperModel
+from hibari import Hibari as Engine
+from scipy.signal import resample_poly
 
 from evaluation.canary_set import FOLDER
 from evaluation.metrics import word_error_rate
 from servekit.audio import AudioLimits, decode_audio
 from servekit.call import Flag
 from servekit.settings import default_home
+from services.speech.models.hibari import Hibari
 from services.speech.models.whisper import Whisper
 from services.speech.models.whisper_decoding import TEMPERATURES
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Window
+from services.speech.models.whisper_timing import joined
+from services.speech.ports.synthesizer import Speaker
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Window, Word
 
 WEIGHTS = Path(os.environ.get("POLYPHONY_HOME", default_home())) / "models" / "whisper-base"
 
@@ -52,10 +57,23 @@ def test_full_windows_are_heard_as_the_reference_hears_them(clips, model):
         assert [one.text for one in passage.segments] == [one.text.strip() for one in expected]
         words = [word for one in passage.segments for word in one.words]
         reference = [word for one in expected for word in one.words]
-        assert [word.text for word in words] == [word.word.strip() for word in reference]
-        for mine, theirs in zip(words, reference, strict=True):
+        whole = joined([Word(word.start, word.end, word.word, word.probability) for word in reference])
+        assert [word.text for word in words] == [word.text for word in whole]
+        for mine, theirs in zip(words, whole, strict=True):
             assert (mine.start, mine.end) == pytest.approx((theirs.start, theirs.end), abs=0.02)
             assert mine.probability == pytest.approx(theirs.probability, abs=1e-3)
+
+
+@pytest.mark.parametrize("full_window", [False, True])
+def test_words_with_spaces_between_them_are_the_text(clips, model, full_window):
+    voice = Hibari({"heart": Engine(threads=1)})
+    spoken = np.concatenate([*voice.speak("It is 9.45 now.", Speaker("heart", "en"), 1.0, Flag())])
+    time = resample_poly(spoken, LISTENING_RATE, voice.sample_rate).astype(np.float32)
+    for samples, whole in ((clips[0][1], "cold-hearted"), (time, "9.45")):
+        passage = heard(model, samples, language="en", word_times=True, full_window=full_window)
+        words = [word.text for one in passage.segments for word in one.words]
+        assert whole in words
+        assert " ".join(words) == " ".join(one.text for one in passage.segments)
 
 
 def test_fitted_windows_lose_no_word(clips, model):

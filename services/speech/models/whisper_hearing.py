@@ -11,7 +11,7 @@ from faster_whisper.transcribe import get_ctranslate2_storage, get_end
 from numpy.typing import NDArray
 
 from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TOKENS, Draft
-from services.speech.models.whisper_timing import placed
+from services.speech.models.whisper_timing import joined, placed
 from services.speech.ports.transcriber import WINDOW_SECONDS, Passage, Segment, Window, Word
 
 FRAMES_PER_SECOND = 100
@@ -185,8 +185,8 @@ class Hearing:
         )
 
     def _words(self, found: Sequence[dict[str, Any]]) -> tuple[Word, ...]:
-        words = tuple(Word(*self._within(word), word["word"].strip(), float(word["probability"])) for word in found)
-        return words if self.window.instructions.full_window else placed(words, self._mel)
+        words = joined([Word(*self._within(word), word["word"], float(word["probability"])) for word in found])
+        return tuple(words) if self.window.instructions.full_window else placed(words, self._mel)
 
     def _within(self, timed: dict[str, Any]) -> tuple[float, float]:
         """From when to when, kept within the window."""
