@@ -4,7 +4,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -59,7 +60,12 @@ class _Stream(Generic[Request, Response]):
 
     async def __call__(self, request: Request) -> AsyncIterator[Response]:
         timeout, metadata = _travels()
-        call = self._inner(request, timeout=timeout, metadata=metadata)
+        sending = None
+        if isinstance(request, AsyncGenerator):
+            call = self._inner(None, timeout=timeout, metadata=metadata)
+            sending = asyncio.create_task(_send(call, request))
+        else:
+            call = self._inner(request, timeout=timeout, metadata=metadata)
         try:
             async for response in call:
                 yield response
@@ -67,6 +73,25 @@ class _Stream(Generic[Request, Response]):
             raise from_rpc(error) from error
         finally:
             call.cancel()
+            if sending is not None:
+                sending.cancel()
+                await asyncio.wait([sending])
+                if not sending.cancelled() and (broken := sending.exception()):
+                    raise broken
+
+
+async def _send(call: Any, requests: AsyncGenerator[Any]) -> None:
+    """Send a stream of requests. gRPC would read on in them for ever once the call is over."""
+    async with aclosing(requests):
+        try:
+            async for request in requests:
+                await call.write(request)
+            await call.done_writing()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            log.debug("a call was over before its requests")  # why, whoever reads its answers is told
+        except Exception:
+            call.cancel()
+            raise
 
 
 class _SecureChannel:

@@ -83,8 +83,9 @@ class RealtimeSession:
         except TimeoutError:
             if not limit.expired():
                 raise
-        await self._finish()
-        raise TooLarge(f"a live session lasts {longest:g} s at most")
+        error = TooLarge(f"a live session lasts {longest:g} s at most")
+        await self._say_last_words(error)
+        raise error
 
     async def _take(self) -> None:
         """Do what the client's next event says; what is wrong with it does not end the session."""

@@ -1,7 +1,7 @@
 """One stream to the speech service: sound in, what is understood of it out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +11,8 @@ from polyphony.speech.v1.speech_pb2 import (
     StreamingTranscribeRequest,
     StreamingTranscribeResponse,
 )
-from starlette.websockets import WebSocketDisconnect
+
+from servekit.errors import Unavailable
 
 if TYPE_CHECKING:  # a name that only the generated type stubs have
     from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceAsyncStub
@@ -26,7 +27,7 @@ class Hearing:
         speech: The service.
         config: How to listen.
         heard: Told of every response.
-        failed: Told why the stream broke off.
+        failed: Told why the stream ended, unless by `finish` or `cancel`.
     """
 
     def __init__(
@@ -41,25 +42,35 @@ class Hearing:
         self._heard = heard
         self._failed = failed
         self._pieces: asyncio.Queue[StreamingTranscribeRequest | None] = asyncio.Queue(WAITING_PIECES)
+        self._finishing = False
         self._relaying = asyncio.create_task(self._relay())
 
     async def hear(self, pcm: bytes) -> None:
         """Send further sound, when there is room for it."""
-        await self._pieces.put(StreamingTranscribeRequest(audio=pcm))
+        await self._put(StreamingTranscribeRequest(audio=pcm))
 
     async def commit(self) -> None:
         """End the running phrase."""
-        await self._pieces.put(StreamingTranscribeRequest(commit=CommitUtterance()))
+        await self._put(StreamingTranscribeRequest(commit=CommitUtterance()))
 
     async def finish(self) -> None:
         """Say that there is no more, and wait for all that is still to be understood."""
-        await self._pieces.put(None)
-        await self._relaying
+        self._finishing = True
+        await self._put(None)
+        await asyncio.wait([self._relaying])
 
     async def cancel(self) -> None:
         """Break off."""
         self._relaying.cancel()
         await asyncio.wait([self._relaying])
+
+    async def _put(self, piece: StreamingTranscribeRequest | None) -> None:
+        """Hand it on, when there is room; drop it where the stream has ended, which `failed` has been told."""
+        putting = asyncio.ensure_future(self._pieces.put(piece))
+        try:
+            await asyncio.wait([putting, self._relaying], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            putting.cancel()
 
     async def _relay(self) -> None:
         try:
@@ -69,12 +80,13 @@ class Hearing:
             async with aclosing(call) as responses:
                 async for response in responses:
                     await self._heard(response)
-        except WebSocketDisconnect:
-            pass  # whoever reads the socket hears of it, too
-        except Exception as error:
+        except Exception as error:  # that the client has gone among them: it may be that nobody reads its socket now
             self._failed(error)
+        else:
+            if not self._finishing:
+                self._failed(Unavailable("the speech service has ended the stream", retry_after=1.0))
 
-    async def _requests(self) -> AsyncIterator[StreamingTranscribeRequest]:
+    async def _requests(self) -> AsyncGenerator[StreamingTranscribeRequest]:
         yield StreamingTranscribeRequest(config=self._config)
         while (piece := await self._pieces.get()) is not None:
             yield piece

@@ -11,7 +11,15 @@ from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
 from servekit.call import Call, Flag, current, enter
 from servekit.client import connect
-from servekit.errors import DeadlineExceeded, EngineGone, FailedPrecondition, Overloaded, TooLarge, Unavailable
+from servekit.errors import (
+    DeadlineExceeded,
+    EngineGone,
+    FailedPrecondition,
+    Overloaded,
+    ServeError,
+    TooLarge,
+    Unavailable,
+)
 
 from .conftest import READ, SPEAK, VISION
 
@@ -134,6 +142,32 @@ async def test_leaving_a_stream_cancels_the_call(speech, scripted):
             return
         await asyncio.sleep(0.01)
     pytest.fail("the server still streams")
+
+
+async def test_a_call_that_is_over_reads_no_further_requests(speech):
+    ended = asyncio.Event()
+
+    async def requests():
+        try:
+            yield speech_pb2.StreamingTranscribeRequest()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(ServeError):  # the method is not there
+        async for _ in speech.StreamingTranscribe(requests()):
+            pass
+    assert ended.is_set()
+
+
+async def test_requests_that_fail_fail_the_call(speech):
+    async def requests():
+        yield speech_pb2.StreamingTranscribeRequest()
+        raise LookupError("nothing there")
+
+    with pytest.raises(LookupError):
+        async for _ in speech.StreamingTranscribe(requests()):
+            pass
 
 
 async def test_cancelling_the_caller_cancels_the_call(vision, scripted):

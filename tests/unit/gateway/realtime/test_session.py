@@ -5,7 +5,7 @@ import base64
 import hashlib
 import json
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import av
 import numpy as np
@@ -13,12 +13,14 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polyphony.speech.v1.speech_pb2 import StreamingConfig
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.app import build_app
 from gateway.realtime import session as realtime
 from gateway.realtime.g711 import to_pcm
+from gateway.realtime.stream import WAITING_PIECES, Hearing
 from gateway.web import WebServer
 from servekit.errors import Cancelled, Overloaded
 
@@ -287,6 +289,42 @@ async def test_a_client_that_leaves_stops_the_work(gateway, url, orders):
     assert counted.requests.labels("WS /v1/realtime", "OK")._value.get() == 1
 
 
+async def test_a_client_that_leaves_while_its_sound_is_backed_up_is_let_go(gateway, url, orders):
+    orders.seconds["piece"] = 0.2
+    async with session(url, write_limit=1 << 16, close_timeout=0.1) as ws:
+        with pytest.raises(TimeoutError):  # noqa: PT012
+            async with asyncio.timeout(0.5):
+                while True:
+                    await ws.send(LOUD * 100)
+        ws.transport.abort()
+    in_flight = gateway[1].telemetry.in_flight.labels("WS /v1/realtime")._value
+    for _ in range(150):
+        if not in_flight.get():
+            break
+        await asyncio.sleep(0.02)
+    assert not in_flight.get()
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_stream_that_the_service_ends_says_so_and_lets_its_sender_go_on(refuses):
+    class Service:
+        async def StreamingTranscribe(self, requests):
+            yield await anext(requests)
+            if refuses:
+                raise Overloaded("too many", retry_after=1.0)
+
+    async def heard(response): ...
+
+    told = []
+    hearing = Hearing(Service(), StreamingConfig(), heard, told.append)
+    async with asyncio.timeout(2):
+        for _ in range(2 * WAITING_PIECES):
+            await hearing.hear(LOUD)
+        await hearing.finish()
+    (error,) = told
+    assert "too many" in error.message if refuses else "ended" in error.message
+
+
 async def test_sound_that_nobody_hears_is_not_taken_into_memory(url, orders):
     orders.seconds["piece"] = 60
     async with session(url, write_limit=1 << 16, close_timeout=0.1) as ws:
@@ -315,6 +353,24 @@ async def test_a_session_has_an_end(serve_gateway):
         events = await until(ws, "error")
         assert COMPLETED in [event["type"] for event in events]
         assert "lasts 0.3 s" in events[-1]["error"]["message"]
+
+
+async def test_a_session_ends_though_the_service_takes_nothing_more(serve_gateway, orders, monkeypatch):
+    monkeypatch.setattr(realtime, "LAST_WORDS_SECONDS", 0.2)
+    orders.seconds["piece"] = 60
+    web, _ = await serve_gateway(realtime_seconds=1)
+    async with session(f"ws://127.0.0.1:{web.port}/v1/realtime", close_timeout=0.1) as ws:
+        sending = asyncio.create_task(send_on(ws))
+        assert "lasts 1 s" in (await until(ws, "error"))[-1]["error"]["message"]
+        ws.transport.abort()
+        await asyncio.wait([sending])
+
+
+async def send_on(ws):
+    """Send sound until the socket is closed."""
+    with suppress(ConnectionClosed):
+        while True:
+            await ws.send(LOUD * 100)
 
 
 async def test_a_gateway_that_stops_says_so_after_the_last_words(gateway, url):
