@@ -1,20 +1,16 @@
 """Voices: those of the models, and those that a tenant has made of recordings of somebody who agrees.
 
-A tenant's voice is a record `voice/<name>` beside its recording in the object store. A name is given once: another
-voice of the same name is refused, not overwritten. With the voice goes its recording.
+A name is given once: another voice of the same name is refused, not overwritten. With the voice goes its recording.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from polyphony.speech.v1 import voices_pb2 as pb
 
-from servekit.call import current
-from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unimplemented
+from servekit.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.models import Models
 from servekit.objects import ObjectStore
 from servekit.streaming import StreamLane
@@ -23,38 +19,14 @@ from services.speech.settings import SpeechSettings
 from services.speech.synthesis.readers import Readers
 from services.speech.synthesis.scripts import language_of
 from services.speech.voices.references import References, Spoken
+from services.speech.voices.store import VoiceRecord, VoiceStore
 
 Speaking = StreamLane[Synthesizer]
 WriteDown = Callable[[Spoken, str], Awaitable[tuple[str, str]]]
 
 MAX_STATEMENT = 2000  # characters
-MAX_REFERENCE_BYTES = 8 << 20
-_KIND = "voice"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DEFAULT = ("", "default")
-
-
-@dataclass(frozen=True, slots=True)
-class VoiceRecord:
-    """A voice of a tenant's, as it is kept.
-
-    Attributes:
-        model: The id of the model that speaks with it.
-        language: What is spoken in the recording; empty where nobody said and nobody heard.
-        text: What is said in it.
-        reference: The recording, WAV, in the object store.
-        seconds: Of speech in it.
-        consent_statement: Who agreed, when and how.
-        created: Seconds since 1970.
-    """
-
-    model: str
-    language: str
-    text: str
-    reference: str
-    seconds: float
-    consent_statement: str
-    created: float
 
 
 class Voices:
@@ -79,12 +51,10 @@ class Voices:
         settings: SpeechSettings,
     ) -> None:
         self._lanes = lanes
-        self._store = store
+        self._store = VoiceStore(store, settings.max_voices)
         self._references = references
         self._write_down = write_down
         self._readers = readers
-        self._most = settings.max_voices
-        self._naming = asyncio.Lock()
 
     async def choose(self, model: str, voice: str, language: str, text: str) -> tuple[Speaking, Speaker]:
         """Who speaks a text, and on which lane.
@@ -97,6 +67,7 @@ class Voices:
         Raises:
             NotFound: There is no such model, or the tenant has no such voice.
             InvalidArgument: The model does not speak with that voice, or the voice not that language.
+            FailedPrecondition: The tenant's voice is damaged.
         """
         lanes = [self._lanes.get(model)] if model else [self._lanes.get(""), *self._lanes]
         for lane in lanes:
@@ -105,13 +76,12 @@ class Voices:
                     return lane, Speaker(row.name, _language(row.name, row.languages, language, text))
         if voice in _DEFAULT:
             raise InvalidArgument(f"{lanes[0].card.id} has no voice of its own: name one of yours", field="voice")
-        record = await self._record(voice, lanes)
+        record, recording = await self._made(voice, lanes)
         lane = self._lanes.get(record.model, field="voice")
         if lane not in lanes:
             raise InvalidArgument(f"{voice!r} is spoken by {record.model}: ask for that model", field="voice")
         speaks = _language(voice, lane.model.cloned_languages, language, text)
-        data = await self._store.read(current().tenant, record.reference, MAX_REFERENCE_BYTES, "voice")
-        return lane, Speaker("", speaks, Reference(data, record.text))
+        return lane, Speaker("", speaks, Reference(recording, record.text))
 
     async def known(self, request: pb.ListVoicesRequest) -> pb.ListVoicesResponse:
         """Each model's own, its default first, then the tenant's.
@@ -126,7 +96,7 @@ class Voices:
             for row in lane.model.voices
         ]
         by_id = {lane.card.id: lane for lane in lanes}
-        records = await self._records()
+        records = await self._store.all()
         made = [_voice(name, record, by_id[record.model]) for name, record in records.items() if record.model in by_id]
         return pb.ListVoicesResponse(voices=[*own, *made])
 
@@ -149,14 +119,8 @@ class Voices:
             text, language = await self._write_down(spoken, language)
         if language and language not in languages:
             raise InvalidArgument(f"{lane.card.id} speaks {', '.join(languages)}, not {language}", field="language")
-        tenant = current().tenant
-        async with self._naming:
-            await self._check_free(request.name)
-            reference = await self._store.put(tenant, spoken.recording, "audio/wav", None)
-            record = VoiceRecord(
-                lane.card.id, language, text, reference, spoken.seconds, request.consent_statement, time.time()
-            )
-            await self._store.put_record(tenant, _KIND, request.name, asdict(record))
+        made = VoiceRecord(lane.card.id, language, text, spoken.seconds, request.consent_statement, time.time())
+        record = await self._store.add(request.name, made, spoken.recording)
         return pb.CreateVoiceResponse(voice=_voice(request.name, record, lane))
 
     async def delete(self, request: pb.DeleteVoiceRequest) -> pb.DeleteVoiceResponse:
@@ -165,12 +129,7 @@ class Voices:
         Raises:
             NotFound: The tenant has no such voice.
         """
-        tenant = current().tenant
-        async with self._naming:
-            record = await self._record(request.name, list(self._lanes), "name")
-            await self._store.delete_record(tenant, _KIND, request.name)
-            if all(other.reference != record.reference for other in (await self._records()).values()):
-                await self._store.delete(tenant, record.reference)
+        await self._store.delete(request.name)
         return pb.DeleteVoiceResponse()
 
     def _cloning_lane(self, model: str) -> Speaking:
@@ -185,24 +144,14 @@ class Voices:
     async def _check_free(self, name: str) -> None:
         if name in _DEFAULT or any(name == row.name for lane in self._lanes for row in lane.model.voices):
             raise AlreadyExists(f"a model has a voice {name!r}", field="name")
-        records = await self._records()
-        if name in records:
-            raise AlreadyExists(f"there is a voice {name!r}: delete it first, or choose another name", field="name")
-        if len(records) >= self._most:
-            raise FailedPrecondition(f"there are {len(records)} voices, no more are kept: delete one", field="name")
+        await self._store.check_room(name)
 
-    async def _records(self) -> dict[str, VoiceRecord]:
-        rows = await self._store.list_records(current().tenant, _KIND)
-        return {name: VoiceRecord(**row) for name, row in rows.items()}
-
-    async def _record(self, name: str, lanes: list[Speaking], field: str = "voice") -> VoiceRecord:
-        if _NAME.fullmatch(name):
-            try:
-                return VoiceRecord(**await self._store.get_record(current().tenant, _KIND, name))
-            except NotFound:
-                pass
-        known = dict.fromkeys(row.name for lane in lanes for row in lane.model.voices)
-        raise NotFound(f"there is no voice {name[:80]!r}; there is {', '.join(('default', *known))}", field=field)
+    async def _made(self, name: str, lanes: list[Speaking]) -> tuple[VoiceRecord, bytes]:
+        try:
+            return await self._store.get(name)
+        except NotFound as error:
+            known = dict.fromkeys(row.name for lane in lanes for row in lane.model.voices)
+            raise NotFound(f"{error.message}; there is {', '.join(('default', *known))}", field="voice") from None
 
 
 def _voice(name: str, record: VoiceRecord, lane: Speaking) -> pb.Voice:
