@@ -115,6 +115,32 @@ async def test_a_recording_that_two_voices_share_stays_with_the_second(stub):
     assert (await speak(stub, text="One.", voice="berta"))[1]
 
 
+@pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"{}", b'{"model": 5}', b"[" * 100_000])
+async def test_a_damaged_record_stops_no_other_voice_and_can_be_deleted(stub, settings, content):
+    await stub.CreateVoice(asking())
+    (settings.home / "data/objects/one/records/voice/anna.json").write_bytes(content)
+    assert await names(stub) == ["low", "high"]
+    with pytest.raises(FailedPrecondition, match="delete it and make it again") as raised:
+        await speak(stub, text="One.", voice="anna")
+    assert raised.value.field == "voice"
+    with pytest.raises(AlreadyExists):
+        await stub.CreateVoice(asking())
+    await stub.CreateVoice(asking(name="berta"))
+    await stub.DeleteVoice(DeleteVoiceRequest(name="anna"))
+    await stub.CreateVoice(asking())
+    assert await names(stub) == ["low", "high", "anna", "berta"]
+
+
+async def test_a_voice_without_its_recording_is_damaged(stub, settings):
+    await stub.CreateVoice(asking())
+    for path in (settings.home / "data/objects/one/objects").iterdir():
+        path.unlink()
+    with pytest.raises(FailedPrecondition, match="delete it and make it again"):
+        await speak(stub, text="One.", voice="anna")
+    await stub.DeleteVoice(DeleteVoiceRequest(name="anna"))
+    assert await names(stub) == ["low", "high"]
+
+
 @pytest.mark.parametrize(
     ("fields", "error", "field", "says"),
     [
@@ -155,5 +181,5 @@ class TestWithoutCloning:
         )  # fmt: skip
 
     async def test_says_which_profiles_can(self, stub):
-        with pytest.raises(Unimplemented, match="that does: gpu-voices$"):
+        with pytest.raises(Unimplemented, match=r"that does: gpu-voices$"):
             await stub.CreateVoice(asking())
