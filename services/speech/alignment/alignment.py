@@ -10,18 +10,17 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignResponse
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.errors import InvalidArgument, TooLarge
 from servekit.models import Models
 from services.speech.alignment.anchors import anchored, complete, heard_words
-from services.speech.alignment.edges import sharpen
 from services.speech.alignment.finders import AlignerLane, AttentionFinder, Finder, Places, TrellisFinder
 from services.speech.audio.recording import Recording, Recordings
 from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.ports.aligner import Place
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Segment, Word
+from services.speech.spans import span
 from services.speech.transcription.transcription import (
     LEAST_SECONDS,
     Finished,
@@ -88,14 +87,14 @@ class Alignment:
                 seconds = cutter.heard / LISTENING_RATE
                 for clip in clips:
                     found, language = await search.find(clip, words, language)
-                    places += await _settled(clip, found, finder)
+                    places += _settled(clip, found)
             else:
                 heard, language, seconds = await self._listen(recording, language)
                 plan = await asyncio.to_thread(_Plan, keys, heard, seconds)
                 async for clip, part, found in plan.parts(recording, self._cutter()):
                     if not (found and finder.is_transcriber) and words[part]:
                         found, _ = await search.find(clip, words[part], language)
-                    places += await _settled(clip, found, finder)
+                    places += _settled(clip, found)
             places += [None] * (len(words) - len(places))
         whole = await asyncio.to_thread(complete, places, keys, seconds)
         return AlignResponse(
@@ -193,10 +192,8 @@ async def _first_two(recording: Recording, cutter: WindowCutter) -> list[Clip]:
     return found
 
 
-async def _settled(clip: Clip, found: Places, finder: Finder) -> Places:
-    """Places in a clip as places in its recording, their edges sharpened where they come from attention."""
-    if finder.is_transcriber:
-        found = await asyncio.to_thread(sharpen, found, clip.samples)
+def _settled(clip: Clip, found: Places) -> Places:
+    """Places in a clip as places in its recording."""
     return [place and Place(*clip.place_whole(place.start, place.end), place.confidence) for place in found]
 
 
@@ -210,5 +207,5 @@ def _in_clip(clip: Clip, place: Place) -> Place:
 
 
 def _message(word: TextWord, place: Place) -> AlignedWord:
-    time = TimeSpan(start_seconds=place.start, end_seconds=place.end)
+    time = span(place.start, place.end)
     return AlignedWord(time=time, text=word.text, confidence=min(max(place.confidence, 0.0), 1.0), line=word.line)

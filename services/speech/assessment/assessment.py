@@ -4,13 +4,13 @@ import asyncio
 from contextlib import aclosing
 
 from polyphony.speech.v1 import assessment_pb2 as pb
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.errors import InvalidArgument, TooLarge
 from servekit.writing import join
 from services.speech.assessment.scoring import Assessment, Judged, assess
 from services.speech.audio.recording import Recordings
-from services.speech.ports.transcriber import Instructions, Segment, Word
+from services.speech.ports.transcriber import Instructions, Segment
+from services.speech.spans import span
 from services.speech.transcription.transcription import Started, Transcription
 from services.speech.words import split
 
@@ -77,7 +77,7 @@ def _response(found: Assessment, started: Started, transcript: str) -> pb.Assess
         overall=found.scores.overall,
         transcript=transcript,
         words_per_minute=found.pace,
-        pauses=[TimeSpan(start_seconds=pause.start, end_seconds=pause.end) for pause in found.pauses],
+        pauses=[span(pause.start, pause.end) for pause in found.pauses],
         language=started.language,
         model=started.model,
     )
@@ -89,10 +89,6 @@ def _word(judged: Judged) -> pb.AssessedWord:
         verdict=VERDICTS[judged.verdict],
         text=expected.text if expected else "",
         heard=heard.text if heard else "",
-        time=_span(heard) if heard else None,
+        time=span(heard.start, heard.end) if heard else None,
         confidence=heard.probability if heard else 0.0,
     )
-
-
-def _span(word: Word) -> TimeSpan:
-    return TimeSpan(start_seconds=word.start, end_seconds=word.end)

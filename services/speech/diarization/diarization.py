@@ -7,13 +7,14 @@ from string import ascii_uppercase
 import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse, KnownSpeaker, Speaker, SpeakerTurn
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
+from servekit.bounds import within
 from servekit.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
 from services.speech.audio.recording import Recordings
 from services.speech.diarization.clustering import matched
 from services.speech.diarization.listeners import Listener
 from services.speech.ports.diarizer import Turn
+from services.speech.spans import span
 
 LEAST_REFERENCE_SECONDS = 1.0
 MOST_REFERENCE_SECONDS = 30.0
@@ -43,8 +44,8 @@ class Diarization:
             ServeError: As `Recordings.open` and `Listener.hear` say.
         """
         listener = self._listener(request.model)
-        speakers = self._checked(request.speakers, "speakers")
-        most = self._checked(request.max_speakers, "max_speakers") or self._most
+        speakers = within(request.speakers, 0, self._most, "speakers")
+        most = within(request.max_speakers, 0, self._most, "max_speakers") or self._most
         self._check_names(request.known_speakers)
         known = [
             await self._voice(listener, speaker, f"known_speakers[{number}].audio")
@@ -76,11 +77,6 @@ class Diarization:
                 f"no model {name[:80]!r} that tells speakers apart is loaded; there is {loaded}", field="model"
             )
         return self._listeners[name]
-
-    def _checked(self, number: int, field: str) -> int:
-        if not 0 <= number <= self._most:
-            raise InvalidArgument(f"{field} is {number}; it has to be between 0 and {self._most}", field=field)
-        return number
 
     def _check_names(self, speakers: Sequence[KnownSpeaker]) -> None:
         if len(speakers) > self._most:
@@ -127,5 +123,5 @@ def _letters() -> Iterator[str]:
 
 
 def _message(turn: Turn, name: str) -> SpeakerTurn:
-    time = TimeSpan(start_seconds=turn.start, end_seconds=turn.end)
+    time = span(turn.start, turn.end)
     return SpeakerTurn(time=time, speaker=name, confidence=turn.confidence)

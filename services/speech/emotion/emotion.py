@@ -11,7 +11,6 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1 import emotion_pb2 as pb
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.batching import BatchLane
 from servekit.models import Models
@@ -20,6 +19,7 @@ from services.speech.audio.recording import Recording, Recordings, through
 from services.speech.emotion.affect import arousal, emotions, sentiments, together
 from services.speech.emotion.prosody import ProsodyTrack, Sound
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Segment
+from services.speech.spans import span
 from services.speech.transcription.transcription import Started, Transcription
 from services.speech.words import split
 
@@ -160,7 +160,7 @@ def _by_rule(stretch: _Stretch, own_level: float) -> Mapping[str, float]:
 def _segment(stretch: _Stretch, found: Mapping[str, float], basis: str) -> pb.EmotionSegment:
     segment, sound = stretch.segment, stretch.sound
     return pb.EmotionSegment(
-        time=TimeSpan(start_seconds=segment.start, end_seconds=segment.end),
+        time=span(segment.start, segment.end),
         text=segment.text,
         emotions=_labels(found),
         sentiment=_sentiment(stretch.score, basis),

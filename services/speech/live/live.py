@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from polyphony.speech.v1 import speech_pb2 as pb
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.batching import BatchLane
-from servekit.errors import InvalidArgument, Overloaded, TooLarge, Unavailable
+from servekit.bounds import within
+from servekit.errors import Overloaded, TooLarge, Unavailable
 from servekit.models import Models
 from services.speech.live.endpointing import Endpointer, Endpoints, Phrase
 from services.speech.live.following import Final, Follower, Partial
@@ -17,6 +17,7 @@ from services.speech.live.stream import Ear, LiveStream
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Window
 from services.speech.settings import SpeechSettings
+from services.speech.spans import span
 
 RATES = (8_000, 48_000)
 END_SILENCES = (0.2, 3.0)
@@ -123,12 +124,7 @@ def _between(message: object, field: str, default: float, least: float, most: fl
     Raises:
         InvalidArgument: It is out of its bounds.
     """
-    value = getattr(message, field) or default
-    if not math.isfinite(value) or not least <= value <= most:
-        raise InvalidArgument(
-            f"{path}{field} is {value:g}; it has to be from {least:g} to {most:g}", field=path + field
-        )
-    return float(value)
+    return within(float(getattr(message, field) or default), least, most, path + field)
 
 
 def _endpoints(config: pb.StreamingConfig) -> Endpoints:
@@ -155,7 +151,7 @@ def _final(phrase: Phrase, event: Final) -> pb.StreamingTranscribeResponse:
     start, segments = phrase.start / LISTENING_RATE, event.passage.segments
     words = [
         pb.TranscriptWord(
-            time=TimeSpan(start_seconds=start + word.start, end_seconds=start + word.end),
+            time=span(start + word.start, start + word.end),
             text=word.text,
             probability=word.probability,
         )
@@ -163,9 +159,7 @@ def _final(phrase: Phrase, event: Final) -> pb.StreamingTranscribeResponse:
         for word in segment.words
     ]
     segment = pb.TranscriptSegment(
-        time=TimeSpan(
-            start_seconds=phrase.speech_start / LISTENING_RATE, end_seconds=phrase.speech_end / LISTENING_RATE
-        ),
+        time=span(phrase.speech_start / LISTENING_RATE, phrase.speech_end / LISTENING_RATE),
         text=event.text,
         words=words,
     )

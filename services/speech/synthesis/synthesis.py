@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.audio_encoder import AudioEncoder
+from servekit.bounds import within
 from servekit.call import Flag
 from servekit.errors import InvalidArgument, TooLarge
 from servekit.streaming import StreamLane
@@ -54,9 +55,7 @@ class Synthesis:
         most = self._max_characters
         if len(request.text) > most:
             raise TooLarge(f"{len(request.text)} characters to speak, at most {most} are accepted", field="text")
-        speed = request.speed or 1.0
-        if not SPEEDS[0] <= speed <= SPEEDS[1]:
-            raise InvalidArgument(f"speed is {speed:g}; it has to be between 0.25 and 4", field="speed")
+        speed = within(request.speed or 1.0, *SPEEDS, "speed")
         text = await asyncio.to_thread(spoken, request.text)
         if not has_words(text):
             raise InvalidArgument("there are no words to speak in the text", field="text")

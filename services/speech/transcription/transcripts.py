@@ -1,14 +1,13 @@
 """Transcripts as messages: what a request asks for, and events as it is answered with."""
 
-import math
-
 from polyphony.speech.v1 import speech_pb2 as pb
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
-from servekit.errors import InvalidArgument, TooLarge
+from servekit.bounds import within
+from servekit.errors import TooLarge
 from services.speech.audio.voice_activity import NORMAL, Sensitivity
 from services.speech.ports.transcriber import Instructions, Segment
 from services.speech.settings import SpeechSettings
+from services.speech.spans import span
 from services.speech.transcription.transcription import Finished, Heard, Progress, Started
 
 MAX_SILENCE_SECONDS = 10.0
@@ -32,7 +31,7 @@ def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> 
         prompt=request.prompt,
         hotwords=tuple(request.hotwords),
         word_times=request.word_times,
-        temperature=_within(request.temperature, 1.0, "temperature"),
+        temperature=within(request.temperature, 0.0, 1.0, "temperature"),
         full_window=request.full_window,
     )
 
@@ -43,9 +42,9 @@ def sensitivity_of(options: pb.VoiceActivityOptions, field: str = "voice_activit
     Raises:
         InvalidArgument: A number is outside of its bounds.
     """
-    threshold = _within(options.threshold, 1.0, f"{field}.threshold") or NORMAL.threshold
-    silence = _within(options.min_silence_seconds, MAX_SILENCE_SECONDS, f"{field}.min_silence_seconds")
-    padding = _within(options.padding_seconds, MAX_PADDING_SECONDS, f"{field}.padding_seconds")
+    threshold = within(options.threshold, 0.0, 1.0, f"{field}.threshold") or NORMAL.threshold
+    silence = within(options.min_silence_seconds, 0.0, MAX_SILENCE_SECONDS, f"{field}.min_silence_seconds")
+    padding = within(options.padding_seconds, 0.0, MAX_PADDING_SECONDS, f"{field}.padding_seconds")
     return Sensitivity(
         threshold=0.0 if options.disabled else threshold,
         min_silence_seconds=silence or NORMAL.min_silence_seconds,
@@ -72,13 +71,11 @@ def message(event: Heard) -> pb.TranscribeResponse:
 def segment_message(segment: Segment) -> pb.TranscriptSegment:
     """A phrase and its words."""
     words = [
-        pb.TranscriptWord(
-            time=TimeSpan(start_seconds=word.start, end_seconds=word.end), text=word.text, probability=word.probability
-        )
+        pb.TranscriptWord(time=span(word.start, word.end), text=word.text, probability=word.probability)
         for word in segment.words
     ]
     return pb.TranscriptSegment(
-        time=TimeSpan(start_seconds=segment.start, end_seconds=segment.end),
+        time=span(segment.start, segment.end),
         text=segment.text,
         mean_log_probability=segment.mean_log_probability,
         no_speech_probability=segment.no_speech_probability,
@@ -86,9 +83,3 @@ def segment_message(segment: Segment) -> pb.TranscriptSegment:
         temperature=segment.temperature,
         compression_ratio=segment.compression_ratio,
     )
-
-
-def _within(value: float, most: float, field: str) -> float:
-    if not math.isfinite(value) or not 0 <= value <= most:
-        raise InvalidArgument(f"{field} is {value:g}; it has to be between 0 and {most:g}", field=field)
-    return value

@@ -3,7 +3,6 @@
 A name is given once: another voice of the same name is refused, not overwritten. With the voice goes its recording.
 """
 
-import re
 import time
 from collections.abc import Awaitable, Callable
 
@@ -14,6 +13,7 @@ from servekit.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, 
 from servekit.models import Models
 from servekit.objects import ObjectStore
 from servekit.streaming import StreamLane
+from services.speech.names import checked_name
 from services.speech.ports.synthesizer import Reference, Speaker, Synthesizer
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.readers import Readers
@@ -25,7 +25,6 @@ Speaking = StreamLane[Synthesizer]
 WriteDown = Callable[[Spoken, str], Awaitable[tuple[str, str]]]
 
 MAX_STATEMENT = 2000  # characters
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DEFAULT = ("", "default")
 
 
@@ -167,9 +166,7 @@ def _language(voice: str, languages: tuple[str, ...], asked: str, text: str) -> 
 
 
 def _check(request: pb.CreateVoiceRequest, languages: tuple[str, ...]) -> None:
-    if not _NAME.fullmatch(request.name):
-        rule = "1 to 64 letters, digits, _ and -, a letter or digit first"
-        raise InvalidArgument(f"{request.name[:80]!r} is no name for a voice: {rule}", field="name")
+    checked_name(request.name)
     if not request.consent:
         raise InvalidArgument("the speaker has to agree: consent has to be true", field="consent")
     if not request.consent_statement.strip():
