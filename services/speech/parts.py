@@ -68,8 +68,8 @@ class Parts:
             ),
             synthesis=Synthesis(voices, readers, settings),
             voices=voices,
-            enhancement=Enhancement(lanes.enhancers, lanes.detector, store, settings),
-            assessor=Assessor(recordings, transcription, settings.max_text_characters),
+            enhancement=Enhancement(lanes.enhancers, lanes.detector, recordings, settings.max_enhance_seconds),
+            assessor=Assessor(recordings, transcription, settings.max_transcript_characters),
             emotions=EmotionAnalysis(recordings, transcription, lanes.sentiments, lanes.emotions),
-            sounds=Sounds(store, settings),
+            sounds=Sounds(recordings, store, settings),
         )

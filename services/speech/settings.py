@@ -37,6 +37,10 @@ class SpeechSettings(ProcessSettings):
     """Recordings that a transcriber hears at once, by turns; more are refused. Each takes up to 10 MB beside its own
     bytes."""
 
+    max_open_recordings: int = Field(default=128, gt=0)
+    """Recordings open at once, whatever is to be done with them: each is a file, and one from a bucket a copy on disk.
+    A call that comes with more is refused."""
+
     live_streams: int = Field(default=32, gt=0)
     """Live recordings at once. Each takes a part of an engine while somebody speaks: two cores keep up with a few.
     Partial results are what is left out first."""

@@ -1,8 +1,10 @@
 """Recordings: what callers send to be heard, decoded bit by bit beside the event loop."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
@@ -11,11 +13,13 @@ from polyphony.type.v1.media_pb2 import Media
 
 from servekit.audio import AudioLimits, audio_chunks, claimed_seconds
 from servekit.call import current
+from servekit.errors import Overloaded
 from servekit.objects import ObjectStore
 from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
 
 CHUNK_SECONDS = 1.0
+CROWDED_SECONDS = 1.0  # what a caller is told to wait while too many are open
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -36,6 +40,10 @@ class Recording:
         self.field = field
         self.claimed_seconds = claimed
 
+    def samples(self, rate: int = LISTENING_RATE) -> Iterator[NDArray[np.float32]]:
+        """Decode it from its beginning on the thread that asks; else as `chunks`, but pieces are as they come."""
+        return audio_chunks(self._file, self._limits, self.field, rate)
+
     async def chunks(self, rate: int = LISTENING_RATE) -> AsyncGenerator[NDArray[np.float32], None]:
         """Decode it from its beginning, one chunk ahead of nobody: the next is decoded when it is asked for.
 
@@ -49,7 +57,7 @@ class Recording:
             Cancelled, DeadlineExceeded: Nobody waits for it any more.
         """
         flag = current().flag
-        pieces = _gather(audio_chunks(self._file, self._limits, self.field, rate), int(CHUNK_SECONDS * rate))
+        pieces = _gather(self.samples(rate), int(CHUNK_SECONDS * rate))
         try:
             while (piece := await through(next, pieces, None)) is not None:
                 flag.check()
@@ -63,24 +71,39 @@ class Recordings:
 
     Args:
         store: Where those are that come by reference.
-        settings: How large and how long they may be.
+        settings: How large and how long they may be, and how many at once.
     """
 
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
         self._store = store
         self._limits = AudioLimits(settings.max_audio_bytes, settings.max_audio_seconds)
+        self._most = settings.max_open_recordings
+        self._open = 0
 
     @asynccontextmanager
-    async def open(self, media: Media, field: str) -> AsyncIterator[Recording]:
+    async def open(self, media: Media, field: str, max_seconds: float = math.inf) -> AsyncIterator[Recording]:
         """A recording of the current call's tenant, never whole in memory unless the message carried it.
+
+        Args:
+            media: Where it is.
+            field: The request field that it came in.
+            max_seconds: The most that is decoded, where that is less than the settings have.
 
         Raises:
             InvalidArgument: It has neither bytes nor a reference.
             NotFound: This tenant has no such object.
             TooLarge: It has too many bytes.
+            Overloaded: Too many are open.
         """
-        async with self._store.open(media, current().tenant, self._limits.max_bytes, field) as file:
-            yield Recording(file, self._limits, field, await through(claimed_seconds, file))
+        if self._open >= self._most:
+            raise Overloaded(f"{self._most} recordings are open, no more", retry_after=CROWDED_SECONDS)
+        limits = replace(self._limits, max_seconds=min(max_seconds, self._limits.max_seconds))
+        self._open += 1
+        try:
+            async with self._store.open(media, current().tenant, limits.max_bytes, field) as file:
+                yield Recording(file, limits, field, await through(claimed_seconds, file))
+        finally:
+            self._open -= 1
 
 
 async def through(function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:

@@ -1,24 +1,21 @@
 """Enhance: the noise, the loudness and the silence of a recording."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
 from polyphony.speech.v1 import enhancement_pb2 as pb
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 
-from servekit.audio import AudioLimits, audio_chunks, claimed_seconds
 from servekit.audio_encoder import AudioEncoder
-from servekit.call import Flag, current
-from servekit.errors import InvalidArgument, Unimplemented
+from servekit.bounds import within
+from servekit.call import Flag
+from servekit.errors import Unimplemented
 from servekit.models import Models
-from servekit.objects import ObjectStore
 from servekit.streaming import StreamLane
-from services.speech.audio.recording import through
-from services.speech.audio.voice_activity import Span
+from services.speech.audio.recording import Recordings
 from services.speech.enhancement.cleaning import Cleaning
 from services.speech.ports.enhancer import CLEANING_RATE, Enhancer
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.settings import SpeechSettings
+from services.speech.spans import span
 
 LOUDNESS = (-40.0, -5.0)  # LUFS
 
@@ -29,22 +26,20 @@ class Enhancement:
     Args:
         enhancers: The lanes that take noise out.
         detector: Tells speech from silence.
-        store: Where recordings are that come by reference.
-        settings: How long they may be.
+        recordings: Opens recordings.
+        max_seconds: How long they may be.
     """
 
     def __init__(
         self,
         enhancers: Models[StreamLane[Enhancer]],
         detector: SpeechDetector,
-        store: ObjectStore,
-        settings: SpeechSettings,
+        recordings: Recordings,
+        max_seconds: float,
     ) -> None:
         self._enhancers = enhancers
         self._detector = detector
-        self._store = store
-        self._max_seconds = settings.max_enhance_seconds
-        self._limits = AudioLimits(settings.max_audio_bytes, settings.max_enhance_seconds)
+        self._recordings, self._max_seconds = recordings, max_seconds
 
     async def enhance(self, request: pb.EnhanceRequest) -> AsyncGenerator[pb.EnhanceResponse]:
         """Clean a recording.
@@ -59,7 +54,7 @@ class Enhancement:
         lane = self._enhancers.get(request.model)
         loudness = _loudness(request)
         encoder = AudioEncoder(request.mime_type or "audio/wav", CLEANING_RATE)
-        async with self._store.open(request.audio, current().tenant, self._limits.max_bytes, "audio") as file:
+        async with self._recordings.open(request.audio, "audio", self._max_seconds) as recording:
 
             def clean(model: Enhancer, flag: Flag) -> Iterator[pb.EnhanceResponse]:
                 enhancer = None if request.keep_noise else model
@@ -70,14 +65,14 @@ class Enhancement:
                     )
                 )
                 cleaning = Cleaning(self._detector, enhancer, loudness, trims=request.trim_silence)
-                for samples in cleaning.run(audio_chunks(file, self._limits, "audio", CLEANING_RATE), flag):
+                for samples in cleaning.run(recording.samples(CLEANING_RATE), flag):
                     if chunk := encoder.encode(samples):
                         yield pb.EnhanceResponse(chunk=chunk)
                 if chunk := encoder.finish():
                     yield pb.EnhanceResponse(chunk=chunk)
                 yield pb.EnhanceResponse(finished=_finished(cleaning))
 
-            cost = min(max(await through(claimed_seconds, file), 1.0), self._max_seconds)
+            cost = min(max(recording.claimed_seconds, 1.0), self._max_seconds)
             async with aclosing(lane.stream(clean, cost)) as events:
                 async for event in events:
                     yield event
@@ -86,13 +81,7 @@ class Enhancement:
 def _loudness(request: pb.EnhanceRequest) -> float | None:
     if not request.HasField("loudness_lufs"):
         return None
-    least, most = LOUDNESS
-    if not least <= request.loudness_lufs <= most:
-        raise InvalidArgument(
-            f"loudness_lufs is {request.loudness_lufs:g}; it has to be between {least:g} and {most:g}",
-            field="loudness_lufs",
-        )
-    return request.loudness_lufs
+    return within(request.loudness_lufs, *LOUDNESS, "loudness_lufs")
 
 
 def _finished(cleaning: Cleaning) -> pb.EnhancementFinished:
@@ -103,9 +92,5 @@ def _finished(cleaning: Cleaning) -> pb.EnhancementFinished:
         snr_after_db=cleaning.snr_after_db,
         loudness_before_lufs=cleaning.loudness_before,
         loudness_after_lufs=cleaning.loudness_after,
-        kept=_times(cleaning.kept),
+        kept=[span(kept.start / CLEANING_RATE, kept.end / CLEANING_RATE) for kept in cleaning.kept],
     )
-
-
-def _times(spans: Sequence[Span]) -> list[TimeSpan]:
-    return [TimeSpan(start_seconds=span.start / CLEANING_RATE, end_seconds=span.end / CLEANING_RATE) for span in spans]

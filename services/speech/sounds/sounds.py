@@ -1,8 +1,6 @@
 """FitSoundModel, ScoreSound, ClassifySound and the models behind them: what machines sound like, learned from clips."""
 
 import asyncio
-import math
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
@@ -12,20 +10,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 from polyphony.speech.v1 import sounds_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
-from polyphony.type.v1.time_span_pb2 import TimeSpan
 from threadpoolctl import threadpool_limits
 
-from servekit.audio import AudioLimits, audio_chunks
+from servekit.bounds import within
 from servekit.call import Flag, current
 from servekit.errors import FailedPrecondition, InvalidArgument, Overloaded, TooLarge
 from servekit.objects import ObjectStore
-from services.speech.audio.recording import through
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.audio.recording import Recordings, through
+from services.speech.names import checked_name
 from services.speech.settings import SpeechSettings
 from services.speech.sounds.features import Sound, hear
 from services.speech.sounds.fitting import fit_classes, fit_normal
 from services.speech.sounds.models import NormalSounds, SoundClasses
 from services.speech.sounds.store import SoundRecord, SoundStore
+from services.speech.spans import span
 
 FALSE_ALARM_RATES = (0.001, 0.2)
 DEFAULT_RATE = 0.01
@@ -39,22 +37,19 @@ PATIENCE_SECONDS = 1.0
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
 
 class Sounds:
     """The RPCs.
 
     Args:
-        store: Where recordings and models are.
+        recordings: Opens recordings.
+        store: Where models are.
         settings: How many clips, seconds and classes there may be.
     """
 
-    def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
-        self._store = store
-        self._settings = settings
+    def __init__(self, recordings: Recordings, store: ObjectStore, settings: SpeechSettings) -> None:
+        self._recordings, self._settings = recordings, settings
         self._models = SoundStore(store, settings)
-        self._limits = AudioLimits(settings.max_audio_bytes, settings.max_sound_seconds)
         self._turns = asyncio.Semaphore(settings.sound_slots)
         self._waiting = 0
 
@@ -66,7 +61,7 @@ class Sounds:
             TooLarge: There are too many clips, seconds or classes.
             Overloaded: Too many wait for their turn.
         """
-        name, rate = _checked_name(request.name), _rate(request.false_alarm_rate)
+        name, rate = checked_name(request.name), _rate(request.false_alarm_rate)
         labels = self._labels(request)
         await self._models.check_room(current().tenant, name)
         async with self._turn() as flag:
@@ -131,7 +126,7 @@ class Sounds:
             threshold=fitted.threshold,
             anomalous=whole >= fitted.threshold,
             stretches=[
-                pb.ScoredStretch(time=_time(time), score=score)
+                pb.ScoredStretch(time=span(*time), score=score)
                 for time, score in zip(sound.times.tolist(), scores.tolist(), strict=True)
             ],
             version=record.version,
@@ -155,7 +150,7 @@ class Sounds:
         return pb.ClassifySoundResponse(
             classes=[pb.SoundClass(label=label, probability=probability) for probability, label in whole],
             stretches=[
-                pb.ClassifiedStretch(time=_time(time), sound_class=_likeliest(row, fitted.labels))
+                pb.ClassifiedStretch(time=span(*time), sound_class=_likeliest(row, fitted.labels))
                 for time, row in zip(sound.times.tolist(), probabilities, strict=True)
             ],
             version=record.version,
@@ -199,9 +194,8 @@ class Sounds:
         return labels
 
     async def _hear(self, audio: Media, field: str, flag: Flag) -> Sound:
-        async with self._store.open(audio, current().tenant, self._limits.max_bytes, field) as file:
-            chunks = audio_chunks(file, self._limits, field, LISTENING_RATE)
-            sound = await through(hear, _attentive(chunks, flag))
+        async with self._recordings.open(audio, field, self._settings.max_sound_seconds) as recording:
+            sound = await through(hear, _attentive(recording.samples(), flag))
         if not len(sound.features):
             raise InvalidArgument(f"{sound.seconds:.2g} s of sound; a third of a second is needed", field=field)
         return sound
@@ -233,25 +227,8 @@ def _attentive(chunks: Iterator[NDArray[np.float32]], flag: Flag) -> Iterator[ND
         yield chunk
 
 
-def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise InvalidArgument("a name has 1 to 64 letters, digits, _ and -, a letter or digit first", field="name")
-    return name
-
-
 def _rate(rate: float) -> float:
-    least, most = FALSE_ALARM_RATES
-    if not rate:
-        return DEFAULT_RATE
-    if not math.isfinite(rate) or not least <= round(rate, 6) <= most:
-        raise InvalidArgument(
-            f"false_alarm_rate is {rate:g}; it has to be between {least:g} and {most:g}", field="false_alarm_rate"
-        )
-    return rate
-
-
-def _time(time: Sequence[float]) -> TimeSpan:
-    return TimeSpan(start_seconds=time[0], end_seconds=time[1])
+    return within(round(rate, 6), *FALSE_ALARM_RATES, "false_alarm_rate") if rate else DEFAULT_RATE
 
 
 def _likeliest(probabilities: NDArray[np.float32], labels: Sequence[str]) -> pb.SoundClass:

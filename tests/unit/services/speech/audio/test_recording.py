@@ -10,7 +10,7 @@ from polyphony.type.v1.media_pb2 import Media
 
 from servekit.audio_encoder import encode_audio
 from servekit.call import Call, Flag, enter
-from servekit.errors import Cancelled, InvalidArgument, TooLarge, UnsupportedMedia
+from servekit.errors import Cancelled, InvalidArgument, Overloaded, TooLarge, UnsupportedMedia
 from servekit.objects import ObjectStore
 from services.speech.audio.recording import Recordings, through
 from services.speech.settings import SpeechSettings
@@ -28,7 +28,7 @@ def wav(seconds):
 
 @pytest.fixture
 def recordings(tmp_path):
-    settings = SpeechSettings(home=tmp_path, max_audio_seconds=20)
+    settings = SpeechSettings(home=tmp_path, max_audio_seconds=20, max_open_recordings=2)
     return Recordings(ObjectStore(settings.object_store_url), settings)
 
 
@@ -41,6 +41,26 @@ async def test_a_recording_comes_in_pieces_of_a_second(recordings):
             assert abs(sum(map(len, pieces)) - 3.5 * rate) < 0.01 * rate
             assert len(pieces) <= 5
     np.testing.assert_allclose(np.concatenate(pieces), noise(3.5), atol=1e-4)
+
+
+async def test_a_caller_may_want_less(recordings):
+    async with recordings.open(wav(3.5), "audio", 3.0) as recording:
+        with pytest.raises(TooLarge, match="more than 3 seconds") as caught:
+            list(recording.samples())
+    assert caught.value.field == "audio"
+
+
+async def test_no_more_are_open_at_once_than_is_allowed(recordings):
+    async with recordings.open(wav(1), "audio"), recordings.open(wav(1), "audio"):
+        with pytest.raises(Overloaded, match="2 recordings are open") as caught:
+            async with recordings.open(wav(1), "audio"):
+                pass
+        assert caught.value.retry_after
+    with pytest.raises(InvalidArgument):
+        async with recordings.open(Media(), "audio"):
+            pass
+    async with recordings.open(wav(1), "audio"), recordings.open(wav(1), "audio"):
+        pass
 
 
 async def test_nothing_is_decoded_that_nobody_asks_for(recordings):

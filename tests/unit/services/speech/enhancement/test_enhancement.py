@@ -18,6 +18,7 @@ from servekit.catalogue import model
 from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
 from servekit.models import Models
 from servekit.objects import ObjectStore
+from services.speech.audio.recording import Recordings
 from services.speech.enhancement.enhancement import Enhancement
 from services.speech.models import deepfilter
 from services.speech.models.fake_speech_detector import FakeSpeechDetector
@@ -221,7 +222,7 @@ async def test_the_deadline_holds_in_the_middle_and_the_slot_is_free_again(stub,
 
 
 async def test_a_profile_without_a_model_says_so(settings, tmp_path):
-    enhancement = Enhancement(Models([]), FakeSpeechDetector(), ObjectStore(str(tmp_path)), settings)
+    enhancement = Enhancement(Models([]), FakeSpeechDetector(), Recordings(ObjectStore(str(tmp_path)), settings), 60.0)
     with pytest.raises(Unimplemented):
         await anext(enhancement.enhance(enhance(wav(tone(1)))))
 
