@@ -11,7 +11,7 @@ from faster_whisper.transcribe import get_ctranslate2_storage, get_end
 from numpy.typing import NDArray
 
 from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TOKENS, Draft
-from services.speech.models.whisper_timing import joined, placed
+from services.speech.models.whisper_timing import joined, sharpened
 from services.speech.ports.transcriber import WINDOW_SECONDS, Passage, Segment, Window, Word
 
 FRAMES_PER_SECOND = 100
@@ -186,7 +186,7 @@ class Hearing:
 
     def _words(self, found: Sequence[dict[str, Any]]) -> tuple[Word, ...]:
         words = joined([Word(*self._within(word), word["word"], float(word["probability"])) for word in found])
-        return tuple(words) if self.window.instructions.full_window else placed(words, self._mel)
+        return tuple(words if self.window.instructions.full_window else sharpened(words, self.window.samples))
 
     def _within(self, timed: dict[str, Any]) -> tuple[float, float]:
         """From when to when, kept within the window."""

@@ -1,32 +1,46 @@
-"""Words are put where they are heard."""
+"""Words are whole, and put where they are heard."""
 
 import numpy as np
 import pytest
 
-from services.speech.models.whisper_timing import joined, placed
-from services.speech.ports.transcriber import Word
+from services.speech.models.whisper_timing import LEAD_SECONDS, joined, pauses, sharpened
+from services.speech.ports.transcriber import LISTENING_RATE, Word
 
 
-def test_words_begin_and_end_with_their_sound():
-    mel = np.full((80, 300), -1.0, np.float32)
-    mel[20, 100:150] = mel[40, 150:200] = 1.0  # a second of sound after one of silence
-    first, second, silent = placed(
-        [Word(0.1, 1.44, "one", 0.9), Word(1.44, 2.5, "two", 0.8), Word(2.5, 3.0, "", 0.1)], mel
-    )
-    assert (first.start, first.end) == pytest.approx((1.0, 1.5))
-    assert (second.start, second.end) == pytest.approx((1.5, 2.0))
-    assert (silent.start, silent.end) == pytest.approx(
-        (2.56, 3.0)
-    )  # nothing is heard: only later, and no later than all
-    assert (first.text, second.probability) == ("one", 0.8)
+def sound(*stretches, noise=0.0):
+    """Tones of some seconds each, silence where the seconds are negative."""
+    moments = [np.full(int(abs(seconds) * LISTENING_RATE), seconds > 0, np.float32) for seconds in stretches]
+    loud = np.concatenate(moments)
+    tone = 0.3 * np.sin(np.arange(len(loud)) * 0.3) * loud
+    return (tone + noise * np.random.default_rng(0).normal(size=len(loud))).astype(np.float32)
 
 
-def test_what_is_too_short_to_be_a_word_moves_nothing():
-    mel = np.full((80, 300), -1.0, np.float32)
-    mel[:, 200:260] = 1.0
-    mel[:, 50] = 1.0
-    (word,) = placed([Word(0.2, 0.8, "click", 0.5)], mel)
-    assert (word.start, word.end) == pytest.approx((0.26, 0.86))
+@pytest.mark.parametrize("noise", [0.0, 0.003])
+def test_pauses_are_where_it_is_quiet(noise):
+    found = pauses(sound(-0.5, 1.0, -0.3, 1.0, -0.05, 1.0, noise=noise))
+    assert found == [pytest.approx((0.0, 0.5), abs=0.02), pytest.approx((1.5, 1.8), abs=0.02)]
+    assert pauses(np.zeros(10, np.float32)) == []
+
+
+def test_edges_near_a_pause_lie_at_its_ends_and_the_others_a_little_later():
+    samples = sound(-0.3, 2.0, -0.5, 1.0)
+    told = [Word(0.1, 1.0, "one", 0.9), Word(1.0, 2.2, "two", 0.8), Word(2.2, 3.7, "three", 0.7)]
+    first, second, third = sharpened(told, samples)
+    assert (first.start, first.end) == pytest.approx((0.3, 1.0 + LEAD_SECONDS), abs=0.02)
+    assert (second.start, second.end) == pytest.approx((1.0 + LEAD_SECONDS, 2.3), abs=0.02)
+    assert (third.start, third.end) == pytest.approx((2.8, 3.78), abs=0.02)
+    assert [(word.text, word.probability) for word in (first, second, third)] == [
+        ("one", 0.9), ("two", 0.8), ("three", 0.7),
+    ]  # fmt: skip
+
+
+def test_a_pause_far_from_any_edge_changes_nothing():
+    samples = sound(2.0, -0.3, 2.0)
+    (word,) = sharpened([Word(0.0, 4.3, "one", 0.9)], samples)
+    assert (word.start, word.end) == pytest.approx((0.0, 4.3))  # no later than the end of the sound
+    (late,) = sharpened([Word(0.2, 3.5, "one", 0.9)], samples)
+    assert (late.start, late.end) == pytest.approx((0.2 + LEAD_SECONDS, 3.5 + LEAD_SECONDS))
+    assert sharpened([], samples) == []
 
 
 def spoken(*texts):
