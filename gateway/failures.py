@@ -1,6 +1,9 @@
 """Failures in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`."""
 
 import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 from starlette.responses import Response
@@ -10,6 +13,7 @@ from servekit.errors import ServeError, reason
 # What OpenAI's own clients look for in `type`, by the HTTP status of servekit.errors.
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _RETRYABLE = (429, 503)
+_INDEX = re.compile(r"\[\d+\]")
 
 
 class ErrorBody(msgspec.Struct):
@@ -52,3 +56,26 @@ def error_response(error: ServeError) -> Response:
     """The error as an HTTP response."""
     body = msgspec.json.encode(error_answer(error))
     return Response(body, error.http, error_headers(error), "application/json")
+
+
+@contextmanager
+def renaming(**names: str) -> Iterator[None]:
+    """What a service says of a field of its request is said of the caller's field.
+
+    Args:
+        names: The caller's fields, by the service's without indices: `audio`, `clips.label`. What is below a field
+            goes by its name, too. `[]` in the caller's stands for the index in the service's, if there is one.
+    """
+    try:
+        yield
+    except ServeError as error:
+        error.field = _renamed(error.field, names)
+        raise
+
+
+def _renamed(field: str, names: Mapping[str, str]) -> str:
+    path = _INDEX.sub("", field)
+    while path and path not in names:
+        path = path.rpartition(".")[0]
+    index = _INDEX.search(field)
+    return names[path].replace("[]", index[0] if index else "") if path else field

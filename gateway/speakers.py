@@ -12,6 +12,7 @@ from servekit.errors import InvalidArgument, Unimplemented
 
 REFERENCE_BYTES = 4 << 20  # of a known speaker: half a minute, uncompressed, as a data URL
 LISTS = ("known_speaker_names", "known_speaker_references")
+FIELDS = {"known_speakers": "known_speaker_names[]", "known_speakers.audio": "known_speaker_references[]"}
 
 
 def known_speakers(names: Sequence[str], references: Sequence[str]) -> list[KnownSpeaker]:
@@ -33,11 +34,6 @@ def _recording(url: str, field: str) -> Media:
     if not isinstance(located, Media):
         raise InvalidArgument("a reference has to be a data URL", field=field)
     return located
-
-
-def fields_of_speakers(count: int) -> dict[str, str]:
-    """What a service calls the fields of so many known speakers, and what they are in a form."""
-    return {f"known_speakers[{number}]": f"known_speaker_references[{number}]" for number in range(count)}
 
 
 def diarizing_model(models: ModelDirectory, name: str, caller: Caller) -> str:

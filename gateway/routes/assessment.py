@@ -6,6 +6,7 @@ from polyphony.speech.v1.assessment_pb2 import AssessedWord, AssessRequest, Asse
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.assessment import (
@@ -15,7 +16,7 @@ from gateway.schemas.assessment import (
     AssessmentWord,
     Stretch,
 )
-from gateway.uploads import naming_file, upload
+from gateway.uploads import upload
 
 
 async def assess(context: Context) -> Response:
@@ -30,7 +31,7 @@ async def assess(context: Context) -> Response:
         language=form.language,
         model=parts.models.resolve("transcribe", form.model, context.caller),
     )
-    with naming_file():
+    with renaming(audio="file"):
         response = await parts.clients.speech.Assess(request)
     return json_response(_answer(response))
 

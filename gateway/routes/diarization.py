@@ -4,11 +4,12 @@ from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.diarization import Diarization, DiarizationForm, SpeakerTotal, SpokenTurn
-from gateway.speakers import LISTS, REFERENCE_BYTES, diarizing_model, fields_of_speakers, known_speakers
-from gateway.uploads import naming_file, upload
+from gateway.speakers import FIELDS, LISTS, REFERENCE_BYTES, diarizing_model, known_speakers
+from gateway.uploads import upload
 
 
 async def diarize(context: Context) -> Response:
@@ -29,7 +30,7 @@ async def diarize(context: Context) -> Response:
         max_speakers=form.max_speakers,
         known_speakers=known_speakers(form.known_speaker_names, form.known_speaker_references),
     )
-    with naming_file(**fields_of_speakers(len(request.known_speakers)), known_speakers="known_speaker_names"):
+    with renaming(audio="file", **FIELDS):
         response = await parts.clients.speech.Diarize(request)
     return json_response(_answer(response))
 

@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from gateway.bodies import read_json
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.responses import json_response
 from gateway.schemas.embeddings import EmbeddingRow, Embeddings, EmbeddingsRequest, EmbeddingsUsage
-from servekit.errors import Internal, InvalidArgument, ServeError, TooLarge
+from servekit.errors import Internal, InvalidArgument, TooLarge
 
 MAX_INPUTS = 2048
 
@@ -23,11 +24,8 @@ async def create_embeddings(context: Context) -> Response:
     texts = _texts(body)
     model = parts.models.resolve("embed", body.model, context.caller)
     request = EmbedRequest(inputs=[EmbedInput(text=text) for text in texts], model=model)
-    try:
+    with renaming(inputs="input[]"):
         response = await parts.clients.retrieval.Embed(request)
-    except ServeError as error:
-        error.field = error.field.replace("inputs", "input").removesuffix(".text")
-        raise
     if response.embeddings.dtype != Embedding.DTYPE_FLOAT32:
         raise Internal("the service gave another dtype than float32")
     rows = np.frombuffer(response.embeddings.data, "<f4").reshape(tuple(response.embeddings.shape))

@@ -14,6 +14,7 @@ from polyphony.speech.v1.emotion_pb2 import (
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.emotion import (
@@ -24,7 +25,7 @@ from gateway.schemas.emotion import (
     ProsodyAnswer,
     SentimentAnswer,
 )
-from gateway.uploads import naming_file, upload
+from gateway.uploads import upload
 
 
 async def analyze(context: Context) -> Response:
@@ -34,7 +35,7 @@ async def analyze(context: Context) -> Response:
         context.request, parts.settings.audio_bytes, EmotionForm, lambda part: upload(context, part)
     )
     model = parts.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""
-    with naming_file():
+    with renaming(audio="file"):
         response = await parts.clients.speech.AnalyzeEmotion(
             AnalyzeEmotionRequest(audio=audio, language=form.language, model=model)
         )

@@ -8,13 +8,14 @@ from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest, EnhanceResponse
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import read_form
 from gateway.media import FILE_PREFIX, PASSING_SECONDS
 from gateway.records import FileRecord, fresh_id, now
 from gateway.responses import ByteStream, json_response
 from gateway.schemas.enhancement import EnhanceForm, Enhancement, KeptSpan
 from gateway.schemas.speech import MIME_TYPES
-from gateway.uploads import naming_file, upload
+from gateway.uploads import upload
 from servekit.errors import Unavailable
 
 
@@ -43,7 +44,7 @@ async def enhance(context: Context) -> Response:
 
 
 async def _events(context: Context, request: EnhanceRequest) -> AsyncGenerator[EnhanceResponse]:
-    with naming_file():
+    with renaming(audio="file"):
         async for event in context.parts.clients.speech.Enhance(request):
             yield event
 

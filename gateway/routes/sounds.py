@@ -5,14 +5,16 @@ from polyphony.type.v1.media_pb2 import Media
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import Part, read_form
 from gateway.media import PASSING_SECONDS
 from gateway.responses import json_response
 from gateway.schemas import sounds as schemas
-from gateway.uploads import naming_file, upload
-from servekit.errors import InvalidArgument, ServeError
+from gateway.uploads import upload
+from servekit.errors import InvalidArgument
 
 MAX_PARTS = 1024  # a file and a label for each clip
+CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}
 
 
 async def fit(context: Context) -> Response:
@@ -44,20 +46,9 @@ async def fit(context: Context) -> Response:
         for reference, label in zip(references, labels, strict=True)
     ]
     request = pb.FitSoundModelRequest(name=form.name, clips=clips, false_alarm_rate=form.false_alarm_rate)
-    try:
+    with renaming(**CLIP_FIELDS):
         answer = await parts.clients.speech.FitSoundModel(request)
-    except ServeError as error:
-        error.field = _form_field(error.field)
-        raise
     return json_response(_model(answer.model))
-
-
-def _form_field(field: str) -> str:
-    """The form's name for a field: `files[3]` for `clips[3].audio`."""
-    if not field.startswith("clips"):
-        return field
-    clip, _, of = field.partition(".")
-    return clip.replace("clips", "labels" if of == "label" else "files")
 
 
 async def list_models(context: Context) -> Response:
@@ -76,7 +67,7 @@ async def delete(context: Context) -> Response:
 async def score(context: Context) -> Response:
     """Tell how unlike what is normal a recording is, stretch by stretch."""
     name, form, audio = await _asked(context)
-    with naming_file():
+    with renaming(audio="file"):
         request = pb.ScoreSoundRequest(name=name, version=form.version, audio=audio)
         answer = await context.parts.clients.speech.ScoreSound(request)
     stretches = [
@@ -90,7 +81,7 @@ async def score(context: Context) -> Response:
 async def classify(context: Context) -> Response:
     """Tell which of a model's classes a recording is, stretch by stretch."""
     name, form, audio = await _asked(context)
-    with naming_file():
+    with renaming(audio="file"):
         request = pb.ClassifySoundRequest(name=name, version=form.version, audio=audio)
         answer = await context.parts.clients.speech.ClassifySound(request)
     classes = [schemas.SoundClass(row.label, row.probability) for row in answer.classes]

@@ -14,15 +14,17 @@ from starlette.responses import Response
 
 from gateway.bodies import decode
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import read_form
 from gateway.pipelines.diarized_transcript import diarized_transcript
 from gateway.responses import EventStream
 from gateway.schemas.transcriptions import ListeningForm, ServerVad, Transcription, TranscriptionForm, TranslationForm
+from gateway.speakers import FIELDS as SPEAKER_FIELDS
 from gateway.speakers import LISTS as SPEAKER_LISTS
-from gateway.speakers import REFERENCE_BYTES, fields_of_speakers, known_speakers
+from gateway.speakers import REFERENCE_BYTES, known_speakers
 from gateway.subtitles import MEDIA_TYPES
 from gateway.transcript import answer, answer_by_speaker, gather, told, told_by_speaker
-from gateway.uploads import naming_file, upload
+from gateway.uploads import upload
 from servekit.errors import InvalidArgument
 
 LISTS = (
@@ -33,7 +35,8 @@ LISTS = (
     "languages",
     *SPEAKER_LISTS,
 )
-NAMES = {"task": "model", "voice_activity": "chunking_strategy"}  # fields of the service, as the form has them
+# Fields of the service, as the form has them.
+NAMES = {"audio": "file", "task": "model", "voice_activity": "chunking_strategy"}
 
 
 async def transcribe(context: Context) -> Response:
@@ -109,7 +112,7 @@ async def _by_speaker(context: Context, form: TranscriptionForm, request: Transc
     """What is said and who says it, whole or as a stream of segments."""
     known = known_speakers(form.known_speaker_names, form.known_speaker_references)
     speakers = DiarizeRequest(audio=request.audio, known_speakers=known)
-    with naming_file(**NAMES, **fields_of_speakers(len(known))):
+    with renaming(**NAMES, **SPEAKER_FIELDS):
         said = await diarized_transcript(context.parts.clients, request, speakers)
     return EventStream(told_by_speaker(said)) if form.stream else answer_by_speaker(said)
 
@@ -133,7 +136,7 @@ def _voice_activity(form: ListeningForm) -> VoiceActivityOptions:
 
 
 async def _listen(context: Context, request: TranscribeRequest) -> AsyncGenerator[TranscribeResponse]:
-    with naming_file(**NAMES):
+    with renaming(**NAMES):
         async for event in context.parts.clients.speech.Transcribe(request):
             yield event
 

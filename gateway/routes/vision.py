@@ -6,11 +6,12 @@ from starlette.responses import Response
 
 from gateway.bodies import read, read_json
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import Part, form_struct, read_form
 from gateway.media import locate
 from gateway.responses import json_response
 from gateway.schemas.vision import Box, ReadAnswer, ReadLine, ReadOptions, ReadRequest
-from servekit.errors import InvalidArgument, ServeError
+from servekit.errors import InvalidArgument
 
 
 async def read_text(context: Context) -> Response:
@@ -25,11 +26,8 @@ async def read_text(context: Context) -> Response:
     parts = context.parts
     model = parts.models.resolve("read_text", options.model, context.caller)
     request = ReadTextRequest(image=image, model=model, min_confidence=options.min_confidence)
-    try:
+    with renaming(image=field):
         response = await parts.clients.vision.ReadText(request)
-    except ServeError as error:
-        error.field = field if error.field.startswith("image") else error.field
-        raise
     return json_response(_answer(response))
 
 

@@ -4,10 +4,11 @@ from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceReques
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceList
-from gateway.uploads import naming_file, upload
+from gateway.uploads import upload
 
 
 async def list_voices(context: Context) -> Response:
@@ -33,7 +34,7 @@ async def create_voice(context: Context) -> Response:
         consent=agreed or (bool(stated) and stated.lower() != "false"),
         consent_statement=form.consent_statement if agreed else form.consent_statement or stated,
     )
-    with naming_file(reference_audio="audio_sample", reference_text="text"):
+    with renaming(reference_audio="audio_sample", reference_text="text"):
         response = await parts.clients.speech.CreateVoice(request)
     return json_response(_answer(response.voice))
 
