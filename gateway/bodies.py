@@ -12,6 +12,7 @@ from servekit.errors import InvalidArgument, TooLarge
 Body = TypeVar("Body")
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
+LANGUAGE_WANTED = "a language is a code of two or three small letters, such as en"
 _NAMED = re.compile(r"field `(?P<name>[^`]+)`")
 
 
@@ -79,4 +80,5 @@ def refusal(error: msgspec.ValidationError) -> InvalidArgument:
     path = at["path"] if at else ""
     if named and ("required" in text or "unknown" in text):
         path = f"{path}.{named['name']}".lstrip(".")
-    return InvalidArgument(_PATH.sub("", text), field=path or "body")
+    said = LANGUAGE_WANTED if "[a-z]{2,3}" in text else _PATH.sub("", text)  # its pattern says nothing to a caller
+    return InvalidArgument(said, field=path or "body")

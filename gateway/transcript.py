@@ -7,8 +7,10 @@ from typing import Literal
 
 import msgspec
 from polyphony.speech.v1.speech_pb2 import TranscribeResponse, TranscriptSegment
+from polyphony.type.v1.time_span_pb2 import TimeSpan
 from starlette.responses import PlainTextResponse, Response
 
+from gateway.languages import name_of
 from gateway.responses import Comment, json_response
 from gateway.schemas.transcriptions import (
     DiarizedTranscription,
@@ -75,6 +77,11 @@ class DiarizedTranscript:
     segments: list[DiarizedSegment]
 
 
+def moments(time: TimeSpan) -> tuple[float, float]:
+    """When something begins and ends, in seconds, to the millisecond."""
+    return round(time.start_seconds, 3), round(time.end_seconds, 3)
+
+
 async def gather(events: AsyncIterable[TranscribeResponse]) -> Transcript:
     """The events of a transcription as one transcript.
 
@@ -137,13 +144,13 @@ async def answer(heard: Transcript, form: str, task: Task, times: Collection[str
     usage = DurationUsage(heard.seconds)
     if form == "json":
         return json_response(Transcription(heard.text, usage))
-    language = "english" if task == "translate" else heard.language  # as OpenAI's API has it
+    language = "english" if task == "translate" else name_of(heard.language)  # as OpenAI's API has it
     told = VerboseTranscription(task, language, heard.seconds, heard.text, usage)
     if not times or "segment" in times:
         told.segments = [_segment(number, segment) for number, segment in enumerate(heard.segments)]
     if "word" in times:
         told.words = [
-            SpokenWord(word.text, word.time.start_seconds, word.time.end_seconds)
+            SpokenWord(word.text, *moments(word.time), round(word.probability, 4))
             for segment in heard.segments
             for word in segment.words
         ]
@@ -166,7 +173,7 @@ async def told_by_speaker(said: DiarizedTranscript) -> AsyncGenerator[msgspec.St
 
 def _segments(said: DiarizedTranscript) -> list[SpeakerSegment]:
     return [
-        SpeakerSegment(f"seg_{number}", row.start, row.end, row.speaker, row.text)
+        SpeakerSegment(f"seg_{number}", round(row.start, 3), round(row.end, 3), row.speaker, row.text)
         for number, row in enumerate(said.segments)
     ]
 
@@ -183,11 +190,10 @@ def _timed(heard: Transcript) -> list[Timed]:
 def _segment(number: int, segment: TranscriptSegment) -> SpokenSegment:
     return SpokenSegment(
         number,
-        segment.time.start_seconds,
-        segment.time.end_seconds,
+        *moments(segment.time),
         segment.text,
-        segment.mean_log_probability,
-        segment.no_speech_probability,
-        segment.temperature,
-        segment.compression_ratio,
+        round(segment.mean_log_probability, 4),
+        round(segment.no_speech_probability, 4),
+        round(segment.temperature, 4),
+        round(segment.compression_ratio, 4),
     )

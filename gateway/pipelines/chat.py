@@ -14,6 +14,7 @@ from gateway.pipelines.steps import Journal, Step
 from gateway.pipelines.understanding import Understanding
 from gateway.prompt import Passage, PromptTemplate
 from gateway.settings import GatewaySettings
+from gateway.voices import find_voice
 from servekit.errors import InvalidArgument, ServeError, TooLarge, Unavailable
 from servekit.telemetry import Telemetry
 
@@ -119,8 +120,9 @@ class ChatPipeline:
             raise Unavailable("the answer broke off", retry_after=1.0)
 
     async def _speak(self, spoken: Spoken, text: str, step: Step, journal: Journal) -> AsyncGenerator[Sound]:
-        request = SynthesizeRequest(text=text, model=step.model, voice=spoken.voice, mime_type=spoken.mime_type)
         try:
+            voice, _ = await find_voice(self._clients, spoken.voice, step.model)
+            request = SynthesizeRequest(text=text, model=step.model, voice=voice, mime_type=spoken.mime_type)
             async for event in self._clients.speech.Synthesize(request):
                 if event.HasField("chunk"):
                     yield Sound(event.chunk)

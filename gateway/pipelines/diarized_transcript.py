@@ -10,7 +10,7 @@ from gateway.clients import Clients
 from gateway.transcript import DiarizedSegment, DiarizedTranscript, Transcript, gather
 from servekit.writing import join
 
-NOBODY = "A"  # who speaks where words were heard and no speaker was
+NOBODY = "A"  # who speaks where words were heard and no speaker anywhere
 
 
 async def diarized_transcript(
@@ -66,18 +66,16 @@ class _Speakers:
 
     def __init__(self, turns: Sequence[SpeakerTurn]) -> None:
         self._turns = turns
-        self._past = 0  # turns that were over before
+        self._past = 0  # turns that are over
+        self._last: list[SpeakerTurn] = []  # of these the one that ended last
 
     def of(self, start: float, end: float) -> str:
         """Who speaks most from `start` to `end`, or the nearest where nobody does."""
         turns = self._turns
-        while (
-            self._past + 1 < len(turns)
-            and turns[self._past + 1].time.start_seconds <= start
-            and (turns[self._past].time.end_seconds <= start)
-        ):
+        while self._past < len(turns) and (over := turns[self._past]).time.end_seconds <= start:
+            self._last = [max((*self._last, over), key=lambda turn: turn.time.end_seconds)]
             self._past += 1
-        near: list[SpeakerTurn] = []
+        near = [*self._last]
         for turn in turns[self._past :]:
             near.append(turn)
             if turn.time.start_seconds >= end:

@@ -13,6 +13,7 @@ from gateway.models import ModelDirectory
 from gateway.responses import json_response
 from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
 from gateway.subtitles import MEDIA_TYPES, Timed, subtitles
+from gateway.transcript import moments
 from gateway.uploads import naming_file, upload
 from servekit.catalogue import Task
 
@@ -39,8 +40,7 @@ async def align(context: Context) -> Response:
         text = await asyncio.to_thread(subtitles, lines, form.response_format)
         return PlainTextResponse(text, media_type=MEDIA_TYPES[form.response_format])
     words = [
-        PlacedWord(word.text, word.time.start_seconds, word.time.end_seconds, round(word.confidence, 4), word.line)
-        for word in response.words
+        PlacedWord(word.text, *moments(word.time), round(word.confidence, 4), word.line) for word in response.words
     ]
     return json_response(AlignmentAnswer(words, response.duration_seconds, response.language, response.model))
 

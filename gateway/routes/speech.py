@@ -6,13 +6,13 @@ from contextlib import aclosing, contextmanager
 
 import msgspec
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, SynthesizeResponse
-from polyphony.speech.v1.voices_pb2 import ListVoicesRequest
 from starlette.responses import Response
 
 from gateway.bodies import read_json
 from gateway.endpoint import Context, Operation
 from gateway.responses import ByteStream, EventStream
 from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRequest, SpeechUsage, VoiceId
+from gateway.voices import find_voice
 from servekit.errors import InvalidArgument, ServeError, Unavailable
 
 TOKENS_PER_SECOND = 20  # what a second of sound is counted as
@@ -26,8 +26,9 @@ async def speak(context: Context) -> Response:
         message = "no voice here follows instructions: choose a voice and a speed"
         raise InvalidArgument(message, field="instructions")
     voice = body.voice.id if isinstance(body.voice, VoiceId) else body.voice
+    named = parts.models.resolve("synthesize", body.model, context.caller) if body.model else ""
     with _naming_input():
-        model = body.model or await _model_of(context, voice)
+        voice, model = await find_voice(parts.clients, voice, named)
     mime_type = MIME_TYPES[body.response_format]
     request = SynthesizeRequest(
         text=body.input,
@@ -41,14 +42,6 @@ async def speak(context: Context) -> Response:
     if body.stream_format == "sse":
         return EventStream(_deltas(events, len(body.input)))
     return ByteStream(_bytes(events), mime_type)
-
-
-async def _model_of(context: Context, voice: str) -> str:
-    """The model that speaks with a voice, where the caller names none; empty for the default."""
-    if voice in ("", "default"):
-        return ""
-    listed = await context.parts.clients.speech.ListVoices(ListVoicesRequest())
-    return next((row.model for row in listed.voices if row.name == voice), "")
 
 
 async def _events(context: Context, request: SynthesizeRequest) -> AsyncGenerator[SynthesizeResponse]:

@@ -86,15 +86,16 @@ class SpokenSegment(Struct):
 
 
 class SpokenWord(Struct):
-    """One word; times in seconds."""
+    """One word; times in seconds. `probability` is ours: how sure the model is, 0 to 1."""
 
     word: str
     start: float
     end: float
+    probability: float
 
 
 class VerboseTranscription(Struct):
-    """The words of a recording, and when each is said."""
+    """The words of a recording, and when each is said; `language` by its English name, empty where nobody speaks."""
 
     task: Literal["transcribe", "translate"]
     language: str

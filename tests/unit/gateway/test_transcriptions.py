@@ -13,6 +13,7 @@ from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_Speec
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from gateway.app import build_app
+from gateway.bodies import LANGUAGE_WANTED
 from servekit.errors import InvalidArgument, Unavailable
 from servekit.interceptor import CallInterceptor
 from servekit.telemetry import Telemetry
@@ -39,7 +40,11 @@ class Speech(SpeechServiceServicer):
         for text in self.sentences:
             yield pb.TranscribeResponse(progress=pb.TranscriptionProgress(heard_seconds=at, duration_seconds=30))
             words = [
-                pb.TranscriptWord(time=TimeSpan(start_seconds=at + i / 4, end_seconds=at + (i + 1) / 4), text=word)
+                pb.TranscriptWord(
+                    time=TimeSpan(start_seconds=at + i / 4, end_seconds=at + (i + 1) / 4),
+                    text=word,
+                    probability=0.91234567,
+                )
                 for i, word in enumerate(text.split())
             ]
             segment = pb.TranscriptSegment(
@@ -105,10 +110,11 @@ async def test_json_text_and_verbose_json(audio, speech):
     both = await create(
         model="whisper-1", file=SOUND, response_format="verbose_json", timestamp_granularities=["word", "segment"]
     )
-    assert (both.language, both.duration, both.text) == ("en", 30, plain.text)
+    assert (both.language, both.duration, both.text) == ("english", 30, plain.text)
     assert [(row.id, row.start, row.end) for row in both.segments] == [(0, 0, 1), (1, 3, 3.75)]
     assert (both.segments[0].avg_logprob, both.segments[0].compression_ratio) == (-0.25, 1.5)
     assert (both.words[4].word, both.words[4].start, both.words[4].end) == ("Nobody", 3, 3.25)
+    assert both.words[4].probability == 0.9123
     assert not speech.requests[0].word_times
     words = await create(
         model="whisper-1", file=SOUND, response_format="verbose_json", timestamp_granularities=["word"]
@@ -304,3 +310,9 @@ async def test_what_does_not_go_is_refused_by_its_name(http, speech, path, data,
     assert response.status_code == 400, response.text
     assert error["param"].partition("[")[0].partition(".")[0] == param
     assert not speech.requests
+
+
+async def test_a_language_that_is_none_is_told_what_one_is(http):
+    response = await http.post("/transcriptions", files={"file": SOUND}, data={"language": "English"})
+    error = response.json()["error"]
+    assert (error["param"], error["message"]) == ("language", LANGUAGE_WANTED)

@@ -6,6 +6,7 @@ import json
 import httpx
 import pytest
 from openai import AsyncOpenAI
+from polyphony.speech.v1.voices_pb2 import Voice
 
 from gateway.app import build_app
 from servekit.errors import InvalidArgument, Unimplemented
@@ -34,6 +35,15 @@ async def test_a_voice_may_be_an_id_and_tells_its_model(http, orders):
     assert answer.content == b"hi"
     assert orders.requests("Synthesize")[0].voice == "low"
     assert orders.requests("ListVoices")
+
+
+@pytest.mark.parametrize("model", ["", "tts-1"])
+async def test_the_official_clients_voices_are_the_models_own_unless_one_is_so_called(http, orders, model):
+    asked = {"input": "hi", "voice": "nova", "model": model}
+    assert (await http.post("/v1/audio/speech", json=asked)).status_code == 200
+    orders.voices.append(Voice(name="nova", model="fake-synthesizer"))
+    assert (await http.post("/v1/audio/speech", json=asked)).status_code == 200
+    assert [request.voice for request in orders.requests("Synthesize")] == ["default", "nova"]
 
 
 async def test_events_carry_the_sound_and_what_it_is_counted_by(http):
