@@ -126,7 +126,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         """
         cost = promised * self._promises.worth
         full = len(self._sessions) >= self._max_sessions
-        self._consider(cost, cost * self._seconds_per_cost, full=full)
+        self._consider(cost, self._seconds_together(cost), full=full)
         session: Session[Request, Result] = Session(self._continue, cost)
         self._sessions.add(session)
         try:
@@ -187,8 +187,9 @@ class BatchLane(Lane, Generic[Request, Result]):
             if not self._prepares and not (jobs := self._prepare(model, jobs)):
                 continue
             try:
-                with self._running(jobs):
+                with self._running(jobs) as run:
                     outcomes = self._run(model, jobs)
+                    run.failed = all(isinstance(outcome, ServeError) for _, outcome in outcomes)
             except EngineGone as error:
                 self._gone(error)
                 self._answer([(job, error) for job in jobs])
@@ -213,14 +214,20 @@ class BatchLane(Lane, Generic[Request, Result]):
             return [(job, outcome) for job in jobs]
         return list(zip(jobs, results, strict=True))
 
-    def _expected_wait(self) -> float:
-        cost = self._queue.cost + self._prepared.cost + self._running_cost
-        if self._max_batch_cost:
-            runs = ceil(cost / self._max_batch_cost)
-        else:
+    def _expected_wait(self, promised: float = 0.0) -> float:
+        seconds = self._seconds_together(self._queue.cost + self._prepared.cost + self._running_cost + promised)
+        if not self._max_batch_cost and not promised:
             runs = len(self._queue) + len(self._prepared) + bool(self._running_cost)
+            seconds = min(seconds, runs * self._seconds_per_run)
+        return seconds / max(1, self._alive)
+
+    def _seconds_together(self, cost: float) -> float:
+        """Seconds that an engine would work at so much, in runs as full as they may be."""
+        seconds = cost * self._seconds_per_cost
+        if not self._max_batch_cost:
+            return seconds
         # Where a run takes as long however full it is, a cost measured in half-empty runs says too much.
-        return min(cost * self._seconds_per_cost, runs * self._seconds_per_run) / max(1, self._alive)
+        return min(seconds, ceil(cost / self._max_batch_cost) * self._seconds_per_run)
 
     def _expected_seconds(self, cost: float) -> float:
         return min(super()._expected_seconds(cost), self._seconds_per_run)

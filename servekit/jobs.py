@@ -49,7 +49,7 @@ class Job:
             self.future.set_result(outcome)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """Jobs that an engine ran together.
 
@@ -59,18 +59,25 @@ class Run:
         began: When the engine took them, by `time.monotonic()`.
         ended: When it was through.
         beside: How many runs of the lane there were meanwhile, itself included.
+        failed: Whether it broke off for an error.
     """
 
     jobs: Sequence[Job]
     cost: float
     began: float
-    ended: float
+    ended: float = 0.0
     beside: float = 1.0
+    failed: bool = False
 
     @property
     def seconds(self) -> float:
         """How long it took."""
         return self.ended - self.began
+
+    @property
+    def whole(self) -> bool:
+        """Whether it did all its work, as far as can be told."""
+        return not self.failed and not all(job.flag.is_set() for job in self.jobs)
 
 
 class JobQueue:

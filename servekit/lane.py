@@ -166,7 +166,7 @@ class Lane(ABC):
 
     def _check_room(self, cost: float, seconds: float, flag: Flag, *, full: bool) -> None:
         promised = self._promised(cost)
-        wait = self._expected_wait() + promised * self._seconds_per_cost / max(1, self._alive)
+        wait = self._expected_wait(promised)
         waiting = bool(self._queue or promised)
         if full or (waiting and self._queue.cost + promised + cost > self._max_queue_cost):
             raise Overloaded(f"the queue of {self.card.id} is full", retry_after=max(wait, 0.05))
@@ -182,9 +182,9 @@ class Lane(ABC):
         """Engine seconds that a cost is counted as in the demand."""
         return self._seconds_per_cost
 
-    def _expected_wait(self) -> float:
-        """Seconds until an engine would take what comes now."""
-        return (self._queue.cost + self._running_cost) * self._seconds_per_cost / max(1, self._alive)
+    def _expected_wait(self, promised: float = 0.0) -> float:
+        """Seconds until an engine would take what comes now, after so much that is yet to come."""
+        return (self._queue.cost + self._running_cost + promised) * self._seconds_per_cost / max(1, self._alive)
 
     def _expected_seconds(self, cost: float) -> float:
         """Seconds that an engine would work at so much."""
@@ -210,24 +210,29 @@ class Lane(ABC):
             self._answer([(job, error)])
 
     @contextmanager
-    def _running(self, jobs: Sequence[Job]) -> Iterator[None]:
+    def _running(self, jobs: Sequence[Job]) -> Iterator[Run]:
         """While an engine runs these jobs together."""
         cost = sum(job.cost for job in jobs)
         with self._lock:
             self._running_cost += cost
             self._runs += 1
             first = self._runs
-        began = time.monotonic()
-        self._loop.call_soon_threadsafe(self._report_wait, jobs, began)
+        run = Run(jobs, cost, time.monotonic())
+        self._loop.call_soon_threadsafe(self._report_wait, jobs, run.began)
         try:
-            yield
+            yield run
+        except BaseException:
+            run.failed = True
+            raise
         finally:
-            ended = time.monotonic()
+            run.ended = time.monotonic()
             with self._lock:
-                run = Run(jobs, cost, began, ended, (first + self._runs) / 2)
+                run.beside = (first + self._runs) / 2
                 self._runs -= 1
                 self._running_cost = max(0.0, self._running_cost - cost)
-                self._learn(run)
+                # One that broke off says what its work costs at least.
+                if run.whole or run.seconds > cost * self._seconds_per_cost > 0:
+                    self._learn(run)
             self._loop.call_soon_threadsafe(self._report, run)
 
     def _learn(self, run: Run) -> None:

@@ -93,10 +93,9 @@ class StreamLane(Lane, Generic[AnyModel]):
     def _work(self, model: Any) -> None:
         while jobs := self._queue.take(most=1):
             (job,) = jobs
-            with self._running(jobs):
+            with self._ending(job) as put, self._running(jobs):
                 self._answer([(job, None)])
-                with self._ending(job) as put:
-                    self._run(model, job, put)
+                self._run(model, job, put)
 
     def _run(self, model: Any, job: Job, put: Callable[[Any], None]) -> None:
         stream: _Stream = job.item

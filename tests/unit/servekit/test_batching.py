@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -206,6 +207,7 @@ async def test_it_says_how_long_what_comes_now_would_wait(model, lane):
     assert lane.wait_seconds == 0
     assert lane.model is model
     assert await lane.submit(1) == 2
+    await asyncio.to_thread(model.began.acquire)
     first = await hold(model, lane)
     await asyncio.sleep(0.05)
     model.may_end.set()
@@ -249,16 +251,16 @@ async def test_a_short_session_waits_for_no_long_one():
 
 async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, lane):
     def run(items, flag):
-        time.sleep(0.05)
+        time.sleep(0.3)
         return list(items)
 
     model.run = run
     await lane.submit(1)
     waiting = asyncio.ensure_future(lane.submit(1))
     await asyncio.sleep(0.02)
-    enter(Call(flag=Flag(time.monotonic() + 0.5)))
+    enter(Call(flag=Flag(time.monotonic() + 0.9)))
     with pytest.raises(Overloaded, match="deadline"):
-        async with lane.session(15):  # 0.75 s
+        async with lane.session(15):  # two runs, 0.6 s, after 0.3 s
             pass
     async with lane.session(4) as session:
         assert await session.submit(3) == 3
@@ -325,3 +327,45 @@ async def test_sessions_are_as_many_as_there_is_memory_for():
     async with lane.session(1):
         pass
     await lane.close()
+
+
+async def test_what_sessions_promised_counts_by_full_runs_like_what_waits(model, lane):
+    """A run takes 0.1 s however full: forty that are promised are five runs, whatever lone items took."""
+
+    def run(items, flag):
+        time.sleep(0.1)
+        return list(items)
+
+    model.run = run
+    for _ in range(3):
+        await lane.submit(1)
+    lane._max_queue_cost = 40
+    async with AsyncExitStack() as stack:
+        for _ in range(40):
+            await stack.enter_async_context(lane.session(1))
+        with pytest.raises(Overloaded) as caught:
+            await stack.enter_async_context(lane.session(1))
+    assert 0.3 < caught.value.retry_after < 1
+
+
+@pytest.mark.parametrize("error", [None, ValueError("broken")])
+async def test_a_run_that_breaks_off_does_not_make_work_look_cheap(model, lane, error):
+    def run(items, flag):
+        if items == [0]:
+            while not flag.is_set() and not error:
+                time.sleep(0.001)
+            if error:
+                raise error
+        time.sleep(0.01 * sum(items))
+        return list(items)
+
+    model.run = run
+    await lane.submit(5, 5.0)
+    known = lane._seconds_per_cost, lane._price
+    leaving = asyncio.ensure_future(lane.submit(0, 1000.0))
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    await lane.submit(5, 5.0)
+    assert lane._seconds_per_cost == pytest.approx(known[0], rel=0.3)
+    assert lane._price == pytest.approx(known[1], rel=0.3)

@@ -124,3 +124,13 @@ async def test_errors_reach_the_reader_and_bugs_leak_nothing(lane):
     with pytest.raises(Internal, match=r"^internal error$"):
         await collect(lane, bug)
     assert await collect(lane, lambda model, flag: model.count(2, flag)) == [0, 1]
+
+
+async def test_a_stream_that_is_left_does_not_make_work_look_cheap(lane):
+    assert [event async for event in lane.stream(lambda model, flag: model.count(10, flag, 0.01), 10.0)]
+    known = lane._seconds_per_cost, lane._price
+    assert known[0] >= 0.01
+    async with contextlib.aclosing(lane.stream(lambda model, flag: model.count(1000, flag, 0.01), 1000.0)) as events:
+        await anext(events)
+    await asyncio.sleep(0.05)
+    assert (lane._seconds_per_cost, lane._price) == pytest.approx(known, rel=0.3)
