@@ -26,6 +26,9 @@ _MIX = {"rematrix_maxval": "1"}
 # Outside of this a single packet can grow beyond reason when resampled.
 _RATES = range(2_000, 768_001)
 
+# Of more than 7.1, libav mixes some numbers and not others.
+_CHANNELS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
@@ -54,12 +57,13 @@ def audio_chunks(
     that is cut short ends where it is cut.
 
     Yields:
-        (samples,) in [-1, 1] at `rate` Hz; at least one chunk.
+        (samples,) in [-1, 1] at `rate` Hz; at least one chunk, empty where a few samples are too short for the rate.
 
     Raises:
         InvalidArgument: There are no bytes, or samples are NaN or infinite.
         TooLarge: More bytes than `limits`, or more seconds: raised when they have been decoded.
-        UnsupportedMedia: Not a recording, without an audio track, or with no sample that can be decoded.
+        UnsupportedMedia: Not a recording, without an audio track, with no sample that can be decoded, or with more
+            channels than can be mixed.
     """
     file = BytesIO(source) if isinstance(source, bytes) else source
     size = _size(file)
@@ -137,10 +141,22 @@ def _resample(frames: Iterator[av.AudioFrame], rate: int, field: str) -> Iterato
         if resampler is None or changed:
             if resampler is not None:
                 yield from _arrays(resampler.resample(None))
+            else:
+                yield np.zeros(0, np.float32)  # resampling may make nothing of a few samples
             resampler = av.AudioResampler(format="flt", layout="mono", rate=rate, options=_MIX)
-        yield from _arrays(resampler.resample(frame))
+        yield from _arrays(_resampled(resampler, frame, field))
     if resampler is not None:
         yield from _arrays(resampler.resample(None))
+
+
+def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame, field: str) -> list[av.AudioFrame]:
+    try:
+        return resampler.resample(frame)
+    except av.ArgumentError as error:
+        channels = frame.layout.nb_channels
+        if channels <= _CHANNELS:
+            raise
+        raise UnsupportedMedia(f"{channels} channels, too many to be mixed: send fewer", field=field) from error
 
 
 def _arrays(frames: list[av.AudioFrame]) -> Iterator[NDArray[np.float32]]:

@@ -108,6 +108,23 @@ def test_any_rate_and_channels_become_mono():
     assert abs(got.max() - 20_000 / 32768 / 2) < 0.02
 
 
+@pytest.mark.parametrize("channels", [8, 9, 16, 64])
+def test_channels_are_mixed_or_said_to_be_too_many(channels):
+    data = wav(np.full((1600, channels), 1000, np.int16), 16_000, channels)
+    if channels in (8, 16):
+        assert len(sound_of(data)) == 1600
+        return
+    with pytest.raises(UnsupportedMedia, match=f"{channels} channels, too many") as caught:
+        sound_of(data)
+    assert caught.value.field == FIELD
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_a_few_samples_are_a_recording_at_any_rate(samples, rate):
+    assert len(sound_of(wav(TONE[:samples], rate), 16_000)) == (samples if rate == 16_000 else 0)
+
+
 def test_samples_that_need_no_resampling_pass_unchanged():
     np.testing.assert_array_equal(sound_of(wav(TONE, 16_000)), TONE)
 

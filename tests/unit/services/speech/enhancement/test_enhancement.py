@@ -144,6 +144,14 @@ async def test_every_type(stub, mime_type, samples):
     assert last.finished.duration_before_seconds == pytest.approx(min(samples, 16_000) / 48_000)
 
 
+@pytest.mark.parametrize("more", [{}, {"trim_silence": True}, {"loudness_lufs": -20}, {"keep_noise": True}])
+async def test_a_sample_that_is_too_short_to_be_resampled_is_an_empty_sound(stub, more):
+    first, *chunks, last = [event async for event in stub.Enhance(enhance(wav(tone(1)[:1]), **more))]
+    assert b"".join(event.chunk for event in chunks)[:4] == b"RIFF"
+    assert first.started.sample_rate_hertz == 48_000
+    assert (last.finished.duration_before_seconds, last.finished.duration_after_seconds) == (0, 0)
+
+
 @pytest.mark.parametrize("trims", [False, True])
 async def test_silence(stub, trims):
     request = enhance(wav(np.zeros(32_000)), trim_silence=trims, loudness_lufs=-16)
@@ -177,7 +185,7 @@ def floats(samples):
         (enhance(b""), InvalidArgument, "audio"),
         (enhance(b"The quick brown fox. " * 50), UnsupportedMedia, "audio"),
         (enhance(wav(tone(21))), TooLarge, "audio"),
-        (enhance(floats([0.1, float("nan"), 0.1])), InvalidArgument, "audio"),
+        (enhance(floats([0.1, float("nan"), 0.1] * 100)), InvalidArgument, "audio"),
         (enhance(wav(tone(1)), model="gpt-9"), NotFound, "model"),
         (enhance(wav(tone(1)), model="fake-synthesizer"), NotFound, "model"),
         (enhance(wav(tone(1)), loudness_lufs=0), InvalidArgument, "loudness_lufs"),
