@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from servekit.call import Flag
 from services.speech.ports.transcriber import LISTENING_RATE
 
 FRAME = 512  # 32 ms
@@ -42,16 +43,21 @@ class Sound:
     seconds: float
 
 
-def hear(chunks: Iterable[NDArray[np.float32]]) -> Sound:
+def hear(chunks: Iterable[NDArray[np.float32]], flag: Flag) -> Sound:
     """Tell a recording in numbers, as it is decoded.
 
     Args:
         chunks: (samples,) in [-1, 1] at `LISTENING_RATE`.
+        flag: Looked at at every chunk and every stretch.
+
+    Raises:
+        Cancelled, DeadlineExceeded: The flag was set.
     """
     frames: list[NDArray[np.float32]] = []
     rest = np.zeros(0, np.float32)
     samples = 0
     for chunk in chunks:
+        flag.check()
         samples += len(chunk)
         rest = np.concatenate([rest, chunk])
         if len(rest) >= FRAME:
@@ -59,7 +65,10 @@ def hear(chunks: Iterable[NDArray[np.float32]]) -> Sound:
             rest = rest[len(frames[-1]) * HOP :]
     spectra = np.concatenate(frames) if frames else np.zeros((0, BANDS), np.float32)
     cuts = _cuts(len(spectra))
-    features = [_features(spectra[start:end]) for start, end in cuts]
+    features = []
+    for start, end in cuts:
+        flag.check()
+        features.append(_features(spectra[start:end]))
     seconds = samples / LISTENING_RATE
     times = np.array(cuts, np.float64).reshape(-1, 2) * HOP / LISTENING_RATE
     if cuts:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servekit.call import Flag
+from servekit.errors import InvalidArgument
 from services.speech.sounds.features import SHAPE
 from services.speech.sounds.models import NormalSounds, SoundClasses
 
@@ -37,8 +38,10 @@ def fit_normal(clips: Sequence[Features], false_alarm_rate: float, flag: Flag) -
         flag: Looked at before every fold.
 
     Raises:
+        InvalidArgument: The clips are silent.
         Cancelled, DeadlineExceeded: The flag was set.
     """
+    _check_heard(clips)
     scores = np.zeros(len(clips))
     for fold in range(FOLDS):
         flag.check()
@@ -49,6 +52,14 @@ def fit_normal(clips: Sequence[Features], false_alarm_rate: float, flag: Flag) -
     flag.check()
     fitted = _gaussian(clips)
     return NormalSounds(fitted.mean, fitted.whitening, _limit(scores, false_alarm_rate))
+
+
+def _check_heard(clips: Sequence[Features]) -> None:
+    """In digital silence no feature ever changes, and whatever is heard afterwards would be infinitely far from it."""
+    if np.concatenate(clips).std(axis=0).max() < LEAST_DEVIATION:
+        raise InvalidArgument(
+            "the clips are silent, or nothing changes in them: there is nothing to learn", field="clips"
+        )
 
 
 def _gaussian(clips: Sequence[Features]) -> NormalSounds:
@@ -83,10 +94,12 @@ def fit_classes(clips: Sequence[Features], labels: Sequence[str], flag: Flag) ->
         fewer than `LEAST_OF_CLASS`.
 
     Raises:
+        InvalidArgument: The clips are silent.
         Cancelled, DeadlineExceeded: The flag was set.
     """
     from sklearn.metrics import f1_score
 
+    _check_heard(clips)
     macro_f1 = None
     folds = min(FOLDS, *Counter(labels).values())
     if folds >= LEAST_OF_CLASS:

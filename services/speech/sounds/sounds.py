@@ -1,7 +1,7 @@
 """FitSoundModel, ScoreSound, ClassifySound and the models behind them: what machines sound like, learned from clips."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
@@ -195,7 +195,7 @@ class Sounds:
 
     async def _hear(self, audio: Media, field: str, flag: Flag) -> Sound:
         async with self._recordings.open(audio, field, self._settings.max_sound_seconds) as recording:
-            sound = await through(hear, _attentive(recording.samples(), flag))
+            sound = await through(hear, recording.samples(), flag)
         if not len(sound.features):
             raise InvalidArgument(f"{sound.seconds:.2g} s of sound; a third of a second is needed", field=field)
         return sound
@@ -219,12 +219,6 @@ def _alone(fit: Callable[Params, Result], *args: Params.args, **kwargs: Params.k
     """Fit on this thread alone: the algebra is small, and more threads would take the cores from the engines."""
     with threadpool_limits(limits=1):
         return fit(*args, **kwargs)
-
-
-def _attentive(chunks: Iterator[NDArray[np.float32]], flag: Flag) -> Iterator[NDArray[np.float32]]:
-    for chunk in chunks:
-        flag.check()
-        yield chunk
 
 
 def _rate(rate: float) -> float:

@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from servekit.call import Flag
-from servekit.errors import Cancelled, FailedPrecondition
+from servekit.errors import Cancelled, FailedPrecondition, InvalidArgument
 from services.speech.sounds.features import FEATURES, FORMAT, SHAPE
 from services.speech.sounds.fitting import fit_classes, fit_normal
 from services.speech.sounds.models import NormalSounds, SoundClasses, dump, parse
@@ -54,7 +54,11 @@ def test_new_normal_clips_are_called_anomalous_at_the_rate_that_was_asked_for(co
 
 
 def test_features_that_never_change_do_no_harm():
-    same = [np.ones((6, FEATURES), np.float32)] * 6
+    same = [np.ones((6, FEATURES), np.float32) for _ in range(6)]
+    with pytest.raises(InvalidArgument, match="nothing changes"):
+        fit_normal(same, 0.01, Flag())
+    for clip, found in zip(same, clips(6), strict=True):
+        clip[:, 0] = found[:6, 0]
     fitted = fit_normal(same, 0.01, Flag())
     assert np.isfinite(fitted.threshold)
     assert np.isfinite(score(fitted, clips(1)[0]))

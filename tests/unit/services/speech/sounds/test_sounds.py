@@ -299,11 +299,30 @@ async def test_what_cannot_be_learned_is_named(stub, request_, error, field, wor
     assert raised.value.field.startswith(field)
 
 
-async def test_silence_is_learned_and_judged_without_a_fault(stub):
-    silent = Media(inline=wav(np.zeros(64_000)))
-    await stub.FitSoundModel(FitSoundModelRequest(name="hush", clips=[SoundClip(audio=silent)] * 6))
-    assert (await stub.ScoreSound(ScoreSoundRequest(name="hush", audio=media("normal", 0)))).anomalous
-    assert math.isfinite((await stub.ScoreSound(ScoreSoundRequest(name="hush", audio=silent))).score)
+SILENT = Media(inline=wav(np.zeros(64_000)))
+
+
+@pytest.mark.parametrize("labels", [[""], ["on", "off"]])
+async def test_of_silence_nothing_is_learned(stub, labels):
+    clips = [SoundClip(audio=SILENT, label=label) for label in labels for _ in range(6 // len(labels))]
+    with pytest.raises(InvalidArgument, match="silent") as raised:
+        await stub.FitSoundModel(FitSoundModelRequest(name="hush", clips=clips))
+    assert raised.value.field == "clips"
+
+
+async def test_silence_is_judged_without_a_fault(stub):
+    await stub.FitSoundModel(normal(range(7)))
+    assert (await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=SILENT))).anomalous
+
+
+async def test_a_machine_that_is_off_is_a_class(stub):
+    clips = [SoundClip(audio=SILENT, label="off")] * 3
+    clips += [SoundClip(audio=media("normal", clip), label="on") for clip in range(3)]
+    await stub.FitSoundModel(FitSoundModelRequest(name="state", clips=clips))
+    for audio, label in ((SILENT, "off"), (media("normal", 9), "on")):
+        told = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=audio))
+        assert told.classes[0].label == label
+        assert math.isfinite(told.classes[0].probability)
 
 
 @pytest.mark.parametrize("audio", [Media(), Media(inline=b"no sound"), media("normal", 0, seconds=0.1)])
