@@ -2,7 +2,7 @@
 
 The encoder was made for 30 s, mostly empty, and that is its cost. Here it sees the longest window of the
 batch and a margin of silence. What is then written is doubted where it is improbable, repeats itself, runs
-past the end or may stand for no speech: such a window is heard again as the reference hears it. No window
+past the end or may stand for no speech: such a window is heard again in full, and the better text counts. No window
 is conditioned on the text of another, so that a repetition ends with its window.
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, TooLarge
-from services.speech.models.whisper_decoding import TEMPERATURES, Decoder, rows_of
+from services.speech.models.whisper_decoding import Decoder, rows_of
 from services.speech.models.whisper_hearing import Hearing, fitted
 from services.speech.ports.transcriber import (
     LISTENING_RATE,
@@ -109,9 +109,9 @@ class Whisper:
                 flag.check()
                 hearing.align(rows_of(encoded, [row]), self._tokenizer_of(hearing), self._model)
         rows = [row for row, hearing in enumerate(batch) if hearing.language and not hearing.text_tokens]
-        for temperature in sorted({batch[row].window.instructions.temperature for row in rows}):
-            alike = [row for row in rows if batch[row].window.instructions.temperature == temperature]
-            self._write([batch[row] for row in alike], rows_of(encoded, alike), temperature, flag)
+        for temperatures in sorted({batch[row].temperatures for row in rows}):
+            alike = [row for row in rows if batch[row].temperatures == temperatures]
+            self._write([batch[row] for row in alike], rows_of(encoded, alike), temperatures, flag)
 
     def _encode(self, batch: list[Hearing]) -> NDArray[Any]:
         """(windows, positions, width), in the computer's memory, where rows can be told apart."""
@@ -131,20 +131,18 @@ class Whisper:
         for row, ((token, probability), *_) in zip(rows, found, strict=True):
             batch[row].detected(token.strip("<|>"), probability)
 
-    def _write(self, batch: list[Hearing], encoded: NDArray[Any], temperature: float, flag: Flag) -> None:
-        """Write down windows that are to be decoded at the same temperature."""
-        full = batch[0].full
-        attempts = (temperature,) if temperature else TEMPERATURES
+    def _write(self, batch: list[Hearing], encoded: NDArray[Any], temperatures: tuple[float, ...], flag: Flag) -> None:
+        """Write down windows that are to be decoded at the same temperatures."""
         tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
         prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
         most = max(hearing.most_tokens for hearing in batch)
-        drafts = self._decoder.decode(encoded, prompts, attempts if full else attempts[:1], most, flag)
+        drafts = self._decoder.decode(encoded, prompts, temperatures, most, flag)
         for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
-            if not full and hearing.doubts(draft, tokenizer):
-                hearing.full = True
+            if hearing.doubts(draft, tokenizer):
+                hearing.hear_again(draft)
                 continue
             flag.check()
-            hearing.write(draft, rows_of(encoded, [row]), tokenizer, self._model)
+            hearing.write(hearing.settled(draft, tokenizer), rows_of(encoded, [row]), tokenizer, self._model)
 
     def _prompt(self, hearing: Hearing, tokenizer: Tokenizer) -> list[int]:
         """What the text follows: words that came before, what language it is and, at the beginning, what is known."""

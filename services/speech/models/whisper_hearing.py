@@ -1,6 +1,7 @@
 """One window on its way through Whisper: how far it has been heard, and what has been written of it so far."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -10,7 +11,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_end
 from numpy.typing import NDArray
 
-from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TOKENS, Draft
+from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TOKENS, TEMPERATURES, Draft
 from services.speech.models.whisper_timing import joined, sharpened
 from services.speech.ports.transcriber import WINDOW_SECONDS, Passage, Segment, Window, Word
 
@@ -51,6 +52,7 @@ class Hearing:
         self._heard = 0  # frames
         self._last_end = 0.0  # seconds, of the last word
         self._segments: list[Segment] = []
+        self._doubted: list[Draft] = []  # of the piece that is being heard
 
     @property
     def is_open(self) -> bool:
@@ -75,9 +77,16 @@ class Hearing:
 
     @property
     def most_tokens(self) -> int:
-        """How many tokens can be said in the piece; a fitted window that repeats itself ends here."""
+        """How many tokens can be said in the piece; a text that repeats itself ends here."""
         seconds = self.piece.shape[1] / FRAMES_PER_SECOND
-        return MAX_TOKENS if self.full else round(FEWEST_TOKENS + seconds * TOKENS_PER_SECOND)
+        most = round(FEWEST_TOKENS + seconds * TOKENS_PER_SECOND)
+        return MAX_TOKENS if self.window.instructions.full_window else most
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Those to decode at, until a text will do. Only the reference draws by chance where nobody asked for that."""
+        wanted = self.window.instructions
+        return TEMPERATURES if wanted.full_window and not wanted.temperature else (wanted.temperature,)
 
     def detected(self, language: str, probability: float) -> None:
         """Take the language that the network hears; a guess at a fitted window is not taken."""
@@ -91,14 +100,39 @@ class Hearing:
 
         A network that was only ever shown 30 s may, at the sudden end of fewer, say everything again.
         """
-        return not self.window.guess and self._is_doubtful(draft, tokenizer)
+        return not self.full and not self.window.guess and self._is_doubtful(draft, tokenizer)
+
+    def hear_again(self, doubted: Draft) -> None:
+        """Have the piece heard in the full window."""
+        self.full = True
+        self._doubted.append(doubted)
+
+    def settled(self, draft: Draft, tokenizer: Tokenizer) -> Draft:
+        """The text of a piece that is not heard again: where that of the full window will not do either, the likelier.
+
+        One that repeats itself counts only if the other does, too, and up to there; if improbable, it is nothing.
+        """
+        drafts, self._doubted = [draft, *self._doubted], []
+        if self.window.instructions.full_window or not self.full:
+            return draft
+        if draft.will_do and len(draft.tokens) < self.most_tokens:
+            return draft
+        ended = [one for one in drafts if not self._goes_on(one, tokenizer)]
+        likeliest = max(ended or drafts, key=lambda one: one.mean_log_probability)
+        if ended:
+            return likeliest
+        return replace(likeliest, tokens=[] if likeliest.is_improbable else _said_once(likeliest.tokens, tokenizer))
+
+    def _goes_on(self, draft: Draft, tokenizer: Tokenizer) -> bool:
+        """Whether a text says the same again and again, or more than can be said."""
+        once = _said_once(draft.tokens, tokenizer)
+        return draft.repeats or len(draft.tokens) >= self.most_tokens or len(once) < len(draft.tokens)
 
     def _is_doubtful(self, draft: Draft, tokenizer: Tokenizer) -> bool:
         return (
             not draft.will_do
-            or len(draft.tokens) >= self.most_tokens
+            or self._goes_on(draft, tokenizer)
             or draft.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
-            or _repeats([token for token in draft.tokens if token < tokenizer.eot])
             or any(token > tokenizer.timestamp_begin + self.frames // 2 for token in draft.tokens)
         )
 
@@ -114,7 +148,7 @@ class Hearing:
         began, size = self._heard, self.piece.shape[1]
         self._heard += size
         guess = self.window.guess
-        if draft.is_silence or (guess and self._is_doubtful(draft, tokenizer)):
+        if not draft.tokens or draft.is_silence or (guess and self._is_doubtful(draft, tokenizer)):
             return
         if not self.window.instructions.full_window and _may_be_nothing(draft):
             return
@@ -205,12 +239,14 @@ def _may_be_nothing(draft: Draft) -> bool:
     return draft.no_speech_probability > MAX_NO_SPEECH_PROBABILITY and not likely
 
 
-def _repeats(tokens: list[int]) -> bool:
-    """Whether some words are said twice in a row."""
-    for period in range(REPEATED_TOKENS, len(tokens) // 2 + 1):
+def _said_once(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
+    """The tokens until some of their words are said a second time in a row; all, if none are."""
+    places = [place for place, token in enumerate(tokens) if token < tokenizer.eot]
+    words = [tokens[place] for place in places]
+    for period in range(REPEATED_TOKENS, len(words) // 2 + 1):
         same = 0
-        for one, other in zip(tokens, tokens[period:], strict=False):
+        for at, (one, other) in enumerate(zip(words, words[period:], strict=False)):
             same = same + 1 if one == other else 0
             if same == period:
-                return True
-    return False
+                return tokens[: places[at + 1]]
+    return tokens

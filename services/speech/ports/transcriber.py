@@ -22,7 +22,7 @@ class Instructions:
         prompt: What comes before, or names and terms to expect.
         hotwords: Names and terms to expect anywhere.
         word_times: Whether segments list their words.
-        temperature: 0 to 1; 0 takes the likeliest words, and samples where these will not do.
+        temperature: 0 to 1; 0 takes the likeliest words and, in full windows, samples where these will not do.
         full_window: Whether the network always sees `WINDOW_SECONDS`, as the reference does.
     """
 

@@ -177,6 +177,28 @@ def test_what_will_not_do_is_drawn_again_and_the_likeliest_taken():
     assert [temperature for _, temperature in engine.generated[3:]] == [0.8]
 
 
+CIRCLE = said(0.0, "the sun comes round " * 40, score=-0.3)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "full", "kept"),
+    [
+        (said(0.0, "the sun goes", 3.0, score=-1.3), said(0.0, "every day", 3.0, score=-1.1), ["every day"]),
+        (said(0.0, "the sun goes", 3.0, score=-1.3), said(0.0, "every day", 3.0, score=-2.7), ["the sun goes"]),
+        (said(0.0, "the sun goes", 3.0, score=-1.3), CIRCLE, ["the sun goes"]),
+        (CIRCLE, said(0.0, "and so", 3.0, score=-0.2), ["and so"]),
+        (CIRCLE, CIRCLE, ["the sun comes round"]),
+        (said(0.0, "so it goes round " * 9, score=-1.2), said(0.0, "a day and so " * 9, score=-1.1), []),
+    ],
+    ids=["likelier in full", "likelier as it was", "round in full", "round as it was", "round in both", "nonsense"],
+)
+def test_of_a_doubted_text_and_the_one_in_the_full_window_the_better_counts_and_chance_never(fitted, full, kept):
+    engine = Engine(lambda frames, prompt, how: full if frames == 3000 else fitted)
+    (passage,) = heard(whisper(engine), window(4.0))
+    assert texts(passage) == kept
+    assert engine.generated == [(1, 0.0), (1, 0.0)]
+
+
 def test_silence_has_no_text_and_no_language():
     engine = Engine(always(0.0, "the day", 2.0, score=-1.4, no_speech=0.9))
     passages = heard(whisper(engine), window(4.0), window(4.0, language=""))
