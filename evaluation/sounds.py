@@ -6,12 +6,12 @@ wobble and its own background, which is the noise of a hall at a stated ratio. N
 arguments give the same clip.
 """
 
-import io
-import wave
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from servekit.audio_encoder import encode_audio
 
 RATE = 16_000
 KINDS = ("motor", "fan", "pump")
@@ -47,13 +47,7 @@ def machine(
 
 def wav(samples: Samples) -> bytes:
     """The clip as a file."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
+    return encode_audio(samples.astype(np.float32), "audio/wav", RATE)
 
 
 def _to_level(sound: Samples) -> Samples:

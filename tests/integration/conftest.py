@@ -2,7 +2,6 @@
 
 import io
 import os
-import wave
 from collections.abc import Iterator
 
 import httpx
@@ -12,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from PIL import Image
 
+from servekit.audio_encoder import encode_audio
 from tests.conftest import receiving
 from tests.e2e.conftest import Fleet
 
@@ -74,8 +74,5 @@ def picture(seed: int = 0) -> bytes:
 
 def recording(seconds: float = 1.0) -> bytes:
     """A recording in which the fake transcriber hears words."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setparams((1, 2, 16000, 0, "NONE", ""))
-        sound.writeframes((np.sin(np.arange(int(16000 * seconds)) / 20) * 8000).astype("<i2").tobytes())
-    return file.getvalue()
+    sound = 0.25 * np.sin(np.arange(int(16_000 * seconds)) / 20, dtype=np.float32)
+    return encode_audio(sound, "audio/wav", 16_000)

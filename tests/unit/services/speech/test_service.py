@@ -1,10 +1,8 @@
 """The speech service over real gRPC, on its fakes."""
 
 import asyncio
-import io
 import struct
 import time
-import wave
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.audio_encoder import encode_audio
 from servekit.call import Call, Flag, enter
 from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.objects import ObjectStore
@@ -23,13 +22,7 @@ NAME = "polyphony.speech.v1.SpeechService"
 
 def wav(seconds=7.0, level=0.3, seed=0):
     noise = np.random.default_rng(seed).uniform(-level, level, int(seconds * 16_000))
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes((noise * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
+    return encode_audio(noise.astype(np.float32), "audio/wav", 16_000)
 
 
 def hear(data, **more):
@@ -123,6 +116,7 @@ async def test_a_header_that_claims_ten_hours_is_not_believed(stub):
         (hear(wav(), model="gpt-9"), NotFound, "model"),
         (hear(wav(), model="fake-synthesizer"), NotFound, "model"),
         (hear(wav(), prompt="x" * 51), TooLarge, "prompt"),
+        (hear(wav(), task=9), InvalidArgument, "task"),
         (hear(wav(), temperature=1.5), InvalidArgument, "temperature"),
         (hear(wav(), temperature=float("nan")), InvalidArgument, "temperature"),
         (TranscribeRequest(audio=Media(reference="../../etc/passwd")), InvalidArgument, "audio"),

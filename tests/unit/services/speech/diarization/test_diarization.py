@@ -1,7 +1,5 @@
 """Who speaks when: over real gRPC on fakes that know voices by their pitch, and on real voices with the real models."""
 
-import io
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from servekit import catalogue
 from servekit.audio import AudioLimits, decode_audio
+from servekit.audio_encoder import encode_audio
 from servekit.backend import TensorSpec
 from servekit.batching import BatchLane
 from servekit.errors import InvalidArgument, NotFound, OutOfMemory, TooLarge, UnsupportedMedia
@@ -38,13 +37,7 @@ def tone(pitch, seconds):
 
 
 def media(samples):
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
-    return Media(inline=buffer.getvalue(), mime_type="audio/wav")
+    return Media(inline=encode_audio(samples, "audio/wav", RATE), mime_type="audio/wav")
 
 
 def talk(*parts):
