@@ -3,7 +3,7 @@
 from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.bounds import within
-from servekit.errors import TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 from services.speech.audio.voice_activity import NORMAL, Sensitivity
 from services.speech.ports.transcriber import Instructions, Segment
 from services.speech.settings import SpeechSettings
@@ -18,13 +18,15 @@ def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> 
     """How a recording is to be heard.
 
     Raises:
-        InvalidArgument: The temperature is not between 0 and 1.
+        InvalidArgument: The task is none, or the temperature not between 0 and 1.
         TooLarge: The prompt or the hot words are too long.
     """
     most = settings.max_prompt_characters
     for field, length in (("prompt", len(request.prompt)), ("hotwords", sum(map(len, request.hotwords)))):
         if length > most:
             raise TooLarge(f"{length} characters, at most {most} are accepted", field=field)
+    if request.task not in pb.TranscriptionTask.values():
+        raise InvalidArgument(f"there is no task {request.task}; leave it out to transcribe", field="task")
     return Instructions(
         language=request.language,
         task="translate" if request.task == pb.TRANSCRIPTION_TASK_TRANSLATE else "transcribe",
