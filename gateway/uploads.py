@@ -1,14 +1,13 @@
 """Files that come in a form: small ones travel in the message, large ones by the object store."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.endpoint import Context
 from gateway.forms import Part
 from gateway.media import PASSING_SECONDS
-from servekit.errors import InvalidArgument, ServeError
+from servekit.errors import InvalidArgument
 
 
 async def upload(context: Context, part: Part) -> Media:
@@ -34,14 +33,3 @@ async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
     yield start
     async for piece in rest:
         yield piece
-
-
-@contextmanager
-def naming_file(**others: str) -> Iterator[None]:
-    """What a service says of a request's `audio` is said to the caller of the form's `file`; and so for `others`."""
-    names = {"audio": "file", **others}
-    try:
-        yield
-    except ServeError as error:
-        error.field = names.get(error.field.partition(".")[0], error.field)
-        raise

@@ -8,6 +8,7 @@ from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
 
 from gateway.auth import Caller
 from gateway.clients import Clients
+from gateway.failures import renaming
 from gateway.models import ModelDirectory
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, Finished, Medium, Sound, Spoken
 from gateway.pipelines.steps import Journal, Step
@@ -104,7 +105,7 @@ class ChatPipeline:
             format=plan.format,
         )
         complete = False
-        try:
+        with renaming(messages="messages", format="response_format"):  # of our messages the caller knows no index
             async for event in self._clients.generation.GenerateText(request):
                 if event.HasField("delta"):
                     yield Delta(event.delta)
@@ -113,9 +114,6 @@ class ChatPipeline:
                     finished.reason = _REASONS.get(event.finished.reason, "stop")
                     finished.prompt_tokens = event.finished.usage.prompt_tokens
                     finished.completion_tokens = event.finished.usage.completion_tokens
-        except ServeError as error:
-            error.field = _caller_field(error.field)
-            raise
         if not complete:
             raise Unavailable("the answer broke off", retry_after=1.0)
 
@@ -123,16 +121,9 @@ class ChatPipeline:
         try:
             voice, _ = await find_voice(self._clients, spoken.voice, step.model)
             request = SynthesizeRequest(text=text, model=step.model, voice=voice, mime_type=spoken.mime_type)
-            async for event in self._clients.speech.Synthesize(request):
-                if event.HasField("chunk"):
-                    yield Sound(event.chunk)
+            with renaming(text="audio", model="audio", voice="audio.voice", mime_type="audio.format"):
+                async for event in self._clients.speech.Synthesize(request):
+                    if event.HasField("chunk"):
+                        yield Sound(event.chunk)
         except ServeError as error:
-            error.field = f"audio.{error.field}"
             journal.leave_out(step, error)
-
-
-def _caller_field(field: str) -> str:
-    """The caller's name for a field of GenerateTextRequest: its messages are ours, not the caller's."""
-    if field.startswith("messages"):
-        return "messages"
-    return "response_format" if field.startswith("format") else field

@@ -8,13 +8,14 @@ from starlette.responses import PlainTextResponse, Response
 
 from gateway.auth import Caller
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.forms import read_form
 from gateway.models import ModelDirectory
 from gateway.responses import json_response
 from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
 from gateway.subtitles import MEDIA_TYPES, Timed, subtitles
 from gateway.transcript import moments
-from gateway.uploads import naming_file, upload
+from gateway.uploads import upload
 from servekit.catalogue import Task
 
 TEXT_BYTES = 1 << 20  # more than the service takes, in any script
@@ -33,7 +34,7 @@ async def align(context: Context) -> Response:
     )
     model = _model(parts.models, form.model, context.caller)
     request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
-    with naming_file():
+    with renaming(audio="file"):
         response = await parts.clients.speech.Align(request)
     if form.response_format in MEDIA_TYPES:
         lines = [list(map(_timed, words)) for _, words in groupby(response.words, key=lambda word: word.line)]

@@ -1,8 +1,8 @@
 """`/v1/audio/speech`: words as sound."""
 
 import base64
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, SynthesizeResponse
@@ -10,11 +10,13 @@ from starlette.responses import Response
 
 from gateway.bodies import read_json
 from gateway.endpoint import Context, Operation
+from gateway.failures import renaming
 from gateway.responses import ByteStream, EventStream
 from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRequest, SpeechUsage, VoiceId
 from gateway.voices import find_voice
-from servekit.errors import InvalidArgument, ServeError, Unavailable
+from servekit.errors import InvalidArgument, Unavailable
 
+NAMES = {"text": "input", "mime_type": "response_format"}  # fields of the service, as the body has them
 TOKENS_PER_SECOND = 20  # what a second of sound is counted as
 
 
@@ -27,7 +29,7 @@ async def speak(context: Context) -> Response:
         raise InvalidArgument(message, field="instructions")
     voice = body.voice.id if isinstance(body.voice, VoiceId) else body.voice
     named = parts.models.resolve("synthesize", body.model, context.caller) if body.model else ""
-    with _naming_input():
+    with renaming(**NAMES):
         voice, model = await find_voice(parts.clients, voice, named)
     mime_type = MIME_TYPES[body.response_format]
     request = SynthesizeRequest(
@@ -46,7 +48,7 @@ async def speak(context: Context) -> Response:
 
 async def _events(context: Context, request: SynthesizeRequest) -> AsyncGenerator[SynthesizeResponse]:
     finished = False
-    with _naming_input():
+    with renaming(**NAMES):
         async for event in context.parts.clients.speech.Synthesize(request):
             finished = event.HasField("finished")
             yield event
@@ -69,17 +71,6 @@ async def _deltas(events: AsyncGenerator[SynthesizeResponse], characters: int) -
             elif event.HasField("finished"):
                 sounded = round(event.finished.duration_seconds * TOKENS_PER_SECOND)
                 yield SpeechDone(SpeechUsage(characters, sounded, characters + sounded))
-
-
-@contextmanager
-def _naming_input() -> Iterator[None]:
-    """What the service says of its `text` is said to the caller of `input`."""
-    try:
-        yield
-    except ServeError as error:
-        names = {"text": "input", "mime_type": "response_format"}
-        error.field = names.get(error.field, error.field)
-        raise
 
 
 OPERATIONS = (
