@@ -18,11 +18,13 @@ from fleet.errors import FleetError
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; a speaker's letter says the same.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#666666")
-SECONDS_A_ROW = 15.0
+SECONDS_A_ROW = 10.0
 ROW_INCHES = 1.35
 WIDTH_INCHES = 11.0
-COLUMNS = 1400  # of a row's waveform
-LETTER_SECONDS = 0.105  # that a letter takes of a row
+COLUMNS = 1000  # of a row's waveform
+LETTER_SECONDS = 0.07  # that a letter takes of a row
+MARGIN_SECONDS = 0.8  # right of a row, for the words that begin at its end
+MOST_SHIFT = 0.35  # seconds that a word may stand after its beginning, lest it go to the second line
 MOST_SECONDS = 600.0  # more rows than these are no picture
 
 
@@ -113,7 +115,7 @@ def draw(talk: Talk, target: Path) -> None:
         axes = np.atleast_1d(figure.subplots(rows, 1))
         for number, ax in enumerate(axes):
             _row(ax, talk, number * SECONDS_A_ROW, colours)
-        axes[-1].set_xlabel("seconds")
+        axes[-1].set_xlabel("seconds", fontsize=8, loc="left")
         figure.suptitle(f"{talk.title}, {talk.seconds:.1f} s", fontsize=11, x=0.01, ha="left")
         handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
         if handles:
@@ -126,7 +128,8 @@ def draw(talk: Talk, target: Path) -> None:
 
 def _row(ax: Axes, talk: Talk, start: float, colours: dict[str, str]) -> None:
     end = start + SECONDS_A_ROW
-    ax.set_xlim(start, end)
+    edge = end + MARGIN_SECONDS
+    ax.set_xlim(start, edge)
     ax.set_ylim(-2.2, 1.35)
     for turn in talk.turns:
         if turn.start < end and turn.end > start:
@@ -140,14 +143,33 @@ def _row(ax: Axes, talk: Talk, start: float, colours: dict[str, str]) -> None:
     peaks = talk.peaks[first : first + COLUMNS]
     times = start + (np.arange(len(peaks)) + 0.5) * column
     ax.fill_between(times, -0.85 * peaks, 0.85 * peaks, color="#333333", linewidth=0)
-    ends = [start - 1.0, start - 1.0]  # of the words in each of the two lines, so that none covers another
-    for word in (word for word in talk.words if start <= word.start < end):
-        line = 0 if ends[0] <= word.start else 1 if ends[1] <= word.start or ends[1] <= ends[0] else 0
-        at = max(word.start, ends[line])
+    for word, at, line in placed([word for word in talk.words if start <= word.start < end], edge):
         ax.plot([word.start, word.start], [-0.85, -1.05], color="#999999", linewidth=0.6)
-        ax.text(at, -1.28 - 0.55 * line, word.text, fontsize=8, va="center", clip_on=False)
-        ends[line] = at + LETTER_SECONDS * (len(word.text) + 1)
+        ax.text(at, -1.28 - 0.55 * line, word.text, fontsize=8, va="center")
+    last = min(end, talk.seconds)
+    ax.spines["bottom"].set_bounds(start, last)
+    ax.set_xticks(np.arange(start, last + 1e-6, 2.0))
     ax.set_yticks([])
     ax.tick_params(labelsize=8)
     for side in ("left", "right", "top"):
         ax.spines[side].set_visible(False)
+
+
+def placed(words: Sequence[Word], edge: float) -> list[tuple[Word, float, int]]:
+    """Where each word of a row is written: from which second, and on which line, 0 or 1.
+
+    The first line is taken as long as a word need not stand much after its beginning; the second only where it would
+    have to. None runs over the right `edge`, or covers another but where both lines are full.
+    """
+    found: list[tuple[Word, float, int]] = []
+    free = [-np.inf, -np.inf]  # from where each line is
+    for word in words:
+        width = LETTER_SECONDS * (len(word.text) + 1)
+        latest = edge - width
+        wanted = min(word.start, latest)
+        shifts = [max(0.0, since - wanted) for since in free]
+        line = 0 if shifts[0] <= min(MOST_SHIFT, latest - wanted) else int(shifts[1] < shifts[0])
+        at = min(wanted + shifts[line], latest)
+        found.append((word, at, line))
+        free[line] = at + width
+    return found

@@ -87,7 +87,9 @@ def _set(folder: Path) -> "Manifest":
     try:
         return manifest.read(folder)
     except FileNotFoundError:
-        return make(folder, Console(stderr=True))
+        console = Console(stderr=True)
+        console.print(f"making the evaluation set in {folder}, once: some minutes", highlight=False, soft_wrap=True)
+        return make(folder, console)
     except ValueError as error:
         raise FleetError(f"{folder} holds no evaluation set of speech: {error}") from error
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.speech_set import manifest
+from evaluation.speech_set import maker, manifest
 from evaluation.speech_set.manifest import Clip
 from fleet.cli import app
 from fleet.errors import FleetError
@@ -67,3 +67,11 @@ def test_what_has_no_answer_is_named_and_what_the_set_lacks_too(folder):
     assert "2 without an answer: the gateway does not answer" in written
     assert "old" not in written
     assert written.endswith("<!-- measured: end -->\nThe end.\n")
+
+
+def test_that_the_set_is_made_is_said_where_no_terminal_shows_it(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(maker, "make", lambda place, console: made.append(place) or manifest.Manifest((), ()))
+    result = evaluate("--folder", tmp_path / "new", "--only", "transcribe")
+    assert made == [tmp_path / "new"]
+    assert result.stderr.startswith(f"making the evaluation set in {tmp_path / 'new'}, once: some minutes")
