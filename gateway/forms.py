@@ -190,7 +190,7 @@ async def read_form(
     async for part in Form(request, limit):
         count += 1
         if count > max_parts:
-            raise TooLarge(f"the form has more than {max_parts} parts", field="body")
+            raise TooLarge(f"the form has more than {max_parts} parts", field=part.name or "body")
         if part.filename or part.name == "file":
             taken = await take(part)
         else:

@@ -1,7 +1,8 @@
 """`/v1/audio/enhance`: a recording without its noise."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, cast
 
 from msgspec import UNSET, UnsetType
 from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest, EnhanceResponse
@@ -44,15 +45,22 @@ async def enhance(context: Context) -> Response:
 
 
 async def _events(context: Context, request: EnhanceRequest) -> AsyncGenerator[EnhanceResponse]:
+    finished = False
+    call = cast("AsyncGenerator[EnhanceResponse]", context.parts.clients.speech.Enhance(request))
     with renaming(audio="file"):
-        async for event in context.parts.clients.speech.Enhance(request):
-            yield event
+        async with aclosing(call) as events:
+            async for event in events:
+                finished = event.HasField("finished")
+                yield event
+    if not finished:
+        raise Unavailable("the cleaning broke off", retry_after=1.0)
 
 
-async def _chunks(events: AsyncIterator[EnhanceResponse]) -> AsyncGenerator[bytes]:
-    async for event in events:
-        if event.HasField("chunk"):
-            yield event.chunk
+async def _chunks(events: AsyncGenerator[EnhanceResponse]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            if event.HasField("chunk"):
+                yield event.chunk
 
 
 async def _kept(context: Context, request: EnhanceRequest, filename: str) -> Enhancement:
@@ -60,14 +68,13 @@ async def _kept(context: Context, request: EnhanceRequest, filename: str) -> Enh
     told: dict[str, EnhanceResponse] = {}
 
     async def noted() -> AsyncGenerator[EnhanceResponse]:
-        async for event in _events(context, request):
-            told[event.WhichOneof("event") or ""] = event
-            yield event
+        async with aclosing(_events(context, request)) as events:
+            async for event in events:
+                told[event.WhichOneof("event") or ""] = event
+                yield event
 
     parts, tenant = context.parts, context.caller.tenant
     reference = await parts.store.put(tenant, _chunks(noted()), request.mime_type, PASSING_SECONDS)
-    if "started" not in told or "finished" not in told:
-        raise Unavailable("the cleaning broke off", retry_after=1.0)
     size, expires_at = (await parts.store.about(tenant, reference)).size, now() + int(PASSING_SECONDS)
     file_id = fresh_id(FILE_PREFIX)
     await parts.records.add_file(

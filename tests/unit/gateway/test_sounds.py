@@ -1,6 +1,7 @@
 """`/v1/audio/enhance` and `/v1/audio/sound_models`."""
 
 import pytest
+from polyphony.speech.v1.enhancement_pb2 import EnhancementStarted, EnhanceResponse
 
 from servekit.errors import InvalidArgument, NotFound
 
@@ -31,6 +32,27 @@ async def test_its_figures_are_json_and_its_sound_is_a_file(http, orders):
     (request,) = orders.requests("Enhance")
     assert request.model == "fake-enhancer"
     assert not request.HasField("loudness_lufs")
+
+
+@pytest.mark.parametrize("answer", ["audio", "json"])
+async def test_a_cleaning_that_breaks_off_says_so_and_is_hung_up(http, parts, monkeypatch, answer):
+    closed = []
+
+    async def enhance(request):
+        try:
+            yield EnhanceResponse(started=EnhancementStarted(model="filter"))
+            yield EnhanceResponse(chunk=b"half")
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(parts.clients.speech, "Enhance", enhance)
+    if answer == "json":
+        response = await http.post("/v1/audio/enhance", files=FILE, data={"answer": answer})
+        assert response.status_code == 503
+    else:
+        with pytest.raises(Exception, match="broke off"):
+            await http.post("/v1/audio/enhance", files=FILE, data={"answer": answer})
+    assert closed
 
 
 @pytest.mark.parametrize(
@@ -121,3 +143,8 @@ async def test_a_recording_is_scored_and_classified(http, orders):
     told = (await http.post("/v1/audio/sound_models/pump/classify", files=FILE)).json()
     assert told["classes"] == [{"label": "alarm", "probability": 1.0}]
     assert told["stretches"] == [{"start": 0.0, "end": 1.0, "label": "alarm", "probability": 1.0}]
+
+
+async def test_too_many_fields_are_named(http):
+    response = await http.post("/v1/audio/transcriptions", files=FILE, data={"hotwords": ["word"] * 70})
+    assert (response.status_code, response.json()["error"]["param"]) == (413, "hotwords")
