@@ -134,10 +134,6 @@ class RealtimeSession:
 
     async def _commit(self) -> None:
         """End the phrase. Where the client does that, all that was sent since it last did is an item."""
-        if self._listening.turn_detection is not None:
-            if self._hearing is not None:
-                await self._hearing.commit()
-            return
         if self._uncommitted < SHORTEST_SECONDS:
             raise InvalidArgument(
                 f"there are {self._uncommitted * 1000:.0f} ms of sound to commit, at least "
@@ -145,6 +141,10 @@ class RealtimeSession:
                 field="input_audio_buffer",
             )
         start, self._uncommitted = self._sent - self._uncommitted, 0.0
+        if self._listening.turn_detection is not None:
+            if self._hearing is not None:
+                await self._hearing.commit()
+            return
         await self._finish()
         await self._items.commit(start, self._sent)
 

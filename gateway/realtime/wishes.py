@@ -7,8 +7,10 @@ import msgspec
 from msgspec import UNSET
 from polyphony.speech.v1.speech_pb2 import StreamingConfig, VoiceActivityOptions
 
+from gateway.languages import NAMES
 from gateway.realtime import g711
 from gateway.schemas.realtime import ALaw, BetaChanges, Changes, Format, MuLaw, Pcm, ServerVad, Writing
+from servekit.errors import InvalidArgument
 
 SAMPLE_BYTES = 2
 # Where the client ends the phrases, a pause only parts what is decoded at once; this is the longest there can be.
@@ -33,7 +35,13 @@ class Listening:
     turn_detection: ServerVad | None = field(default_factory=ServerVad)
 
     def changed(self, changes: Changes | BetaChanges) -> "Listening":
-        """The same, but for what the changes name."""
+        """The same, but for what the changes name.
+
+        Raises:
+            InvalidArgument: They wish for what is not there.
+        """
+        if changes.include:
+            raise InvalidArgument("nothing can be included: there are no log probabilities", field="session.include")
         named: dict[str, Any] = {}
         if isinstance(changes, BetaChanges):
             if changes.input_audio_format is not UNSET:
@@ -50,6 +58,8 @@ class Listening:
         if "writing" in named:
             given = msgspec.structs.asdict(named["writing"])
             given = {name: value for name, value in given.items() if value is not UNSET}
+            if (language := given.get("language")) and language not in NAMES:
+                raise InvalidArgument(f"the language {language} is not heard", field="language")
             named["writing"] = msgspec.structs.replace(self.writing, **given)
         return replace(self, **named)
 

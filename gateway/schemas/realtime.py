@@ -38,7 +38,7 @@ class Writing(Struct, forbid_unknown_fields=True):
 class ServerVad(Struct, forbid_unknown_fields=True, tag_field="type", tag="server_vad"):
     """A phrase ends by itself, at a silence. What is about answers, not about words, is taken and does nothing."""
 
-    threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    threshold: Annotated[float, Meta(ge=0.01, le=1)] = 0.5
     prefix_padding_ms: Annotated[int, Meta(ge=0, le=1000)] = 300
     silence_duration_ms: Annotated[int, Meta(ge=200, le=3000)] = 500
     create_response: bool | None = None

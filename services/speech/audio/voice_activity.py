@@ -44,6 +44,7 @@ class Sensitivity:
 
 
 NORMAL = Sensitivity()
+LEAST_THRESHOLD = 0.01  # below it all is speech, silence too, which nobody means who asks for detection
 
 
 class VoiceActivity:

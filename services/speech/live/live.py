@@ -10,6 +10,7 @@ from servekit.batching import BatchLane
 from servekit.bounds import within
 from servekit.errors import Overloaded, TooLarge, Unavailable
 from servekit.models import Models
+from services.speech.audio.voice_activity import LEAST_THRESHOLD
 from services.speech.live.endpointing import Endpointer, Endpoints, Phrase
 from services.speech.live.following import Final, Follower, Partial
 from services.speech.live.pcm import PcmStream
@@ -113,7 +114,7 @@ class LiveTranscription:
         return Instructions(
             language=config.language,
             prompt=config.prompt,
-            hotwords=tuple(config.hotwords),
+            hotwords=tuple(word for word in config.hotwords if word.strip()),
             word_times=config.word_times,
         )
 
@@ -130,7 +131,7 @@ def _between(message: object, field: str, default: float, least: float, most: fl
 def _endpoints(config: pb.StreamingConfig) -> Endpoints:
     voice, path, usual = config.voice_activity, "voice_activity.", Endpoints()
     return Endpoints(
-        threshold=_between(voice, "threshold", usual.threshold, 0.0, 1.0, path),
+        threshold=_between(voice, "threshold", usual.threshold, LEAST_THRESHOLD, 1.0, path),
         end_silence=_between(config, "end_silence_seconds", usual.end_silence, *END_SILENCES),
         padding=_between(voice, "padding_seconds", usual.padding, 0.0, LONGEST_PADDING, path),
         manual=voice.disabled,

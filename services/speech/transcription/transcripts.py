@@ -4,7 +4,7 @@ from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.bounds import within
 from servekit.errors import InvalidArgument, TooLarge
-from services.speech.audio.voice_activity import NORMAL, Sensitivity
+from services.speech.audio.voice_activity import LEAST_THRESHOLD, NORMAL, Sensitivity
 from services.speech.ports.transcriber import Instructions, Segment
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
@@ -31,7 +31,7 @@ def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> 
         language=request.language,
         task="translate" if request.task == pb.TRANSCRIPTION_TASK_TRANSLATE else "transcribe",
         prompt=request.prompt,
-        hotwords=tuple(request.hotwords),
+        hotwords=tuple(word for word in request.hotwords if word.strip()),
         word_times=request.word_times,
         temperature=within(request.temperature, 0.0, 1.0, "temperature"),
         full_window=request.full_window,
@@ -44,7 +44,7 @@ def sensitivity_of(options: pb.VoiceActivityOptions, field: str = "voice_activit
     Raises:
         InvalidArgument: A number is outside of its bounds.
     """
-    threshold = within(options.threshold, 0.0, 1.0, f"{field}.threshold") or NORMAL.threshold
+    threshold = within(options.threshold or NORMAL.threshold, LEAST_THRESHOLD, 1.0, f"{field}.threshold")
     silence = within(options.min_silence_seconds, 0.0, MAX_SILENCE_SECONDS, f"{field}.min_silence_seconds")
     padding = within(options.padding_seconds, 0.0, MAX_PADDING_SECONDS, f"{field}.padding_seconds")
     return Sensitivity(

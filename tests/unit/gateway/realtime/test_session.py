@@ -236,6 +236,14 @@ async def test_a_pause_gives_the_stream_back(url, orders, monkeypatch):
          "session.audio.input.turn_detection.type"),
         ('{"type": "session.update", "session": {"audio": {"input": {"transcription": {"model": "fake-reader"}}}}}',
          "model"),
+        ('{"type": "session.update", "session": {"audio": {"input": {"transcription": {"language": "xx"}}}}}',
+         "language"),
+        ('{"type": "session.update", "session": {"audio": {"input": {"turn_detection": {"type": "server_vad", '
+         '"threshold": 0}}}}}', "session.audio.input.turn_detection.threshold"),
+        ('{"type": "session.update", "session": {"include": ["item.input_audio_transcription.logprobs"]}}',
+         "session.include"),
+        ('{"type": "transcription_session.update", "session": {"include": ["x"]}}', "session.include"),
+        ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer"),
     ],
 )  # fmt: skip
 async def test_what_is_wrong_is_an_event_and_the_session_goes_on(url, message, param):
@@ -246,6 +254,15 @@ async def test_what_is_wrong_is_an_event_and_the_session_goes_on(url, message, p
         assert error["error"]["message"]
         await ws.send(LOUD)
         await until(ws, PARTIAL)
+
+
+async def test_a_phrase_is_committed_once(url):
+    async with session(url) as ws:
+        await ws.send(LOUD)
+        await ask(ws, "input_audio_buffer.commit")
+        await ask(ws, "input_audio_buffer.commit", event_id="mine")
+        error = (await until(ws, "error"))[-1]["error"]
+        assert (error["param"], error["event_id"]) == ("input_audio_buffer", "mine")
 
 
 async def test_an_unknown_model_does_not_end_a_session_either(url):

@@ -262,6 +262,7 @@ async def test_the_language_stays_once_words_are_stable(live, mind):
         ([config(end_silence_seconds=0.1)], InvalidArgument, "end_silence_seconds"),
         ([config(end_silence_seconds=float("nan"))], InvalidArgument, "end_silence_seconds"),
         ([config(voice_activity={"threshold": 1.5})], InvalidArgument, "voice_activity.threshold"),
+        ([config(voice_activity={"threshold": 0.001})], InvalidArgument, "voice_activity.threshold"),
         ([config(voice_activity={"padding_seconds": -1})], InvalidArgument, "voice_activity.padding_seconds"),
         ([config(prompt="x" * 21)], TooLarge, "prompt"),
         ([config(hotwords=["x" * 11] * 2)], TooLarge, "hotwords"),
