@@ -130,7 +130,7 @@ class VoiceActivityOptions(_message.Message):
     disabled: _builtins.bool
     """Whether everything counts as speech."""
     threshold: _builtins.float
-    """The probability above which a moment counts as speech, 0 to 1; 0 means 0.5."""
+    """The probability above which a moment counts as speech, 0.01 to 1; 0 means 0.5."""
     min_silence_seconds: _builtins.float
     """The shortest silence that ends a phrase, in seconds."""
     padding_seconds: _builtins.float
