@@ -146,9 +146,10 @@ class Hearing:
             model: The reference, which splits texts into phrases and finds their words.
         """
         began, size = self._heard, self.piece.shape[1]
-        self._heard += size
         guess = self.window.guess
-        if not draft.tokens or draft.is_silence or (guess and self._is_doubtful(draft, tokenizer)):
+        nothing = not draft.tokens or draft.is_silence or (guess and self._is_doubtful(draft, tokenizer))
+        self._heard += size
+        if nothing:
             return
         if not self.window.instructions.full_window and _may_be_nothing(draft):
             return

@@ -236,6 +236,12 @@ def test_a_guess_is_heard_once_and_nothing_doubtful_is_told():
     assert engine.encoded == [(1, 600)]
 
 
+def test_a_long_guess_is_no_more_doubtful_than_a_short_one():
+    said_late = (0.0, "the sun comes round a corner and so it goes every single day", 5.0, 5.0, "and so it goes", 10.8)
+    guess = replace(window(11.0), guess=True)
+    assert len(texts(heard(whisper(Engine(always(*said_late))), guess)[0])) == 2
+
+
 def test_what_comes_before_a_text():
     prompts = []
 
