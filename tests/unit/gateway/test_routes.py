@@ -98,7 +98,7 @@ async def test_a_recording_is_written_down(http, orders):
     data = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"], "language": "en"}
     verbose = (await http.post("/v1/audio/transcriptions", files=files, data=data)).json()
     assert [(row["start"], row["end"], row["text"]) for row in verbose["segments"]] == [(0, 1, "One"), (1, 2, "Two")]
-    assert (verbose["duration"], verbose["language"], verbose["words"]) == (2.5, "en", [])
+    assert (verbose["duration"], verbose["language"], verbose["words"]) == (2.5, "english", [])
     assert orders.requests("Transcribe")[-1].word_times
 
 
