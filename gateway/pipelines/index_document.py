@@ -10,6 +10,7 @@ from polyphony.retrieval.v1.retrieval_pb2 import DeleteRequest, Point, UpsertReq
 from gateway.clients import Clients
 from gateway.records import Attributes, FileRecord
 from servekit.errors import InvalidArgument, UnsupportedMedia
+from servekit.writing import join
 
 BATCH = 32
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+|(?<=[。！？；])|\n\s*\n")
@@ -73,14 +74,14 @@ def cut(text: str, max_tokens: int) -> Iterator[str]:
     for sentence in _sentences(text, max_tokens):
         cost = rough_tokens(sentence)
         if passage and length + cost > max_tokens:
-            yield " ".join(passage)
+            yield join(passage)
             last = passage[-1]
             passage = [last] if rough_tokens(last) + cost <= max_tokens and len(passage) > 1 else []
             length = sum(map(rough_tokens, passage))
         passage.append(sentence)
         length += cost
     if passage:
-        yield " ".join(passage)
+        yield join(passage)
 
 
 def _sentences(text: str, max_tokens: int) -> Iterator[str]:
