@@ -1,0 +1,206 @@
+"""Every RPC of speech over gRPC on real models: each says something that only the right model can know."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import mean
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from polyphony.speech.v1 import (
+    alignment_pb2,
+    assessment_pb2,
+    emotion_pb2,
+    enhancement_pb2,
+    sounds_pb2,
+    speakers_pb2,
+    voices_pb2,
+)
+from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.type.v1.media_pb2 import Media
+
+from evaluation.sounds import machine, wav
+from evaluation.speech_set import sound
+from servekit.audio_encoder import encode_audio
+from tests.e2e.clips import TEXTS, Talk, clip, si_sdr, wrong
+
+CLIPS = 8  # to fit a model of sounds to
+
+
+def media(samples: sound.Samples) -> Media:
+    return Media(inline=encode_audio(samples, "audio/wav", sound.RATE), mime_type="audio/wav")
+
+
+@pytest.fixture(scope="module")
+def speech(fleet: Any) -> Iterator[SpeechServiceStub]:
+    with grpc.insecure_channel(fleet.address("speech", "grpc")) as channel:
+        yield SpeechServiceStub(channel)
+
+
+def heard(speech: SpeechServiceStub, audio: Media) -> str:
+    events = speech.Transcribe(pb.TranscribeRequest(audio=audio, language="en"), timeout=60)
+    return " ".join(event.segment.text for event in events if event.HasField("segment"))
+
+
+def test_transcribe(speech):
+    talk = Talk.of("austen-4", "pump")
+    request = pb.TranscribeRequest(audio=media(talk.samples), word_times=True)
+    events = list(speech.Transcribe(request, timeout=60))
+    (started,) = [event.started for event in events if event.HasField("started")]
+    assert (started.language, started.model) == ("en", "whisper-base")
+    assert started.language_probability > 0.5
+    segments = [event.segment for event in events if event.HasField("segment")]
+    assert wrong(talk.text, " ".join(segment.text for segment in segments)) < 0.15
+    starts = [word.time.start_seconds for segment in segments for word in segment.words]
+    assert starts == sorted(starts)
+    assert len([start for start in starts if start > talk.spans[1][0] - 0.3]) == len(TEXTS["pump"].split())
+    assert events[-1].finished.duration_seconds == pytest.approx(len(talk.samples) / sound.RATE)
+
+
+def test_streaming_transcribe(speech):
+    pcm = encode_audio(np.concatenate([clip("garden"), sound.silence(1.0)]), "audio/pcm", sound.RATE)
+
+    def spoken() -> Iterator[pb.StreamingTranscribeRequest]:
+        yield pb.StreamingTranscribeRequest(config=pb.StreamingConfig(language="en", word_times=True))
+        for begin in range(0, len(pcm), 3200):
+            yield pb.StreamingTranscribeRequest(audio=pcm[begin : begin + 3200])
+
+    events = list(speech.StreamingTranscribe(spoken(), timeout=60))
+    said = [event.final.segment for event in events if event.HasField("final")]
+    assert wrong(TEXTS["garden"], " ".join(segment.text for segment in said)) < 0.15
+    assert events[0].HasField("started")
+    assert events[-1].finished.duration_seconds == pytest.approx(len(pcm) / 2 / sound.RATE, abs=0.04)
+
+
+def test_diarize(speech):
+    talk = Talk.of("austen-1", "letter", "austen-3", "garden")
+    request = speakers_pb2.DiarizeRequest(audio=media(talk.samples))
+    answer = speech.Diarize(request, timeout=60)
+    turns = [(turn.time.start_seconds, turn.time.end_seconds, turn.speaker) for turn in answer.turns]
+    assert [speaker.name for speaker in answer.speakers] == ["A", "B"]
+    assert [talk.speaker(turns, number) for number in range(4)] == ["A", "B", "A", "B"]
+
+
+def test_align(speech):
+    talk = Talk.of("garden", "austen-4")
+    request = alignment_pb2.AlignRequest(audio=media(talk.samples), text=talk.text, language="en")
+    words = speech.Align(request, timeout=60).words
+    assert " ".join(word.text for word in words) == talk.text.replace("\n", " ")
+    assert all(word.time.end_seconds <= after.time.start_seconds + 0.01 for word, after in pairwise(words))
+    assert mean(word.confidence for word in words) > 0.7
+    for line, (start, end) in enumerate(talk.spans):
+        of_line = [word.time for word in words if word.line == line]
+        assert of_line[0].start_seconds == pytest.approx(start, abs=0.25)
+        assert of_line[-1].end_seconds == pytest.approx(end, abs=0.45)
+
+
+def test_synthesize(speech):
+    text = "The morning was bright and very cold."
+    request = pb.SynthesizeRequest(text=text, voice="heart", mime_type="audio/flac")
+    started, *chunks, finished = speech.Synthesize(request, timeout=60)
+    assert (started.started.mime_type, started.started.voice) == ("audio/flac", "heart")
+    assert 1 < finished.finished.duration_seconds < 5
+    file = b"".join(event.chunk for event in chunks)
+    assert wrong(text, heard(speech, Media(inline=file, mime_type="audio/flac"))) < 0.3
+
+
+def test_voices(speech):
+    listed = speech.ListVoices(voices_pb2.ListVoicesRequest(), timeout=10).voices
+    assert [(voice.name, list(voice.languages)) for voice in listed] == [("heart", ["en"])]
+    request = voices_pb2.CreateVoiceRequest(
+        name="anna", reference_audio=media(clip("austen-1")), consent=True, consent_statement="She agreed."
+    )
+    with pytest.raises(grpc.RpcError, match="gpu-voices") as refused:
+        speech.CreateVoice(request, timeout=10)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    with pytest.raises(grpc.RpcError) as nobody:
+        speech.DeleteVoice(voices_pb2.DeleteVoiceRequest(name="anna"), timeout=10)
+    assert nobody.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_enhance(speech):
+    clean = np.concatenate([sound.silence(0.5), clip("austen-1"), sound.silence(0.5)])
+    noisy = sound.noisy(clean, sound.white(9, np.random.default_rng(0)), 5)
+    started, *chunks, finished = speech.Enhance(enhancement_pb2.EnhanceRequest(audio=media(noisy)), timeout=60)
+    assert started.started.model == "deepfilternet3"
+    figures = finished.finished
+    assert figures.snr_before_db == pytest.approx(5, abs=4)
+    assert figures.snr_after_db > figures.snr_before_db + 5
+    enhanced = sound.decode(b"".join(event.chunk for event in chunks))
+    assert si_sdr(clean, enhanced) > si_sdr(clean, noisy) + 5
+
+
+def test_assess(speech):
+    reference = TEXTS["garden"].replace("balcony", "sunny terrace")  # neither of which is said
+    request = assessment_pb2.AssessRequest(audio=media(clip("garden")), reference_text=reference, language="en")
+    answer = speech.Assess(request, timeout=60)
+    verdicts = {word.text: word.verdict for word in answer.words if word.verdict != assessment_pb2.WORD_VERDICT_RIGHT}
+    assert sorted(verdicts) == ["sunny", "terrace"]
+    assert set(verdicts.values()) == {assessment_pb2.WORD_VERDICT_MISSING, assessment_pb2.WORD_VERDICT_WRONG}
+    assert {word.heard for word in answer.words} >= {"balcony", "water"}
+    assert answer.completeness == pytest.approx(100 * 13 / 15, abs=0.1)
+    assert 100 < answer.words_per_minute < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [("I love this wonderful and happy day.", 1), ("What a horrible and ugly disaster, I hate it.", -1)],
+)
+def test_analyze_emotion(speech, text: str, sign: int):
+    events = speech.Synthesize(pb.SynthesizeRequest(text=text, mime_type="audio/wav"), timeout=60)
+    file = Media(inline=b"".join(event.chunk for event in events), mime_type="audio/wav")
+    answer = speech.AnalyzeEmotion(emotion_pb2.AnalyzeEmotionRequest(audio=file, language="en"), timeout=60)
+    assert answer.basis == emotion_pb2.EMOTION_BASIS_WORDS_AND_PROSODY
+    assert answer.sentiment.score * sign > 0.4
+    (segment,) = answer.segments
+    assert 100 < segment.prosody.pitch_hertz < 350  # a woman's
+    assert sum(emotion.probability for emotion in answer.emotions) == pytest.approx(1, abs=0.01)
+
+
+def pump(condition: str, number: int) -> Media:
+    return Media(inline=wav(machine("pump", 1, condition, number)), mime_type="audio/wav")
+
+
+def fit(speech: SpeechServiceStub, name: str, conditions: Sequence[str], label: bool) -> sounds_pb2.SoundModel:
+    clips = [
+        sounds_pb2.SoundClip(audio=pump(condition, number), label=condition if label else "")
+        for condition in conditions
+        for number in range(CLIPS)
+    ]
+    return speech.FitSoundModel(sounds_pb2.FitSoundModelRequest(name=name, clips=clips), timeout=60).model
+
+
+def test_sounds_that_are_not_normal(speech):
+    fitted = fit(speech, "pump-state", ["normal"], label=False)
+    assert (fitted.version, fitted.clips, list(fitted.classes)) == (1, CLIPS, [])
+
+    def score(condition: str) -> sounds_pb2.ScoreSoundResponse:
+        audio = pump(condition, CLIPS + 1)
+        return speech.ScoreSound(sounds_pb2.ScoreSoundRequest(audio=audio, name="pump-state"), timeout=60)
+
+    well, knocking = score("normal"), score("knocking")
+    assert well.score < well.threshold == pytest.approx(fitted.threshold)
+    assert knocking.score > knocking.threshold
+    assert (well.anomalous, knocking.anomalous) == (False, True)
+
+    listed = speech.ListSoundModels(sounds_pb2.ListSoundModelsRequest(), timeout=10).models
+    assert "pump-state" in [model.name for model in listed]
+    speech.DeleteSoundModel(sounds_pb2.DeleteSoundModelRequest(name="pump-state"), timeout=10)
+    with pytest.raises(grpc.RpcError) as gone:
+        score("normal")
+    assert gone.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_kinds_of_sound(speech):
+    kinds = ["normal", "whine"]
+    fitted = fit(speech, "pump-kinds", kinds, label=True)
+    assert sorted(fitted.classes) == sorted(kinds)
+    assert fitted.macro_f1 > 0.6
+    for kind in kinds:
+        audio = pump(kind, CLIPS + 2)
+        answer = speech.ClassifySound(sounds_pb2.ClassifySoundRequest(audio=audio, name="pump-kinds"), timeout=60)
+        assert answer.classes[0].label == kind
+        assert answer.classes[0].probability > 0.5
+    speech.DeleteSoundModel(sounds_pb2.DeleteSoundModelRequest(name="pump-kinds"), timeout=10)
