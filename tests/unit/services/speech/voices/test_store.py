@@ -13,7 +13,7 @@ RECORD = VoiceRecord("model", "en", "Good morning.", 4.0, "Anna, 1 May, in writi
 
 
 @pytest.fixture
-def objects(tmp_path):
+async def objects(tmp_path):
     enter(Call(tenant="one"))
     return ObjectStore(str(tmp_path))
 
