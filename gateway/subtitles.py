@@ -130,7 +130,7 @@ def _cut(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
         count = _fitting(pieces)
         if count < len(pieces):
             width = [columns(piece.text) for piece in pieces[:count]]
-            full = sum(width)
+            full = max(1, sum(width))  # marks alone have none
             count = max(range(1, count + 1), key=lambda k: _quality(pieces, k) + sum(width[:k]) / full)
         yield pieces[:count]
         pieces = pieces[count:]

@@ -117,7 +117,6 @@ async def test_a_header_that_claims_ten_hours_is_not_believed(stub):
         (hear(wav(), model="fake-synthesizer"), NotFound, "model"),
         (hear(wav(), prompt="x" * 51), TooLarge, "prompt"),
         (hear(wav(), task=9), InvalidArgument, "task"),
-        (hear(wav(), task=9), InvalidArgument, "task"),
         (hear(wav(), temperature=1.5), InvalidArgument, "temperature"),
         (hear(wav(), temperature=float("nan")), InvalidArgument, "temperature"),
         (TranscribeRequest(audio=Media(reference="../../etc/passwd")), InvalidArgument, "audio"),
