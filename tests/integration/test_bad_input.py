@@ -76,7 +76,7 @@ CASES = {
         "/v1/files",
         {"files": [(f"k{number}", (None, b"v")) for number in range(100)]},
         413,
-        "body",
+        "k64",
     ),
     "a schema that is none": (
         CHAT,
