@@ -8,7 +8,7 @@ from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.batching import BatchLane
 from servekit.bounds import within
-from servekit.errors import Overloaded, TooLarge, Unavailable
+from servekit.errors import Overloaded, Unavailable
 from servekit.models import Models
 from services.speech.audio.voice_activity import LEAST_THRESHOLD
 from services.speech.live.endpointing import Endpointer, Endpoints, Phrase
@@ -16,9 +16,10 @@ from services.speech.live.following import Final, Follower, Partial
 from services.speech.live.pcm import PcmStream
 from services.speech.live.stream import Ear, LiveStream
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Window
+from services.speech.ports.transcriber import LISTENING_RATE, Passage, Window
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
+from services.speech.transcription.transcripts import basics_of
 
 RATES = (8_000, 48_000)
 END_SILENCES = (0.2, 3.0)
@@ -79,7 +80,7 @@ class LiveTranscription:
         self, stream: LiveStream, config: pb.StreamingConfig
     ) -> AsyncGenerator[pb.StreamingTranscribeResponse, None]:
         lane = self._transcribers.get(config.model)
-        instructions = self._instructions(config)
+        instructions = basics_of(config, self._settings)
         lane.model.check(instructions)
         endpoints = _endpoints(config)
         endpointer = Endpointer(endpoints)
@@ -105,18 +106,6 @@ class LiveTranscription:
         heard, speech = endpointer.position / LISTENING_RATE, endpointer.speech / LISTENING_RATE
         finished = pb.TranscriptionFinished(duration_seconds=heard, speech_seconds=speech)
         yield pb.StreamingTranscribeResponse(finished=finished)
-
-    def _instructions(self, config: pb.StreamingConfig) -> Instructions:
-        most = self._settings.max_prompt_characters
-        for field, characters in (("prompt", len(config.prompt)), ("hotwords", sum(map(len, config.hotwords)))):
-            if characters > most:
-                raise TooLarge(f"{field} of {characters} characters, at most {most} are accepted", field=field)
-        return Instructions(
-            language=config.language,
-            prompt=config.prompt,
-            hotwords=tuple(word for word in config.hotwords if word.strip()),
-            word_times=config.word_times,
-        )
 
 
 def _between(message: object, field: str, default: float, least: float, most: float, path: str = "") -> float:

@@ -1,5 +1,7 @@
 """Transcripts as messages: what a request asks for, and events as it is answered with."""
 
+from dataclasses import replace
+
 from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.bounds import within
@@ -14,25 +16,37 @@ MAX_SILENCE_SECONDS = 10.0
 MAX_PADDING_SECONDS = 2.0
 
 
-def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> Instructions:
-    """How a recording is to be heard.
+def basics_of(request: pb.TranscribeRequest | pb.StreamingConfig, settings: SpeechSettings) -> Instructions:
+    """What a recording and a live stream may both say of how they are to be heard.
 
     Raises:
-        InvalidArgument: The task is none, or the temperature not between 0 and 1.
         TooLarge: The prompt or the hot words are too long.
     """
     most = settings.max_prompt_characters
     for field, length in (("prompt", len(request.prompt)), ("hotwords", sum(map(len, request.hotwords)))):
         if length > most:
             raise TooLarge(f"{length} characters, at most {most} are accepted", field=field)
-    if request.task not in pb.TranscriptionTask.values():
-        raise InvalidArgument(f"there is no task {request.task}; leave it out to transcribe", field="task")
     return Instructions(
         language=request.language,
-        task="translate" if request.task == pb.TRANSCRIPTION_TASK_TRANSLATE else "transcribe",
         prompt=request.prompt,
         hotwords=tuple(word for word in request.hotwords if word.strip()),
         word_times=request.word_times,
+    )
+
+
+def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> Instructions:
+    """How a recording is to be heard.
+
+    Raises:
+        InvalidArgument: The task is none, or the temperature not between 0 and 1.
+        TooLarge: As `basics_of` says.
+    """
+    basics = basics_of(request, settings)
+    if request.task not in pb.TranscriptionTask.values():
+        raise InvalidArgument(f"there is no task {request.task}; leave it out to transcribe", field="task")
+    return replace(
+        basics,
+        task="translate" if request.task == pb.TRANSCRIPTION_TASK_TRANSLATE else "transcribe",
         temperature=within(request.temperature, 0.0, 1.0, "temperature"),
         full_window=request.full_window,
     )

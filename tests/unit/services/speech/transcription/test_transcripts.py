@@ -5,12 +5,19 @@ from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.errors import InvalidArgument
 from services.speech.settings import SpeechSettings
-from services.speech.transcription.transcripts import instructions_of, sensitivity_of
+from services.speech.transcription.transcripts import basics_of, instructions_of, sensitivity_of
 
 
-def test_empty_hot_words_are_none(tmp_path):
-    request = pb.TranscribeRequest(hotwords=["", "Hibari", " ", *[""] * 98])
-    assert instructions_of(request, SpeechSettings(home=tmp_path)).hotwords == ("Hibari",)
+@pytest.mark.parametrize("kind", [pb.TranscribeRequest, pb.StreamingConfig])
+def test_empty_hot_words_are_none(kind, tmp_path):
+    request = kind(hotwords=["", "Hibari", " ", *[""] * 98])
+    assert basics_of(request, SpeechSettings(home=tmp_path)).hotwords == ("Hibari",)
+
+
+def test_a_request_of_no_known_task_is_refused(tmp_path):
+    with pytest.raises(InvalidArgument) as caught:
+        instructions_of(pb.TranscribeRequest(task=7), SpeechSettings(home=tmp_path))
+    assert caught.value.field == "task"
 
 
 def test_a_threshold_below_which_all_is_speech_is_refused():
