@@ -20,6 +20,7 @@ SNRS = (20, 10, 5, 0)
 NOISES = tuple(noise for noise in get_args(Noise) if noise)
 NOISY = ("hibari-prose", "slt-technical", "rms-names", "austen-1")  # what is said again under every noise
 BABBLERS = (("joe", "long"), ("awb", "long"), ("slt", "long"), ("rms", "prose"), ("hibari", "long"))
+CROWD = 2  # voices at least: one that speaks over another is no babble
 EDGE = 0.3  # seconds of silence at both ends of what is put together
 
 Made = tuple[Clip, sound.Samples]
@@ -134,13 +135,20 @@ class Scenes:
         for clip, samples in (clean[name] for name in NOISY if name in clean):
             for noise in NOISES:
                 for snr in SNRS:
-                    yield self._under(clip, samples, noise, snr, "noisy")
+                    yield from self._under(clip, samples, noise, snr, "noisy")
 
-    def _under(self, clip: Clip, samples: sound.Samples, noise: Noise, snr: float, condition: Condition) -> Made:
+    def _under(
+        self, clip: Clip, samples: sound.Samples, noise: Noise, snr: float, condition: Condition
+    ) -> Iterator[Made]:
         name = f"{clip.id}-{noise}-{snr}"
-        made = sound.noisy(samples, self._noise(noise, clip.seconds, name, clip.voices), snr)
+        try:
+            over = self._noise(noise, clip.seconds, name, clip.voices)
+        except Missing as error:
+            if (lack := f"{clip.id} under {noise}: {error}") not in self._lacks:
+                self._lacks.append(lack)
+            return
         about = {"id": name, "condition": condition, "noise": noise, "snr_db": float(snr), "clean": clip.id}
-        return clip.model_copy(update=about), made
+        yield clip.model_copy(update=about), sound.noisy(samples, over, snr)
 
     def _noise(self, noise: Noise, seconds: float, name: str, but: Sequence[str]) -> sound.Samples:
         random = _random(name)
@@ -148,7 +156,10 @@ class Scenes:
             return sound.white(seconds, random)
         if noise == "hum":
             return sound.hum(seconds, random)
-        return sound.babble(list(self._babblers(but)), seconds, random)
+        crowd = list(self._babblers(but))
+        if len(crowd) < CROWD:
+            raise Missing(f"{CROWD} more voices that speak English are needed, there are {len(crowd)}")
+        return sound.babble(crowd, seconds, random)
 
     def _babblers(self, but: Sequence[str]) -> Iterator[sound.Samples]:
         """All who babble, but who speaks."""
@@ -178,7 +189,7 @@ class Scenes:
                     yield clip, samples
                     if cast is pairs:
                         for noise in ("white", "babble"):
-                            yield self._under(clip, samples, noise, 10, "noisy speakers")
+                            yield from self._under(clip, samples, noise, 10, "noisy speakers")
         for name, voices in pairs.items():
             label = f"{name}-{'-'.join(voices)}-overlap"
             yield from self._scene(label, self._cast(name, voices), "en", "overlap", (-0.8, 0.3, -1.2))

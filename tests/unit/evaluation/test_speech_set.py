@@ -130,6 +130,17 @@ def test_recordings_that_are_not_here_are_left_out_and_noted(tmp_path):
     assert lacking.missing == ["a recording: install it"]
 
 
+@pytest.mark.parametrize(
+    ("names", "babbles"), [(["slt"], False), (["slt", "joe"], False), (["slt", "joe", "rms"], True)]
+)
+def test_where_too_few_can_speak_nobody_babbles(tmp_path, names, babbles):
+    few = Scenes(Voices(tmp_path, [Tone(name, 200 + 20 * at) for at, name in enumerate(names)]), [])
+    noises = {clip.noise for clip, _ in few.clips() if clip.clean == "slt-technical"}
+    assert noises == {"white", "hum"} | ({"babble"} if babbles else set())
+    lack = f"slt-technical under babble: 2 more voices that speak English are needed, there are {len(names) - 1}"
+    assert few.missing.count(lack) == (not babbles)
+
+
 def test_where_nobody_speaks_there_is_no_text(made):
     nobody = [clip for clip, _ in made.values() if clip.condition == "no speech"]
     assert len(nobody) == 8
