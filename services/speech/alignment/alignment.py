@@ -19,15 +19,14 @@ from services.speech.audio.recording import Recording, Recordings
 from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.ports.aligner import Place
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Segment, Word
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Word
 from services.speech.spans import span
 from services.speech.transcription.transcription import (
     LEAST_SECONDS,
-    Finished,
-    Started,
     TranscriberLane,
     Transcription,
     cut,
+    gathered,
 )
 from services.speech.transcription.windows import Clip, WindowCutter
 from services.speech.words import TextWord, split
@@ -122,18 +121,9 @@ class Alignment:
 
     async def _listen(self, recording: Recording, language: str) -> tuple[list[Word], str, float]:
         """The words that are heard, the language, and how long the recording is."""
-        words: list[Word] = []
-        seconds = 0.0
-        async with aclosing(self._transcription.hear(recording, Instructions(language, word_times=True))) as events:
-            async for event in events:
-                match event:
-                    case Started():
-                        language = event.language
-                    case Segment():
-                        words += event.words
-                    case Finished():
-                        seconds = event.duration
-        return words, language, seconds
+        instructions = Instructions(language, word_times=True)
+        started, segments, finished = await gathered(self._transcription.hear(recording, instructions))
+        return [word for segment in segments for word in segment.words], started.language, finished.duration
 
 
 class _Plan:

@@ -1,7 +1,6 @@
 """Assess: a learner's recording beside the text that it should say."""
 
 import asyncio
-from contextlib import aclosing
 
 from polyphony.speech.v1 import assessment_pb2 as pb
 
@@ -9,9 +8,9 @@ from servekit.errors import InvalidArgument, TooLarge
 from servekit.writing import join
 from services.speech.assessment.scoring import Assessment, Judged, assess
 from services.speech.audio.recording import Recordings
-from services.speech.ports.transcriber import Instructions, Segment
+from services.speech.ports.transcriber import Instructions
 from services.speech.spans import span
-from services.speech.transcription.transcription import Started, Transcription
+from services.speech.transcription.transcription import Started, Transcription, gathered
 from services.speech.words import split
 
 VERDICTS = {
@@ -52,17 +51,9 @@ class Assessor:
         if not split(text):
             raise InvalidArgument("there are no words in the text", field="reference_text")
         instructions = Instructions(language=request.language, word_times=True)
-        started, segments = Started("", 0.0, ""), list[Segment]()
-        async with (
-            self._recordings.open(request.audio, "audio") as recording,
-            aclosing(self._transcription.hear(recording, instructions, request.model)) as events,
-        ):
-            async for event in events:
-                match event:
-                    case Started():
-                        started = event
-                    case Segment():
-                        segments.append(event)
+        async with self._recordings.open(request.audio, "audio") as recording:
+            events = self._transcription.hear(recording, instructions, request.model)
+            started, segments, _ = await gathered(events)
         said = [word for segment in segments for word in segment.words]
         found = await asyncio.to_thread(assess, text, said)
         return _response(found, started, join(segment.text for segment in segments))

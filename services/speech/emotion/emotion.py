@@ -20,7 +20,7 @@ from services.speech.emotion.affect import arousal, emotions, sentiments, togeth
 from services.speech.emotion.prosody import ProsodyTrack, Sound
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Segment
 from services.speech.spans import span
-from services.speech.transcription.transcription import Started, Transcription
+from services.speech.transcription.transcription import Transcription, gathered
 from services.speech.words import split
 
 SentimentLane = BatchLane[str, float]
@@ -71,7 +71,8 @@ class EmotionAnalysis:
         """
         recognizer = self._recognizers.get(request.model) if request.model or any(self._recognizers) else None
         async with self._recordings.open(request.audio, "audio") as recording:
-            started, segments = await self._words(recording, request.language)
+            events = self._transcription.hear(recording, Instructions(language=request.language))
+            started, segments, _ = await gathered(events)
             reader = self._reader(started.language)
             track = ProsodyTrack(LISTENING_RATE)
             stretches = [
@@ -85,17 +86,6 @@ class EmotionAnalysis:
                 async for segment, samples in _voices(recording, segments, track)
             ]
         return _response(stretches, started.language, reader, recognizer)
-
-    async def _words(self, recording: Recording, language: str) -> tuple[Started, list[Segment]]:
-        started, segments = Started("", 0.0, ""), list[Segment]()
-        async with aclosing(self._transcription.hear(recording, Instructions(language=language))) as events:
-            async for event in events:
-                match event:
-                    case Started():
-                        started = event
-                    case Segment():
-                        segments.append(event)
-        return started, segments
 
     def _reader(self, language: str) -> SentimentLane | None:
         """What reads a language, if anything does."""

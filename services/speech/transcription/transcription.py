@@ -114,6 +114,21 @@ class Transcription:
             yield Finished(cutter.heard / LISTENING_RATE, cutter.speech / LISTENING_RATE)
 
 
+async def gathered(events: AsyncGenerator[Heard, None]) -> tuple[Started, list[Segment], Finished]:
+    """All that a recording's events tell, for who has no use for them one by one; the generator is closed."""
+    started, segments, finished = Started("", 0.0, ""), list[Segment](), Finished(0.0, 0.0)
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case Started():
+                    started = event
+                case Segment():
+                    segments.append(event)
+                case Finished():
+                    finished = event
+    return started, segments, finished
+
+
 async def cut(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[Clip | None, None]:
     """The clips of a recording; None for every second or so that completes none."""
     async with aclosing(recording.chunks()) as chunks:

@@ -1,13 +1,12 @@
 """Dictation: the text of something short that was read in already."""
 
-from contextlib import aclosing
 from io import BytesIO
 
 from servekit.audio import AudioLimits
 from servekit.writing import join
 from services.speech.audio.recording import Recording
-from services.speech.ports.transcriber import Instructions, Segment
-from services.speech.transcription.transcription import Started, Transcription
+from services.speech.ports.transcriber import Instructions
+from services.speech.transcription.transcription import Transcription, gathered
 from services.speech.voices.references import Spoken
 
 
@@ -29,11 +28,5 @@ class Dictation:
             Overloaded: There is no time for it now.
         """
         recording = Recording(BytesIO(spoken.recording), AudioLimits(), "reference_audio", spoken.seconds)
-        said: list[str] = []
-        async with aclosing(self._transcription.hear(recording, Instructions(language=language))) as events:
-            async for event in events:
-                if isinstance(event, Started):
-                    language = event.language
-                elif isinstance(event, Segment):
-                    said.append(event.text)
-        return join(said), language
+        started, segments, _ = await gathered(self._transcription.hear(recording, Instructions(language=language)))
+        return join(segment.text for segment in segments), started.language
