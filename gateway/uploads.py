@@ -1,21 +1,30 @@
 """Files that come in a form: small ones travel in the message, large ones by the object store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.endpoint import Context
-from gateway.forms import Part
+from gateway.forms import FIELD_BYTES, Body, Part, read_form
 from gateway.media import PASSING_SECONDS
 from servekit.errors import InvalidArgument
 
 
-async def upload(context: Context, part: Part) -> Media:
-    """A form's file as a medium: in the message if it is small, else by reference.
+async def audio_form(
+    context: Context, kind: type[Body], lists: Sequence[str] = (), field_bytes: int = FIELD_BYTES
+) -> tuple[Body, Media]:
+    """A form's small fields as a struct, and its recording as a medium; `lists` and `field_bytes` as for `read_form`.
 
     Raises:
-        InvalidArgument: It is empty.
+        InvalidArgument: The file is empty, or as `read_form` says.
+        TooLarge: As `read_form` says.
     """
+    limit = context.parts.settings.audio_bytes
+    return await read_form(context.request, limit, kind, lambda part: _upload(context, part), lists, field_bytes)
+
+
+async def _upload(context: Context, part: Part) -> Media:
+    """A form's file as a medium: in the message if it is small, else by reference."""
     parts = context.parts
     start, pieces = bytearray(), aiter(part)
     async for piece in pieces:

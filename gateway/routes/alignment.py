@@ -9,13 +9,12 @@ from starlette.responses import PlainTextResponse, Response
 from gateway.auth import Caller
 from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
-from gateway.forms import read_form
 from gateway.models import ModelDirectory
 from gateway.responses import json_response
 from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
 from gateway.subtitles import MEDIA_TYPES, Timed, subtitles
 from gateway.transcript import moments
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 from servekit.catalogue import Task
 
 TEXT_BYTES = 1 << 20  # more than the service takes, in any script
@@ -25,13 +24,7 @@ TASKS: tuple[Task, ...] = ("align", "transcribe")  # what finds words, the bette
 async def align(context: Context) -> Response:
     """Find when each word of a known text is said, as JSON or as subtitles."""
     parts = context.parts
-    form, audio = await read_form(
-        context.request,
-        parts.settings.audio_bytes,
-        AlignmentForm,
-        lambda part: upload(context, part),
-        field_bytes=TEXT_BYTES,
-    )
+    form, audio = await audio_form(context, AlignmentForm, field_bytes=TEXT_BYTES)
     model = _model(parts.models, form.model, context.caller)
     request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
     with renaming(audio="file"):

@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
-from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.assessment import (
     AssessmentAnswer,
@@ -16,15 +15,13 @@ from gateway.schemas.assessment import (
     AssessmentWord,
     Stretch,
 )
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 
 
 async def assess(context: Context) -> Response:
     """Compare a recording with a text, word by word, and score it."""
     parts = context.parts
-    form, audio = await read_form(
-        context.request, parts.settings.audio_bytes, AssessmentForm, lambda part: upload(context, part)
-    )
+    form, audio = await audio_form(context, AssessmentForm)
     request = AssessRequest(
         audio=audio,
         reference_text=form.reference_text,

@@ -5,24 +5,16 @@ from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
-from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.diarization import Diarization, DiarizationForm, SpeakerTotal, SpokenTurn
 from gateway.speakers import FIELDS, LISTS, REFERENCE_BYTES, diarizing_model, known_speakers
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 
 
 async def diarize(context: Context) -> Response:
     """Tell who speaks when in a recording; a large one is streamed to the object store and heard from there."""
     parts = context.parts
-    form, audio = await read_form(
-        context.request,
-        parts.settings.audio_bytes,
-        DiarizationForm,
-        lambda part: upload(context, part),
-        lists=LISTS,
-        field_bytes=REFERENCE_BYTES,
-    )
+    form, audio = await audio_form(context, DiarizationForm, lists=LISTS, field_bytes=REFERENCE_BYTES)
     request = DiarizeRequest(
         audio=audio,
         model=diarizing_model(parts.models, form.model, context.caller),

@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
-from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.emotion import (
     EmotionAnswer,
@@ -25,15 +24,13 @@ from gateway.schemas.emotion import (
     ProsodyAnswer,
     SentimentAnswer,
 )
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 
 
 async def analyze(context: Context) -> Response:
     """Tell the emotion of a recording, segment by segment, and what it was told by."""
     parts = context.parts
-    form, audio = await read_form(
-        context.request, parts.settings.audio_bytes, EmotionForm, lambda part: upload(context, part)
-    )
+    form, audio = await audio_form(context, EmotionForm)
     model = parts.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""
     with renaming(audio="file"):
         response = await parts.clients.speech.AnalyzeEmotion(

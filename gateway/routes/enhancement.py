@@ -10,13 +10,12 @@ from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
-from gateway.forms import read_form
 from gateway.media import FILE_PREFIX, PASSING_SECONDS
 from gateway.records import FileRecord, fresh_id, now
 from gateway.responses import ByteStream, json_response
 from gateway.schemas.enhancement import EnhanceForm, Enhancement, KeptSpan
 from gateway.schemas.speech import MIME_TYPES
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 from servekit.errors import Unavailable
 
 
@@ -27,9 +26,7 @@ async def enhance(context: Context) -> Response:
     file that is kept for an hour.
     """
     parts = context.parts
-    form, audio = await read_form(
-        context.request, parts.settings.audio_bytes, EnhanceForm, lambda part: upload(context, part)
-    )
+    form, audio = await audio_form(context, EnhanceForm)
     model = parts.models.resolve("enhance", form.model, context.caller)
     request = EnhanceRequest(
         audio=audio,

@@ -10,7 +10,7 @@ from gateway.forms import Part, read_form
 from gateway.media import PASSING_SECONDS
 from gateway.responses import json_response
 from gateway.schemas import sounds as schemas
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 from servekit.errors import InvalidArgument
 
 MAX_PARTS = 1024  # a file and a label for each clip
@@ -95,12 +95,7 @@ async def classify(context: Context) -> Response:
 
 
 async def _asked(context: Context) -> tuple[str, schemas.SoundForm, Media]:
-    form, audio = await read_form(
-        context.request,
-        context.parts.settings.audio_bytes,
-        schemas.SoundForm,
-        lambda part: upload(context, part),
-    )
+    form, audio = await audio_form(context, schemas.SoundForm)
     return context.request.path_params["name"], form, audio
 
 

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from gateway.bodies import decode
 from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
-from gateway.forms import read_form
 from gateway.pipelines.diarized_transcript import diarized_transcript
 from gateway.responses import EventStream
 from gateway.schemas.transcriptions import ListeningForm, ServerVad, Transcription, TranscriptionForm, TranslationForm
@@ -24,7 +23,7 @@ from gateway.speakers import LISTS as SPEAKER_LISTS
 from gateway.speakers import REFERENCE_BYTES, known_speakers
 from gateway.subtitles import MEDIA_TYPES
 from gateway.transcript import answer, answer_by_speaker, gather, told, told_by_speaker
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 from servekit.errors import InvalidArgument
 
 LISTS = (
@@ -41,14 +40,7 @@ NAMES = {"audio": "file", "task": "model", "voice_activity": "chunking_strategy"
 
 async def transcribe(context: Context) -> Response:
     """Write down a recording; a large one is streamed to the object store and heard from there."""
-    form, audio = await read_form(
-        context.request,
-        context.parts.settings.audio_bytes,
-        TranscriptionForm,
-        lambda part: upload(context, part),
-        lists=LISTS,
-        field_bytes=REFERENCE_BYTES,
-    )
+    form, audio = await audio_form(context, TranscriptionForm, lists=LISTS, field_bytes=REFERENCE_BYTES)
     _check(form)
     request = _request(form, audio)
     request.model = context.parts.models.resolve("transcribe", form.model, context.caller)
@@ -64,13 +56,7 @@ async def transcribe(context: Context) -> Response:
 
 async def translate(context: Context) -> Response:
     """Write down in English what is said in a recording, whatever the language."""
-    form, audio = await read_form(
-        context.request,
-        context.parts.settings.audio_bytes,
-        TranslationForm,
-        lambda part: upload(context, part),
-        lists=LISTS,
-    )
+    form, audio = await audio_form(context, TranslationForm, lists=LISTS)
     request = _request(form, audio)
     request.model = context.parts.models.translator(form.model, context.caller)
     request.task = TranscriptionTask.TRANSCRIPTION_TASK_TRANSLATE

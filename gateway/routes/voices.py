@@ -5,10 +5,9 @@ from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
-from gateway.forms import read_form
 from gateway.responses import json_response
 from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceList
-from gateway.uploads import upload
+from gateway.uploads import audio_form
 
 
 async def list_voices(context: Context) -> Response:
@@ -20,9 +19,7 @@ async def list_voices(context: Context) -> Response:
 async def create_voice(context: Context) -> Response:
     """Make a voice of a recording of somebody who agrees."""
     parts = context.parts
-    form, audio = await read_form(
-        context.request, parts.settings.audio_bytes, VoiceForm, lambda part: upload(context, part)
-    )
+    form, audio = await audio_form(context, VoiceForm)
     stated = form.consent.strip()
     agreed = stated.lower() == "true"
     request = CreateVoiceRequest(
