@@ -2,21 +2,20 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest, EnhanceResponse
 from starlette.responses import Response
 
 from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
 from gateway.media import FILE_PREFIX, PASSING_SECONDS
 from gateway.records import FileRecord, fresh_id, now
 from gateway.responses import ByteStream, json_response
 from gateway.schemas.enhancement import EnhanceForm, Enhancement, KeptSpan
 from gateway.schemas.speech import MIME_TYPES
+from gateway.sound_stream import chunks, complete
 from gateway.uploads import audio_form
-from servekit.errors import Unavailable
 
 
 async def enhance(context: Context) -> Response:
@@ -36,46 +35,30 @@ async def enhance(context: Context) -> Response:
         trim_silence=form.trim_silence,
         mime_type=MIME_TYPES[form.response_format],
     )
+    events = complete(parts.clients.speech.Enhance(request), "the cleaning", audio="file")
     if form.answer == "audio":
-        return ByteStream(_chunks(_events(context, request)), request.mime_type)
-    return json_response(await _kept(context, request, f"enhanced.{form.response_format}"))
+        return ByteStream(chunks(events), request.mime_type)
+    return json_response(await _kept(context, events, request.mime_type, f"enhanced.{form.response_format}"))
 
 
-async def _events(context: Context, request: EnhanceRequest) -> AsyncGenerator[EnhanceResponse]:
-    finished = False
-    call = cast("AsyncGenerator[EnhanceResponse]", context.parts.clients.speech.Enhance(request))
-    with renaming(audio="file"):
-        async with aclosing(call) as events:
-            async for event in events:
-                finished = event.HasField("finished")
-                yield event
-    if not finished:
-        raise Unavailable("the cleaning broke off", retry_after=1.0)
-
-
-async def _chunks(events: AsyncGenerator[EnhanceResponse]) -> AsyncGenerator[bytes]:
-    async with aclosing(events):
-        async for event in events:
-            if event.HasField("chunk"):
-                yield event.chunk
-
-
-async def _kept(context: Context, request: EnhanceRequest, filename: str) -> Enhancement:
+async def _kept(
+    context: Context, events: AsyncGenerator[EnhanceResponse], mime_type: str, filename: str
+) -> Enhancement:
     """Keep the sound as a file of the tenant's, as it comes."""
     told: dict[str, EnhanceResponse] = {}
 
     async def noted() -> AsyncGenerator[EnhanceResponse]:
-        async with aclosing(_events(context, request)) as events:
+        async with aclosing(events):
             async for event in events:
                 told[event.WhichOneof("event") or ""] = event
                 yield event
 
     parts, tenant = context.parts, context.caller.tenant
-    reference = await parts.store.put(tenant, _chunks(noted()), request.mime_type, PASSING_SECONDS)
+    reference = await parts.store.put(tenant, chunks(noted()), mime_type, PASSING_SECONDS)
     size, expires_at = (await parts.store.about(tenant, reference)).size, now() + int(PASSING_SECONDS)
     file_id = fresh_id(FILE_PREFIX)
     await parts.records.add_file(
-        tenant, FileRecord(file_id, filename, size, request.mime_type, "user_data", reference, now(), expires_at)
+        tenant, FileRecord(file_id, filename, size, mime_type, "user_data", reference, now(), expires_at)
     )
     started, finished = told["started"].started, told["finished"].finished
     return Enhancement(

@@ -13,8 +13,9 @@ from gateway.endpoint import Context, Operation
 from gateway.failures import renaming
 from gateway.responses import ByteStream, EventStream
 from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRequest, SpeechUsage, VoiceId
+from gateway.sound_stream import chunks, complete
 from gateway.voices import find_voice
-from servekit.errors import InvalidArgument, Unavailable
+from servekit.errors import InvalidArgument
 
 NAMES = {"text": "input", "mime_type": "response_format"}  # fields of the service, as the body has them
 TOKENS_PER_SECOND = 20  # what a second of sound is counted as
@@ -40,27 +41,10 @@ async def speak(context: Context) -> Response:
         mime_type=mime_type,
         language=body.language,
     )
-    events = _events(context, request)
+    events = complete(parts.clients.speech.Synthesize(request), "the speech", **NAMES)
     if body.stream_format == "sse":
         return EventStream(_deltas(events, len(body.input)))
-    return ByteStream(_bytes(events), mime_type)
-
-
-async def _events(context: Context, request: SynthesizeRequest) -> AsyncGenerator[SynthesizeResponse]:
-    finished = False
-    with renaming(**NAMES):
-        async for event in context.parts.clients.speech.Synthesize(request):
-            finished = event.HasField("finished")
-            yield event
-    if not finished:
-        raise Unavailable("the speech broke off", retry_after=1.0)
-
-
-async def _bytes(events: AsyncGenerator[SynthesizeResponse]) -> AsyncGenerator[bytes]:
-    async with aclosing(events):
-        async for event in events:
-            if event.HasField("chunk"):
-                yield event.chunk
+    return ByteStream(chunks(events), mime_type)
 
 
 async def _deltas(events: AsyncGenerator[SynthesizeResponse], characters: int) -> AsyncGenerator[msgspec.Struct]:
