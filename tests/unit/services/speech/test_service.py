@@ -7,17 +7,13 @@ import time
 import numpy as np
 import pytest
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.audio_encoder import encode_audio
 from servekit.call import Call, Flag, enter
 from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.objects import ObjectStore
-from services.speech.service import build
 from services.speech.settings import SpeechSettings
-
-NAME = "polyphony.speech.v1.SpeechService"
 
 
 def wav(seconds=7.0, level=0.3, seed=0):
@@ -35,22 +31,6 @@ def settings(tmp_path):
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, synthesize_slots=1, max_audio_seconds=60,
         max_text_characters=200, max_prompt_characters=50, drain_seconds=1.0,
     )  # fmt: skip
-
-
-@pytest.fixture
-def models():
-    """The fakes that serve, by task, once `stub` is there."""
-    return {}
-
-
-@pytest.fixture
-async def stub(serve, dial, settings, models):
-    async def build_and_show(settings, telemetry):
-        deployment = await build(settings, telemetry)
-        models.update({lane.card.task: lane.model for lane in deployment.lanes})
-        return deployment
-
-    return SpeechServiceStub(dial(await serve(settings, build_and_show), NAME))
 
 
 async def transcribe(stub, request):

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, KnownSpeaker
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
@@ -25,7 +24,6 @@ from services.speech.models import resemblyzer, silero
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
 
-NAME = "polyphony.speech.v1.SpeechService"
 RATE = 16_000
 LOW, HIGH, SILENCE = 150.0, 700.0, 0.0
 VOICES = "fake-speaker-encoder"
@@ -52,21 +50,6 @@ def settings(tmp_path):
     return SpeechSettings(
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, max_audio_seconds=90, max_speakers=4
     )
-
-
-@pytest.fixture
-def models():
-    return {}
-
-
-@pytest.fixture
-async def stub(serve, dial, settings, models):
-    async def build_and_show(settings, telemetry):
-        deployment = await build(settings, telemetry)
-        models.update({lane.card.task: lane.model for lane in deployment.lanes})
-        return deployment
-
-    return SpeechServiceStub(dial(await serve(settings, build_and_show), NAME))
 
 
 async def test_voices_are_told_apart_and_named_by_their_first_turns(stub):

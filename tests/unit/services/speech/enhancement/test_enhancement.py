@@ -25,8 +25,6 @@ from services.speech.models.fake_speech_detector import FakeSpeechDetector
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
 
-NAME = "polyphony.speech.v1.SpeechService"
-
 
 def wav(samples, rate=16_000, channels=1):
     buffer = io.BytesIO()
@@ -57,22 +55,6 @@ def settings(tmp_path):
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, enhance_slots=1, max_enhance_seconds=20,
         drain_seconds=1.0,
     )  # fmt: skip
-
-
-@pytest.fixture
-def models():
-    """The fakes that serve, by task, once `stub` is there."""
-    return {}
-
-
-@pytest.fixture
-async def stub(serve, dial, settings, models):
-    async def build_and_show(settings, telemetry):
-        deployment = await build(settings, telemetry)
-        models.update({lane.card.task: lane.model for lane in deployment.lanes})
-        return deployment
-
-    return SpeechServiceStub(dial(await serve(settings, build_and_show), NAME))
 
 
 async def clean(stub, request):
@@ -246,7 +228,7 @@ async def test_a_machine_without_the_runtime_gets_the_gate(serve, dial, tmp_path
     profile = f'title = "t"\n[services.speech]\nmodels = {names}\n'
     (tmp_path / "catalogue" / "profiles" / "other.toml").write_text(profile)
     settings = SpeechSettings(profile="other", catalogue=tmp_path / "catalogue", home=tmp_path, drain_seconds=1.0)
-    stub = SpeechServiceStub(dial(await serve(settings, build), NAME))
+    stub = SpeechServiceStub(dial(await serve(settings, build), "polyphony.speech.v1.SpeechService"))
     started, _, _ = await clean(stub, enhance(wav(tone(1))))
     assert started.model == "spectral-gate"
     with pytest.raises(NotFound):

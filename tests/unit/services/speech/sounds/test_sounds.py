@@ -14,20 +14,16 @@ from polyphony.speech.v1.sounds_pb2 import (
     ScoreSoundRequest,
     SoundClip,
 )
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
 from servekit.call import Call, enter
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
 from servekit.objects import ObjectStore
-from services.speech.service import build
 from services.speech.settings import SpeechSettings
 from services.speech.sounds.features import FEATURES
 from services.speech.sounds.models import NormalSounds
 from services.speech.sounds.store import SoundRecord, SoundStore
-
-NAME = "polyphony.speech.v1.SpeechService"
 
 
 @functools.cache
@@ -55,11 +51,6 @@ def settings(tmp_path):
         max_sound_clips=20, max_sound_seconds=40, max_sound_classes=3,
         max_sound_models=3, max_sound_versions=2,
     )  # fmt: skip
-
-
-@pytest.fixture
-async def stub(serve, dial, settings):
-    return SpeechServiceStub(dial(await serve(settings, build), NAME))
 
 
 async def test_what_a_machine_sounds_like_and_when_it_does_not(stub):

@@ -5,15 +5,11 @@ import time
 import numpy as np
 import pytest
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
 from servekit.audio import AudioLimits, decode_audio
 from servekit.errors import InvalidArgument, NotFound, TooLarge, Unavailable
-from services.speech.service import build
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.sentences import SENTENCE_SECONDS
-
-NAME = "polyphony.speech.v1.SpeechService"
 
 
 @pytest.fixture
@@ -22,22 +18,6 @@ def settings(tmp_path):
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, synthesize_slots=1, max_text_characters=2000,
         drain_seconds=1.0,
     )  # fmt: skip
-
-
-@pytest.fixture
-def models():
-    """The fakes that serve, by task, once `stub` is there."""
-    return {}
-
-
-@pytest.fixture
-async def stub(serve, dial, settings, models):
-    async def build_and_show(settings, telemetry):
-        deployment = await build(settings, telemetry)
-        models.update({lane.card.task: lane.model for lane in deployment.lanes if hasattr(lane, "model")})
-        return deployment
-
-    return SpeechServiceStub(dial(await serve(settings, build_and_show), NAME))
 
 
 async def synthesize(stub, text, **more):

@@ -3,18 +3,15 @@
 import numpy as np
 import pytest
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.audio_encoder import encode_audio
 from servekit.call import Call, enter
 from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unimplemented
-from services.speech.service import build
 from services.speech.settings import SpeechSettings
 
 STATEMENT = "Anna, 1 May, in writing"
-NAME = "polyphony.speech.v1.SpeechService"
 
 
 def sound(seconds, silence=0.0, seed=0):
@@ -41,9 +38,9 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-async def stub(serve, dial, settings):
+async def stub(stub):
     enter(Call(tenant="one"))
-    return SpeechServiceStub(dial(await serve(settings, build), NAME))
+    return stub
 
 
 async def names(stub, model=""):

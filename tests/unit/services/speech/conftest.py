@@ -1,0 +1,24 @@
+"""The speech service on its fakes, over real gRPC, with the `settings` of the tests that ask for it."""
+
+import pytest
+from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+
+from services.speech.service import build
+
+
+@pytest.fixture
+def models():
+    """The fakes that serve, by task, once `stub` is there."""
+    return {}
+
+
+@pytest.fixture
+async def stub(serve, dial, settings, models):
+    """Calls the service."""
+
+    async def build_and_show(settings, telemetry):
+        deployment = await build(settings, telemetry)
+        models.update({lane.card.task: lane.model for lane in deployment.lanes})
+        return deployment
+
+    return SpeechServiceStub(dial(await serve(settings, build_and_show), "polyphony.speech.v1.SpeechService"))
