@@ -6,11 +6,8 @@ standard's own operators only, so that every engine that reads ONNX runs it.
 """
 
 import argparse
-import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
+
+from servekit.exports import exported
 
 EXPORTER = 1  # counted up when the graph changes, so that older files are made anew
 OPSET = 20
@@ -35,18 +34,10 @@ def network(folder: Path) -> Path | bytes:
     Takes `input_ids` and `attention_mask`, int64 `[batch, tokens]`; gives `embedding`, float32
     `[batch, dimensions]`, L2-normalised.
     """
-    weights = folder / "model.safetensors"
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = folder / f"model-{EXPORTER}-{digest[:16]}.onnx"
-    if not target.exists():
-        made = build(load_file(weights), json.loads((folder / "config.json").read_text())).SerializeToString()
-        if not os.access(folder, os.W_OK):
-            return made
-        _write(target, made)
-        for stale in set(folder.glob("model-*.onnx")) - {target}:
-            stale.unlink(missing_ok=True)
-    return target
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    return exported(
+        weights, EXPORTER, lambda: build(load_file(weights), json.loads(config.read_text())).SerializeToString()
+    )
 
 
 def build(weights: Weights, config: Mapping[str, Any]) -> onnx.ModelProto:
@@ -154,14 +145,6 @@ class _Graph:
             list(self._constants.values()),
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-
-
-def _write(target: Path, data: bytes) -> None:
-    """All of the file or none of it, whoever else writes it at the same time."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-        file.write(data)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, target)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,7 @@ every engine that reads ONNX runs it.
 """
 
 import argparse
-import hashlib
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from servekit.exports import exported
 from services.speech.checkpoint import read_checkpoint
 
 EXPORTER = 1  # counted up when the graph changes, so that older files are made anew
@@ -35,17 +33,7 @@ def network(folder: Path) -> Path | bytes:
     Takes `mel`, float32 `[batch, frames, channels]`; gives `embedding`, float32 `[batch, dimensions]`, L2-normalised.
     """
     weights = folder / "pretrained.pt"
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = folder / f"model-{EXPORTER}-{digest[:16]}.onnx"
-    if not target.exists():
-        made = build(read_checkpoint(weights, "model_state")).SerializeToString()
-        if not os.access(folder, os.W_OK):
-            return made
-        _write(target, made)
-        for stale in set(folder.glob("model-*.onnx")) - {target}:
-            stale.unlink(missing_ok=True)
-    return target
+    return exported(weights, EXPORTER, lambda: build(read_checkpoint(weights, "model_state")).SerializeToString())
 
 
 def build(weights: Weights) -> onnx.ModelProto:
@@ -101,14 +89,6 @@ def _gates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """From torch's order (input, forget, cell, output) to that of ONNX (input, output, forget, cell)."""
     entry, forget, cell, output = np.split(rows, 4)
     return np.concatenate([entry, output, forget, cell])
-
-
-def _write(target: Path, data: bytes) -> None:
-    """All of the file or none of it, whoever else writes it at the same time."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-        file.write(data)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, target)
 
 
 if __name__ == "__main__":
