@@ -23,6 +23,7 @@ NEIGHBOURS = 9  # bands over whose median a line stands out
 UPPER = BANDS * 3 // 8  # the band from which on blows ring: 900 Hz
 
 SPECTRUM = 3 * BANDS + 1  # features of where there is how much: they know a machine by its colour
+LEVEL = SPECTRUM - 1  # the one of them that says how loud it is, in bels
 SHAPE = 5 * REGIONS * 3 + 8  # features of how it moves and stands out, whatever the colour of the machine
 FEATURES = SPECTRUM + SHAPE
 FORMAT = "logmel64-2"  # of these features: a model of others does not fit them

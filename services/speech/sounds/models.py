@@ -14,9 +14,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from servekit.errors import FailedPrecondition
-from services.speech.sounds.features import FEATURES, FORMAT, SHAPE
+from services.speech.sounds.features import FEATURES, FORMAT, LEVEL, SHAPE
 
 Array = NDArray[np.float32]
+
+LOUDER = 0.3  # bels, twice the power: more tells of the microphone, not of the machine
 
 _HEADER_LENGTH = 8  # bytes that say how long the header is
 
@@ -36,8 +38,13 @@ class NormalSounds:
     threshold: float
 
     def scores(self, features: Array) -> Array:
-        """(stretches,): the Mahalanobis distance from the mean, per direction: about 1 where normal."""
-        return np.asarray(np.sqrt(np.square((features - self.mean) @ self.whitening).mean(axis=1)))
+        """(stretches,): the Mahalanobis distance from the mean, per direction: about 1 where normal.
+
+        A level counts for no farther from the mean than `LOUDER`.
+        """
+        away = features - self.mean
+        away[:, LEVEL] = away[:, LEVEL].clip(-LOUDER, LOUDER)
+        return np.asarray(np.sqrt(np.square(away @ self.whitening).mean(axis=1)))
 
     @staticmethod
     def whole(scores: Array) -> float:

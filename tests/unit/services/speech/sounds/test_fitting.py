@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from evaluation.sounds import machine
 from servekit.call import Flag
 from servekit.errors import Cancelled, FailedPrecondition, InvalidArgument
-from services.speech.sounds.features import FEATURES, FORMAT, SHAPE
+from services.speech.sounds.features import FEATURES, FORMAT, SHAPE, hear
 from services.speech.sounds.fitting import fit_classes, fit_normal
 from services.speech.sounds.models import NormalSounds, SoundClasses, dump, parse
 
@@ -39,6 +40,18 @@ def test_what_is_normal_scores_about_one_and_what_is_not_scores_more():
     odd = [score(fitted, clip) for clip in clips(50, 3.0, seed=2)]
     assert 0.6 < np.median(normal) < 1.8
     assert min(odd) > fitted.threshold
+
+
+@pytest.mark.parametrize("decibels", [-20, -12, 12])
+def test_a_machine_nearer_by_or_farther_away_is_no_other(decibels):
+    def heard(condition, clip, decibels=0.0):
+        samples = machine("pump", 1, condition, clip, seconds=3) * 10 ** (decibels / 20)
+        return hear([samples.astype(np.float32)], Flag()).features
+
+    fitted = fit_normal([heard("normal", clip) for clip in range(7)], 0.01, Flag())
+    there = score(fitted, heard("normal", 8, decibels))
+    assert there == pytest.approx(score(fitted, heard("normal", 8)), abs=0.03)
+    assert there < fitted.threshold < score(fitted, heard("whine", 0, decibels))
 
 
 @pytest.mark.parametrize(("count", "rate"), [(8, 0.05), (40, 0.2)])
