@@ -1,21 +1,17 @@
 """Text models on a vLLM server, reached over its OpenAI-compatible HTTP interface."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import httpx
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import EngineGone, FailedPrecondition, Internal, InvalidArgument, Overloaded
+from servekit.errors import EngineGone, FailedPrecondition, Internal
+from servekit.vllm import VllmServer
 from services.generation import budget
 from services.generation.models import Delta, Event, Finished, Prepared, Prompt, Reason
 from services.generation.settings import GenerationSettings
 
-STEP_SECONDS = 60.0  # the longest silence of a server that lives: reading the longest prompt behind a full batch
-CONNECT_SECONDS = 2.0
 EVENT = "data: "
 END = "[DONE]"
 
@@ -24,34 +20,31 @@ class VllmGenerator:
     """A `TextGenerator` whose engine is a vLLM server. Closing a stream makes the server stop writing it.
 
     Args:
-        client: To the server, its base URL set.
+        url: Where the server is.
         model: The name under which the server serves it.
         max_prompt_bytes: The longest prompt.
         window: Tokens that a prompt and its answer may take together.
     """
 
-    def __init__(self, client: httpx.Client, model: str, *, max_prompt_bytes: int, window: int) -> None:
-        self._client = client
+    def __init__(self, url: str, model: str, *, max_prompt_bytes: int, window: int) -> None:
+        # Of a prepared prompt it can refuse only the schema.
+        self._server = VllmServer(url, "vLLM", refusal="the schema cannot be followed", field="format.json_schema")
         self._model = model
         self._max_prompt_bytes = max_prompt_bytes
         self._window = window
 
     def warm(self) -> None:
-        with _reaching():
-            _check(self._client.get("/health"))
+        self._server.warm()
 
     def close(self) -> None:
-        self._client.close()
+        self._server.close()
 
     def prepare(self, prompt: Prompt) -> Prepared:
         return budget.prepare(prompt, self._encode, self._decode, self._count, self._max_prompt_bytes, self._window)
 
     def generate(self, prepared: Prepared, flag: Flag) -> Iterator[Event]:
         reason: Reason = "stop"
-        with _reaching(), self._client.stream("POST", "/v1/chat/completions", json=self._request(prepared)) as response:
-            if response.is_error:
-                response.read()
-            _check(response)
+        with self._server.stream("/v1/chat/completions", self._request(prepared)) as response:
             for line in response.iter_lines():
                 flag.check()
                 if not line.startswith(EVENT) or line == EVENT + END:
@@ -90,43 +83,14 @@ class VllmGenerator:
 
     def _encode(self, text: str) -> Sequence[int]:
         body = {"model": self._model, "prompt": text, "add_special_tokens": False}
-        tokens: Sequence[int] = self._ask("/tokenize", body)["tokens"]
+        tokens: Sequence[int] = self._server.ask("/tokenize", body)["tokens"]
         return tokens
 
     def _decode(self, tokens: Sequence[int]) -> str:
-        return str(self._ask("/detokenize", {"model": self._model, "tokens": list(tokens)})["prompt"])
+        return str(self._server.ask("/detokenize", {"model": self._model, "tokens": list(tokens)})["prompt"])
 
     def _count(self, prompt: Prompt) -> int:
-        return int(self._ask("/tokenize", self._conversation(prompt))["count"])
-
-    def _ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        with _reaching():
-            response = self._client.post(path, json=body)
-            _check(response)
-        answer: Mapping[str, Any] = response.json()
-        return answer
-
-
-@contextmanager
-def _reaching() -> Iterator[None]:
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise EngineGone("vLLM does not answer", retry_after=1.0) from error
-
-
-def _check(response: httpx.Response) -> None:
-    """What a refusal of the server's is to the caller; of a prepared prompt it can refuse only the schema."""
-    if not response.is_error:
-        return
-    match response.status_code:
-        case 400 | 422:
-            raise InvalidArgument(f"the schema cannot be followed: {response.text[:500]}", field="format.json_schema")
-        case 429:
-            raise Overloaded("vLLM is full", retry_after=1.0)
-        case 502 | 503 | 504:
-            raise EngineGone("vLLM is not ready", retry_after=1.0)
-    raise Internal(f"vLLM answered {response.status_code}: {response.text[:500]}")
+        return int(self._server.ask("/tokenize", self._conversation(prompt))["count"])
 
 
 def load(card: ModelCard, settings: GenerationSettings) -> VllmGenerator:
@@ -137,9 +101,8 @@ def load(card: ModelCard, settings: GenerationSettings) -> VllmGenerator:
     """
     if not settings.vllm:
         raise FailedPrecondition(f"{card.id} runs on vLLM: say where it is", field="vllm")
-    client = httpx.Client(base_url=settings.vllm, timeout=httpx.Timeout(STEP_SECONDS, connect=CONNECT_SECONDS))
     return VllmGenerator(
-        client,
+        settings.vllm,
         str(card.options.get("served_as", card.id)),
         max_prompt_bytes=settings.max_prompt_bytes,
         window=int(card.limits["window_tokens"]),

@@ -6,21 +6,17 @@ beside them. Raw samples are streamed as they are decoded.
 
 import base64
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import EngineGone, FailedPrecondition, Internal, InvalidArgument, Overloaded
+from servekit.errors import FailedPrecondition
+from servekit.vllm import VllmServer
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
-
-STEP_SECONDS = 60.0  # the longest silence of a server that lives: a voice is learnt behind a full batch
-CONNECT_SECONDS = 2.0
 
 # What the server calls languages.
 _LANGUAGES = {
@@ -41,7 +37,7 @@ class VllmOmni:
     """A `Synthesizer` whose engine is a vLLM-Omni server. Closing a stream makes the server stop speaking it.
 
     Args:
-        client: To the server, its base URL set.
+        url: Where the server is.
         served_as: The name under which the server serves the model.
         voices: The model's own.
         cloned_languages: What it speaks with a reference; nothing where the checkpoint cannot.
@@ -53,25 +49,21 @@ class VllmOmni:
 
     def __init__(
         self,
-        client: httpx.Client,
+        url: str,
         served_as: str,
         *,
         voices: tuple[VoiceRow, ...],
         cloned_languages: tuple[str, ...],
         sample_rate: int,
     ) -> None:
-        self._client = client
+        self._server = VllmServer(url, "vLLM-Omni", refusal="the model cannot speak this", field="text")
         self._served_as = served_as
         self.voices = voices
         self.cloned_languages = cloned_languages
         self.sample_rate = sample_rate
 
     def speak(self, piece: str, speaker: Speaker, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:  # noqa: ARG002
-        body = self._request(piece, speaker)
-        with _reaching(), self._client.stream("POST", "/v1/audio/speech", json=body) as response:
-            if response.is_error:
-                response.read()
-            _check(response)
+        with self._server.stream("/v1/audio/speech", self._request(piece, speaker)) as response:
             rest = b""
             for data in response.iter_bytes():
                 flag.check()
@@ -97,33 +89,10 @@ class VllmOmni:
         return body | {"x_vector_only_mode": True}
 
     def warm(self) -> None:
-        with _reaching():
-            _check(self._client.get("/health"))
+        self._server.warm()
 
     def close(self) -> None:
-        self._client.close()
-
-
-@contextmanager
-def _reaching() -> Iterator[None]:
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise EngineGone("vLLM-Omni does not answer", retry_after=1.0) from error
-
-
-def _check(response: httpx.Response) -> None:
-    """What a refusal of the server's is to the caller."""
-    if not response.is_error:
-        return
-    match response.status_code:
-        case 400 | 422:
-            raise InvalidArgument(f"the model cannot speak this: {response.text[:500]}", field="text")
-        case 429:
-            raise Overloaded("vLLM-Omni is full", retry_after=1.0)
-        case 502 | 503 | 504:
-            raise EngineGone("vLLM-Omni is not ready", retry_after=1.0)
-    raise Internal(f"vLLM-Omni answered {response.status_code}: {response.text[:500]}")
+        self._server.close()
 
 
 def load(card: ModelCard, settings: SpeechSettings) -> VllmOmni:
@@ -136,7 +105,7 @@ def load(card: ModelCard, settings: SpeechSettings) -> VllmOmni:
         raise FailedPrecondition(f"{card.id} runs on vLLM-Omni: say where it is", field="vllm_omni")
     languages = tuple(card.options["languages"])
     return VllmOmni(
-        httpx.Client(base_url=settings.vllm_omni, timeout=httpx.Timeout(STEP_SECONDS, connect=CONNECT_SECONDS)),
+        settings.vllm_omni,
         str(card.options.get("served_as", card.id)),
         voices=tuple(VoiceRow(name, languages) for name in card.options.get("voices", ())),
         cloned_languages=languages if card.options.get("clones") else (),

@@ -5,7 +5,6 @@ import json
 import threading
 import time
 
-import httpx
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -93,9 +92,7 @@ def model(peer):
     while not server.started:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    model = vllm.VllmGenerator(
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5), "served", max_prompt_bytes=1000, window=100
-    )
+    model = vllm.VllmGenerator(f"http://127.0.0.1:{port}", "served", max_prompt_bytes=1000, window=100)
     yield model
     model.close()
     server.should_exit = True
@@ -158,9 +155,7 @@ def test_a_server_that_breaks_off_is_gone(peer, model):
 
 
 def test_a_server_that_is_not_there_is_gone():
-    model = vllm.VllmGenerator(
-        httpx.Client(base_url="http://127.0.0.1:9", timeout=1), "served", max_prompt_bytes=1000, window=100
-    )
+    model = vllm.VllmGenerator("http://127.0.0.1:9", "served", max_prompt_bytes=1000, window=100)
     with pytest.raises(EngineGone):
         model.warm()
     model.close()
