@@ -62,7 +62,8 @@ class Alignment:
         """Answer one request.
 
         Raises:
-            InvalidArgument: The text has no words, or the model does not know the language.
+            InvalidArgument: The text has no words, nobody speaks in the recording, or the model does not know the
+                language.
             TooLarge: The text is too long.
             NotFound: No such model is loaded.
             ServeError: As `Recordings.open`, `Recording.chunks` and the models say.
@@ -80,6 +81,8 @@ class Alignment:
         ):
             cutter = self._cutter()
             clips = await _first_two(recording, cutter)
+            if not clips:
+                raise InvalidArgument("nobody is heard to speak in it, so no word has a time", field="audio")
             language = request.language
             places: list[Place | None] = []
             if len(clips) < 2:

@@ -50,8 +50,9 @@ async def test_an_aligner_or_a_transcriber_may_be_named(align, model, status):
 
 
 async def test_errors_name_the_form(align, orders):
-    orders.fail["Align"] = InvalidArgument("there is no sound", field="audio.inline")
-    response = await align()
-    assert (response.status_code, response.json()["error"]["param"]) == (400, "file")
+    for field in ("audio.inline", "audio"):  # what cannot be read, and where nobody speaks
+        orders.fail["Align"] = InvalidArgument("no word has a time", field=field)
+        response = await align()
+        assert (response.status_code, response.json()["error"]["param"]) == (400, "file")
     assert (await align(text="")).json()["error"]["param"] == "text"
     assert (await align(response_format="ass")).json()["error"]["param"] == "response_format"

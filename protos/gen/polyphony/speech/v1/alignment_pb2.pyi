@@ -38,7 +38,7 @@ class AlignRequest(_message.Message):
     """The spoken language as an ISO 639-1 code; empty to have it detected."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
-        """The recording."""
+        """The recording. Where nobody is heard to speak in it: INVALID_ARGUMENT."""
 
     def __init__(
         self,

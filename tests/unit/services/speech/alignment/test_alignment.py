@@ -174,10 +174,12 @@ async def test_another_text_is_no_error(make, numbers):
     assert flat == sorted(flat)
 
 
-async def test_silence_has_no_words(make, ear):
-    response = await (await make()).align(AlignRequest(audio=sound([0] * 4), text="alfa bravo"))
-    assert times(response) == [(0, pytest.approx(20 / 9)), (pytest.approx(20 / 9), 5)]
-    assert all(word.confidence == 0 for word in response.words)
+@pytest.mark.parametrize("words", [4, 64])
+async def test_where_nobody_speaks_no_time_is_made_up(make, ear, words):
+    alignment = await make()
+    with pytest.raises(InvalidArgument, match="nobody is heard to speak") as refused:
+        await alignment.align(AlignRequest(audio=sound([0] * words), text="alfa bravo"))
+    assert refused.value.field == "audio"
     assert not ear.windows
 
 
