@@ -12,9 +12,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
+from servekit.engines import Model
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
 from servekit.jobs import Job, JobQueue, Run
-from servekit.lane import Lane, Model, smooth
+from servekit.lane import Lane, smooth
 from servekit.price import FullPrice
 from servekit.session import Promises, Session
 from servekit.telemetry import Telemetry
@@ -156,7 +157,7 @@ class BatchLane(Lane, Generic[Request, Result]):
     async def start(self) -> None:
         await super().start()
         if self._prepares:
-            self._start_thread("prepare", self._prepare_forever, self._models[0])
+            self._engines.start_thread("prepare", self._prepare_forever, self.model)
 
     async def close(self) -> None:
         self._prepared.close()
@@ -164,7 +165,7 @@ class BatchLane(Lane, Generic[Request, Result]):
 
     def _prepare_forever(self, model: BatchModel[Request, Any, Result]) -> None:
         """The preparing thread's life: stay one batch ahead of every engine."""
-        engines = len(self._models)
+        engines = len(self._engines)
         while jobs := self._queue.take(self._max_batch_cost):
             self._put(self._prepared, self._prepare(model, jobs))
             self._prepared.wait_for_room(self._max_batch_cost * engines, engines)
@@ -219,7 +220,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         if not self._max_batch_cost and not promised:
             runs = len(self._queue) + len(self._prepared) + bool(self._running_cost)
             seconds = min(seconds, runs * self._seconds_per_run)
-        return seconds / max(1, self._alive)
+        return seconds / max(1, self._engines.alive)
 
     def _seconds_together(self, cost: float) -> float:
         """Seconds that an engine would work at so much, in runs as full as they may be."""

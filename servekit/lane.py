@@ -11,10 +11,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from servekit.call import Flag, current
 from servekit.catalogue import ModelCard
+from servekit.engines import REVIVAL_SECONDS, Engines, Model
 from servekit.errors import EngineGone, Internal, Overloaded, ServeError, Unavailable, reason
 from servekit.jobs import Job, JobQueue, Run
 from servekit.telemetry import Telemetry
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 SMOOTHING = 0.2  # how much of a new measurement enters the running estimate of seconds per cost
 PROMISED_SHARE = 0.8  # of what is left of a deadline: estimates err, and an answer has a way to go
-REVIVAL_SECONDS = 2.0  # between two attempts to bring an engine back
 
 
 def smooth(known: float, measured: float) -> float:
@@ -35,20 +35,6 @@ def smooth(known: float, measured: float) -> float:
 def _resolve(outcomes: Sequence[tuple[Job, object]]) -> None:
     for job, outcome in outcomes:
         job.answer(outcome)
-
-
-class Model(Protocol):
-    """What a lane asks of any model."""
-
-    def warm(self) -> None:
-        """Run once on something small, so that the first caller does not pay for it.
-
-        Raises:
-            EngineGone: The engine does not run.
-        """
-
-    def close(self) -> None:
-        """Give its memory back."""
 
 
 class Lane(ABC):
@@ -65,38 +51,34 @@ class Lane(ABC):
         self, card: ModelCard, models: Sequence[Model], telemetry: Telemetry, *, max_queue_cost: float
     ) -> None:
         self.card = card
-        self._models = models
+        self._engines = Engines(card.id, models, telemetry)
         self._telemetry = telemetry
         self._max_queue_cost = max_queue_cost
         self._queue = JobQueue(self._drop)
-        self._lock = threading.Lock()  # guards the next four
+        self._lock = threading.Lock()  # guards the next three
         self._running_cost = 0.0
         self._runs = 0
         self._seconds_per_cost = 0.0
-        self._alive = 0
-        self._closing = threading.Event()
-        self._threads: list[threading.Thread] = []
         self._wait = telemetry.queue_wait.labels(card.id)
         self._engine_seconds = telemetry.engine_seconds.labels(card.id)
         self._demand = telemetry.demand.labels(card.id)
-        self._ready_gauge = telemetry.ready.labels(card.id)
         telemetry.queue_depth.labels(card.id).set_function(lambda: len(self._queue))
         telemetry.queue_cost.labels(card.id).set_function(lambda: self._queue.cost)
 
     @property
     def ready(self) -> bool:
         """Whether at least one engine is warm and running."""
-        return self._alive > 0 and not self._closing.is_set()
+        return self._engines.ready
 
     @property
     def engines(self) -> int:
         """How many engine seconds a second it has: its engines, or the slots of its one engine."""
-        return len(self._models)
+        return len(self._engines)
 
     @property
     def wait_seconds(self) -> float:
         """How long what comes now would wait for an engine, as far as can be told; 0 while one is free."""
-        return 0.0 if not self._queue and self._runs < self._alive else self._expected_wait()
+        return 0.0 if not self._queue and self._runs < self._engines.alive else self._expected_wait()
 
     async def start(self) -> None:
         """Warm every engine and begin to take jobs.
@@ -105,22 +87,16 @@ class Lane(ABC):
             ServeError: An engine does not come up.
         """
         self._loop = asyncio.get_running_loop()
-        with self._telemetry.loading(self.card.id):
-            await asyncio.gather(*(asyncio.to_thread(model.warm) for model in dict.fromkeys(self._models)))
-        self._count_alive(len(self._models))
-        for number, model in enumerate(self._models):
-            self._start_thread(f"engine-{number}", self._keep_working, model)
+        await self._engines.start(self._work)
 
     async def close(self) -> None:
         """Let the running jobs end, fail the waiting ones, give the engines' memory back."""
-        self._closing.set()
+        self._engines.stop()
         self._fail_waiting(self._unready())
         self._queue.close()
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+        await self._engines.join()
         self._fail_waiting(self._unready())  # what was on its way from one queue to the next
-        for model in dict.fromkeys(self._models):
-            await asyncio.to_thread(model.close)
+        await self._engines.close()
 
     @abstractmethod
     def _work(self, model: Any) -> None:
@@ -184,7 +160,7 @@ class Lane(ABC):
 
     def _expected_wait(self, promised: float = 0.0) -> float:
         """Seconds until an engine would take what comes now, after so much that is yet to come."""
-        return (self._queue.cost + self._running_cost + promised) * self._seconds_per_cost / max(1, self._alive)
+        return (self._queue.cost + self._running_cost + promised) * self._seconds_per_cost / max(1, self._engines.alive)
 
     def _expected_seconds(self, cost: float) -> float:
         """Seconds that an engine would work at so much."""
@@ -197,7 +173,7 @@ class Lane(ABC):
             self._fail_waiting(self._unready())
 
     def _unready(self) -> ServeError:
-        if self._closing.is_set():
+        if self._engines.stopping:
             return Unavailable("the service is stopping", retry_after=1.0)
         return EngineGone(f"the engine of {self.card.id} is not running", retry_after=REVIVAL_SECONDS)
 
@@ -268,36 +244,11 @@ class Lane(ABC):
         log.error("%s failed", self.card.id, exc_info=error)
         return Internal()
 
-    def _keep_working(self, model: Model) -> None:
-        """A thread's life: work; when the engine dies, bring it back and go on."""
-        while not self._closing.is_set():
-            try:
-                self._work(model)
-            except EngineGone:
-                self._revive(model)
-
     def _gone(self, error: EngineGone) -> None:
         """An engine has died. Said before its callers are answered, so that they find the lane unready."""
-        log.error("an engine of %s is gone: %s", self.card.id, error.message)
-        self._count_alive(-1)
+        self._engines.lose(error)
         if not self.ready:
             self._fail_waiting(error)
-
-    def _revive(self, model: Model) -> None:
-        while not self._closing.wait(REVIVAL_SECONDS):
-            try:
-                model.warm()
-            except Exception as error:
-                log.warning("an engine of %s is still gone: %s", self.card.id, error)
-            else:
-                log.info("an engine of %s is back", self.card.id)
-                self._count_alive(1)
-                return
-
-    def _count_alive(self, change: int) -> None:
-        with self._lock:
-            self._alive += change
-        self._ready_gauge.set(self.ready)
 
     def _fail_waiting(self, error: ServeError) -> None:
         jobs = self._drain()
@@ -311,8 +262,3 @@ class Lane(ABC):
 
     def _refused(self, error: ServeError) -> None:
         self._telemetry.refusals.labels(self.card.id, reason(error)).inc()
-
-    def _start_thread(self, name: str, target: Any, *args: Any) -> None:
-        thread = threading.Thread(target=target, args=args, name=f"{self.card.id}-{name}", daemon=True)
-        thread.start()
-        self._threads.append(thread)

@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
+from servekit.engines import Model
 from servekit.errors import EngineGone, ServeError
 from servekit.jobs import Job, Run
-from servekit.lane import Lane, Model
+from servekit.lane import Lane
 from servekit.price import FullPrice
 from servekit.telemetry import Telemetry
 

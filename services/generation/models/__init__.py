@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from servekit.call import Flag
-from servekit.lane import Model
+from servekit.engines import Model
 
 LOADERS = {
     "llamacpp": "services.generation.models.llama:load",

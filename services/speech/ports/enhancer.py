@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servekit.call import Flag
-from servekit.lane import Model
+from servekit.engines import Model
 
 CLEANING_RATE = 48_000
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servekit.call import Flag
-from servekit.lane import Model
+from servekit.engines import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ async def test_the_cancelled_and_the_late_never_reach_the_engine(model, lane):
 
 
 async def test_a_dead_engine_makes_the_lane_unready_until_it_is_back(model, lane, monkeypatch):
-    monkeypatch.setattr("servekit.lane.REVIVAL_SECONDS", 0.05)
+    monkeypatch.setattr("servekit.engines.REVIVAL_SECONDS", 0.05)
     model.gone = True
     with pytest.raises(EngineGone):
         await lane.submit(1)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from servekit import lane as lanes
+from servekit import engines
 from servekit.batching import BatchLane
 from servekit.call import Call, Flag, enter
 from servekit.catalogue import ModelCard
@@ -42,7 +42,7 @@ class Script:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(lanes, "REVIVAL_SECONDS", 0.05)
+    monkeypatch.setattr(engines, "REVIVAL_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
 from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition
+from servekit.errors import EngineGone, FailedPrecondition
 from servekit.server import Deployment, Server
 from servekit.streaming import StreamLane
 from servekit.telemetry import Telemetry
@@ -49,7 +49,7 @@ async def test_health_follows_the_models(settings, scripted):
         model.may_warm.set()
         await starting
         await until_health_is(channel, SERVING)
-        lane._count_alive(-1)  # as when its engine dies
+        lane._engines.lose(EngineGone("dead"))
         await until_health_is(channel, NOT_SERVING)
         await server.stop()
 
