@@ -52,7 +52,7 @@ def emotions(valence: float, stirred: float) -> dict[str, float]:
 
 def sentiments(score: float) -> dict[str, float]:
     """The probability of each sentiment for a score of -1 to 1, the likeliest first."""
-    return _ordered({"positive": max(score, 0.0), "neutral": 1 - abs(score), "negative": max(-score, 0.0)})
+    return _ordered({"positive": max(0.0, score), "neutral": 1 - abs(score), "negative": max(0.0, -score)})
 
 
 def together(parts: Iterable[tuple[Mapping[str, float], float]]) -> dict[str, float]:

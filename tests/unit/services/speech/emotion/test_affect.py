@@ -29,6 +29,7 @@ def test_sentiments(score, name):
     found = sentiments(score)
     assert next(iter(found)) == name
     assert sum(found.values()) == pytest.approx(1)
+    assert "-" not in str(found)  # no probability of -0.0
 
 
 def test_distributions_are_weighted():
