@@ -1,8 +1,10 @@
-"""A process whose two methods do what a test says: one that answers, one that streams; and what media tests share."""
+"""A process whose two methods do what a test says: one that answers, one that streams; a lane that doubles numbers; and
+what media tests share."""
 
 import asyncio
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 import trustme
@@ -12,9 +14,13 @@ from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
-from servekit.errors import InvalidArgument
+from servekit.batching import BatchLane
+from servekit.call import Flag
+from servekit.catalogue import ModelCard
+from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
 from servekit.server import Deployment
 from servekit.settings import ProcessSettings
+from servekit.telemetry import Telemetry
 
 VISION = "polyphony.vision.v1.VisionService"
 SPEECH = "polyphony.speech.v1.SpeechService"
@@ -29,6 +35,9 @@ def picture(kind="PNG"):
 READ = vision_pb2.ReadTextRequest(image=Media(inline=picture(), mime_type="image/png"))
 SPEAK = speech_pb2.SynthesizeRequest(text="hello")
 FIELD = "messages[0].content[1]"
+DOUBLER = ModelCard(
+    id="doubler", task="embed", service="retrieval", loader="test", title="Doubles", licence="CC0-1.0", memory_mb=1
+)
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -122,3 +131,63 @@ def certificates(tmp_path):
 
     issue.paths = paths
     return issue
+
+
+class Doubler:
+    """Doubles numbers; says when a batch begins and waits until it may end."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.began = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.may_end.set()
+        self.most = 1000
+        self.gone = False
+        self.broken = False
+
+    def warm(self) -> None:
+        if self.gone:
+            raise EngineGone("still dead")
+
+    def close(self) -> None:
+        self.closed = True
+
+    def prepare(self, request: int) -> int:
+        if request < 0:
+            raise InvalidArgument("negative", field="number")
+        return request
+
+    def run(self, items: Sequence[int], flag: Flag) -> Sequence[int | ServeError]:
+        if len(items) > self.most:
+            raise OutOfMemory("too many")
+        if self.gone:
+            raise EngineGone("dead")
+        if self.broken:
+            raise ValueError("secret")
+        self.batches.append(list(items))
+        self.began.release()
+        assert self.may_end.wait(10)
+        return [InvalidArgument("13", field="number") if item == 13 else item * 2 for item in items]
+
+
+@pytest.fixture
+def model():
+    return Doubler()
+
+
+@pytest.fixture
+async def lane(model):
+    lane = BatchLane(DOUBLER, [model], Telemetry(ProcessSettings()), max_batch_cost=8, max_queue_cost=20)
+    await lane.start()
+    yield lane
+    model.may_end.set()
+    await lane.close()
+    assert model.closed
+
+
+async def hold(model, lane):
+    """Occupy the engine with one item; what comes next has to wait."""
+    model.may_end.clear()
+    first = asyncio.ensure_future(lane.submit(1))
+    await asyncio.to_thread(model.began.acquire)
+    return first
