@@ -1,38 +1,21 @@
 """Sound models over real gRPC, on made machines."""
 
-import asyncio
-import functools
 import math
 
 import numpy as np
 import pytest
 from polyphony.speech.v1.sounds_pb2 import (
     ClassifySoundRequest,
-    DeleteSoundModelRequest,
     FitSoundModelRequest,
-    ListSoundModelsRequest,
     ScoreSoundRequest,
     SoundClip,
 )
 from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
-from servekit.call import Call, enter
-from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
-from servekit.objects import ObjectStore
-from services.speech.settings import SpeechSettings
-from services.speech.sounds.features import FEATURES
-from services.speech.sounds.models import NormalSounds
-from services.speech.sounds.store import SoundRecord, SoundStore
+from servekit.errors import FailedPrecondition, InvalidArgument, TooLarge, UnsupportedMedia
 
-
-@functools.cache
-def media(condition, clip, seconds=3.0, **more):
-    return Media(inline=wav(machine("motor", 0, condition, clip, seconds=seconds, **more)), mime_type="audio/wav")
-
-
-def normal(clips, name="pump", **more):
-    return FitSoundModelRequest(name=name, clips=[SoundClip(audio=media("normal", clip)) for clip in clips], **more)
+from .conftest import media, normal
 
 
 def labelled(counts, name="state"):
@@ -42,15 +25,6 @@ def labelled(counts, name="state"):
         for clip in range(count)
     ]
     return FitSoundModelRequest(name=name, clips=clips)
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return SpeechSettings(
-        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_seconds=1.0, cached_sound_models=2,
-        max_sound_clips=20, max_sound_seconds=40, max_sound_classes=3,
-        max_sound_models=3, max_sound_versions=2,
-    )  # fmt: skip
 
 
 async def test_what_a_machine_sounds_like_and_when_it_does_not(stub):
@@ -99,48 +73,6 @@ async def test_classes_of_labelled_clips(stub):
     assert told.version == 1
 
 
-async def test_a_name_gets_versions_and_loses_them_together(stub):
-    await stub.FitSoundModel(normal(range(8)))
-    second = (await stub.FitSoundModel(normal(range(9), false_alarm_rate=0.1))).model
-    assert (second.version, second.clips) == (2, 9)
-    listed = (await stub.ListSoundModels(ListSoundModelsRequest())).models
-    assert [(model.name, model.version) for model in listed] == [("pump", 2)]
-    audio = media("normal", 20)
-    assert (await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))).version == 2
-    first = await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=1))
-    assert first.version == 1
-    assert first.threshold != second.threshold
-    with pytest.raises(NotFound) as raised:
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=3))
-    assert raised.value.field == "version"
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
-    for version in (0, 1):
-        with pytest.raises(NotFound):
-            await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=version))
-    with pytest.raises(NotFound):
-        await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
-    assert not (await stub.ListSoundModels(ListSoundModelsRequest())).models
-
-
-async def test_fits_at_once_get_a_version_each(stub):
-    answers = await asyncio.gather(*(stub.FitSoundModel(normal(range(7))) for _ in range(4)))
-    assert sorted(answer.model.version for answer in answers) == [1, 2, 3, 4]
-
-
-async def test_a_tenant_sees_its_own_alone(stub):
-    enter(Call(tenant="one"))
-    await stub.FitSoundModel(normal(range(7)))
-    enter(Call(tenant="two"))
-    request = ScoreSoundRequest(name="pump", audio=media("normal", 20))
-    for call in (stub.ScoreSound(request), stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))):
-        with pytest.raises(NotFound):
-            await call
-    assert not (await stub.ListSoundModels(ListSoundModelsRequest())).models
-    assert (await stub.FitSoundModel(normal(range(7)))).model.version == 1
-    enter(Call(tenant="one"))
-    assert (await stub.ScoreSound(request)).version == 1
-
-
 async def test_each_kind_of_model_answers_its_own_question(stub):
     await stub.FitSoundModel(normal(range(7)))
     await stub.FitSoundModel(labelled({"normal": 2, "alarm": 2}))
@@ -149,107 +81,6 @@ async def test_each_kind_of_model_answers_its_own_question(stub):
         await stub.ClassifySound(ClassifySoundRequest(name="pump", audio=audio))
     with pytest.raises(FailedPrecondition, match="ClassifySound"):
         await stub.ScoreSound(ScoreSoundRequest(name="state", audio=audio))
-
-
-NESTED = b"[" * 100_000
-
-
-@pytest.mark.parametrize("damage", ["zeros", "nested", "larger", "no bytes", "no object"])
-async def test_a_damaged_artefact_is_said_to_be_and_can_be_deleted(stub, settings, damage):
-    await stub.FitSoundModel(normal(range(7)))
-    (record, _) = await SoundStore(ObjectStore(settings.object_store_url), settings).get("default", "pump", 0)
-    digest = record.reference.removeprefix("sha256:")
-    path = next(settings.home.rglob(digest))
-    size = path.stat().st_size
-    nested = len(NESTED).to_bytes(8, "little") + NESTED
-    bytes_ = {"zeros": b"\0" * size, "nested": nested.ljust(size, b"\0"), "larger": b"\0" * (size + 1)}
-    if damage in bytes_:
-        path.write_bytes(bytes_[damage])
-    elif damage == "no bytes":
-        path.unlink()
-    else:
-        next(settings.home.rglob(f"{digest}.json")).unlink()
-    with pytest.raises(FailedPrecondition, match="damaged: fit it again") as raised:
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=media("normal", 20)))
-    assert raised.value.field == "name"
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
-    assert not (await stub.ListSoundModels(ListSoundModelsRequest())).models
-    with pytest.raises(NotFound):
-        await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
-
-
-RECORDS = [
-    b"", b"no json", NESTED, b"[]", b"{}", b'{"name": "pump", "version": 1, "classes": 5}',
-    b'{"name":"pump","version":1,"classes":[],"threshold":1,"clips":5,"seconds":9,"macro_f1":null,"reference":"up"}',
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("content", RECORDS)
-async def test_a_damaged_record_is_passed_over_and_goes_with_the_others(stub, settings, content):
-    for _ in range(2):
-        await stub.FitSoundModel(normal(range(7)))
-    (settings.home / "data/objects/default/records/sound-model/pump.1.json").write_bytes(content)
-    audio = media("normal", 20)
-    assert [model.version for model in (await stub.ListSoundModels(ListSoundModelsRequest())).models] == [2]
-    assert (await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))).version == 2
-    with pytest.raises(FailedPrecondition, match="damaged"):
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=1))
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
-    with pytest.raises(NotFound):
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))
-
-
-HUM = NormalSounds(np.zeros(FEATURES, np.float32), np.eye(FEATURES, dtype=np.float32), 1.5)
-
-
-def record(name):
-    return SoundRecord(name, 0, (), 1.0, 5, 20.0, None)
-
-
-async def test_few_models_are_kept_in_memory(settings, tmp_path):
-    store = SoundStore(ObjectStore(str(tmp_path / "other")), settings)
-    for name in ("a", "b", "c"):
-        await store.add("one", record(name), HUM)
-        assert isinstance((await store.get("one", name, 0))[1], NormalSounds)
-    assert len(store._cache) == 2
-    assert (await store.get("one", "a", 0))[0].version == 1
-
-
-async def test_a_tenant_has_so_many_models(stub, settings):
-    store = SoundStore(ObjectStore(settings.object_store_url), settings)
-    for number in range(settings.max_sound_models):
-        await store.add("default", record(f"hum-{number}"), HUM)
-    with pytest.raises(FailedPrecondition, match="delete one") as raised:
-        await stub.FitSoundModel(normal(range(7)))
-    assert raised.value.field == "name"
-    assert (await stub.FitSoundModel(normal(range(7), name="hum-0"))).model.version == 2
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="hum-0"))
-    await stub.FitSoundModel(normal(range(7)))
-
-
-async def test_the_oldest_versions_go_with_their_artefacts(settings, tmp_path):
-    objects = tmp_path / "other"
-    store = SoundStore(ObjectStore(str(objects)), settings)
-    for _ in range(settings.max_sound_versions + 2):
-        last = await store.add("one", record("hum"), HUM)
-    assert last.version == settings.max_sound_versions + 2
-    assert len(list((objects / "one" / "objects").iterdir())) == settings.max_sound_versions
-    for version in (1, 2):
-        with pytest.raises(NotFound):
-            await store.get("one", "hum", version)
-    assert (await store.get("one", "hum", 3))[0].version == 3
-
-
-async def test_an_artefact_without_a_record_is_not_kept(settings, tmp_path, monkeypatch):
-    objects = ObjectStore(str(tmp_path / "other"))
-
-    async def fail(*_):
-        raise Unavailable("the object store does not answer")
-
-    monkeypatch.setattr(objects, "create_record", fail)
-    with pytest.raises(Unavailable):
-        await SoundStore(objects, settings).add("one", record("hum"), HUM)
-    assert not list((tmp_path / "other" / "one" / "objects").iterdir())
 
 
 def short(seconds):

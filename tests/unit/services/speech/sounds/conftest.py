@@ -1,0 +1,28 @@
+"""Clips of a made machine, and little room for what is learned of them."""
+
+import functools
+
+import pytest
+from polyphony.speech.v1.sounds_pb2 import FitSoundModelRequest, SoundClip
+from polyphony.type.v1.media_pb2 import Media
+
+from evaluation.sounds import machine, wav
+from services.speech.settings import SpeechSettings
+
+
+@functools.cache
+def media(condition, clip, seconds=3.0, **more):
+    return Media(inline=wav(machine("motor", 0, condition, clip, seconds=seconds, **more)), mime_type="audio/wav")
+
+
+def normal(clips, name="pump", **more):
+    return FitSoundModelRequest(name=name, clips=[SoundClip(audio=media("normal", clip)) for clip in clips], **more)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return SpeechSettings(
+        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_seconds=1.0, cached_sound_models=2,
+        max_sound_clips=20, max_sound_seconds=40, max_sound_classes=3,
+        max_sound_models=3, max_sound_versions=2,
+    )  # fmt: skip
