@@ -13,7 +13,6 @@ from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_Speec
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from gateway.app import build_app
-from gateway.bodies import LANGUAGE_WANTED
 from servekit.errors import InvalidArgument, Unavailable
 from servekit.interceptor import CallInterceptor
 from servekit.telemetry import Telemetry
@@ -256,63 +255,3 @@ async def test_where_nobody_speaks_there_is_no_text(http, speech, form, answer):
     speech.sentences = ()
     response = await http.post("/transcriptions", files={"file": SOUND}, data={"response_format": form})
     assert (response.status_code, response.text) == (200, answer)
-
-
-@pytest.mark.parametrize("order", [1, -1])
-async def test_fields_are_read_on_either_side_of_the_file(http, speech, order):
-    fields = [("language", (None, b"fr")), ("file", SOUND), ("temperature", (None, b"0.5"))]
-    assert (await http.post("/transcriptions", files=fields[::order])).status_code == 200
-    assert (speech.requests[0].language, speech.requests[0].temperature) == ("fr", 0.5)
-
-
-@pytest.mark.parametrize(
-    ("path", "data", "param"),
-    [
-        ("/transcriptions", {"include[]": "logprobs"}, "include"),
-        ("/transcriptions", {"timestamp_granularities[]": "word"}, "timestamp_granularities"),
-        (
-            "/transcriptions",
-            {"response_format": "verbose_json", "timestamp_granularities[]": "line"},
-            "timestamp_granularities",
-        ),
-        ("/transcriptions", {"languages[]": ["de", "fr"]}, "languages"),
-        ("/transcriptions", {"language": "English"}, "language"),
-        ("/transcriptions", {"stream": "true", "response_format": "srt"}, "stream"),
-        ("/transcriptions", {"chunking_strategy": "sometimes"}, "chunking_strategy"),
-        ("/transcriptions", {"chunking_strategy": '{"type": "server_vad", "threshold": 2}'}, "chunking_strategy"),
-        (
-            "/transcriptions",
-            {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "2"},
-            "chunking_strategy",
-        ),
-        (
-            "/transcriptions",
-            {"chunking_strategy": "auto", "chunking_strategy[type]": "server_vad"},
-            "chunking_strategy",
-        ),
-        ("/transcriptions", {"known_speaker_names[]": "Ann"}, "known_speaker_references"),
-        (
-            "/transcriptions",
-            {
-                "response_format": "diarized_json",
-                "known_speaker_names[]": "Ann",
-                "known_speaker_references[]": "https://example.com/ann.wav",
-            },
-            "known_speaker_references",
-        ),
-        ("/translations", {"response_format": "diarized_json"}, "response_format"),
-        ("/translations", {"stream": "true"}, "stream"),
-    ],
-)
-async def test_what_does_not_go_is_refused_by_its_name(http, speech, path, data, param):
-    response = await http.post(path, files={"file": SOUND}, data=data)
-    error = response.json()["error"]
-    assert response.status_code == 400, response.text
-    assert error["param"].partition("[")[0].partition(".")[0] == param
-    assert not speech.requests
-
-
-async def test_a_language_that_is_none_is_told_what_one_is(http):
-    response = await http.post("/transcriptions", files={"file": SOUND}, data={"language": "English"})
-    error = response.json()["error"]
-    assert (error["param"], error["message"]) == ("language", LANGUAGE_WANTED)
