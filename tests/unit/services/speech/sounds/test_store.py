@@ -1,4 +1,4 @@
-"""What is kept of sound models, over real gRPC: versions, tenants, what is damaged, and as much as there is room for."""
+"""What is kept of sound models, over real gRPC: versions, tenants, what is damaged, and what there is room for."""
 
 import asyncio
 
