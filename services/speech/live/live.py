@@ -85,7 +85,8 @@ class LiveTranscription:
         endpoints = _endpoints(config)
         endpointer = Endpointer(endpoints)
         rate = int(_between(config, "sample_rate_hertz", LISTENING_RATE, *RATES))
-        ear = Ear(PcmStream(rate), self._detector.listen())
+        pcm = PcmStream(rate)
+        ear = Ear(pcm, self._detector.listen())
         follower = Follower(
             lane,
             instructions,
@@ -103,8 +104,8 @@ class LiveTranscription:
                             yield _final(phrase, event)
                         elif not config.final_only:
                             yield _partial(phrase, event)
-        heard, speech = endpointer.position / LISTENING_RATE, endpointer.speech / LISTENING_RATE
-        finished = pb.TranscriptionFinished(duration_seconds=heard, speech_seconds=speech)
+        speech = endpointer.speech / LISTENING_RATE
+        finished = pb.TranscriptionFinished(duration_seconds=pcm.seconds, speech_seconds=speech)
         yield pb.StreamingTranscribeResponse(finished=finished)
 
 

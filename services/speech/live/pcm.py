@@ -14,11 +14,15 @@ class PcmStream:
 
     Args:
         rate: Of what comes in, in hertz.
+
+    Attributes:
+        seconds: What has come in.
     """
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._odd = b""
+        self.seconds = 0.0
         self._resampler: av.AudioResampler | None = None
         if rate != LISTENING_RATE:
             self._resampler = av.AudioResampler(format="flt", layout="mono", rate=LISTENING_RATE)
@@ -28,6 +32,7 @@ class PcmStream:
         data = self._odd + data
         whole = len(data) - len(data) % SAMPLE_BYTES
         self._odd = data[whole:]
+        self.seconds += whole / SAMPLE_BYTES / self._rate
         samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768)
         if self._resampler is None or not len(samples):
             return samples

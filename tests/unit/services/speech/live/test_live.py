@@ -171,7 +171,7 @@ async def test_phrases_one_after_another(live, mind):
     assert one.segment.text.startswith("w0 w1 w2")
     assert one.language == "en"
     assert two.segment.words[0].time.start_seconds == pytest.approx(3.2, abs=0.1)  # of the stream: 0.3 s of padding
-    assert events[-1].finished.duration_seconds == pytest.approx(4.7, abs=0.05)
+    assert events[-1].finished.duration_seconds == pytest.approx(4.7, abs=1e-6)
     assert events[-1].finished.speech_seconds == pytest.approx(3, abs=0.1)
 
 

@@ -26,6 +26,7 @@ def test_the_pieces_do_not_matter(rate, sizes):
     stream = PcmStream(rate)
     heard = np.concatenate([stream.feed(piece) for piece in pieces(tone(rate), sizes)])
     assert heard.dtype == np.float32
+    assert stream.seconds == pytest.approx(1.0)
     assert abs(len(heard) - 16_000) < 100  # the resampler keeps a little
     expected = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000) * 20_000 / 32_768
     inner = slice(200, len(heard) - 200)
