@@ -41,14 +41,15 @@ class Items:
     Attributes:
         base: When the stream to the speech service began, in seconds of the session's sound.
         by_hand: Whether the client ends items; else each phrase is one.
+        last: The id of the last that is complete.
     """
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._item: _Item | None = None
-        self._previous: str | None = None
         self.base = 0.0
         self.by_hand = False
+        self.last: str | None = None
 
     async def heard(self, response: StreamingTranscribeResponse) -> None:
         """Take in what the speech service says."""
@@ -114,7 +115,7 @@ class Items:
 
     async def _complete(self, item: _Item, heard: wire.Heard) -> None:
         self._item = None
-        await self._tell(wire.Committed(item_id=item.id, previous_item_id=self._previous))
-        self._previous = item.id
+        await self._tell(wire.Committed(item_id=item.id, previous_item_id=self.last))
+        self.last = item.id
         usage = wire.Duration(round(heard.end - heard.start, 3))
         await self._tell(wire.Completed(item_id=item.id, transcript=item.told, usage=usage, polyphony=heard))

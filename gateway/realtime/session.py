@@ -27,6 +27,10 @@ SHORTEST_SECONDS = 0.1  # of sound, that a client may commit by hand
 _EVENT = cast("type[wire.ClientEvent]", wire.ClientEvent)
 
 
+class InputAudioBufferCommitEmpty(InvalidArgument):
+    """There is nothing to commit. Its name is the code that OpenAI has for it."""
+
+
 class RealtimeSession:
     """One client's session.
 
@@ -133,20 +137,20 @@ class RealtimeSession:
         await self._hearing.hear(pcm)
 
     async def _commit(self) -> None:
-        """End the phrase. Where the client does that, all that was sent since it last did is an item."""
+        """End the phrase. Where only the client does that, all that was sent since it last did is an item."""
         if self._uncommitted < SHORTEST_SECONDS:
-            raise InvalidArgument(
+            raise InputAudioBufferCommitEmpty(
                 f"there are {self._uncommitted * 1000:.0f} ms of sound to commit, at least "
                 f"{SHORTEST_SECONDS * 1000:.0f} are needed",
                 field="input_audio_buffer",
             )
         start, self._uncommitted = self._sent - self._uncommitted, 0.0
-        if self._listening.turn_detection is not None:
-            if self._hearing is not None:
-                await self._hearing.commit()
-            return
+        last = self._items.last
         await self._finish()
-        await self._items.commit(start, self._sent)
+        if self._listening.turn_detection is None:
+            await self._items.commit(start, self._sent)
+        elif self._items.last == last:
+            raise InputAudioBufferCommitEmpty("nothing was said since the last item", field="input_audio_buffer")
 
     async def _clear(self) -> None:
         hearing, self._hearing, self._uncommitted = self._hearing, None, 0.0

@@ -6,7 +6,6 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
 from polyphony.speech.v1.speech_pb2 import (
-    CommitUtterance,
     StreamingConfig,
     StreamingTranscribeRequest,
     StreamingTranscribeResponse,
@@ -48,10 +47,6 @@ class Hearing:
     async def hear(self, pcm: bytes) -> None:
         """Send further sound, when there is room for it."""
         await self._put(StreamingTranscribeRequest(audio=pcm))
-
-    async def commit(self) -> None:
-        """End the running phrase."""
-        await self._put(StreamingTranscribeRequest(commit=CommitUtterance()))
 
     async def finish(self) -> None:
         """Say that there is no more, and wait for all that is still to be understood."""

@@ -265,6 +265,20 @@ async def test_a_phrase_is_committed_once(url):
         assert (error["param"], error["event_id"]) == ("input_audio_buffer", "mine")
 
 
+async def test_a_phrase_that_has_ended_by_itself_is_not_committed_again(url):
+    async with session(url) as ws:
+        for piece in (LOUD, QUIET, QUIET):
+            await ws.send(piece)
+        await until(ws, COMPLETED)
+        await ask(ws, "input_audio_buffer.commit", event_id="mine")
+        (error,) = await until(ws, "error")
+        assert (error["error"]["code"], error["error"]["event_id"]) == ("input_audio_buffer_commit_empty", "mine")
+        await ws.send(LOUD)
+        await ask(ws, "input_audio_buffer.commit")
+        events = await until(ws, COMPLETED)
+        assert (events[0]["audio_start_ms"], events[-1]["transcript"]) == (300, "w0")
+
+
 async def test_an_unknown_model_does_not_end_a_session_either(url):
     async with session(url) as ws:
         change = {"type": "transcription", "audio": {"input": {"transcription": {"model": "none"}}}}
