@@ -1,0 +1,144 @@
+"""How a live session ends: by its client, the service behind it, its bounds, or the gateway."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from polyphony.speech.v1.speech_pb2 import StreamingConfig
+from websockets.exceptions import ConnectionClosed
+
+from gateway.realtime import session as realtime
+from gateway.realtime.stream import WAITING_PIECES, Hearing
+from servekit.errors import Cancelled, Overloaded
+
+from .conftest import COMPLETED, LOUD, PARTIAL, session, until
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Overloaded("too many", retry_after=1.0), 1013), (Cancelled("nothing came"), 1008)]
+)
+async def test_what_the_service_says_no_to_is_told_and_ends_the_session(url, orders, error, code):
+    async with session(url) as ws:
+        await ws.send(LOUD)
+        await until(ws, PARTIAL)
+        orders.fail["piece"] = error
+        await ws.send(LOUD)
+        events = await until(ws, "error")
+        assert events[-1]["error"]["message"] == error.message
+        assert events[-2]["type"] == "conversation.item.input_audio_transcription.failed"
+        with pytest.raises(ConnectionClosed) as closed:
+            await ws.recv()
+        assert closed.value.rcvd.code == code
+
+
+async def test_a_client_that_leaves_stops_the_work(gateway, url, orders):
+    orders.seconds["piece"] = 30
+    async with session(url) as ws:
+        await ws.send(LOUD)
+        await asyncio.wait_for(orders.arrived["piece"].wait(), 5)
+    await asyncio.wait_for(orders.left.wait(), 2)
+    counted = gateway[1].telemetry
+    for _ in range(100):
+        if not counted.in_flight.labels("WS /v1/realtime")._value.get():
+            break
+        await asyncio.sleep(0.02)
+    assert counted.requests.labels("WS /v1/realtime", "OK")._value.get() == 1
+
+
+async def test_a_client_that_leaves_while_its_sound_is_backed_up_is_let_go(gateway, url, orders):
+    orders.seconds["piece"] = 0.2
+    async with session(url, write_limit=1 << 16, close_timeout=0.1) as ws:
+        with pytest.raises(TimeoutError):  # noqa: PT012
+            async with asyncio.timeout(0.5):
+                while True:
+                    await ws.send(LOUD * 100)
+        ws.transport.abort()
+    in_flight = gateway[1].telemetry.in_flight.labels("WS /v1/realtime")._value
+    for _ in range(150):
+        if not in_flight.get():
+            break
+        await asyncio.sleep(0.02)
+    assert not in_flight.get()
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_stream_that_the_service_ends_says_so_and_lets_its_sender_go_on(refuses):
+    class Service:
+        async def StreamingTranscribe(self, requests):
+            yield await anext(requests)
+            if refuses:
+                raise Overloaded("too many", retry_after=1.0)
+
+    async def heard(response): ...
+
+    told = []
+    hearing = Hearing(Service(), StreamingConfig(), heard, told.append)
+    async with asyncio.timeout(2):
+        for _ in range(2 * WAITING_PIECES):
+            await hearing.hear(LOUD)
+        await hearing.finish()
+    (error,) = told
+    assert "too many" in error.message if refuses else "ended" in error.message
+
+
+async def test_sound_that_nobody_hears_is_not_taken_into_memory(url, orders):
+    orders.seconds["piece"] = 60
+    async with session(url, write_limit=1 << 16, close_timeout=0.1) as ws:
+        sent = 0
+        with pytest.raises(TimeoutError):  # noqa: PT012
+            async with asyncio.timeout(1):
+                while True:
+                    await ws.send(LOUD * 100)
+                    sent += len(LOUD) * 100
+        assert sent < 32 << 20  # what gRPC, the kernel and either WebSocket hold
+        ws.transport.abort()
+
+
+async def test_a_frame_that_is_too_large_closes_the_socket(serve_gateway):
+    web, _ = await serve_gateway(realtime_frame_bytes=10_000)
+    async with session(f"ws://127.0.0.1:{web.port}/v1/realtime") as ws:
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.gather(ws.send(bytes(20_000)), ws.recv())
+        assert closed.value.rcvd.code == 1009
+
+
+async def test_a_session_has_an_end(serve_gateway):
+    web, _ = await serve_gateway(realtime_seconds=0.3)
+    async with session(f"ws://127.0.0.1:{web.port}/v1/realtime") as ws:
+        await ws.send(LOUD)
+        events = await until(ws, "error")
+        assert COMPLETED in [event["type"] for event in events]
+        assert "lasts 0.3 s" in events[-1]["error"]["message"]
+
+
+async def test_a_session_ends_though_the_service_takes_nothing_more(serve_gateway, orders, monkeypatch):
+    monkeypatch.setattr(realtime, "LAST_WORDS_SECONDS", 0.2)
+    orders.seconds["piece"] = 60
+    web, _ = await serve_gateway(realtime_seconds=1)
+    async with session(f"ws://127.0.0.1:{web.port}/v1/realtime", close_timeout=0.1) as ws:
+        sending = asyncio.create_task(send_on(ws))
+        assert "lasts 1 s" in (await until(ws, "error"))[-1]["error"]["message"]
+        ws.transport.abort()
+        await asyncio.wait([sending])
+
+
+async def send_on(ws):
+    """Send sound until the socket is closed."""
+    with suppress(ConnectionClosed):
+        while True:
+            await ws.send(LOUD * 100)
+
+
+async def test_a_gateway_that_stops_says_so_after_the_last_words(gateway, url):
+    web, parts = gateway
+    async with session(url) as ws:
+        await ws.send(LOUD)
+        await until(ws, PARTIAL)
+        parts.leaving.set()
+        stopping = asyncio.create_task(web.stop())
+        events = await until(ws, "error")
+        assert COMPLETED in [event["type"] for event in events]
+        assert events[-1]["error"]["code"] == "unavailable"
+        with pytest.raises(ConnectionClosed):
+            await ws.recv()
+        await asyncio.wait_for(stopping, 3)
