@@ -1,0 +1,143 @@
+"""Live transcription on a model that does as it is told."""
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from polyphony.speech.v1 import speech_pb2 as pb
+
+from servekit.batching import BatchLane
+from servekit.catalogue import ModelCard
+from servekit.errors import InvalidArgument, ServeError
+from servekit.models import Models
+from servekit.telemetry import Telemetry
+from services.speech.live.live import LiveTranscription
+from services.speech.ports.transcriber import Passage, Segment, Word
+from services.speech.settings import SpeechSettings
+
+CARD = ModelCard(
+    id="mind", task="transcribe", service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1, aliases=["m"]
+)
+SECOND = 16_000
+
+
+class Loudness:
+    """Whatever is loud is speech."""
+
+    def listen(self):
+        return self
+
+    def hear(self, steps):
+        return (np.abs(steps).max(axis=1, initial=0) > 0.01).astype(np.float32)
+
+
+@dataclass(eq=False)
+class Mind:
+    """Hears a word for every half second, or what it is told to."""
+
+    texts: list[str] = field(default_factory=list)
+    windows: list = field(default_factory=list)
+    seconds: float = 0.0
+    errors: list[ServeError] = field(default_factory=list)
+    began: threading.Event = field(default_factory=threading.Event)
+    language: str = "en"
+
+    def warm(self): ...
+
+    def close(self): ...
+
+    def check(self, instructions):
+        if instructions.language == "xx":
+            raise InvalidArgument("no such language", field="language")
+
+    def cost(self, window):
+        return window.seconds
+
+    def prepare(self, window):
+        return window
+
+    def run(self, windows, flag):
+        (window,) = windows
+        self.windows.append(window)
+        self.began.set()
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            flag.check()
+            time.sleep(0.005)
+        if self.errors:
+            return [self.errors.pop(0)]
+        words = [f"w{n}" for n in range(int(window.seconds * 2))]
+        text = self.texts.pop(0) if self.texts else " ".join(words)
+        times = tuple(Word(n / 2, n / 2 + 0.5, word, 0.9) for n, word in enumerate(words))
+        wanted = times if window.instructions.word_times else ()
+        segments = (Segment(0, window.seconds, text, -0.1, 0.0, words=wanted),) if text else ()
+        return [Passage(self.language if text else "", 0.9, segments)]
+
+
+@pytest.fixture
+def mind():
+    return Mind()
+
+
+@pytest.fixture
+def limits(tmp_path):
+    return SpeechSettings(
+        home=tmp_path, live_streams=2, live_seconds=60, live_stall_seconds=5, live_partial_seconds=0.5,
+        live_overload_seconds=1, max_prompt_characters=20,
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def lane(mind, limits):
+    lane = BatchLane(CARD, [mind], Telemetry(limits), max_batch_cost=0, max_queue_cost=100)
+    await lane.start()
+    yield lane
+    await lane.close()
+
+
+@pytest.fixture
+def live(lane, limits):
+    return LiveTranscription(Models([lane]), Loudness(), limits)
+
+
+def audio(*parts):
+    """16-bit PCM: (level, seconds) after one another."""
+    levels = np.concatenate([np.full(int(seconds * SECOND), level) for level, seconds in parts])
+    return (levels * np.where(np.arange(len(levels)) % 2, 32_767, -32_768)).astype("<i2").tobytes()
+
+
+def config(**fields):
+    return pb.StreamingTranscribeRequest(config=pb.StreamingConfig(**fields))
+
+
+def sound(data):
+    return pb.StreamingTranscribeRequest(audio=data)
+
+
+COMMIT = pb.StreamingTranscribeRequest(commit=pb.CommitUtterance())
+
+
+async def requests(*messages, pace=0.0, piece=SECOND // 5):
+    """Config, then pieces of 0.1 s, `pace` seconds apart."""
+    for message in messages:
+        if isinstance(message, pb.StreamingTranscribeRequest):
+            yield message
+            continue
+        for begin in range(0, len(message), piece):
+            yield sound(message[begin : begin + piece])
+            await asyncio.sleep(pace)
+
+
+async def answers(live, *messages, **options):
+    return [event async for event in live.listen(requests(*messages, **options))]
+
+
+def kinds(events):
+    return [event.WhichOneof("event") for event in events]
+
+
+def finals(events):
+    return [event.final for event in events if event.HasField("final")]

@@ -1,0 +1,68 @@
+"""Live transcription beside others: a busy engine, a full queue, one that dies."""
+
+import asyncio
+import time
+
+import pytest
+
+from servekit.call import Call, Flag, enter
+from servekit.errors import EngineGone, InvalidArgument, Overloaded
+
+from .conftest import answers, audio, config, finals, kinds, requests
+
+
+async def test_a_busy_lane_costs_partials_and_never_the_final(live, lane, mind):
+    assert finals(await answers(live, config(final_only=True), audio((0.5, 1), (0, 1))))  # what a run takes is known
+    mind.seconds = 1.0
+    busy = asyncio.ensure_future(lane.submit(mind.windows[0], 30.0))
+    while not lane.wait_seconds:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    before = len(mind.windows)
+    events = await answers(live, config(), audio((0.5, 1.5), (0, 0.7)), pace=0.01)
+    assert kinds(events) == ["started", "utterance_started", "final", "finished"]
+    assert len(mind.windows) == before + 1
+    await busy
+
+
+async def test_a_full_queue_is_waited_for_and_not_for_ever(live, lane, mind, monkeypatch):
+    submit, refusals = lane.submit, 2
+
+    async def refuse(window, cost):
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise Overloaded("full", retry_after=0.05)
+        return await submit(window, cost)
+
+    monkeypatch.setattr(lane, "submit", refuse)
+    speech = audio((0.5, 1), (0, 1))
+    assert len(finals(await answers(live, config(final_only=True), speech))) == 1
+    refusals = 1000
+    with pytest.raises(Overloaded):
+        await answers(live, config(final_only=True), speech)
+
+
+async def test_an_engine_that_dies_ends_the_stream_only_if_the_last_words_need_it(live, mind):
+    mind.errors = [InvalidArgument("odd")]
+    events = await answers(live, config(), audio((0.5, 2), (0, 0.7)), pace=0.02)
+    assert len(finals(events)) == 1
+    mind.errors = [EngineGone("dead")] * 100
+    with pytest.raises(EngineGone):
+        await answers(live, config(final_only=True), audio((0.5, 1), (0, 1)))
+
+
+async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, lane):
+    mind.seconds = 5
+    enter(Call(flag=Flag()))
+    stream = live.listen(requests(config(), audio((0.5, 1), (0, 1)), pace=0.0))
+    await anext(stream)
+    await anext(stream)
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.to_thread(mind.began.wait, 5)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    began = time.monotonic()
+    while lane._running_cost:
+        await asyncio.sleep(0.01)
+        assert time.monotonic() < began + 2
