@@ -12,6 +12,7 @@ from servekit.errors import Overloaded, ServeError
 from servekit.writing import join
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import Phrase
+from services.speech.live.keeping import Kept
 from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
 
 BUSY_SECONDS = 0.1  # a lane with so much before it has no time for words that may yet change
@@ -51,12 +52,14 @@ class _Decoding:
     """One run of the model over a phrase, as far as it went.
 
     Attributes:
+        window: What is decoded.
         task: Ends with what the model said, or None where the lane had no time for it.
         until: The end of the speech that it hears, a position in the stream.
         complete: Whether it may be the last: there was a pause.
         told: Whether what it said has been taken in.
     """
 
+    window: Window
     task: "asyncio.Task[Passage | None]"
     until: int
     complete: bool
@@ -80,7 +83,8 @@ class Follower:
     """Decodes a growing phrase again and again, and says what of it can be relied upon.
 
     While somebody speaks, the phrase is decoded whenever enough of it is new and the lane is free. At a pause all of it
-    is decoded, so that its text is there, or on its way, when the silence has lasted long enough to end it.
+    is decoded, so that its text is there, or on its way, when the silence has lasted long enough to end it. Where no
+    word times are wanted, most of what has become stable is then not decoded again.
 
     Args:
         lane: The model's.
@@ -101,6 +105,7 @@ class Follower:
     ) -> None:
         self._lane = lane
         self._instructions = instructions
+        self._keeps = not instructions.word_times  # those of the last decoding are the best
         self._padding = padding
         self._partial_seconds = partial_seconds
         self._overload_seconds = overload_seconds
@@ -116,29 +121,36 @@ class Follower:
             ServeError: The complete phrase could not be decoded.
         """
         agreement = Agreement()
-        language = self._instructions.language
+        instructions = self._instructions
+        kept = Kept()
         latest: _Decoding | None = None
         try:
             while True:
                 stirred.clear()
-                passage = latest.result() if latest else None
-                if passage and latest and latest.covers(phrase) and phrase.ended:
-                    yield Final(agreement.settle(_text(passage)), passage, monotonic() - phrase.spoken)
-                    return
-                if passage and latest and not latest.told:
-                    latest.told = True
-                    before = agreement.stable, agreement.unstable
-                    if text := _text(passage):
-                        agreement.hear(text)
-                    if agreement.stable:  # of one language; the phrase does not change it any more
-                        language = passage.language
-                    if before != (agreement.stable, agreement.unstable):
-                        yield Partial(agreement.stable, agreement.unstable)
+                rest = latest.result() if latest else None
+                if rest and kept.segments and not rest.segments:  # it was cut at a bad place
+                    kept, rest, latest = Kept(), None, None
+                if rest and latest:
+                    passage = kept.followed_by(rest)
+                    if latest.covers(phrase) and phrase.ended:
+                        yield Final(agreement.settle(_text(passage)), passage, monotonic() - phrase.spoken)
+                        return
+                    if not latest.told:
+                        latest.told = True
+                        before = agreement.stable, agreement.unstable
+                        if rest.segments:
+                            agreement.hear(_text(passage))
+                        if agreement.stable:  # of one language; the phrase does not change it any more
+                            instructions = replace(instructions, language=passage.language)
+                        if self._keeps and not latest.complete:
+                            kept = kept.grown(latest.window.samples, rest, agreement)
+                        if before != (agreement.stable, agreement.unstable):
+                            yield Partial(agreement.stable, agreement.unstable)
                 if self._is_due(phrase, latest):
                     if latest:
                         latest.task.cancel()
-                    instructions = replace(self._instructions, language=language)
-                    latest = self._decode(phrase, instructions, agreement.stable, stirred)
+                    prefix = agreement.stable_after(kept.text) or ""
+                    latest = self._decode(phrase, instructions, kept, prefix, stirred)
                 await stirred.wait()
         finally:
             if latest:
@@ -157,16 +169,18 @@ class Follower:
         known = latest.until if latest else phrase.speech_start
         return phrase.speech_end - known >= self._partial_seconds * LISTENING_RATE
 
-    def _decode(self, phrase: Phrase, instructions: Instructions, stable: str, stirred: asyncio.Event) -> _Decoding:
-        """Begin to decode the phrase as far as it goes."""
+    def _decode(
+        self, phrase: Phrase, instructions: Instructions, kept: Kept, prefix: str, stirred: asyncio.Event
+    ) -> _Decoding:
+        """Begin to decode the phrase behind what is kept, as far as it goes."""
         if not phrase.pauses:
-            instructions = replace(instructions, word_times=False)
-        sound = phrase.sound(self._padding)
-        window = Window(sound + _ROOM[: len(sound)], instructions, prefix=stable, guess=not phrase.pauses)
+            instructions = replace(instructions, word_times=self._keeps)
+        sound = phrase.sound(self._padding)[kept.end :]
+        window = Window(sound + _ROOM[: len(sound)], instructions, prefix=prefix, guess=not phrase.pauses)
         insists = self._overload_seconds if phrase.ended else 0.0
         task = asyncio.create_task(self._submit(window, insists))
         task.add_done_callback(lambda _: stirred.set())
-        return _Decoding(task, phrase.speech_end, phrase.pauses)
+        return _Decoding(window, task, phrase.speech_end, phrase.pauses)
 
     async def _submit(self, window: Window, insists: float) -> Passage | None:
         """What the model says of a window; None if the lane has no time for it, or fails, and none `insists`."""

@@ -39,6 +39,17 @@ def test_a_decoding_that_has_lost_words_takes_none_back():
     assert agreement.settle("") == "one two three"
 
 
+def test_what_is_stable_behind_a_text_that_it_begins_with():
+    agreement = Agreement()
+    agreement.hear("I went home")
+    agreement.hear("I went home")
+    assert agreement.stable_after(" I  went") == " home"
+    assert agreement.stable_after("I went home") == ""
+    assert agreement.stable_after("") == "I went home"
+    assert agreement.stable_after("I wen") is None
+    assert agreement.stable_after("I went home again") is None
+
+
 @given(st.lists(TEXTS), TEXTS)
 def test_stable_words_never_change(heard, last):
     agreement = Agreement()

@@ -1,0 +1,109 @@
+"""A long phrase is heard piece by piece, and written down whole."""
+
+import asyncio
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from services.speech.live.endpointing import Phrase
+from services.speech.live.following import Final, Follower, Partial
+from services.speech.ports.speech_detector import STEP
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Segment, Word
+
+HALF = LISTENING_RATE // 2
+
+
+def counting(seconds):
+    """Half a second for each word, every one louder than the one before it and behind a moment of quiet."""
+    words = [np.repeat([0.0, 0.1 + 0.02 * number], [1024, HALF - 1024]) for number in range(int(seconds * 2))]
+    return np.concatenate(words).astype(np.float32)
+
+
+class Counter:
+    """A lane that hears `counting`, and nothing in some of its runs."""
+
+    wait_seconds = 0.0
+
+    def __init__(self, deaf=lambda window: False):
+        self.model = self
+        self.windows = []
+        self._deaf = deaf
+
+    def cost(self, window):
+        return window.seconds
+
+    async def submit(self, window, cost):
+        self.windows.append(window)
+        numbers = np.round((np.abs(window.samples) - 0.1) / 0.02).astype(int)
+        found = [number for number in range(max(numbers) + 1) if np.count_nonzero(numbers == number) > HALF // 4]
+        if not found or self._deaf(window):
+            return Passage("en", 1.0, ())
+        places = [np.flatnonzero(numbers == number) / LISTENING_RATE for number in found]
+        words = [Word(at[0], at[-1], f"w{number}", 0.9) for number, at in zip(found, places, strict=True)]
+        text = " ".join(word.text for word in words)
+        times = tuple(words) if window.instructions.word_times else ()
+        return Passage("en", 1.0, (Segment(words[0].start, words[-1].end, text, -0.1, 0.0, words=times),))
+
+
+async def follow(lane, seconds, **instructions):
+    """What is said of `counting`, and the final."""
+    follower = Follower(lane, Instructions(**instructions), padding=0.3, partial_seconds=0.8, overload_seconds=1)
+    phrase, stirred, sound = Phrase(0, 0, 0, 0, 0.0), asyncio.Event(), counting(seconds)
+
+    async def speak():
+        for begin in range(0, len(sound) - STEP, STEP):
+            phrase.steps.append(sound[begin : begin + STEP])
+            phrase.speech_end = phrase.end
+            stirred.set()
+            for _ in range(8):
+                await asyncio.sleep(0)
+        phrase.ended = True
+        stirred.set()
+
+    speaking = asyncio.create_task(speak())
+    async with asyncio.timeout(20), aclosing(follower.follow(phrase, stirred)) as events:
+        told = [event async for event in events]
+    await speaking
+    return told[:-1], told[-1]
+
+
+WORDS = [f"w{number}" for number in range(24)]
+
+
+async def test_what_stands_is_not_heard_again():
+    lane = Counter()
+    partials, final = await follow(lane, 12)
+    assert isinstance(final, Final)
+    assert final.text.split() == WORDS
+    assert max(window.seconds for window in lane.windows) < 6.5
+    assert all(not window.instructions.word_times for window in lane.windows if not window.guess)
+    stable = ""
+    for partial in partials:
+        assert isinstance(partial, Partial)
+        assert partial.stable.startswith(stable)
+        assert WORDS[: len(partial.stable.split())] == partial.stable.split()
+        stable = partial.stable
+    segments = final.passage.segments
+    assert " ".join(segment.text for segment in segments) == final.text
+    assert len(segments) > 2
+    assert [segment.start for segment in segments] == sorted(segment.start for segment in segments)
+    assert segments[-1].end == pytest.approx(12, abs=0.1)
+    assert not any(segment.words for segment in segments)
+
+
+async def test_where_word_times_are_wanted_all_is_heard_to_the_last():
+    lane = Counter()
+    _, final = await follow(lane, 8, word_times=True)
+    assert [word.text for segment in final.passage.segments for word in segment.words] == WORDS[:16]
+    assert lane.windows[-1].seconds > 7.9
+
+
+async def test_a_rest_in_which_nothing_is_heard_was_cut_at_a_bad_place():
+    lane = Counter(deaf=lambda window: not window.guess and window.seconds < 7)
+    _, final = await follow(lane, 8)
+    *_, rest, whole = lane.windows
+    assert rest.seconds < 7
+    assert whole.seconds > 7.9
+    assert final.text.split() == WORDS[:16]
+    assert final.passage.segments[-1].end == pytest.approx(8, abs=0.1)
