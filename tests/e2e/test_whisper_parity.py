@@ -64,12 +64,15 @@ def test_full_windows_are_heard_as_the_reference_hears_them(clips, model):
             assert mine.probability == pytest.approx(theirs.probability, abs=1e-3)
 
 
+def spoken(text):
+    voice = Hibari({"heart": Engine(threads=1)})
+    samples = np.concatenate([*voice.speak(text, Speaker("heart", "en"), 1.0, Flag())])
+    return resample_poly(samples, LISTENING_RATE, voice.sample_rate).astype(np.float32)
+
+
 @pytest.mark.parametrize("full_window", [False, True])
 def test_words_with_spaces_between_them_are_the_text(clips, model, full_window):
-    voice = Hibari({"heart": Engine(threads=1)})
-    spoken = np.concatenate([*voice.speak("It is 9.45 now.", Speaker("heart", "en"), 1.0, Flag())])
-    time = resample_poly(spoken, LISTENING_RATE, voice.sample_rate).astype(np.float32)
-    for samples, whole in ((clips[0][1], "cold-hearted"), (time, "9.45")):
+    for samples, whole in ((clips[0][1], "cold-hearted"), (spoken("It is 9.45 now."), "9.45")):
         passage = heard(model, samples, language="en", word_times=True, full_window=full_window)
         words = [word.text for one in passage.segments for word in one.words]
         assert whole in words
@@ -80,6 +83,11 @@ def test_fitted_windows_lose_no_word(clips, model):
     passages = [heard(model, samples, language="en") for _, samples in clips]
     texts = [" ".join(segment.text for segment in passage.segments) for passage in passages]
     assert word_error_rate([text for text, _ in clips], texts) <= 0.02
+
+
+def test_a_word_at_a_sudden_end_is_heard(model):
+    (segment,) = heard(model, spoken("The mayor was not amused."), language="en").segments
+    assert segment.text == "The mayor was not amused."
 
 
 def test_known_words_are_placed_where_they_are_heard(clips, model):

@@ -17,7 +17,7 @@ from services.speech.ports.transcriber import WINDOW_SECONDS, Passage, Segment, 
 
 FRAMES_PER_SECOND = 100
 WINDOW_FRAMES = 3000  # the most that the encoder takes
-MARGIN_SECONDS = 2.0  # of silence after the speech in a fitted window: the network wants to hear that it is over
+MARGIN_SECONDS = 2.0  # after the speech in a fitted window: the network wants to hear that it is over
 LEAST_SECONDS = 6.0  # of a fitted window; in a shorter one a word or two are said again and again
 MIN_LANGUAGE_PROBABILITY = 0.5
 TOKENS_PER_SECOND, FEWEST_TOKENS = 20, 40  # of quick speech in a script of many tokens; more are doubted
@@ -33,7 +33,7 @@ class Hearing:
 
     Args:
         window: It.
-        mel: (mels, frames) log-mel energies, `FRAMES_PER_SECOND` of them.
+        mel: (mels, frames) log-mel energies, `FRAMES_PER_SECOND` of them, also of the room that is heard behind it.
         text_tokens: Those of its text, where that is known.
 
     Attributes:
@@ -49,6 +49,7 @@ class Hearing:
         self.probability = 1.0 if self.language else 0.0
         self.text_tokens = list(text_tokens)
         self._mel = mel
+        self._end: int = min(mel.shape[1], ceil(window.seconds * FRAMES_PER_SECOND))
         self._heard = 0  # frames
         self._last_end = 0.0  # seconds, of the last word
         self._segments: list[Segment] = []
@@ -57,7 +58,7 @@ class Hearing:
     @property
     def is_open(self) -> bool:
         """Whether there is anything left to be heard."""
-        return bool(self._heard < self._mel.shape[1])
+        return self._heard < self._end
 
     @property
     def is_begun(self) -> bool:
@@ -66,19 +67,24 @@ class Hearing:
 
     @property
     def piece(self) -> NDArray[np.float32]:
-        """(mels, frames) that are to be heard next."""
+        """(mels, frames) that are to be heard next, and the room behind them."""
         return self._mel[:, self._heard : self._heard + WINDOW_FRAMES]
+
+    @property
+    def size(self) -> int:
+        """How many frames of the piece are the window's."""
+        return min(self._end - self._heard, WINDOW_FRAMES)
 
     @property
     def frames(self) -> int:
         """How many frames the encoder is to see for it."""
-        seconds = WINDOW_SECONDS if self.full else fitted(self.piece.shape[1] / FRAMES_PER_SECOND)
+        seconds = WINDOW_SECONDS if self.full else fitted(self.size / FRAMES_PER_SECOND)
         return 2 * ceil(seconds * FRAMES_PER_SECOND / 2)
 
     @property
     def most_tokens(self) -> int:
         """How many tokens can be said in the piece; a text that repeats itself ends here."""
-        seconds = self.piece.shape[1] / FRAMES_PER_SECOND
+        seconds = self.size / FRAMES_PER_SECOND
         most = round(FEWEST_TOKENS + seconds * TOKENS_PER_SECOND)
         return MAX_TOKENS if self.window.instructions.full_window else most
 
@@ -110,7 +116,8 @@ class Hearing:
     def settled(self, draft: Draft, tokenizer: Tokenizer) -> Draft:
         """The text of a piece that is not heard again: where that of the full window will not do either, the likelier.
 
-        One that repeats itself counts only if the other does, too, and up to there; if improbable, it is nothing.
+        One that repeats itself counts only if the other does, too, and up to there; it is nothing if it is improbable
+        or may stand for no speech, for to say the same again is always likely.
         """
         drafts, self._doubted = [draft, *self._doubted], []
         if self.window.instructions.full_window or not self.full:
@@ -121,7 +128,8 @@ class Hearing:
         likeliest = max(ended or drafts, key=lambda one: one.mean_log_probability)
         if ended:
             return likeliest
-        return replace(likeliest, tokens=[] if likeliest.is_improbable else _said_once(likeliest.tokens, tokenizer))
+        nothing = likeliest.is_improbable or likeliest.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
+        return replace(likeliest, tokens=[] if nothing else _said_once(likeliest.tokens, tokenizer))
 
     def _goes_on(self, draft: Draft, tokenizer: Tokenizer) -> bool:
         """Whether a text says the same again and again, or more than can be said."""
@@ -145,7 +153,7 @@ class Hearing:
             tokenizer: Of the window's language.
             model: The reference, which splits texts into phrases and finds their words.
         """
-        began, size = self._heard, self.piece.shape[1]
+        began, size = self._heard, self.size
         guess = self.window.guess
         nothing = not draft.tokens or draft.is_silence or (guess and self._is_doubtful(draft, tokenizer))
         self._heard += size
@@ -178,8 +186,13 @@ class Hearing:
 
     def align(self, encoded: NDArray[Any], tokenizer: Tokenizer, model: WhisperModel) -> None:
         """Find the words of the known text; the window is then through."""
-        frames = self._heard = self._mel.shape[1]
-        phrase = {"seek": 0, "start": 0.0, "end": frames / FRAMES_PER_SECOND, "tokens": self.text_tokens}
+        frames = self._heard = self._end
+        phrase: dict[str, Any] = {
+            "seek": 0,
+            "start": 0.0,
+            "end": frames / FRAMES_PER_SECOND,
+            "tokens": self.text_tokens,
+        }
         self._find_words([phrase], encoded, frames, tokenizer, model)
         likely = np.array([word["probability"] for word in phrase["words"]], np.float64)
         mean = float(np.log(np.maximum(likely, 1e-10)).mean()) if likely.size else 0.0
