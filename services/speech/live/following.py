@@ -128,8 +128,8 @@ class Follower:
             while True:
                 stirred.clear()
                 rest = latest.result() if latest else None
-                if rest and kept.segments and not rest.segments:  # it was cut at a bad place
-                    kept, rest, latest = Kept(), None, None
+                if rest and latest and latest.complete and kept.segments and not rest.segments:
+                    kept, rest, latest = Kept(), None, None  # it was cut at a bad place
                 if rest and latest:
                     passage = kept.followed_by(rest)
                     if latest.covers(phrase) and phrase.ended:
