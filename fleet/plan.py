@@ -20,7 +20,10 @@ GRPC_PORTS: Mapping[str, int] = {
     "retrieval": 50054,
 }
 HTTP_PORT = 8080
-QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime otherwise tells its maker how it is used
+USUAL = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime otherwise tells its maker how it is used
+    "MALLOC_ARENA_MAX": "2",  # each thread otherwise keeps what was freed to itself: a long-lived process swells
+}
 MODULES: Mapping[str, str] = {"gateway": "gateway", **{name: f"services.{name}" for name in get_args(Service)}}
 
 
@@ -76,7 +79,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
         return Process(
             name=name,
             command=(sys.executable, "-P", "-m", MODULES[name]),
-            environment={**QUIET, **given, **variables, **own},
+            environment={**USUAL, **given, **variables, **own},
             protocol="grpc" if row else "http",
             host=taken.host(name) if row else taken.host(name, "http_host"),
             port=health.get(name, grpc[name]) if row else http,
