@@ -5,23 +5,16 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from time import monotonic
 
-import numpy as np
-
 from servekit.batching import BatchLane
 from servekit.errors import Overloaded, ServeError
 from servekit.writing import join
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import Phrase
 from services.speech.live.keeping import Kept
-from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Window
 
 BUSY_SECONDS = 0.1  # a lane with so much before it has no time for words that may yet change
 RETRY_SECONDS = 0.25  # least time between two attempts to get a phrase's last words into a full lane
-
-
-# Digital silence, as noise gates leave it, is nothing that Whisper was shown: around a short phrase it repeats that
-# without end, and hears it again in the full window, at ten times the cost. Noise as faint as this is in every room.
-_ROOM = np.random.default_rng(0).normal(0.0, 0.0005, int(WINDOW_SECONDS * LISTENING_RATE)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +169,7 @@ class Follower:
         if not phrase.pauses:
             instructions = replace(instructions, word_times=self._keeps)
         sound = phrase.sound(self._padding)[kept.end :]
-        window = Window(sound + _ROOM[: len(sound)], instructions, prefix=prefix, guess=not phrase.pauses)
+        window = Window(sound, instructions, prefix=prefix, guess=not phrase.pauses)
         insists = self._overload_seconds if phrase.ended else 0.0
         task = asyncio.create_task(self._submit(window, insists))
         task.add_done_callback(lambda _: stirred.set())

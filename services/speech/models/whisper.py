@@ -56,7 +56,7 @@ class Whisper:
         self._translates = translates and model.model.is_multilingual
         self._rows_are_free: bool = model.model.device != "cpu"
         self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
-        self._decoder = Decoder(model.model, self._tokenizer("en", "transcribe"), beam_size)
+        self._decoder = Decoder(model.model, self._tokenizer("en", "transcribe"))
 
     @property
     def batches(self) -> bool:
@@ -114,9 +114,9 @@ class Whisper:
                 flag.check()
                 hearing.align(rows_of(encoded, [row]), self._tokenizer_of(hearing), self._model)
         rows = [row for row, hearing in enumerate(batch) if hearing.language and not hearing.text_tokens]
-        for temperatures in sorted({batch[row].temperatures for row in rows}):
-            alike = [row for row in rows if batch[row].temperatures == temperatures]
-            self._write([batch[row] for row in alike], rows_of(encoded, alike), temperatures, flag)
+        for way in sorted({_way(batch[row]) for row in rows}):
+            alike = [row for row in rows if _way(batch[row]) == way]
+            self._write([batch[row] for row in alike], rows_of(encoded, alike), *way, flag)
 
     def _encode(self, batch: list[Hearing]) -> NDArray[Any]:
         """(windows, positions, width), in the computer's memory, where rows can be told apart."""
@@ -136,12 +136,18 @@ class Whisper:
         for row, ((token, probability), *_) in zip(rows, found, strict=True):
             batch[row].detected(token.strip("<|>"), probability)
 
-    def _write(self, batch: list[Hearing], encoded: NDArray[Any], temperatures: tuple[float, ...], flag: Flag) -> None:
-        """Write down windows that are to be decoded at the same temperatures."""
+    def _write(
+        self, batch: list[Hearing], encoded: NDArray[Any], guess: bool, temperatures: tuple[float, ...], flag: Flag
+    ) -> None:
+        """Write down windows that are to be decoded the same way.
+
+        A guess ends within a word, and there a beam would rather say the same again until it has no tokens left.
+        """
         tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
         prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
         most = max(hearing.most_tokens for hearing in batch)
-        drafts = self._decoder.decode(encoded, prompts, temperatures, most, flag)
+        beam_size = 1 if guess else self._beam_size
+        drafts = self._decoder.decode(encoded, prompts, temperatures, beam_size, most, flag)
         for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
             if hearing.doubts(draft, tokenizer):
                 hearing.hear_again(draft)
@@ -175,6 +181,11 @@ class Whisper:
 
     def close(self) -> None:
         self._model.model.unload_model()
+
+
+def _way(hearing: Hearing) -> tuple[bool, tuple[float, ...]]:
+    """Windows for which this is the same are decoded together."""
+    return hearing.window.guess, hearing.temperatures
 
 
 def _in_a_room(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -119,6 +119,24 @@ def test_the_encoder_sees_what_there_is_and_a_second_more():
     assert engine.encoded[1:] == [(1, 3000), (1, 3000)]
 
 
+def test_sound_is_heard_in_a_room_and_by_the_reference_as_it_is(monkeypatch):
+    given = []
+
+    def extract(samples):
+        given.append(samples)
+        return np.zeros((80, len(samples) // 160 + 1), np.float32)
+
+    model = whisper(Engine(always(*SUN)))
+    monkeypatch.setattr(model._model, "feature_extractor", extract)
+    for full_window in (False, True):
+        model.prepare(Window(np.zeros(LISTENING_RATE, np.float32), Instructions(full_window=full_window)))
+    fitted, full = given
+    assert len(fitted) == 1.5 * LISTENING_RATE
+    assert 0 < np.abs(fitted[-2000:]).max() < 0.01
+    assert len(full) == LISTENING_RATE
+    assert not full.any()
+
+
 def test_a_window_costs_what_the_network_sees():
     model = whisper(Engine(always(*SUN)))
     assert model.cost(window(4.0)) == 6.0
@@ -234,6 +252,18 @@ def test_a_guess_is_heard_once_and_nothing_doubtful_is_told():
     engine = Engine(always(0.0, "the sun comes round " * 8, 3.6), language=("<|zh|>", 0.3))
     assert texts(heard(whisper(engine), guess)[0]) == []
     assert engine.encoded == [(1, 600)]
+
+
+def test_a_guess_is_written_greedily_and_all_else_with_a_beam():
+    beams = []
+
+    def answer(frames, prompt, how):
+        beams.append(how["beam_size"])
+        return said(*SUN)
+
+    model = whisper(Engine(answer))
+    heard(model, replace(window(4.0), guess=True), window(4.0))
+    assert sorted(beams) == [1, 5]
 
 
 def test_a_long_guess_is_no_more_doubtful_than_a_short_one():
