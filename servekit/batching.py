@@ -111,7 +111,7 @@ class BatchLane(Lane, Generic[Request, Result]):
         return await self._result(self._admit(request, cost))
 
     @asynccontextmanager
-    async def session(self, promised: float) -> AsyncIterator[Session[Request, Result]]:
+    async def session(self, promised: float, at_once: int = 1) -> AsyncIterator[Session[Request, Result]]:
         """Admit, or refuse at once, what comes bit by bit; what is admitted is not refused in the middle.
 
         Sessions share the engines by cost, so that nobody waits for the whole of another's. The demand is counted now,
@@ -119,6 +119,7 @@ class BatchLane(Lane, Generic[Request, Result]):
 
         Args:
             promised: What all of it may cost.
+            at_once: How many of its items may be on their way, which as many engines then work at.
 
         Raises:
             Overloaded: There is no room or no time for so much; nothing was admitted.
@@ -127,7 +128,8 @@ class BatchLane(Lane, Generic[Request, Result]):
         """
         cost = promised * self._promises.worth
         full = len(self._sessions) >= self._max_sessions
-        self._consider(cost, self._seconds_together(cost), full=full)
+        engines = max(1, min(at_once, self._engines.alive))
+        self._consider(cost, self._seconds_together(cost) / engines, full=full)
         session: Session[Request, Result] = Session(self._continue, cost)
         self._sessions.add(session)
         try:

@@ -92,7 +92,7 @@ class Transcription:
         lane = self.lane(model, instructions)
         cutter = WindowCutter(VoiceActivity(self._detector, sensitivity))
         async with (
-            lane.session(max(recording.claimed_seconds, LEAST_SECONDS)) as session,
+            lane.session(max(recording.claimed_seconds, LEAST_SECONDS), IN_FLIGHT) as session,
             aclosing(_Hearing(lane, session, cutter, instructions, recording.claimed_seconds)) as hearing,
             aclosing(cut(recording, cutter)) as clips,
         ):

@@ -65,6 +65,28 @@ async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, lane):
     await waiting
 
 
+async def test_a_session_at_two_engines_at_once_takes_half_as_long():
+    def run(items, flag):
+        time.sleep(0.2)
+        return list(items)
+
+    model = Doubler()
+    model.run = run
+    engines = [model, model]
+    lane = BatchLane(DOUBLER, engines, Telemetry(ProcessSettings()), max_batch_cost=0, max_queue_cost=100)
+    await lane.start()
+    await asyncio.gather(lane.submit(1), lane.submit(2))  # 0.2 s each
+    waiting = [asyncio.ensure_future(lane.submit(1)) for _ in range(2)]
+    await asyncio.sleep(0.02)
+    enter(Call(flag=Flag(time.monotonic() + 2)))
+    with pytest.raises(Overloaded, match="deadline"):
+        async with lane.session(10):
+            pass
+    async with lane.session(10, at_once=2):
+        await asyncio.gather(*waiting)
+    await lane.close()
+
+
 async def test_demand_counts_a_session_once_by_what_promises_are_worth(monkeypatch, lane):
     monkeypatch.setattr(BatchLane, "_price", 1.0)
     demand = lane._demand._value.get
