@@ -192,7 +192,7 @@ def measure(say: Say, picture: Path | None = None) -> Result:
         say("the short caller alone")
         window_seconds = max(caller.hear(window)[0] for _ in range(2))
         idle_seconds = median(caller.hear(short)[0] for _ in range(IDLE_CALLS))
-        say("2 minutes of speech")
+        say("2 minutes of speech, so that the engines are warm")
         shorter = beside(caller, service.pid, few, short)
         say("20 minutes of speech")
         spoken = beside(caller, service.pid, speech, short)

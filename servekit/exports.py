@@ -7,19 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def exported(weights: Path, exporter: int, build: Callable[[], bytes]) -> Path | bytes:
+def exported(weights: Path, version: int, build: Callable[[], bytes]) -> Path | bytes:
     """The ONNX file of these weights, made when it is missing or they have changed; its bytes where their folder may
     only be read.
 
     Args:
         weights: The file of weights.
-        exporter: Which of its versions makes it; files of others are made anew.
+        version: Of what builds it; files of other versions are made anew.
         build: Makes it.
     """
     folder = weights.parent
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = folder / f"model-{exporter}-{digest[:16]}.onnx"
+    target = folder / f"model-{version}-{digest[:16]}.onnx"
     if not target.exists():
         made = build()
         if not os.access(folder, os.W_OK):

@@ -87,9 +87,9 @@ class Alignment:
             places: list[Place | None] = []
             if len(clips) < 2:
                 seconds = cutter.heard / LISTENING_RATE
-                for clip in clips:
-                    found, language = await search.find(clip, words, language)
-                    places += _settled(clip, found)
+                (clip,) = clips
+                found, language = await search.find(clip, words, language)
+                places += _settled(clip, found)
             else:
                 heard, language, seconds = await self._listen(recording, language)
                 plan = await asyncio.to_thread(_Plan, keys, heard, seconds)

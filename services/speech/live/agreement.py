@@ -40,10 +40,10 @@ class Agreement:
         """The last decoding as the phrase's text: it begins with all that was stable."""
         return "".join(self._after_stable(text))
 
-    def stable_after(self, text: str) -> str | None:
-        """The stable words behind a text that they begin with; None where they begin otherwise."""
+    def stable_after(self, text: str) -> str:
+        """The stable words behind a text that they begin with; none where they begin, or are spaced, otherwise."""
         begun = words(" ".join(text.split()))
-        return "".join(self._stable[len(begun) :]) if self._stable[: len(begun)] == begun else None
+        return "".join(self._stable[len(begun) :]) if self._stable[: len(begun)] == begun else ""
 
     def _after_stable(self, text: str) -> list[str]:
         """The words of a decoding, those in the places of the stable ones replaced by them."""

@@ -10,7 +10,7 @@ from servekit.errors import Overloaded, ServeError
 from servekit.writing import join
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import Phrase
-from services.speech.live.keeping import Kept
+from services.speech.live.keeping import REST_SECONDS, Kept
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Window
 
 BUSY_SECONDS = 0.1  # a lane with so much before it has no time for words that may yet change
@@ -142,7 +142,7 @@ class Follower:
                 if self._is_due(phrase, latest):
                     if latest:
                         latest.task.cancel()
-                    prefix = agreement.stable_after(kept.text) or ""
+                    prefix = agreement.stable_after(kept.text)
                     latest = self._decode(phrase, instructions, kept, prefix, stirred)
                 await stirred.wait()
         finally:
@@ -166,9 +166,9 @@ class Follower:
         self, phrase: Phrase, instructions: Instructions, kept: Kept, prefix: str, stirred: asyncio.Event
     ) -> _Decoding:
         """Begin to decode the phrase behind what is kept, as far as it goes."""
-        if not phrase.pauses:
-            instructions = replace(instructions, word_times=self._keeps)
         sound = phrase.sound(self._padding)[kept.end :]
+        if not phrase.pauses:  # a guess, whose word times say where to cut
+            instructions = replace(instructions, word_times=self._keeps and len(sound) >= REST_SECONDS * LISTENING_RATE)
         window = Window(sound, instructions, prefix=prefix, guess=not phrase.pauses)
         insists = self._overload_seconds if phrase.ended else 0.0
         task = asyncio.create_task(self._submit(window, insists))

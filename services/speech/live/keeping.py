@@ -57,7 +57,7 @@ class Kept:
         seconds, begin = len(sound) / LISTENING_RATE, self.end / LISTENING_RATE
         if seconds < REST_SECONDS:
             return self
-        latest = min(seconds - SETTLED_SECONDS, CERTAIN_SECONDS - begin)
+        latest = min(seconds - SETTLED_SECONDS, CERTAIN_SECONDS - NEAR_SECONDS - begin)
         words = [word for segment in rest.segments for word in segment.words]
         cuts = [
             (*_quietest(sound, one.end, other.start), count)
@@ -67,7 +67,7 @@ class Kept:
         ]
         if not cuts:
             return self
-        _, end, count = min(cuts)
+        _, end, count = min(cuts, key=lambda cut: (cut[0], -cut[1]))  # the last of those that are alike
         more = replace(rest.segments[0], end=words[count - 1].end, text=_text(words[:count]), words=())
         return Kept(self.followed_by(replace(rest, segments=(more,))).segments, self.end + end)
 

@@ -1,7 +1,7 @@
 """Whisper through CTranslate2: windows of speech, of one caller or of many, encoded and written down together.
 
 The encoder was made for 30 s, mostly empty, and that is its cost. Here it sees the longest window of the
-batch and a margin of silence. What is then written is doubted where it is improbable, repeats itself, runs
+batch and a margin after it. What is then written is doubted where it is improbable, repeats itself, runs
 past the end or may stand for no speech: such a window is heard again in full, and the better text counts. No window
 is conditioned on the text of another, so that a repetition ends with its window.
 """
@@ -46,7 +46,7 @@ class Whisper:
 
     Args:
         model: The loaded network, and the reference's pieces around it.
-        beam_size: Hypotheses that are kept while decoding.
+        beam_size: Hypotheses that are kept while decoding, but for guesses.
         translates: Whether it has learnt to translate.
     """
 

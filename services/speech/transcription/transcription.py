@@ -17,7 +17,7 @@ from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Pass
 from services.speech.transcription.windows import Clip, WindowCutter
 
 PROGRESS_SECONDS = 1.0
-IN_FLIGHT = 2  # windows of a recording: one is prepared while one runs
+IN_FLIGHT = 2  # windows of a recording: one is prepared, or heard by another engine, while one runs
 LEAST_SECONDS = 5.0  # that a recording is admitted as, for a window has a price of its own
 
 

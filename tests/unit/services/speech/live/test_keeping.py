@@ -76,7 +76,7 @@ def test_nothing_is_kept_that_is_not_certain(seconds, passage, stable):
 def test_what_may_become_the_next_phrase_is_not_kept():
     begin = int((CERTAIN_SECONDS - 3) * SECOND)
     kept = Kept((), begin).grown(spoken(6, quiet=[4.0]), heard(NUMBERS[:12]), agreed(" ".join(NUMBERS)))
-    assert begin + 1.8 * SECOND < kept.end < begin + 3.2 * SECOND
+    assert begin + 1.8 * SECOND < kept.end <= CERTAIN_SECONDS * SECOND
 
 
 def test_scripts_without_spaces_are_cut_between_words_too():
@@ -96,7 +96,7 @@ def test_stable_words_never_change_however_they_are_cut(mistakes, random):
         seconds = (step + 2) * HALF
         begin = -(-kept.end // int(SECOND * HALF))  # the first whole word of the rest
         words = [f"x{random.random()}" if n in wrong else NUMBERS[n] for n in range(begin, step + 2)]
-        forced = (agreement.stable_after(kept.text) or "").split()
+        forced = agreement.stable_after(kept.text).split()
         words[: len(forced)] = forced
         rest = heard(words, begin * HALF - kept.end / SECOND)
         agreement.hear(" ".join(one.text for one in kept.followed_by(rest).segments))
