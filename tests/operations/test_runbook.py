@@ -140,7 +140,7 @@ def test_what_is_set_can_be_set():
 
 
 def test_what_the_log_is_searched_for_is_written_to_it():
-    source = (ROOT / "servekit" / "lane.py").read_text()
+    source = (ROOT / "servekit" / "engines.py").read_text()
     assert 'is gone: %s"' in source
     assert "is still gone" in source
     assert "no answer within" in (ROOT / "gateway" / "endpoint.py").read_text()
