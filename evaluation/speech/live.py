@@ -78,16 +78,18 @@ async def _followed(socket: ClientConnection, samples: sound.Samples, end: float
     began = time.monotonic()
     sending = asyncio.create_task(_send(socket, samples, began))
     texts: dict[str, str] = {}
-    last = began
+    last = told = began
     try:
         while True:
-            done = sending.done() and all(texts.values())
             try:
-                event = json.loads(await asyncio.wait_for(socket.recv(), CALM if done else PATIENCE))
+                event = json.loads(await asyncio.wait_for(socket.recv(), CALM))
             except TimeoutError as error:
-                if done:
+                if sending.done() and all(texts.values()):
                     break
-                raise Unanswered(f"a phrase had no final words within {PATIENCE:g} s") from error
+                if time.monotonic() - told > PATIENCE:
+                    raise Unanswered(f"a phrase had no final words within {PATIENCE:g} s") from error
+                continue
+            told = time.monotonic()
             match at(event, "type"):
                 case "input_audio_buffer.speech_started":
                     texts.setdefault(str(at(event, "item_id")), "")

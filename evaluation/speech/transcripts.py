@@ -11,6 +11,12 @@ from evaluation.speech.outcome import Cell, Look, Table
 from evaluation.speech.task import Asking, Task
 from evaluation.speech_set.manifest import Clip
 
+# What `verbose_json` calls the languages of the set.
+NAMES = {
+    "de": "german", "en": "english", "es": "spanish", "fr": "french", "it": "italian", "ja": "japanese",
+    "nl": "dutch", "pl": "polish", "pt": "portuguese", "ru": "russian", "zh": "chinese",
+}  # fmt: skip
+
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Heard = Mapping[Mode, tuple[str, str]]
@@ -111,7 +117,7 @@ def _edits(pairs: Sequence[tuple[Clip, Heard]], mode: Mode) -> list[Edits]:
 
 
 def _detected(pairs: Sequence[tuple[Clip, Heard]], mode: Mode) -> str:
-    return f"{sum(answers[mode][1] == clip.language for clip, answers in pairs)} of {len(pairs)}"
+    return f"{sum(answers[mode][1] == NAMES.get(clip.language) for clip, answers in pairs)} of {len(pairs)}"
 
 
 def _look(clip: Clip, answers: Heard) -> Look | None:

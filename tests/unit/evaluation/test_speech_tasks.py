@@ -67,7 +67,7 @@ class Transcripts(Answers):
         text = clip.text if full else clip.text.replace("fox", "box")
         if not clip.text and not full:
             text = "Thanks."
-        return httpx.Response(200, json={"text": text, "language": clip.language or "en"})
+        return httpx.Response(200, json={"text": text, "language": {"ja": "japanese"}.get(clip.language, "english")})
 
 
 def table(found: outcome.Outcome, title: str) -> dict[str, dict[str, Any]]:
