@@ -47,12 +47,18 @@ async def test_a_short_session_waits_for_no_long_one():
     await lane.close()
 
 
-async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, lane):
+def slow(seconds):
+    """A run that takes so long."""
+
     def run(items, flag):
-        time.sleep(0.3)
+        time.sleep(seconds)
         return list(items)
 
-    model.run = run
+    return run
+
+
+async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, lane):
+    model.run = slow(0.3)
     await lane.submit(1)
     waiting = asyncio.ensure_future(lane.submit(1))
     await asyncio.sleep(0.02)
@@ -66,19 +72,15 @@ async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, lane):
 
 
 async def test_a_session_at_two_engines_at_once_takes_half_as_long():
-    def run(items, flag):
-        time.sleep(0.2)
-        return list(items)
-
     model = Doubler()
-    model.run = run
+    model.run = slow(0.2)
     engines = [model, model]
     lane = BatchLane(DOUBLER, engines, Telemetry(ProcessSettings()), max_batch_cost=0, max_queue_cost=100)
     await lane.start()
     await asyncio.gather(lane.submit(1), lane.submit(2))  # 0.2 s each
     waiting = [asyncio.ensure_future(lane.submit(1)) for _ in range(2)]
     await asyncio.sleep(0.02)
-    enter(Call(flag=Flag(time.monotonic() + 2)))
+    enter(Call(flag=Flag(time.monotonic() + 10 * lane._seconds_per_cost)))
     with pytest.raises(Overloaded, match="deadline"):
         async with lane.session(10):
             pass
