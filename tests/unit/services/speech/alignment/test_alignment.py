@@ -22,6 +22,7 @@ from services.speech.models.fake_speech_detector import FakeSpeechDetector
 from services.speech.ports.transcriber import Passage, Segment, Word
 from services.speech.settings import SpeechSettings
 from services.speech.transcription.transcription import Transcription
+from tests.unit.services.speech.doubles import TranscriberDouble
 
 RATE = 16_000
 WORDS = "alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar papa"
@@ -45,28 +46,13 @@ def said(numbers):
     return sound([number + QUIETEST for number in numbers])
 
 
-class Ear:
+class Ear(TranscriberDouble):
     """Hears the words of the alphabet by how loud they are; told a text, shares the window out among its words."""
-
-    batches = False
 
     def __init__(self):
         self.windows = []
         self.mishears = {}
         self.longest = 400
-
-    def warm(self):
-        pass
-
-    def close(self):
-        pass
-
-    def check(self, instructions):
-        if instructions.language == "xx":
-            raise InvalidArgument("no such language", field="language")
-
-    def cost(self, window):
-        return window.seconds
 
     def prepare(self, request):
         if len(request.text) > self.longest:

@@ -11,12 +11,13 @@ from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.batching import BatchLane
 from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument, ServeError
+from servekit.errors import ServeError
 from servekit.models import Models
 from servekit.telemetry import Telemetry
 from services.speech.live.live import LiveTranscription
 from services.speech.ports.transcriber import Passage, Segment, Word
 from services.speech.settings import SpeechSettings
+from tests.unit.services.speech.doubles import TranscriberDouble
 
 CARD = ModelCard(
     id="mind", task="transcribe", service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1, aliases=["m"]
@@ -35,7 +36,7 @@ class Loudness:
 
 
 @dataclass(eq=False)
-class Mind:
+class Mind(TranscriberDouble):
     """Hears a word for every half second, or what it is told to."""
 
     texts: list[str] = field(default_factory=list)
@@ -44,20 +45,6 @@ class Mind:
     errors: list[ServeError] = field(default_factory=list)
     began: threading.Event = field(default_factory=threading.Event)
     language: str = "en"
-
-    def warm(self): ...
-
-    def close(self): ...
-
-    def check(self, instructions):
-        if instructions.language == "xx":
-            raise InvalidArgument("no such language", field="language")
-
-    def cost(self, window):
-        return window.seconds
-
-    def prepare(self, window):
-        return window
 
     def run(self, windows, flag):
         (window,) = windows

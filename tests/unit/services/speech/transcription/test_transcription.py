@@ -24,12 +24,13 @@ from services.speech.ports.transcriber import Instructions, Passage, Segment, Wo
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import transcription
 from services.speech.transcription.transcription import Finished, Progress, Started, Transcription
+from tests.unit.services.speech.doubles import TranscriberDouble
 
 RATE = 16_000
 CARD = ModelCard(id="ear", task="transcribe", service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
 
 
-class Ear:
+class Ear(TranscriberDouble):
     """A segment a window, over all of it, with its first and its last half second as words."""
 
     def __init__(self):
@@ -39,22 +40,6 @@ class Ear:
         self.began = threading.Semaphore(0)
         self.may_end = threading.Event()
         self.may_end.set()
-
-    def warm(self):
-        pass
-
-    def close(self):
-        pass
-
-    def check(self, instructions):
-        if instructions.language == "xx":
-            raise InvalidArgument("no such language", field="language")
-
-    def cost(self, window):
-        return window.seconds
-
-    def prepare(self, request):
-        return request
 
     def run(self, items, flag):
         return [self.hear(window, flag) for window in items]
