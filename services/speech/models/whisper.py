@@ -139,10 +139,7 @@ class Whisper:
     def _write(
         self, batch: list[Hearing], encoded: NDArray[Any], guess: bool, temperatures: tuple[float, ...], flag: Flag
     ) -> None:
-        """Write down windows that are to be decoded the same way.
-
-        A guess ends within a word, and there a beam would rather say the same again until it has no tokens left.
-        """
+        """Write down windows that are to be decoded the same way; a guess need not be the best."""
         tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
         prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
         most = max(hearing.most_tokens for hearing in batch)
@@ -156,14 +153,21 @@ class Whisper:
             hearing.write(hearing.settled(draft, tokenizer), rows_of(encoded, [row]), tokenizer, self._model)
 
     def _prompt(self, hearing: Hearing, tokenizer: Tokenizer) -> list[int]:
-        """What the text follows: words that came before, what language it is and, at the beginning, what is known."""
+        """What the text follows: words that came before, what language it is and, at the beginning, what is known.
+
+        A guess has no timestamps. Its sound ends within a word, and a network that looks for the time of that end would
+        rather go on: one in four said everything again until it had no tokens left.
+        """
         if hearing.is_begun:
             return list(tokenizer.sot_sequence)
         instructions, prefix = hearing.window.instructions, hearing.window.prefix.strip()
         prompt, hotwords = instructions.prompt.strip(), " ".join(instructions.hotwords)
         expected = tokenizer.encode(f" {hotwords}")[:MAX_HOTWORD_TOKENS] if hotwords else []
         before = tokenizer.encode(f" {prompt}")[len(expected) - MAX_PROMPT_TOKENS :] if prompt else []
-        return list(self._model.get_prompt(tokenizer, expected + before, prefix=prefix or None))
+        guess = hearing.window.guess
+        return list(
+            self._model.get_prompt(tokenizer, expected + before, without_timestamps=guess, prefix=prefix or None)
+        )
 
     def _tokenizer_of(self, hearing: Hearing) -> Tokenizer:
         return self._tokenizer(hearing.language, hearing.window.instructions.task)
