@@ -16,7 +16,7 @@ from services.speech.live.endpointing import CUT_SECONDS, LONGEST_SECONDS
 from services.speech.ports.speech_detector import STEP
 from services.speech.ports.transcriber import LISTENING_RATE, Passage, Segment, Word
 
-REST_SECONDS = 5.0  # of sound; less is decoded as it is
+REST_SECONDS = 4.0  # of sound; less is decoded as it is
 LEAST_SECONDS = 2.0  # of it that are worth a cut,
 SETTLED_SECONDS = 1.5  # and that have to follow one
 NEAR_SECONDS = 0.1  # of the time between two words that the model gives is where the one ends and the other begins

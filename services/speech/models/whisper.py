@@ -46,17 +46,16 @@ class Whisper:
 
     Args:
         model: The loaded network, and the reference's pieces around it.
-        beam_size: Hypotheses that are kept while decoding, but for guesses.
+        beam_size: Hypotheses that are kept while decoding.
         translates: Whether it has learnt to translate.
     """
 
     def __init__(self, model: WhisperModel, beam_size: int, *, translates: bool = True) -> None:
         self._model = model
-        self._beam_size = beam_size
         self._translates = translates and model.model.is_multilingual
         self._rows_are_free: bool = model.model.device != "cpu"
         self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
-        self._decoder = Decoder(model.model, self._tokenizer("en", "transcribe"))
+        self._decoder = Decoder(model.model, self._tokenizer("en", "transcribe"), beam_size)
 
     @property
     def batches(self) -> bool:
@@ -116,7 +115,7 @@ class Whisper:
         rows = [row for row, hearing in enumerate(batch) if hearing.language and not hearing.text_tokens]
         for way in sorted({_way(batch[row]) for row in rows}):
             alike = [row for row in rows if _way(batch[row]) == way]
-            self._write([batch[row] for row in alike], rows_of(encoded, alike), *way, flag)
+            self._write([batch[row] for row in alike], rows_of(encoded, alike), flag)
 
     def _encode(self, batch: list[Hearing]) -> NDArray[Any]:
         """(windows, positions, width), in the computer's memory, where rows can be told apart."""
@@ -136,15 +135,12 @@ class Whisper:
         for row, ((token, probability), *_) in zip(rows, found, strict=True):
             batch[row].detected(token.strip("<|>"), probability)
 
-    def _write(
-        self, batch: list[Hearing], encoded: NDArray[Any], guess: bool, temperatures: tuple[float, ...], flag: Flag
-    ) -> None:
-        """Write down windows that are to be decoded the same way; a guess need not be the best."""
+    def _write(self, batch: list[Hearing], encoded: NDArray[Any], flag: Flag) -> None:
+        """Write down windows that are to be decoded the same way."""
         tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
         prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
         most = max(hearing.most_tokens for hearing in batch)
-        beam_size = 1 if guess else self._beam_size
-        drafts = self._decoder.decode(encoded, prompts, temperatures, beam_size, most, flag)
+        drafts = self._decoder.decode(encoded, prompts, batch[0].temperatures, most, flag)
         for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
             if hearing.doubts(draft, tokenizer):
                 hearing.hear_again(draft)
@@ -153,21 +149,18 @@ class Whisper:
             hearing.write(hearing.settled(draft, tokenizer), rows_of(encoded, [row]), tokenizer, self._model)
 
     def _prompt(self, hearing: Hearing, tokenizer: Tokenizer) -> list[int]:
-        """What the text follows: words that came before, what language it is and, at the beginning, what is known.
-
-        A guess has no timestamps. Its sound ends within a word, and a network that looks for the time of that end would
-        rather go on: one in four said everything again until it had no tokens left.
-        """
+        """What the text follows: words that came before, what language it is and, at the beginning, what is known."""
         if hearing.is_begun:
             return list(tokenizer.sot_sequence)
         instructions, prefix = hearing.window.instructions, hearing.window.prefix.strip()
         prompt, hotwords = instructions.prompt.strip(), " ".join(instructions.hotwords)
         expected = tokenizer.encode(f" {hotwords}")[:MAX_HOTWORD_TOKENS] if hotwords else []
         before = tokenizer.encode(f" {prompt}")[len(expected) - MAX_PROMPT_TOKENS :] if prompt else []
-        guess = hearing.window.guess
-        return list(
-            self._model.get_prompt(tokenizer, expected + before, without_timestamps=guess, prefix=prefix or None)
+        timeless = not hearing.timed
+        prompted = self._model.get_prompt(
+            tokenizer, expected + before, without_timestamps=timeless, prefix=prefix or None
         )
+        return list(prompted)
 
     def _tokenizer_of(self, hearing: Hearing) -> Tokenizer:
         return self._tokenizer(hearing.language, hearing.window.instructions.task)
@@ -189,7 +182,7 @@ class Whisper:
 
 def _way(hearing: Hearing) -> tuple[bool, tuple[float, ...]]:
     """Windows for which this is the same are decoded together."""
-    return hearing.window.guess, hearing.temperatures
+    return hearing.timed, hearing.temperatures
 
 
 def _in_a_room(samples: NDArray[np.float32]) -> NDArray[np.float32]:

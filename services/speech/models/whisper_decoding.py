@@ -72,11 +72,13 @@ class Decoder:
     Args:
         engine: The network.
         tokenizer: Of any language: it tells which tokens are never written.
+        beam_size: Hypotheses that are kept at temperature 0.
     """
 
-    def __init__(self, engine: ctranslate2.models.Whisper, tokenizer: Tokenizer) -> None:
+    def __init__(self, engine: ctranslate2.models.Whisper, tokenizer: Tokenizer, beam_size: int) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
+        self._beam_size = beam_size
         self._suppressed = list(get_suppressed_tokens(tokenizer, [-1]))
 
     def decode(
@@ -84,7 +86,6 @@ class Decoder:
         encoded: NDArray[Any],
         prompts: Sequence[list[int]],
         temperatures: Sequence[float],
-        beam_size: int,
         most: int,
         flag: Flag,
     ) -> list[Draft]:
@@ -94,7 +95,6 @@ class Decoder:
             encoded: (windows, positions, width), what the encoder made of them.
             prompts: Tokens that each text follows.
             temperatures: Tried in order, until a text will do.
-            beam_size: Hypotheses that are kept at temperature 0.
             most: Tokens that a text may have; it is cut there.
             flag: Looked at before every attempt.
 
@@ -109,7 +109,7 @@ class Decoder:
                 rows = list(same)
                 flag.check()
                 followed = [prompts[row] for row in rows]
-                some = self._generate(rows_of(encoded, rows), followed, temperature, beam_size, most)
+                some = self._generate(rows_of(encoded, rows), followed, temperature, most)
                 for row, draft in zip(rows, some, strict=True):
                     drafts[row].append(draft)
             pending = [row for row in pending if not drafts[row][-1].will_do]
@@ -117,13 +117,11 @@ class Decoder:
                 break
         return [_best(some) for some in drafts]
 
-    def _generate(
-        self, encoded: NDArray[Any], prompts: list[list[int]], temperature: float, beam_size: int, most: int
-    ) -> list[Draft]:
+    def _generate(self, encoded: NDArray[Any], prompts: list[list[int]], temperature: float, most: int) -> list[Draft]:
         how = (
             {"beam_size": 1, "num_hypotheses": SAMPLES, "sampling_topk": 0, "sampling_temperature": temperature}
             if temperature
-            else {"beam_size": beam_size}
+            else {"beam_size": self._beam_size}
         )
         results = self._engine.generate(
             get_ctranslate2_storage(encoded),

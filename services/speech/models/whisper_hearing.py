@@ -66,6 +66,16 @@ class Hearing:
         return self._heard > 0
 
     @property
+    def timed(self) -> bool:
+        """Whether the text tells when it is said.
+
+        Not what is heard live, of which nobody reads that. A guess ends within a word, and a network that looks for the
+        time of that end would rather go on: one in four said everything again until it had no tokens left. And after a
+        prefix it takes the end for one that is past the sound's.
+        """
+        return self.is_begun or not (self.window.guess or self.window.prefix)
+
+    @property
     def piece(self) -> NDArray[np.float32]:
         """(mels, frames) that are to be heard next, and the room behind them."""
         return self._mel[:, self._heard : self._heard + WINDOW_FRAMES]

@@ -254,22 +254,24 @@ def test_a_guess_is_heard_once_and_nothing_doubtful_is_told():
     assert engine.encoded == [(1, 600)]
 
 
-def test_a_guess_is_written_greedily_and_all_else_with_a_beam():
-    beams = []
+def test_what_is_heard_live_has_no_timestamps():
+    prompts = []
 
     def answer(frames, prompt, how):
-        beams.append(how["beam_size"])
-        return said(*SUN)
+        prompts.append(prompt)
+        return said("the sun comes round")
 
     model = whisper(Engine(answer))
-    heard(model, replace(window(4.0), guess=True), window(4.0))
-    assert sorted(beams) == [1, 5]
+    live = heard(model, replace(window(4.0), guess=True), window(4.0, prefix="the sun"))
+    assert [texts(passage) for passage in live] == [["the sun comes round"]] * 2
+    start = [IDS[f"<|{mark}|>"] for mark in ("startoftranscript", "en", "transcribe", "notimestamps")]
+    assert prompts == [start, [*start, *tokens("the sun")]]
 
 
 def test_a_long_guess_is_no_more_doubtful_than_a_short_one():
-    said_late = (0.0, "the sun comes round a corner and so it goes every single day", 5.0, 5.0, "and so it goes", 10.8)
+    words = "the sun comes round a corner and so it goes every single day and so it goes"
     guess = replace(window(11.0), guess=True)
-    assert len(texts(heard(whisper(Engine(always(*said_late))), guess)[0])) == 2
+    assert texts(heard(whisper(Engine(always(words))), guess)[0]) == [words]
 
 
 def test_what_comes_before_a_text():
@@ -277,12 +279,13 @@ def test_what_comes_before_a_text():
 
     def answer(frames, prompt, how):
         prompts.append(prompt)
-        return said(0.0, "round a corner", 3.8)  # the engine gives back what is forced upon it, too
+        return said("round a corner")  # the engine gives back what is forced upon it, too
 
     model = whisper(Engine(answer))
     (passage,) = heard(model, window(prompt="every day", hotwords=("sun", "corner"), prefix="round a"))
     start = [IDS[f"<|{mark}|>"] for mark in ("startoftranscript", "en", "transcribe")]
-    assert prompts == [[IDS["<|startofprev|>"], *tokens("sun corner every day"), *start, at(0.0), *tokens("round a")]]
+    before, timeless = tokens("sun corner every day"), IDS["<|notimestamps|>"]
+    assert prompts == [[IDS["<|startofprev|>"], *before, *start, timeless, *tokens("round a")]]
     assert texts(passage) == ["round a corner"]
     heard(model, window(prompt="day " * 300, hotwords=("sun",)), window(task="translate"))
     assert prompts[2] == [IDS["<|startofprev|>"], *tokens("sun " + "day " * 222), *start]
