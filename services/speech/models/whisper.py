@@ -156,11 +156,11 @@ class Whisper:
         prompt, hotwords = instructions.prompt.strip(), " ".join(instructions.hotwords)
         expected = tokenizer.encode(f" {hotwords}")[:MAX_HOTWORD_TOKENS] if hotwords else []
         before = tokenizer.encode(f" {prompt}")[len(expected) - MAX_PROMPT_TOKENS :] if prompt else []
-        timeless = not hearing.timed
-        prompted = self._model.get_prompt(
-            tokenizer, expected + before, without_timestamps=timeless, prefix=prefix or None
+        return list(
+            self._model.get_prompt(
+                tokenizer, expected + before, without_timestamps=not hearing.timed, prefix=prefix or None
+            )
         )
-        return list(prompted)
 
     def _tokenizer_of(self, hearing: Hearing) -> Tokenizer:
         return self._tokenizer(hearing.language, hearing.window.instructions.task)

@@ -104,8 +104,8 @@ class Decoder:
         drafts: list[list[Draft]] = [[] for _ in prompts]
         pending = list(range(len(prompts)))
         for temperature in temperatures:
-            pending.sort(key=lambda row: len(prompts[row]))
-            for _, same in groupby(pending, lambda row: len(prompts[row])):  # the engine wants prompts of one length
+            shapes = [(prompt.index(self._tokenizer.sot), len(prompt)) for prompt in prompts]
+            for _, same in groupby(sorted(pending, key=shapes.__getitem__), shapes.__getitem__):  # as the engine wants
                 rows = list(same)
                 flag.check()
                 followed = [prompts[row] for row in rows]
@@ -128,6 +128,7 @@ class Decoder:
             prompts,
             max_length=min(max(2 * most, len(prompts[0]) + most), MAX_TOKENS),  # the engine writes no more than half
             max_initial_timestamp_index=LATEST_START,
+            suppress_blank=False,  # a text may end where its prefix does; where there are times, one comes first anyway
             suppress_tokens=self._suppressed,
             return_scores=True,
             return_no_speech_prob=True,

@@ -67,11 +67,10 @@ class Hearing:
 
     @property
     def timed(self) -> bool:
-        """Whether the text tells when it is said.
+        """Whether timestamps are written with the text: not in a guess, nor behind a prefix.
 
-        Not what is heard live, of which nobody reads that. A guess ends within a word, and a network that looks for the
-        time of that end would rather go on: one in four said everything again until it had no tokens left. And after a
-        prefix it takes the end for one that is past the sound's.
+        A guess ends within a word, and a network that looks for the time of that end would rather go on: one in four
+        said everything again until it had no tokens left. Behind a prefix it finds an end that is past the sound's.
         """
         return self.is_begun or not (self.window.guess or self.window.prefix)
 
@@ -163,7 +162,7 @@ class Hearing:
             tokenizer: Of the window's language.
             model: The reference, which splits texts into phrases and finds their words.
         """
-        began, size = self._heard, self.size
+        began, size, timed = self._heard, self.size, self.timed
         guess = self.window.guess
         nothing = not draft.tokens or draft.is_silence or (guess and self._is_doubtful(draft, tokenizer))
         self._heard += size
@@ -182,7 +181,7 @@ class Hearing:
         if self.window.instructions.word_times:
             self._find_words(phrases, encoded, size, tokenizer, model)
             last_end = get_end(phrases)
-            if last_end is not None and last_end * FRAMES_PER_SECOND > began and not ends_in_silence:
+            if timed and last_end is not None and last_end * FRAMES_PER_SECOND > began and not ends_in_silence:
                 heard = round(last_end * FRAMES_PER_SECOND)
         said_all = all(token >= tokenizer.timestamp_begin for token in draft.tokens[-2:])
         rest = began + size - heard

@@ -227,7 +227,9 @@ async def test_a_machine_without_the_runtime_gets_the_gate(serve, dial, tmp_path
     names = '["fake-speech-detector", "fake-transcriber", "fake-synthesizer", "filter", "spectral-gate"]'
     profile = f'title = "t"\n[services.speech]\nmodels = {names}\n'
     (tmp_path / "catalogue" / "profiles" / "other.toml").write_text(profile)
-    settings = SpeechSettings(profile="other", catalogue=tmp_path / "catalogue", home=tmp_path, drain_seconds=1.0)
+    settings = SpeechSettings(
+        profile="other", catalogue=tmp_path / "catalogue", home=tmp_path, port=0, metrics_port=0, drain_seconds=1.0
+    )
     stub = SpeechServiceStub(dial(await serve(settings, build), "polyphony.speech.v1.SpeechService"))
     started, _, _ = await clean(stub, enhance(wav(tone(1))))
     assert started.model == "spectral-gate"

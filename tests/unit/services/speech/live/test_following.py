@@ -76,7 +76,7 @@ async def test_what_stands_is_not_heard_again():
     partials, final = await follow(lane, 12)
     assert isinstance(final, Final)
     assert final.text.split() == WORDS
-    assert max(window.seconds for window in lane.windows) < 6.5
+    assert max(window.seconds for window in lane.windows) < 5.5
     assert all(not window.instructions.word_times for window in lane.windows if not window.guess)
     stable = ""
     for partial in partials:

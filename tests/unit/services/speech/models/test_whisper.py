@@ -58,7 +58,8 @@ class Engine:
 
     def generate(self, features, prompts, **how):
         assert features.shape[0] == len(prompts)
-        assert len({len(prompt) for prompt in prompts}) == 1  # as the real one wants
+        shapes = {(prompt.index(IDS["<|startoftranscript|>"]), len(prompt)) for prompt in prompts}
+        assert len(shapes) == 1  # as the real one wants
         self.generated.append((len(prompts), how.get("sampling_temperature", 0.0)))
         return [self.answer(2 * features.shape[1], prompt, how) for prompt in prompts]
 
@@ -254,7 +255,7 @@ def test_a_guess_is_heard_once_and_nothing_doubtful_is_told():
     assert engine.encoded == [(1, 600)]
 
 
-def test_what_is_heard_live_has_no_timestamps():
+def test_neither_a_guess_nor_what_follows_a_prefix_has_timestamps():
     prompts = []
 
     def answer(frames, prompt, how):
@@ -268,8 +269,22 @@ def test_what_is_heard_live_has_no_timestamps():
     assert prompts == [start, [*start, *tokens("the sun")]]
 
 
+def test_what_follows_a_prefix_is_heard_once():
+    engine = Engine(always("the sun comes round"))
+    (passage,) = heard(whisper(engine), window(6.0, prefix="the sun", word_times=True))
+    assert [word.text for segment in passage.segments for word in segment.words] == ["the", "sun", "comes", "round"]
+    assert len(engine.encoded) == 1  # the rest behind the last word is not heard on its own
+
+
+def test_prompts_of_one_length_that_begin_elsewhere_are_not_written_together():
+    engine = Engine(always("the sun comes round"))
+    model = whisper(engine)
+    heard(model, window(prefix="the sun comes"), window(prompt="every", prefix="sun"))
+    assert [rows for rows, _ in engine.generated] == [1, 1]
+
+
 def test_a_long_guess_is_no_more_doubtful_than_a_short_one():
-    words = "the sun comes round a corner and so it goes every single day and so it goes"
+    words = " ".join(np.random.default_rng(0).choice(WORDS, 60))
     guess = replace(window(11.0), guess=True)
     assert texts(heard(whisper(Engine(always(words))), guess)[0]) == [words]
 
