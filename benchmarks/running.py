@@ -19,6 +19,7 @@ import grpc
 import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from fleet.plan import USUAL
 from servekit.settings import default_home
 
 START_SECONDS = 60.0
@@ -162,7 +163,7 @@ def alone(service: str, profile: str, **settings: str) -> Iterator[Alone]:
     own = {f"POLYPHONY_{name}_{key}": value for key, value in (own | settings).items()}
     began = time.perf_counter()
     command = (sys.executable, "-P", "-m", f"services.{service}")
-    process = subprocess.Popen(command, env=plain | own, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=USUAL | plain | own, stderr=subprocess.DEVNULL)
     try:
         _wait_until_serving(process, f"127.0.0.1:{port}")
         yield Alone(

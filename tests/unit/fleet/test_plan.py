@@ -37,6 +37,11 @@ def test_every_process_is_told_its_place(settings: FleetSettings, home: Path):
     assert len(ports) == len(set(ports)) == 11
 
 
+def test_images_set_what_the_fleet_sets():
+    image = (Path(__file__).parents[3] / "Dockerfile").read_text()
+    assert all(f"{name}={value}" in image for name, value in plan.USUAL.items())
+
+
 def test_what_the_user_set_wins(settings: FleetSettings):
     chosen = {
         "POLYPHONY_THREADS": "3",
