@@ -239,7 +239,7 @@ def draw(path: Path, watched: Sequence[Watched], idle: float, bound: float) -> N
         titles = "20 minutes of speech (mp3)", "the same once more", "3 hours, mostly silence (opus)"
         for column, (title, seen) in enumerate(zip(titles, watched, strict=True)):
             memory, waits = axes[0][column], axes[1][column]
-            memory.set_title(f"{title}: heard in {seen.seconds:.0f} s")
+            memory.set_title(f"{title}\nheard in {seen.seconds:.0f} s")
             memory.plot(*zip(*seen.moments, strict=True), color="#1f6f8b", linewidth=1.2)
             memory.axhline(seen.rest_mb, color="#888888", linewidth=0.8, linestyle="--")
             waits.plot(*zip(*seen.waits, strict=True), ".", color="#b5502f", markersize=4)
