@@ -195,9 +195,9 @@ def measure(say: Say, picture: Path | None = None) -> Result:
         again = beside(caller, service.pid, speech, short)
         say("three hours of silence")
         silent = beside(caller, service.pid, silence, short)
-    if picture:
-        draw(picture, (spoken, again, silent), idle_seconds, 2 * idle_seconds + window_seconds)
     bound = 2 * idle_seconds + window_seconds
+    if picture:
+        draw(picture, (spoken, again, silent), idle_seconds, bound)
     slowest = max(spoken.longest_wait, again.longest_wait)
     rows = {
         name: {

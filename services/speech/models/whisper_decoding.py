@@ -103,8 +103,8 @@ class Decoder:
         """
         drafts: list[list[Draft]] = [[] for _ in prompts]
         pending = list(range(len(prompts)))
+        shapes = [(prompt.index(self._tokenizer.sot), len(prompt)) for prompt in prompts]
         for temperature in temperatures:
-            shapes = [(prompt.index(self._tokenizer.sot), len(prompt)) for prompt in prompts]
             for _, same in groupby(sorted(pending, key=shapes.__getitem__), shapes.__getitem__):  # as the engine wants
                 rows = list(same)
                 flag.check()
