@@ -12,7 +12,7 @@ from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_ser
 from gateway.app import build_app
 from servekit.errors import Overloaded, Unavailable
 
-from .conftest import Vision
+from .told.vision import Vision
 
 PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(b"a picture").decode()}}
 BAD = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(b"not an image").decode()}}

@@ -143,7 +143,7 @@ class Doubler:
         self.may_end.set()
         self.most = 1000
         self.gone = False
-        self.broken = False
+        self.broken = self.closed = False
 
     def warm(self) -> None:
         if self.gone:
@@ -183,6 +183,32 @@ async def lane(model):
     model.may_end.set()
     await lane.close()
     assert model.closed
+
+
+@pytest.fixture
+async def open_lane():
+    opened = []
+
+    async def open_lane(*models, kind=BatchLane, max_queue_cost=1000, **more):
+        if kind is BatchLane:
+            more = {"max_batch_cost": 8, **more}
+        lane = kind(DOUBLER, models, Telemetry(ProcessSettings()), max_queue_cost=max_queue_cost, **more)
+        await lane.start()
+        opened.append(lane)
+        return lane
+
+    yield open_lane
+    for lane in opened:
+        await asyncio.wait_for(lane.close(), 5)
+
+
+async def settled(*calls):
+    """What became of each; fails where one hangs."""
+    return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+
+
+def kinds(outcomes):
+    return {type(outcome) for outcome in outcomes}
 
 
 async def hold(model, lane):
