@@ -20,8 +20,8 @@ from services.speech.models import LOADERS
 from services.speech.ports.enhancer import Enhancer
 from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.ports.synthesizer import Synthesizer
+from services.speech.ports.transcriber import TranscriberLane
 from services.speech.settings import SpeechSettings
-from services.speech.transcription.transcription import TranscriberLane
 
 log = logging.getLogger(__name__)
 

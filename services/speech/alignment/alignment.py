@@ -19,11 +19,10 @@ from services.speech.audio.recording import Recording, Recordings
 from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.ports.aligner import Place
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Word
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, TranscriberLane, Word
 from services.speech.spans import span
 from services.speech.transcription.transcription import (
     LEAST_SECONDS,
-    TranscriberLane,
     Transcription,
     cut,
     gathered,

@@ -10,8 +10,15 @@ from servekit.session import Session
 from servekit.writing import join
 from services.speech.alignment.anchors import by_letters
 from services.speech.ports.aligner import Aligner, Place, Spoken
-from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Passage, Window
-from services.speech.transcription.transcription import TranscriberLane
+from services.speech.ports.transcriber import (
+    LISTENING_RATE,
+    WINDOW_SECONDS,
+    Instructions,
+    Passage,
+    TranscriberLane,
+    Window,
+    hear,
+)
 from services.speech.transcription.windows import Clip
 from services.speech.words import TextWord
 
@@ -102,14 +109,14 @@ class AttentionFinder:
 
 
 class _AttentionSearch:
-    def __init__(self, lane: TranscriberLane, session: Session[Window, Passage]) -> None:
+    def __init__(self, lane: TranscriberLane, session: Session[Window, Passage | Window]) -> None:
         self._lane, self._session = lane, session
 
     async def find(self, clip: Clip, words: Sequence[TextWord], language: str) -> tuple[Places, str]:
         text = join(word.text for word in words)
         window = Window(clip.samples, Instructions(language, word_times=True), text=text)
         try:
-            passage = await self._session.submit(window, self._lane.model.cost(window))
+            passage = await hear(self._session, self._lane.model, window)
         except TooLarge:  # nobody says so much in so short a time: it is not said here
             return [None] * len(words), language
         told = [word for segment in passage.segments for word in segment.words]

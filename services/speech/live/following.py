@@ -5,13 +5,12 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from time import monotonic
 
-from servekit.batching import BatchLane
 from servekit.errors import Overloaded, ServeError
 from servekit.writing import join
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import Phrase
 from services.speech.live.keeping import REST_SECONDS, Kept
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Window
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, TranscriberLane, Window
 
 BUSY_SECONDS = 0.1  # a lane with so much before it has no time for words that may yet change
 RETRY_SECONDS = 0.25  # least time between two attempts to get a phrase's last words into a full lane
@@ -89,7 +88,7 @@ class Follower:
 
     def __init__(
         self,
-        lane: BatchLane[Window, Passage],
+        lane: TranscriberLane,
         instructions: Instructions,
         *,
         padding: float,
@@ -180,7 +179,10 @@ class Follower:
         end = monotonic() + insists
         while True:
             try:
-                return await self._lane.submit(window, self._lane.model.cost(window))
+                outcome = await self._lane.submit(window, self._lane.model.cost(window))
+                if isinstance(outcome, Passage):
+                    return outcome
+                window, pause = outcome, 0.0
             except ServeError as error:
                 if not insists:
                     return None

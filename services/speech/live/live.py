@@ -6,7 +6,6 @@ from contextlib import aclosing
 
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.batching import BatchLane
 from servekit.bounds import within
 from servekit.errors import Overloaded, Unavailable
 from servekit.models import Models
@@ -16,7 +15,7 @@ from services.speech.live.following import Final, Follower, Partial
 from services.speech.live.pcm import PcmStream
 from services.speech.live.stream import Ear, LiveStream
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, Passage, Window
+from services.speech.ports.transcriber import LISTENING_RATE, TranscriberLane
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
 from services.speech.transcription.transcripts import basics_of
@@ -37,7 +36,7 @@ class LiveTranscription:
     """
 
     def __init__(
-        self, transcribers: Models[BatchLane[Window, Passage]], detector: SpeechDetector, settings: SpeechSettings
+        self, transcribers: Models[TranscriberLane], detector: SpeechDetector, settings: SpeechSettings
     ) -> None:
         self._transcribers = transcribers
         self._detector = detector

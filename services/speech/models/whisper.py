@@ -2,12 +2,13 @@
 
 The encoder was made for 30 s, mostly empty, and that is its cost. Here it sees the longest window of the
 batch and a margin after it. What is then written is doubted where it is improbable, repeats itself, runs
-past the end or may stand for no speech: such a window is heard again in full, and the better text counts. No window
-is conditioned on the text of another, so that a repetition ends with its window.
+past the end or may stand for no speech: such a window is heard again in full, in a run of its own, and the better text
+counts. No window is conditioned on the text of another, so that a repetition ends with its window.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, TooLarge
 from services.speech.models.whisper_decoding import Decoder, rows_of
-from services.speech.models.whisper_hearing import Hearing, fitted
+from services.speech.models.whisper_hearing import FRAMES_PER_SECOND, Hearing, fitted
 from services.speech.ports.transcriber import (
     LISTENING_RATE,
     WINDOW_SECONDS,
@@ -71,9 +72,14 @@ class Whisper:
             raise InvalidArgument("this model has not learnt to translate", field="task")
 
     def cost(self, window: Window) -> float:
+        if window.begun:
+            return float(window.begun.frames / FRAMES_PER_SECOND)
         return WINDOW_SECONDS if window.instructions.full_window else fitted(window.seconds)
 
     def prepare(self, request: Window) -> Hearing:
+        if request.begun:
+            hearing: Hearing = request.begun
+            return hearing
         samples = request.samples if request.instructions.full_window else _in_a_room(request.samples)
         mel = self._model.feature_extractor(samples)[:, :-1]
         words = request.text.strip()
@@ -82,27 +88,24 @@ class Whisper:
             raise TooLarge("more words than are said in half a minute", field="text")
         return Hearing(request, mel, tokens)
 
-    def run(self, items: Sequence[Hearing], flag: Flag) -> list[Passage]:
+    def run(self, items: Sequence[Hearing], flag: Flag) -> list[Passage | Window]:
         with _engine_errors():
-            while waiting := [hearing for hearing in items if hearing.is_open]:
-                for batch in self._batches(waiting):
-                    flag.check()
-                    self._hear(batch, flag)
-        return [hearing.passage() for hearing in items]
+            for batch in self._batches([hearing for hearing in items if hearing.is_open]):
+                flag.check()
+                self._hear(batch, flag)
+        return [replace(hearing.window, begun=hearing) if hearing.is_open else hearing.passage() for hearing in items]
 
     def _batches(self, hearings: list[Hearing]) -> Iterator[list[Hearing]]:
-        """What is encoded together: full windows by themselves and, where padding is not free, those of like length."""
+        """What is encoded together: where padding is not free, windows of like length."""
         batch: list[Hearing] = []
-        for hearing in sorted(hearings, key=lambda hearing: (hearing.full, hearing.frames), reverse=True):
-            if batch:
-                wanted = sum(other.frames for other in batch) + hearing.frames
-                padded = batch[0].frames * (len(batch) + 1)
-                too_sparse = padded > wanted * MAX_PADDING and not self._rows_are_free
-                if too_sparse or hearing.full != batch[0].full:
-                    yield batch
-                    batch = []
+        for hearing in sorted(hearings, key=lambda hearing: hearing.frames, reverse=True):
+            wanted = sum(other.frames for other in batch) + hearing.frames
+            if batch and not self._rows_are_free and batch[0].frames * (len(batch) + 1) > wanted * MAX_PADDING:
+                yield batch
+                batch = []
             batch.append(hearing)
-        yield batch
+        if batch:
+            yield batch
 
     def _hear(self, batch: list[Hearing], flag: Flag) -> None:
         """Hear the next piece of each, or find that it has to be heard in the full window."""
@@ -133,7 +136,7 @@ class Whisper:
             flag.check()
             found = self._model.model.detect_language(get_ctranslate2_storage(rows_of(encoded, rows)))
         for row, ((token, probability), *_) in zip(rows, found, strict=True):
-            batch[row].detected(token.strip("<|>"), probability)
+            batch[row].detected(token.strip("<|>"), probability, 2 * encoded.shape[1])
 
     def _write(self, batch: list[Hearing], encoded: NDArray[Any], flag: Flag) -> None:
         """Write down windows that are to be decoded the same way."""
@@ -142,8 +145,7 @@ class Whisper:
         most = max(hearing.most_tokens for hearing in batch)
         drafts = self._decoder.decode(encoded, prompts, batch[0].temperatures, most, flag)
         for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
-            if hearing.doubts(draft, tokenizer):
-                hearing.hear_again(draft)
+            if hearing.doubts(draft, tokenizer) and hearing.hear_again(draft, 2 * encoded.shape[1]):
                 continue
             flag.check()
             hearing.write(hearing.settled(draft, tokenizer), rows_of(encoded, [row]), tokenizer, self._model)

@@ -11,7 +11,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_end
 from numpy.typing import NDArray
 
-from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TOKENS, TEMPERATURES, Draft
+from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TEXT, MAX_TOKENS, TEMPERATURES, Draft
 from services.speech.models.whisper_timing import joined, sharpened
 from services.speech.ports.transcriber import WINDOW_SECONDS, Passage, Segment, Window, Word
 
@@ -37,7 +37,7 @@ class Hearing:
         text_tokens: Those of its text, where that is known.
 
     Attributes:
-        full: Whether the network sees `WINDOW_FRAMES`, as the reference does, rather than what there is.
+        full: Whether the network is to see `WINDOW_FRAMES`, as the reference does, however little there is.
         language: As it was stated or has been detected; empty before.
         probability: Of that language.
     """
@@ -103,11 +103,11 @@ class Hearing:
         wanted = self.window.instructions
         return TEMPERATURES if wanted.full_window and not wanted.temperature else (wanted.temperature,)
 
-    def detected(self, language: str, probability: float) -> None:
-        """Take the language that the network hears; a guess at a fitted window is not taken."""
-        if not self.full and not self.window.guess and probability < MIN_LANGUAGE_PROBABILITY:
-            self.full = True
-        else:
+    def detected(self, language: str, probability: float, shown: int) -> None:
+        """Take the language that the network hears in so many frames; a guess at a fitted window is not taken."""
+        unsure = not self.full and not self.window.guess and probability < MIN_LANGUAGE_PROBABILITY
+        self.full |= unsure
+        if not unsure or shown == WINDOW_FRAMES:
             self.language, self.probability = language, probability
 
     def doubts(self, draft: Draft, tokenizer: Tokenizer) -> bool:
@@ -117,16 +117,19 @@ class Hearing:
         """
         return not self.full and not self.window.guess and self._is_doubtful(draft, tokenizer)
 
-    def hear_again(self, doubted: Draft) -> None:
-        """Have the piece heard in the full window."""
+    def hear_again(self, doubted: Draft, shown: int) -> bool:
+        """Have the piece heard in the full window, unless it was: a text that is not drawn would be the same."""
         self.full = True
+        if shown == WINDOW_FRAMES and not doubted.temperature:
+            return False
         self._doubted.append(doubted)
+        return True
 
     def settled(self, draft: Draft, tokenizer: Tokenizer) -> Draft:
         """The text of a piece that is not heard again: where that of the full window will not do either, the likelier.
 
-        One that repeats itself counts only if the other does, too, and up to there; it is nothing if it is improbable
-        or may stand for no speech, for to say the same again is always likely.
+        One that repeats itself counts only if the other does, too, and up to there. It is nothing if it is improbable,
+        or if it goes round where there may be no speech: to say the same again is always likely.
         """
         drafts, self._doubted = [draft, *self._doubted], []
         if self.window.instructions.full_window or not self.full:
@@ -137,8 +140,10 @@ class Hearing:
         likeliest = max(ended or drafts, key=lambda one: one.mean_log_probability)
         if ended:
             return likeliest
-        nothing = likeliest.is_improbable or likeliest.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
-        return replace(likeliest, tokens=[] if nothing else _said_once(likeliest.tokens, tokenizer))
+        once = _said_once(likeliest.tokens, tokenizer)
+        goes_round = len(once) < len(likeliest.tokens) or len(likeliest.tokens) >= min(self.most_tokens, MAX_TEXT)
+        unspoken = goes_round and likeliest.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
+        return replace(likeliest, tokens=[] if unspoken or likeliest.is_improbable else once)
 
     def _goes_on(self, draft: Draft, tokenizer: Tokenizer) -> bool:
         """Whether a text says the same again and again, or more than can be said."""

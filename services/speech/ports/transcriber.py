@@ -6,7 +6,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.batching import BatchModel
+from servekit.batching import BatchLane, BatchModel
+from servekit.session import Session
 
 LISTENING_RATE = 16_000
 WINDOW_SECONDS = 30.0
@@ -45,6 +46,7 @@ class Window:
         prefix: The words that the text begins with, because they were said before to be stable.
         text: All the words, where they are known and only their times are wanted; empty where they are not.
         guess: Whether it is heard once and no more, since it will be heard again: what is doubtful is then left out.
+        begun: The model's own notes, where it has heard the window and is to hear it on, or once more.
     """
 
     samples: NDArray[np.float32]
@@ -52,6 +54,7 @@ class Window:
     prefix: str = ""
     text: str = ""
     guess: bool = False
+    begun: Any = None
 
     @property
     def seconds(self) -> float:
@@ -107,8 +110,12 @@ class Passage:
     segments: tuple[Segment, ...]
 
 
-class Transcriber(BatchModel[Window, Any, Passage], Protocol):
-    """Writes down what is said. Windows of different callers may run together."""
+class Transcriber(BatchModel[Window, Any, Passage | Window], Protocol):
+    """Writes down what is said. Windows of different callers may run together.
+
+    A run hears as much of a window as it can at once. Where that is not all, or will not do, it hands back the window,
+    begun, for another run: whoever waits meanwhile comes first.
+    """
 
     @property
     def batches(self) -> bool:
@@ -122,4 +129,20 @@ class Transcriber(BatchModel[Window, Any, Passage], Protocol):
         """
 
     def cost(self, window: Window) -> float:
-        """What a window takes, in seconds of sound that the network sees."""
+        """What the next run of a window takes, in seconds of sound that the network sees."""
+
+
+TranscriberLane = BatchLane[Window, Passage | Window]
+
+
+async def hear(session: Session[Window, Passage | Window], model: Transcriber, window: Window) -> Passage:
+    """Hear a window to its end, in as many runs as that takes.
+
+    Raises:
+        ServeError: As `Session.submit`.
+    """
+    while True:
+        outcome = await session.submit(window, model.cost(window))
+        if isinstance(outcome, Passage):
+            return outcome
+        window = outcome

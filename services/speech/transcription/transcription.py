@@ -7,13 +7,21 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from servekit.batching import BatchLane
 from servekit.models import Models
 from servekit.session import Session
 from services.speech.audio.recording import Recording, through
 from services.speech.audio.voice_activity import NORMAL, Sensitivity, VoiceActivity
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Segment, Window, Word
+from services.speech.ports.transcriber import (
+    LISTENING_RATE,
+    Instructions,
+    Passage,
+    Segment,
+    TranscriberLane,
+    Window,
+    Word,
+    hear,
+)
 from services.speech.transcription.windows import Clip, WindowCutter
 
 PROGRESS_SECONDS = 1.0
@@ -47,7 +55,6 @@ class Finished:
 
 
 Heard = Started | Segment | Progress | Finished
-TranscriberLane = BatchLane[Window, Passage]
 
 
 class Transcription:
@@ -154,7 +161,7 @@ class _Hearing:
     def __init__(
         self,
         lane: TranscriberLane,
-        session: Session[Window, Passage],
+        session: Session[Window, Passage | Window],
         cutter: WindowCutter,
         instructions: Instructions,
         claimed: float,
@@ -194,7 +201,7 @@ class _Hearing:
     def begin(self, clip: Clip) -> None:
         """Send a clip on its way."""
         window = Window(clip.samples, self._instructions)
-        self._running.append((clip, asyncio.create_task(self._session.submit(window, self._lane.model.cost(window)))))
+        self._running.append((clip, asyncio.create_task(hear(self._session, self._lane.model, window))))
         self._instructions = replace(self._instructions, prompt="")
 
     async def finish_first(self) -> AsyncGenerator[Heard, None]:

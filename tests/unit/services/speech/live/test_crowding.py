@@ -42,6 +42,13 @@ async def test_a_full_queue_is_waited_for_and_not_for_ever(live, lane, mind, mon
         await answers(live, config(final_only=True), speech)
 
 
+async def test_words_that_are_doubted_are_heard_to_their_end(live, mind):
+    mind.doubts = 2
+    (final,) = finals(await answers(live, config(final_only=True), audio((0.5, 1), (0, 1))))
+    assert final.segment.text
+    assert [bool(window.begun) for window in mind.windows] == [False, True, True]
+
+
 async def test_an_engine_that_dies_ends_the_stream_only_if_the_last_words_need_it(live, mind):
     mind.errors = [InvalidArgument("odd")]
     events = await answers(live, config(), audio((0.5, 2), (0, 0.7)), pace=0.02)

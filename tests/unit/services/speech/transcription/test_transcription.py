@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ class Ear(TranscriberDouble):
         self.windows = []
         self.seconds = 0.0
         self.languages = iter(())
+        self.doubts = 0  # windows that are handed back
         self.began = threading.Semaphore(0)
         self.may_end = threading.Event()
         self.may_end.set()
@@ -52,6 +54,9 @@ class Ear(TranscriberDouble):
         while time.monotonic() < until:
             flag.check()
             time.sleep(0.01)
+        if self.doubts:
+            self.doubts -= 1
+            return replace(window, begun=window)
         language = window.instructions.language or next(self.languages, "en")
         if not language:
             return Passage("", 0.0, ())
@@ -155,6 +160,20 @@ async def test_at_most_two_windows_are_in_flight(hear, ear, lane):
     async for _ in hear(talk(5)):
         most = max(most, len(lane._queue) + lane._runs)
     assert most <= 2
+
+
+async def test_a_window_is_heard_again_after_others_had_their_turn(hear, ear):
+    ear.doubts = 1
+    ear.may_end.clear()
+    long = asyncio.create_task(everything(hear(talk(1))))
+    await asyncio.to_thread(ear.began.acquire)
+    short = asyncio.create_task(everything(hear(media((0.5, 2)))))
+    await asyncio.sleep(0.1)
+    ear.may_end.set()
+    heard = await asyncio.gather(long, short)
+    assert [[event.text for event in events if isinstance(event, Segment)] for events in heard] == [["so on"]] * 2
+    runs = [(window.seconds > 10, bool(window.begun)) for window in ear.windows]
+    assert runs == [(True, False), (False, False), (True, True)]
 
 
 async def test_a_reader_that_stalls_is_waited_for(hear, ear):
