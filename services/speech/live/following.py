@@ -182,7 +182,7 @@ class Follower:
                 outcome = await self._lane.submit(window, self._lane.model.cost(window))
                 if isinstance(outcome, Passage):
                     return outcome
-                window, pause = outcome, 0.0
+                window, end, pause = outcome, monotonic() + insists, 0.0
             except ServeError as error:
                 if not insists:
                     return None

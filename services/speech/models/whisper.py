@@ -2,7 +2,7 @@
 
 The encoder was made for 30 s, mostly empty, and that is its cost. Here it sees the longest window of the
 batch and a margin after it. What is then written is doubted where it is improbable, repeats itself, runs
-past the end or may stand for no speech: such a window is heard again in full, in a run of its own, and the better text
+past the end or may stand for no speech: such a window is heard again in full, in another run, and the better text
 counts. No window is conditioned on the text of another, so that a repetition ends with its window.
 """
 
@@ -37,6 +37,7 @@ MAX_HOTWORD_TOKENS = 111  # of these
 MAX_TEXT_TOKENS = 440  # the decoder's positions, but for those that begin and end a text
 LINGERING = LISTENING_RATE // 2  # samples of the room after the last of the speech
 MAX_PADDING = 1.25  # what a batch may take over what its windows would take one by one, where a row costs a row
+MAX_FREE_PADDING = 2.0  # and on a GPU, where the first rows cost nothing
 
 # Noise as faint as it is in every room.
 _ROOM = np.random.default_rng(0).normal(0.0, 0.0005, int(WINDOW_SECONDS * LISTENING_RATE)).astype(np.float32)
@@ -96,11 +97,12 @@ class Whisper:
         return [replace(hearing.window, begun=hearing) if hearing.is_open else hearing.passage() for hearing in items]
 
     def _batches(self, hearings: list[Hearing]) -> Iterator[list[Hearing]]:
-        """What is encoded together: where padding is not free, windows of like length."""
+        """What is encoded together: windows of like length, and on a GPU not so like."""
+        most = MAX_FREE_PADDING if self._rows_are_free else MAX_PADDING
         batch: list[Hearing] = []
         for hearing in sorted(hearings, key=lambda hearing: hearing.frames, reverse=True):
             wanted = sum(other.frames for other in batch) + hearing.frames
-            if batch and not self._rows_are_free and batch[0].frames * (len(batch) + 1) > wanted * MAX_PADDING:
+            if batch and batch[0].frames * (len(batch) + 1) > wanted * most:
                 yield batch
                 batch = []
             batch.append(hearing)

@@ -24,7 +24,7 @@ MAX_NO_SPEECH_PROBABILITY = 0.6
 TEMPERATURES = (0.0, 0.4, 0.8)  # the likeliest words, and two more attempts: noise must not cost more
 SAMPLES = 5  # texts drawn at once above temperature 0, of which the likeliest counts
 MAX_TOKENS = 448  # positions of the decoder: what came before, the prompt and the text
-MAX_TEXT = MAX_TOKENS // 2  # tokens of a text; the engine writes no more
+MAX_TEXT = 220  # tokens that a text may have behind any prompt; the engine never writes more than 224
 LATEST_START = 50  # a text begins within the first second; in steps of 20 ms
 
 
@@ -127,7 +127,7 @@ class Decoder:
         results = self._engine.generate(
             get_ctranslate2_storage(encoded),
             prompts,
-            max_length=min(max(2 * most, len(prompts[0]) + most), MAX_TOKENS),  # of which a text gets half
+            max_length=min(max(2 * most, len(prompts[0]) + most), MAX_TOKENS),  # of which a text gets half at most
             max_initial_timestamp_index=LATEST_START,
             suppress_blank=False,  # a text may end where its prefix does; where there are times, one comes first anyway
             suppress_tokens=self._suppressed,

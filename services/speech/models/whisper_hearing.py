@@ -131,7 +131,7 @@ class Hearing:
         One that repeats itself counts only if the other does, too, and up to there. It is nothing if it is improbable,
         or if it goes round where there may be no speech: to say the same again is always likely.
         """
-        drafts, self._doubted = [draft, *self._doubted], []
+        drafts = [draft, *self._doubted]
         if self.window.instructions.full_window or not self.full:
             return draft
         if draft.will_do and len(draft.tokens) < self.most_tokens:
@@ -165,15 +165,14 @@ class Hearing:
             draft: That, what was forced included.
             encoded: (1, positions, width), what was made of the piece.
             tokenizer: Of the window's language.
-            model: The reference, which splits texts into phrases and finds their words.
+            model: The reference, which splits texts into phrases and finds their words. If it has no memory for that,
+                nothing is taken.
         """
         began, size, timed = self._heard, self.size, self.timed
         guess = self.window.guess
         nothing = not draft.tokens or draft.is_silence or (guess and self._is_doubtful(draft, tokenizer))
-        self._heard += size
-        if nothing:
-            return
-        if not self.window.instructions.full_window and _may_be_nothing(draft):
+        if nothing or (not self.window.instructions.full_window and _may_be_nothing(draft)):
+            self._take(began + size, [])
             return
         phrases, heard, ends_in_silence = model._split_segments_by_timestamps(
             tokenizer=tokenizer,
@@ -183,6 +182,7 @@ class Hearing:
             segment_duration=size / FRAMES_PER_SECOND,
             seek=began,
         )
+        last_end: float | None = None
         if self.window.instructions.word_times:
             self._find_words(phrases, encoded, size, tokenizer, model)
             last_end = get_end(phrases)
@@ -190,17 +190,18 @@ class Hearing:
                 heard = round(last_end * FRAMES_PER_SECOND)
         said_all = all(token >= tokenizer.timestamp_begin for token in draft.tokens[-2:])
         rest = began + size - heard
-        if not guess and heard > began and (self.full or not said_all or rest > QUIET_SECONDS * FRAMES_PER_SECOND):
-            self._heard = heard
-        self._segments += [
+        goes_on = self.full or not said_all or rest > QUIET_SECONDS * FRAMES_PER_SECOND
+        said = [
             self._segment(phrase, tokenizer.decode(phrase["tokens"]), draft)
             for phrase in phrases
             if phrase["start"] != phrase["end"]
         ]
+        self._take(heard if goes_on and heard > began and not guess else began + size, said)
+        self._last_end = last_end or self._last_end
 
     def align(self, encoded: NDArray[Any], tokenizer: Tokenizer, model: WhisperModel) -> None:
         """Find the words of the known text; the window is then through."""
-        frames = self._heard = self._end
+        frames = self._end
         phrase: dict[str, Any] = {
             "seek": 0,
             "start": 0.0,
@@ -211,7 +212,7 @@ class Hearing:
         likely = np.array([word["probability"] for word in phrase["words"]], np.float64)
         mean = float(np.log(np.maximum(likely, 1e-10)).mean()) if likely.size else 0.0
         draft = Draft(self.text_tokens, mean, 0.0, 0.0, 0.0)
-        self._segments = [self._segment(phrase, self.window.text, draft)]
+        self._take(frames, [self._segment(phrase, self.window.text, draft)])
 
     def passage(self) -> Passage:
         """What was said in the window."""
@@ -219,6 +220,11 @@ class Hearing:
         if segments or self.window.instructions.language:
             return Passage(self.language, self.probability, segments)
         return Passage("", 0.0, ())
+
+    def _take(self, heard: int, segments: list[Segment]) -> None:
+        """So much has been heard, and this was said in it."""
+        self._heard, self._doubted = heard, []
+        self._segments += segments
 
     def _find_words(
         self,
@@ -231,7 +237,6 @@ class Hearing:
         """Give each phrase its words, by the cross-attention of the heads that follow the sound."""
         storage = get_ctranslate2_storage(encoded)
         model.add_word_timestamps([phrases], tokenizer, storage, frames, PREPENDED, APPENDED, self._last_end)
-        self._last_end = get_end(phrases) or self._last_end
 
     def _segment(self, phrase: dict[str, Any], text: str, draft: Draft) -> Segment:
         start, end = self._within(phrase)

@@ -114,7 +114,7 @@ class Transcriber(BatchModel[Window, Any, Passage | Window], Protocol):
     """Writes down what is said. Windows of different callers may run together.
 
     A run hears as much of a window as it can at once. Where that is not all, or will not do, it hands back the window,
-    begun, for another run: whoever waits meanwhile comes first.
+    begun, for another run, for which it waits its turn.
     """
 
     @property

@@ -66,13 +66,15 @@ def test_who_is_doubted_is_handed_back():
     assert engine.encoded == [(1, 1600), (1, 620)]
 
 
-def test_rows_of_padding_are_not_paid_for_on_a_cpu():
+def test_rows_of_padding_are_not_paid_for_on_a_cpu_nor_many_on_a_gpu():
     engine = Engine(always(*SUN))
     heard(whisper(engine), window(4.0), window(20.0))
     assert engine.encoded == [(1, 2200), (1, 600)]
     engine = Engine(always(*SUN), device="cuda")
     heard(whisper(engine), window(4.0), window(20.0))
     assert engine.encoded == [(2, 2200)]
+    heard(whisper(engine), *(window(4.0) for _ in range(9)), window(28.0))
+    assert engine.encoded[1:] == [(2, 3000), (8, 600)]
 
 
 def test_what_will_not_do_is_drawn_again_and_the_likeliest_taken():

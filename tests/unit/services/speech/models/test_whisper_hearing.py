@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from faster_whisper.transcribe import get_compression_ratio
 
-from servekit.errors import TooLarge
+from servekit.call import Flag
+from servekit.errors import OutOfMemory, TooLarge
 from services.speech.models.whisper_decoding import MAX_COMPRESSION_RATIO, MAX_TEXT
 
 from .whisper_engine import IDS, SUN, WORDS, Engine, always, heard, said, texts, tokens, whisper, window
@@ -186,6 +187,23 @@ def test_words_have_their_times():
     assert all(word.probability == pytest.approx(0.8) for word in words)
     assert [word.end for word in words] == sorted(word.end for word in words)
     assert words[-1].end <= 4.0
+
+
+@pytest.mark.parametrize("known", ["", "every single day"])
+def test_a_window_whose_words_there_was_no_memory_for_is_heard_the_next_time(monkeypatch, known):
+    engine, align = Engine(always(*SUN)), Engine.align
+
+    def fail_once(*args, **more):
+        monkeypatch.setattr(Engine, "align", align)
+        raise RuntimeError("CUDA failed with error out of memory")
+
+    monkeypatch.setattr(Engine, "align", fail_once)
+    model = whisper(engine)
+    items = [model.prepare(window(seconds, word_times=True, text=known)) for seconds in (4.0, 4.1)]
+    with pytest.raises(OutOfMemory):
+        model.run(items, Flag())
+    passages = [model.run([item], Flag())[0] for item in items]  # as the lane tries it
+    assert [texts(passage) for passage in passages] == [[known or "the sun comes round"]] * 2
 
 
 def test_a_known_text_is_aligned_and_not_written():
