@@ -40,6 +40,7 @@ SILENCE_MINUTES = 180.0
 WORD_EVERY_SECONDS = 300.0  # in the silent one
 CALL_EVERY_SECONDS = 4.0  # the short caller's pause between two calls
 IDLE_CALLS = 5
+WARMING = 0.25  # of a recording, after which the memory is expected to stay
 SAMPLE_SECONDS = 0.2  # between two looks at the memory
 DEADLINE_SECONDS = 3600.0
 
@@ -225,8 +226,11 @@ def measure(say: Say, picture: Path | None = None) -> Result:
 
 
 def growth(seen: Watched) -> float:
-    """How many MB a minute of sound took, by the line through the memory; windows come and go beside it."""
-    seconds, memory = zip(*seen.moments, strict=True)
+    """How many MB a minute of sound took, by the line through the memory; windows come and go beside it.
+
+    Of the first minutes the engines are warm for good: what they take by then is not counted, only what goes on.
+    """
+    seconds, memory = zip(*seen.moments[int(len(seen.moments) * WARMING) :], strict=True)
     slope = float(np.polyfit(seconds, memory, 1)[0])  # a second of listening
     return slope * seen.seconds / (seen.heard / 60)
 
