@@ -18,6 +18,7 @@ from servekit.batching import BatchLane
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
 from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
+from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.settings import ProcessSettings
 from servekit.telemetry import Telemetry
@@ -131,6 +132,24 @@ def certificates(tmp_path):
 
     issue.paths = paths
     return issue
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request, tmp_path, clock):
+    return ObjectStore(str(tmp_path / "a store") if request.param == "folder" else "memory:///", clock)
 
 
 class Doubler:
