@@ -13,7 +13,7 @@ import grpc
 
 from servekit.call import REQUEST_ID, TENANT, current
 from servekit.contract import service_config
-from servekit.errors import from_rpc
+from servekit.errors import DeadlineExceeded, from_rpc
 from servekit.settings import ProcessSettings
 from servekit.telemetry import inject
 from servekit.tls import Certificates
@@ -28,13 +28,19 @@ Response = TypeVar("Response")
 
 
 def _travels() -> tuple[float | None, tuple[tuple[str, str], ...]]:
-    """What goes along with every call: what is left of the deadline, and whose call it is."""
+    """What goes along with every call: what is left of the deadline, and whose call it is.
+
+    Raises:
+        DeadlineExceeded: Nothing is left. gRPC may place such a call all the same, and have it answered.
+    """
     call = current()
+    left = call.flag.remaining()
+    if not left:
+        raise DeadlineExceeded("the deadline passed before the call was made")
     metadata = {TENANT: call.tenant}
     if call.request_id:
         metadata[REQUEST_ID] = call.request_id
     inject(metadata)
-    left = call.flag.remaining()
     return (None if left == float("inf") else left), tuple(metadata.items())
 
 
