@@ -34,7 +34,7 @@ from services.speech.settings import SpeechSettings
 
 MAX_PROMPT_TOKENS = 223  # of the decoder's 448 positions; of a longer prompt its end counts
 MAX_HOTWORD_TOKENS = 111  # of these
-MAX_TEXT_TOKENS = 440  # the decoder's positions, but for those that begin and end a text
+MAX_GIVEN_TOKENS = 440  # of a text to be aligned: the decoder's positions but for those that begin and end it
 LINGERING = LISTENING_RATE // 2  # samples of the room after the last of the speech
 MAX_PADDING = 1.25  # what a batch may take over what its windows would take one by one, where a row costs a row
 MAX_FREE_PADDING = 2.0  # and on a GPU, where the first rows cost nothing
@@ -85,7 +85,7 @@ class Whisper:
         mel = self._model.feature_extractor(samples)[:, :-1]
         words = request.text.strip()
         tokens = self._model.hf_tokenizer.encode(f" {words}", add_special_tokens=False).ids if words else []
-        if len(tokens) > MAX_TEXT_TOKENS:
+        if len(tokens) > MAX_GIVEN_TOKENS:
             raise TooLarge("more words than are said in half a minute", field="text")
         return Hearing(request, mel, tokens)
 

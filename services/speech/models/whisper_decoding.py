@@ -24,7 +24,7 @@ MAX_NO_SPEECH_PROBABILITY = 0.6
 TEMPERATURES = (0.0, 0.4, 0.8)  # the likeliest words, and two more attempts: noise must not cost more
 SAMPLES = 5  # texts drawn at once above temperature 0, of which the likeliest counts
 MAX_TOKENS = 448  # positions of the decoder: what came before, the prompt and the text
-MAX_TEXT = 220  # tokens that a text may have behind any prompt; the engine never writes more than 224
+MAX_WRITTEN_TOKENS = 220  # of a text, behind any prompt; the engine never writes more than 224
 LATEST_START = 50  # a text begins within the first second; in steps of 20 ms
 
 

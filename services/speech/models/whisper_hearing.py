@@ -11,7 +11,13 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_end
 from numpy.typing import NDArray
 
-from services.speech.models.whisper_decoding import MAX_NO_SPEECH_PROBABILITY, MAX_TEXT, MAX_TOKENS, TEMPERATURES, Draft
+from services.speech.models.whisper_decoding import (
+    MAX_NO_SPEECH_PROBABILITY,
+    MAX_TOKENS,
+    MAX_WRITTEN_TOKENS,
+    TEMPERATURES,
+    Draft,
+)
 from services.speech.models.whisper_timing import joined, sharpened
 from services.speech.ports.transcriber import WINDOW_SECONDS, Passage, Segment, Window, Word
 
@@ -141,7 +147,8 @@ class Hearing:
         if ended:
             return likeliest
         once = _said_once(likeliest.tokens, tokenizer)
-        goes_round = len(once) < len(likeliest.tokens) or len(likeliest.tokens) >= min(self.most_tokens, MAX_TEXT)
+        most = min(self.most_tokens, MAX_WRITTEN_TOKENS)
+        goes_round = len(once) < len(likeliest.tokens) or len(likeliest.tokens) >= most
         unspoken = goes_round and likeliest.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
         return replace(likeliest, tokens=[] if unspoken or likeliest.is_improbable else once)
 

@@ -8,7 +8,7 @@ from faster_whisper.transcribe import get_compression_ratio
 
 from servekit.call import Flag
 from servekit.errors import OutOfMemory, TooLarge
-from services.speech.models.whisper_decoding import MAX_COMPRESSION_RATIO, MAX_TEXT
+from services.speech.models.whisper_decoding import MAX_COMPRESSION_RATIO, MAX_WRITTEN_TOKENS
 
 from .whisper_engine import IDS, SUN, WORDS, Engine, always, heard, said, texts, tokens, whisper, window
 
@@ -81,7 +81,7 @@ LIST = " ".join(
 
 
 # Words that never come round, until there is no token left.
-CHATTER = " ".join(np.random.default_rng(0).choice(WORDS[1:], MAX_TEXT - 2))
+CHATTER = " ".join(np.random.default_rng(0).choice(WORDS[1:], MAX_WRITTEN_TOKENS - 2))
 
 
 @pytest.mark.parametrize(
