@@ -90,7 +90,7 @@ def _wait(settings: FleetSettings, show: Callable[[dict[str, bool]], None], chec
         except FleetError:
             ready = {}
         else:
-            ready = asyncio.run(health.all_ready(fleet.processes))
+            ready = asyncio.run(health.all_ready(fleet.processes, together=True))
             show(ready)
             if all(ready.values()):
                 return fleet

@@ -1,6 +1,7 @@
 """Whether a process answers, asked the way any client would ask it."""
 
 import asyncio
+from collections.abc import Collection
 
 import grpc
 import httpx
@@ -11,15 +12,15 @@ from fleet.state import ProcessState
 PATIENCE = 2.0
 
 
-async def is_ready(process: ProcessState) -> bool:
-    """Whether the process serves now."""
+async def is_ready(process: ProcessState, services: Collection[str] = ()) -> bool:
+    """Whether the process serves now; of a gateway, whether it finds those services serving, too."""
     if process.state != "running":
         return False
     match process.protocol:
         case "grpc":
             return await _serves(f"{process.host}:{process.port}")
         case "http":
-            return await _answers(f"http://{process.host}:{process.port}/readyz")
+            return await _answers(f"http://{process.host}:{process.port}/readyz", services)
         case "postgres":
             return True  # it runs only once it has answered
 
@@ -38,15 +39,23 @@ async def _serves(target: str) -> bool:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def _answers(url: str) -> bool:
+async def _answers(url: str, services: Collection[str]) -> bool:
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
         try:
-            return (await client.get(url)).is_success
+            answer = await client.get(url)
         except httpx.HTTPError:
             return False
+    return answer.is_success and all(answer.json()["services"].get(name) == "serving" for name in services)
 
 
-async def all_ready(processes: list[ProcessState]) -> dict[str, bool]:
-    """Whether each process serves, asked at once."""
-    answers = await asyncio.gather(*map(is_ready, processes))
+async def all_ready(processes: list[ProcessState], *, together: bool = False) -> dict[str, bool]:
+    """Whether each process serves, asked at once.
+
+    Args:
+        processes: Which.
+        together: A gateway has to find the services serving, too. One that it tried before it was there stays away to
+            it until it tries again.
+    """
+    services = [process.name for process in processes if process.protocol == "grpc"] if together else []
+    answers = await asyncio.gather(*(is_ready(process, services) for process in processes))
     return {process.name: answer for process, answer in zip(processes, answers, strict=True)}
