@@ -151,8 +151,6 @@ class _Running:
         try:
             self._call.flag.set()
             self._span.__exit__(kind, error, traceback)
-            if told is not None:
-                await self._context.abort_with_status(rpc_status.to_status(to_status(told)))
         finally:
             method.in_flight.dec()
             method.latency.observe(time.monotonic() - self._began, trace)
@@ -161,6 +159,8 @@ class _Running:
             else:
                 code = told.code.name if told is not None else "CANCELLED"
                 method.telemetry.requests.labels(method.name, code).inc()
+        if told is not None:  # who is told finds it counted
+            await self._context.abort_with_status(rpc_status.to_status(to_status(told)))
 
     def _told(self, error: BaseException | None) -> ServeError | None:
         """What the caller is told, if it is there to be told anything."""
