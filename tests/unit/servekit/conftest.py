@@ -17,7 +17,7 @@ from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 from servekit.batching import BatchLane
 from servekit.call import Flag
 from servekit.catalogue import ModelCard
-from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError
+from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError, Unimplemented
 from servekit.objects import ObjectStore
 from servekit.server import Deployment
 from servekit.settings import ProcessSettings
@@ -40,6 +40,15 @@ DOUBLER = ModelCard(
     id="doubler", task="embed", service="retrieval", loader="test", title="Doubles", licence="CC0-1.0", memory_mb=1
 )
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def until(condition):
+    """Wait for what nothing announces."""
+    for _ in range(4000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("it does not happen")
 
 
 async def health_of(channel, service=""):
@@ -67,7 +76,12 @@ def assert_typed(decode: Callable[[], object]) -> None:
 
 
 class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServiceServicer):
-    """`read` answers ReadText, `speak` yields what Synthesize sends; Transcribe stays unimplemented."""
+    """`read` answers ReadText, `speak` yields what Synthesize sends; Transcribe stays unimplemented.
+
+    StreamingTranscribe is refused, or with `listens` heard to its end before anything is said.
+    """
+
+    listens = False
 
     async def read(self):
         return vision_pb2.ReadTextResponse(width=1)
@@ -81,6 +95,13 @@ class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServ
     async def Synthesize(self, request, context):
         async for response in self.speak():
             yield response
+
+    async def StreamingTranscribe(self, requests, context):
+        if not self.listens:
+            raise Unimplemented("not here")
+        async for _ in requests:
+            pass
+        yield speech_pb2.StreamingTranscribeResponse()
 
     async def build(self, settings, telemetry):
         self.telemetry = telemetry
@@ -218,12 +239,12 @@ async def open_lane():
 
     yield open_lane
     for lane in opened:
-        await asyncio.wait_for(lane.close(), 5)
+        await asyncio.wait_for(lane.close(), 20)
 
 
 async def settled(*calls):
     """What became of each; fails where one hangs."""
-    return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 20)
 
 
 def kinds(outcomes):

@@ -8,13 +8,13 @@ import pytest
 from servekit.call import Call, Flag, enter
 from servekit.errors import DeadlineExceeded, EngineGone, Internal, InvalidArgument, OutOfMemory, Overloaded
 
-from .conftest import hold
+from .conftest import hold, until
 
 
 async def test_callers_share_batches_up_to_the_budget_and_get_their_own_answers(model, lane):
     first = await hold(model, lane)
     rest = [asyncio.ensure_future(lane.submit(n, cost=2.0)) for n in range(2, 12)]
-    await asyncio.sleep(0.05)
+    await until(lambda: lane._prepared.cost >= 8)
     model.may_end.set()
     assert await first == 2
     assert await asyncio.gather(*rest) == [n * 2 for n in range(2, 12)]
@@ -128,10 +128,10 @@ async def test_runs_that_take_as_long_however_full_are_not_counted_by_their_item
         await lane.submit(1)
 
     async def in_time(number):
-        enter(Call(flag=Flag(time.monotonic() + 1.0)))
+        enter(Call(flag=Flag(time.monotonic() + 10 * lane._seconds_per_run)))
         return await lane.submit(number)
 
-    assert await asyncio.gather(*(in_time(n) for n in range(16))) == [n * 2 for n in range(16)]  # two runs, 0.2 s
+    assert await asyncio.gather(*(in_time(n) for n in range(16))) == [n * 2 for n in range(16)]  # two runs
 
 
 async def test_it_says_how_long_what_comes_now_would_wait(model, lane):
@@ -158,7 +158,7 @@ async def test_a_run_that_breaks_off_does_not_make_work_look_cheap(model, lane, 
                 time.sleep(0.001)
             if error:
                 raise error
-        time.sleep(0.01 * sum(items))
+        time.sleep(0.04 * sum(items))
         return list(items)
 
     model.run = run

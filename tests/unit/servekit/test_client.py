@@ -16,9 +16,9 @@ from servekit.errors import (
     EngineGone,
     FailedPrecondition,
     Overloaded,
-    ServeError,
     TooLarge,
     Unavailable,
+    Unimplemented,
 )
 
 from .conftest import READ, SPEAK, VISION
@@ -165,13 +165,15 @@ async def test_a_call_that_is_over_reads_no_further_requests(speech):
         finally:
             ended.set()
 
-    with pytest.raises(ServeError):  # the method is not there
+    with pytest.raises(Unimplemented):
         async for _ in speech.StreamingTranscribe(requests()):
             pass
     assert ended.is_set()
 
 
-async def test_requests_that_fail_fail_the_call(speech):
+async def test_requests_that_fail_fail_the_call(speech, scripted):
+    scripted.listens = True
+
     async def requests():
         yield speech_pb2.StreamingTranscribeRequest()
         raise LookupError("nothing there")

@@ -30,9 +30,10 @@ async def until_ready(lane):
 
 async def test_an_engine_that_dies_while_items_are_prepared_leaves_nobody_waiting(model, open_lane):
     lane = await open_lane(model)
-    preparing, died = threading.Event(), threading.Event()
+    running, preparing, died = threading.Event(), threading.Event(), threading.Event()
 
     def run(items, flag):
+        running.set()
         assert preparing.wait(5)
         raise EngineGone("dead")
 
@@ -47,7 +48,7 @@ async def test_an_engine_that_dies_while_items_are_prepared_leaves_nobody_waitin
 
     model.run, model.prepare, model.warm = run, prepare, warm
     first = asyncio.ensure_future(lane.submit(1))
-    await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(running.wait, 5)
     second = asyncio.ensure_future(lane.submit(2))
     outcomes = await settled(first)
     assert not lane.ready
@@ -134,7 +135,7 @@ async def test_closing_under_load_answers_everybody(open_lane, prepares):
     model.run = lambda items, flag: (time.sleep(0.02), items)[1]
     model.prepare = lambda request: (time.sleep(0.005), request)[1]
     lane = await open_lane(model, model, prepares=prepares)
-    calls = [asyncio.ensure_future(lane.submit(number)) for number in range(60)]
+    calls = [asyncio.ensure_future(lane.submit(number)) for number in range(300)]
     await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.wait_for(lane.close(), 5)
     outcomes = await settled(*calls)
@@ -156,14 +157,19 @@ async def test_closing_ends_an_engine_that_does_not_come_back(model, open_lane):
 
 
 async def test_the_loop_runs_on_while_an_engine_closes(model, open_lane):
-    model.close = lambda: time.sleep(0.3)
+    closes, may_end, waited = threading.Event(), threading.Event(), []
+
+    def close():
+        closes.set()
+        waited.append(may_end.wait(10))
+
+    model.close = close
     lane = await open_lane(model)
     closing = asyncio.ensure_future(lane.close())
-    longest, before = 0.0, time.monotonic()
-    while not closing.done():
-        await asyncio.sleep(0.005)
-        longest, before = max(longest, time.monotonic() - before), time.monotonic()
-    assert longest < 0.2
+    assert await asyncio.to_thread(closes.wait, 10)
+    may_end.set()
+    await closing
+    assert waited == [True]
 
 
 async def test_an_engine_that_does_not_start_says_so(model):

@@ -91,9 +91,8 @@ async def test_a_reader_that_leaves_stops_the_engine_within_a_step(model, lane):
             if event == 3:
                 break
     steps = model.steps
-    await asyncio.sleep(0.1)
+    await until(lambda: not model.running)
     assert model.steps <= steps + 2
-    assert model.running == 0
 
 
 async def test_the_deadline_stops_the_engine_and_says_so(model, lane):
