@@ -134,20 +134,31 @@ async def test_metrics_are_served(server, vision):
     assert open_metrics.text.endswith("# EOF\n")
 
 
+async def until_running(metrics_port, calls):
+    line = f'polyphony_in_flight{{method="VisionService/ReadText"}} {calls}.0'
+    async with httpx.AsyncClient() as client:
+        for _ in range(1000):
+            if line in (await client.get(f"http://127.0.0.1:{metrics_port}/metrics")).text:
+                return
+            await asyncio.sleep(0.01)
+    pytest.fail(f"there are never {calls} calls running")
+
+
 async def test_sigterm_under_load_loses_no_accepted_call(tmp_path):
     """A real process: what it has accepted it answers; what it has not is refused as unavailable.
 
     Or as cancelled, which our client takes for the same: so gRPC ends what comes in at that moment, before it is seen.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as free, socket.socket() as other:
+        for each in (free, other):
+            each.bind(("127.0.0.1", 0))
+        port, metrics_port = (each.getsockname()[1] for each in (free, other))
     environment = {
         **os.environ,
         "POLYPHONY_PROFILE": "fake",
         "POLYPHONY_HOME": str(tmp_path),
         "POLYPHONY_VISION_PORT": str(port),
-        "POLYPHONY_VISION_METRICS_PORT": "0",
+        "POLYPHONY_VISION_METRICS_PORT": str(metrics_port),
         "POLYPHONY_MODEL_OPTIONS": '{"latency_seconds": 0.05}',
     }
     process = await asyncio.create_subprocess_exec(
@@ -179,9 +190,10 @@ async def test_sigterm_under_load_loses_no_accepted_call(tmp_path):
         await asyncio.sleep(0.5)
         accepted = set(in_flight)
         assert len(accepted) == 16
+        await until_running(metrics_port, 16)  # so each of them has arrived, or its caller has gone on to the next
         process.send_signal(signal.SIGTERM)
         answers = await asyncio.gather(*accepted, return_exceptions=True)
-        _, errors = await asyncio.wait_for(process.communicate(), 10)
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
         refusals = await asyncio.gather(*callers)
     assert [answer for answer in answers if isinstance(answer, BaseException)] == []
     assert set(refusals) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
@@ -214,4 +226,4 @@ async def test_a_process_that_still_loads_shows_its_metrics_and_ends_at_once(tmp
     async with httpx.AsyncClient() as client:
         assert "polyphony_disk_bytes" in (await client.get(f"http://127.0.0.1:{port}/metrics")).text
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 5) == 128 + signal.SIGTERM
+    assert await asyncio.wait_for(process.wait(), 30) == 128 + signal.SIGTERM

@@ -14,6 +14,8 @@ from servekit.settings import ProcessSettings
 from servekit.streaming import MAX_PENDING, StreamLane
 from servekit.telemetry import Telemetry
 
+from .conftest import until
+
 CARD = ModelCard(
     id="counter", task="generate_text", service="generation", loader="test", title="Counts", licence="CC0-1.0",
     memory_mb=1,
