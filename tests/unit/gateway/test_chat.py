@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 
@@ -59,13 +60,13 @@ async def test_a_picture_and_a_spoken_question_become_one_prompt(http, orders):
 
 
 async def test_branches_run_at_once_and_keep_their_order(http, orders):
-    orders.seconds = {"ReadText": 0.3, "Transcribe": 0.3}
+    orders.seconds = {"ReadText": 1.0, "Transcribe": 1.0}
     other = "data:image/png;base64," + base64.b64encode(b"another").decode()
     answer = await ask(http, say(picture(), picture(other), recording()))
-    assert answer["polyphony"]["seconds"] < 0.6
+    assert answer["polyphony"]["seconds"] < 2.0
     names = [step["name"] for step in answer["polyphony"]["steps"]]
     assert names == ["read_text 1", "read_text 2", "transcribe", "generate_text"]
-    assert answer["polyphony"]["steps"][0]["seconds"] >= 0.3
+    assert answer["polyphony"]["steps"][0]["seconds"] >= 0.99
 
 
 async def test_no_budget_is_spent_on_a_delimiter_and_each_medium_has_its_own(http, orders, settings):
@@ -117,11 +118,12 @@ async def test_a_branch_that_overruns_its_share_is_left_out(http, orders):
     response = await http.post(
         "/v1/chat/completions",
         json=say(picture(), {"type": "text", "text": "What is it?"}),
-        headers={"x-polyphony-timeout": "1"},
+        headers={"x-polyphony-timeout": "4"},
     )
     assert response.status_code == 200, response.text
     assert response.json()["polyphony"]["degraded"] == ["read_text"]
-    assert response.json()["polyphony"]["steps"][0]["seconds"] == pytest.approx(0.6, abs=0.2)
+    assert response.json()["polyphony"]["steps"][0]["seconds"] == pytest.approx(2.4, abs=0.8)
+    await asyncio.wait_for(orders.left.wait(), 20)
     assert orders.cancelled == ["ReadText"]
 
 
@@ -189,7 +191,7 @@ async def test_a_failure_within_a_stream_is_an_event(http, orders):
 
 async def test_a_deadline_within_a_stream_is_an_event_and_before_it_a_504(http, orders):
     orders.seconds["token"] = 30
-    headers = {"x-polyphony-timeout": "0.5"}
+    headers = {"x-polyphony-timeout": "1.5"}
     body = say({"type": "text", "text": "Hi"}, stream=True)
     response = await http.post("/v1/chat/completions", json=body, headers=headers)
     assert response.status_code == 200

@@ -37,8 +37,8 @@ async def once(method, url, **more):
 
 
 async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_ended(running, orders):
-    server, url = await running(notice_seconds=1.0, drain_seconds=10.0)
-    orders.seconds["token"] = 1.0  # two tokens: longer than the notice
+    server, url = await running(notice_seconds=2.0, drain_seconds=10.0, chat_seconds=30)
+    orders.seconds["token"] = 2.0  # two tokens: longer than the notice
     running_call = asyncio.create_task(once("POST", f"{url}/v1/chat/completions", json=TEXT))
     await orders.arrived["token"].wait()
     stopping = asyncio.create_task(server.stop())
@@ -49,24 +49,24 @@ async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_end
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
-    while time.monotonic() < began + 0.8:  # of those who have not looked yet
+    while time.monotonic() < began + 1.0:  # of those who have not looked yet
         assert (await once("GET", f"{url}/v1/models")).status_code == 200
-    await asyncio.sleep(began + 1.2 - time.monotonic())
+    await asyncio.sleep(began + 2.8 - time.monotonic())
     assert not running_call.done()
     with pytest.raises(httpx.ConnectError):
         await once("GET", f"{url}/v1/models")
     answer = await running_call
     assert answer.json()["choices"][0]["message"]["content"] == "It is 42."
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 20)
 
 
 async def test_http_and_grpc_share_one_grace(running, orders):
-    server, url = await running(drain_seconds=1.0)
+    server, url = await running(drain_seconds=2.0)
     orders.seconds["GenerateText"] = 60
     hanging = asyncio.create_task(once("POST", f"{url}/v1/chat/completions", json=TEXT))
     await orders.arrived["GenerateText"].wait()
     began = time.monotonic()
     await server.stop()
-    assert 0.9 < time.monotonic() - began < 2.5
+    assert 1.9 < time.monotonic() - began < 3.5
     with pytest.raises(httpx.HTTPError):
         (await hanging).raise_for_status()

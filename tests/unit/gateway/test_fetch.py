@@ -75,7 +75,7 @@ async def test_a_body_that_drips_is_cut_by_the_clock():
     async with serving(answer) as url:
         began = time.perf_counter()
         await refused(url, match="within 0.3 seconds", timeout=0.3)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5  # the whole takes ten
 
 
 async def test_a_server_that_never_answers_is_cut_by_the_clock():
@@ -116,9 +116,10 @@ async def test_a_port_where_nobody_listens_is_an_error(unused_tcp_port):
 
 
 async def test_a_caller_that_leaves_closes_the_connection():
-    closed = asyncio.Event()
+    asked, closed = asyncio.Event(), asyncio.Event()
 
     async def answer(path, headers, writer):
+        asked.set()
         try:
             while True:
                 await asyncio.sleep(0.01)
@@ -129,8 +130,8 @@ async def test_a_caller_that_leaves_closes_the_connection():
 
     async with serving(answer) as url:
         fetching = asyncio.create_task(fetcher(timeout=30).fetch(url, FIELD))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(asked.wait(), 20)
         fetching.cancel()
         with pytest.raises(asyncio.CancelledError):
             await fetching
-        await asyncio.wait_for(closed.wait(), 2)
+        await asyncio.wait_for(closed.wait(), 20)

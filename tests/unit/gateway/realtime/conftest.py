@@ -56,7 +56,7 @@ async def ask(ws, kind, **fields):
 async def until(ws, kind):
     """The events up to the first of a kind."""
     events = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not events or events[-1]["type"] != kind:
             events.append(json.loads(await ws.recv()))
     return events

@@ -35,10 +35,10 @@ async def test_a_client_that_leaves_stops_the_work(gateway, url, orders):
     orders.seconds["piece"] = 30
     async with session(url) as ws:
         await ws.send(LOUD)
-        await asyncio.wait_for(orders.arrived["piece"].wait(), 5)
-    await asyncio.wait_for(orders.left.wait(), 2)
+        await asyncio.wait_for(orders.arrived["piece"].wait(), 20)
+    await asyncio.wait_for(orders.left.wait(), 20)
     counted = gateway[1].telemetry
-    for _ in range(100):
+    for _ in range(1000):
         if not counted.in_flight.labels("WS /v1/realtime")._value.get():
             break
         await asyncio.sleep(0.02)
@@ -54,7 +54,7 @@ async def test_a_client_that_leaves_while_its_sound_is_backed_up_is_let_go(gatew
                     await ws.send(LOUD * 100)
         ws.transport.abort()
     in_flight = gateway[1].telemetry.in_flight.labels("WS /v1/realtime")._value
-    for _ in range(150):
+    for _ in range(1000):
         if not in_flight.get():
             break
         await asyncio.sleep(0.02)
@@ -73,7 +73,7 @@ async def test_a_stream_that_the_service_ends_says_so_and_lets_its_sender_go_on(
 
     told = []
     hearing = Hearing(Service(), StreamingConfig(), heard, told.append)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         for _ in range(2 * WAITING_PIECES):
             await hearing.hear(LOUD)
         await hearing.finish()
@@ -103,12 +103,12 @@ async def test_a_frame_that_is_too_large_closes_the_socket(serve_gateway):
 
 
 async def test_a_session_has_an_end(serve_gateway):
-    web, _ = await serve_gateway(realtime_seconds=0.3)
+    web, _ = await serve_gateway(realtime_seconds=1)
     async with session(f"ws://127.0.0.1:{web.port}/v1/realtime") as ws:
         await ws.send(LOUD)
         events = await until(ws, "error")
         assert COMPLETED in [event["type"] for event in events]
-        assert "lasts 0.3 s" in events[-1]["error"]["message"]
+        assert "lasts 1 s" in events[-1]["error"]["message"]
 
 
 async def test_a_session_ends_though_the_service_takes_nothing_more(serve_gateway, orders, monkeypatch):
@@ -141,4 +141,4 @@ async def test_a_gateway_that_stops_says_so_after_the_last_words(gateway, url):
         assert events[-1]["error"]["code"] == "unavailable"
         with pytest.raises(ConnectionClosed):
             await ws.recv()
-        await asyncio.wait_for(stopping, 3)
+        await asyncio.wait_for(stopping, 20)

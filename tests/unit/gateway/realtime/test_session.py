@@ -16,7 +16,7 @@ from .conftest import COMPLETED, DELTA, LOUD, PARTIAL, QUIET, ask, session, unti
 async def test_the_official_client(gateway, orders):
     async with openai.AsyncOpenAI(api_key="none", base_url=f"http://127.0.0.1:{gateway[0].port}/v1") as client:
         connecting = client.realtime.connect(model="whisper-1", extra_query={"intent": "transcription"})
-        async with connecting as connection, asyncio.timeout(5):
+        async with connecting as connection, asyncio.timeout(20):
             created = await connection.recv()
             assert (created.type, created.session.type) == ("session.created", "transcription")
             await connection.session.update(
