@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import yaml
 
-from fleet import ports
 from tests.operations.queries import ROOT, RULES
 from tests.pushgateway import PUSHGATEWAY
 
@@ -57,6 +56,12 @@ def eventually(what: str, found: Callable[[], Any], seconds: float = 60.0) -> An
     return result
 
 
+def listening(log: Path) -> str:
+    """Where a program listens, as its log says; empty as long as it does not. The port is of its own choice."""
+    found = re.search(r'"Listening on" address=(\S+)', log.read_text())
+    return found[1] if found else ""
+
+
 class Prometheus:
     """One that runs, by its interface."""
 
@@ -87,15 +92,16 @@ class Prometheus:
 def prometheus(folder: Path, config: Mapping[str, Any]) -> Iterator[Prometheus]:
     """A Prometheus of a configuration; its data lie in `folder/data`."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{ports.free()}"
+    log = folder / "prometheus.log"
     command = [
         "prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={address}",
+        "--web.listen-address=127.0.0.1:0",
         "--enable-feature=exemplar-storage",
     ]
-    with running(command, folder / "prometheus.log"):
+    with running(command, log):
+        address = eventually("prometheus listens", lambda: listening(log))
         eventually("prometheus is ready", lambda: answers(f"http://{address}/-/ready"))
         server = Prometheus(f"http://{address}")
         yield server
@@ -144,15 +150,16 @@ def alertmanager(folder: Path) -> Iterator[tuple[str, Mailbox]]:
         soon = {"group_by": ["..."], "group_wait": "0s", "group_interval": "1s", "receiver": "mailbox"}
         config = {"route": soon, "receivers": [{"name": "mailbox", "webhook_configs": [hook]}]}
         (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
-        address = f"127.0.0.1:{ports.free()}"
+        log = folder / "alertmanager.log"
         command = [
             ALERTMANAGER,
             f"--config.file={folder / 'alertmanager.yml'}",
             f"--storage.path={folder / 'alertmanager'}",
-            f"--web.listen-address={address}",
+            "--web.listen-address=127.0.0.1:0",
             "--cluster.listen-address=",
         ]
-        with running(command, folder / "alertmanager.log"):
+        with running(command, log):
+            address = eventually("alertmanager listens", lambda: listening(log))
             eventually("alertmanager is ready", lambda: answers(f"http://{address}/-/ready"))
             yield address, mailbox
         mailbox.shutdown()
