@@ -36,7 +36,7 @@ def supervised(settings: FleetSettings) -> Running:
     @asynccontextmanager
     async def run(*processes: Process) -> AsyncIterator[Supervisor]:
         supervisor = Supervisor(settings, processes)
-        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(120), asyncio.TaskGroup() as group:
             group.create_task(supervisor.run())
             yield supervisor
             supervisor.stop()

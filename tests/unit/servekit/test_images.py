@@ -136,10 +136,10 @@ def test_damaged_images_raise_nothing_untyped(kind):
 
 def refused_cheaply(data: bytes, match: str) -> None:
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(TooLarge, match=match):
         image_of(data)
-    seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.thread_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 0.5
     assert peak < 20_000_000
@@ -199,9 +199,9 @@ def test_a_compressed_text_chunk_is_not_inflated():
 def test_an_animation_costs_one_frame():
     frames = [Image.fromarray(np.full((200, 200), n % 256, np.uint8)) for n in range(400)]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    began = time.perf_counter()
+    began = time.thread_time()
     assert image_of(data).shape == (200, 200, 3)
-    assert time.perf_counter() - began < 0.2
+    assert time.thread_time() - began < 0.2
 
 
 def test_a_jpeg_of_endless_scans_is_refused():

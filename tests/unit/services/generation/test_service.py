@@ -120,7 +120,7 @@ async def test_bad_input_is_refused_at_once_by_name(stub, bad, error, field):
     with pytest.raises(ServeError) as refused:
         await text_of(stub.GenerateText(bad))
     assert (type(refused.value), refused.value.field) == (error, field)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 async def test_a_failing_engine_is_told_apart(serve, settings, dial):
@@ -139,7 +139,7 @@ async def test_a_caller_that_leaves_frees_its_slot(serve, settings, dial):
     await call.aclose()
     began = time.monotonic()
     assert await text_of(stub.GenerateText(ask("a"))) == "a"
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8  # the whole of the first takes twenty
 
 
 async def test_slots_run_at_once_and_a_full_queue_refuses(serve, settings, dial):

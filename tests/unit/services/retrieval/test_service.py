@@ -59,7 +59,7 @@ async def refused(call, field, error=InvalidArgument):
     with pytest.raises(error) as raised:
         await call
     assert raised.value.field == field
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def texts(*values):

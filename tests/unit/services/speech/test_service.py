@@ -109,7 +109,7 @@ async def test_what_cannot_be_heard_is_named(stub, request_, error, field):
 
 
 async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
-    models["transcribe"].faults.latency_seconds = 0.2
+    models["transcribe"].faults.latency_seconds = 0.5
     leaving = stub.Transcribe(hear(wav(60)))  # twelve steps
     async for event in leaving:
         if event.HasField("segment"):
@@ -117,7 +117,7 @@ async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
     await leaving.aclose()
     began = time.monotonic()
     await transcribe(stub, hear(wav(1)))
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 2.5  # six more steps would take three
 
 
 async def test_the_deadline_holds_within_a_recording(stub, models):
@@ -127,7 +127,7 @@ async def test_the_deadline_holds_within_a_recording(stub, models):
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await transcribe(stub, hear(wav(60)))
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 2.0
 
 
 async def test_hearing_does_not_wait_for_speaking(stub, models):

@@ -146,8 +146,15 @@ async def test_stopping_lets_accepted_calls_end_and_turns_new_ones_away(serve, d
     server = await serve(settings.model_copy(update={"model_options": {"latency_seconds": 0.1}, "threads": 2}), build)
     stub = VisionServiceStub(dial(server, NAME))
     await stub.ReadText(request(png()))
+    telemetry, method = server._telemetry, "VisionService/ReadText"
+
+    def arrived():
+        return telemetry.in_flight.labels(method)._value.get() + telemetry.requests.labels(method, "OK")._value.get()
+
     accepted = [asyncio.ensure_future(stub.ReadText(request(png(seed=n)))) for n in range(8)]
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(20):
+        while arrived() < 9:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     await server.stop()
     assert [page.model for page in await asyncio.gather(*accepted)] == ["fake-reader"] * 8
     with pytest.raises(Unavailable):

@@ -97,14 +97,15 @@ async def test_it_stops_when_nobody_waits(recordings):
 
 
 async def test_who_is_cancelled_leaves_when_the_thread_has_returned():
-    ended = threading.Event()
+    began, ended = threading.Event(), threading.Event()
 
     def slow():
+        began.set()
         time.sleep(0.3)
         ended.set()
 
     task = asyncio.create_task(through(slow))
-    await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(began.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

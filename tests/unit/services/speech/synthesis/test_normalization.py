@@ -116,9 +116,9 @@ def test_no_digit_is_left(text):
 
 @pytest.mark.parametrize("text", ["1", "1,", "a.", "1/", "-", "1:", "$", "1 ", "a@", "+1 ", "www.", "1.1", "a-", "III"])
 def test_hard_texts_take_no_time(text):
-    began = time.monotonic()
+    began = time.thread_time()
     english(text * (4000 // len(text)))
-    assert time.monotonic() - began < 1.0
+    assert time.thread_time() - began < 1.0
 
 
 def test_numbers():

@@ -85,6 +85,6 @@ def test_clauses_are_preferred():
 
 @pytest.mark.parametrize("text", ["!" * 60_000, "a. " * 20_000, " \n" * 30_000, "Dr. " * 15_000, "." * 60_000 + "x"])
 def test_hard_texts_take_no_time(text):
-    began = time.monotonic()
+    began = time.thread_time()
     assert list(plan(sentences(text), 200)) is not None
-    assert time.monotonic() - began < 2.0
+    assert time.thread_time() - began < 2.0

@@ -34,7 +34,7 @@ async def test_speaks_piece_by_piece(stub, models):
         arrivals.append((event.WhichOneof("event"), time.monotonic() - began))
     kinds = [kind for kind, _ in arrivals]
     assert kinds == ["started", *["chunk"] * 5, "finished"]  # three sentences, and silence between them
-    assert arrivals[1][1] < 0.6 < arrivals[-1][1]
+    assert arrivals[-1][1] - arrivals[1][1] > 0.3  # a whole sentence, of the two that were left
 
 
 async def test_plain_samples_unless_asked_otherwise(stub):

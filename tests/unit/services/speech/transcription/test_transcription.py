@@ -162,13 +162,13 @@ async def test_at_most_two_windows_are_in_flight(hear, ear, lane):
     assert most <= 2
 
 
-async def test_a_window_is_heard_again_after_others_had_their_turn(hear, ear):
+async def test_a_window_is_heard_again_after_others_had_their_turn(hear, ear, lane):
     ear.doubts = 1
     ear.may_end.clear()
     long = asyncio.create_task(everything(hear(talk(1))))
     await asyncio.to_thread(ear.began.acquire)
     short = asyncio.create_task(everything(hear(media((0.5, 2)))))
-    await asyncio.sleep(0.1)
+    await until_waiting(lane, 1)
     ear.may_end.set()
     heard = await asyncio.gather(long, short)
     assert [[event.text for event in events if isinstance(event, Segment)] for events in heard] == [["so on"]] * 2
@@ -186,8 +186,8 @@ async def test_a_reader_that_stalls_is_waited_for(hear, ear):
 
 
 async def test_progress_is_told_while_nothing_else_is(hear, ear, monkeypatch):
-    monkeypatch.setattr(transcription, "PROGRESS_SECONDS", 0.1)
-    ear.seconds = 0.35
+    monkeypatch.setattr(transcription, "PROGRESS_SECONDS", 0.3)
+    ear.seconds = 1.0
     progress = [event async for event in hear(talk(3)) if isinstance(event, Progress)]
     assert len(progress) >= 6
     heard = [event.heard for event in progress]
@@ -221,8 +221,9 @@ async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ea
 async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, ear):
     ear.seconds = 0.4
     await everything(hear(media((0.5, 20))))  # 0.02 s of work for a second of speech
+    await asyncio.to_thread(ear.began.acquire)
     long = asyncio.ensure_future(everything(hear(talk(20))))
-    await asyncio.sleep(0.3)
+    await asyncio.to_thread(ear.began.acquire)
     enter(Call(flag=Flag(time.monotonic() + 8)))
     began = time.monotonic()
     with pytest.raises(Overloaded, match="deadline") as caught:
@@ -252,7 +253,7 @@ async def test_the_deadline_holds_in_the_middle(hear, ear):
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await everything(hear(talk(20)))
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5
 
 
 async def test_errors_end_it_whole(hear, ear):
