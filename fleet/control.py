@@ -90,7 +90,7 @@ def _wait(settings: FleetSettings, show: Callable[[dict[str, bool]], None], chec
         except FleetError:
             ready = {}
         else:
-            ready = asyncio.run(health.all_ready(fleet.processes, together=True))
+            ready = asyncio.run(health.all_ready(fleet.processes, _called(settings, fleet)))
             show(ready)
             if all(ready.values()):
                 return fleet
@@ -106,6 +106,12 @@ def _wait(settings: FleetSettings, show: Callable[[dict[str, bool]], None], chec
                 f"the end of its log:\n{_tail(settings, late)}"
             )
         time.sleep(0.1)
+
+
+def _called(settings: FleetSettings, fleet: FleetState) -> list[str]:
+    """The services that the gateway calls here, rather than where the user has others."""
+    services = [process.name for process in fleet.processes if process.protocol == "grpc"]
+    return [name for name in services if not settings.chosen("gateway", f"{name}_target")]
 
 
 def _read_soon(settings: FleetSettings, end: float) -> FleetState:

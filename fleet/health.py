@@ -48,14 +48,13 @@ async def _answers(url: str, services: Collection[str]) -> bool:
     return answer.is_success and all(answer.json()["services"].get(name) == "serving" for name in services)
 
 
-async def all_ready(processes: list[ProcessState], *, together: bool = False) -> dict[str, bool]:
+async def all_ready(processes: list[ProcessState], services: Collection[str] = ()) -> dict[str, bool]:
     """Whether each process serves, asked at once.
 
     Args:
         processes: Which.
-        together: A gateway has to find the services serving, too. One that it tried before it was there stays away to
-            it until it tries again.
+        services: Those that a gateway has to find serving, too. One that it tried before it was there stays away to it
+            until it tries again.
     """
-    services = [process.name for process in processes if process.protocol == "grpc"] if together else []
     answers = await asyncio.gather(*(is_ready(process, services) for process in processes))
     return {process.name: answer for process, answer in zip(processes, answers, strict=True)}

@@ -47,11 +47,11 @@ async def vision() -> AsyncIterator[ProcessState]:
     await server.stop(0)
 
 
-async def test_a_gateway_that_has_not_found_a_service_is_ready_but_they_are_not_together(
+async def test_a_gateway_that_has_not_found_a_service_is_ready_unless_it_has_to(
     gateway: ProcessState, vision: ProcessState, monkeypatch: pytest.MonkeyPatch
 ):
     both = [vision, gateway]
     assert await all_ready(both) == {"vision": True, "gateway": True}
-    assert await all_ready(both, together=True) == {"vision": True, "gateway": False}
-    monkeypatch.setitem(FOUND, "vision", "serving")  # speech is none of this fleet
-    assert await all_ready(both, together=True) == {"vision": True, "gateway": True}
+    assert await all_ready(both, ["vision"]) == {"vision": True, "gateway": False}
+    monkeypatch.setitem(FOUND, "vision", "serving")
+    assert await all_ready(both, ["vision"]) == {"vision": True, "gateway": True}
