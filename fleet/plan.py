@@ -54,7 +54,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
         FleetError: A port is taken.
     """
     names = ["gateway", *profile.services]
-    taken = _Ports(settings)
+    taken = _Ports(settings, {postgres.port} if postgres else set())
     grpc = {name: taken.choose(name, "port", GRPC_PORTS[name]) for name in names}
     metrics = {name: taken.choose(name, "metrics_port", 9100 + GRPC_PORTS[name] % 100) for name in names}
     http = taken.choose("gateway", "http_port", HTTP_PORT)
@@ -120,12 +120,17 @@ def server(postgres: Postgres) -> Process:
 
 
 class _Ports:
-    """Chooses ports, and remembers them so that the fixed ones can be checked together."""
+    """Chooses ports, and remembers them so that the fixed ones can be checked together.
 
-    def __init__(self, settings: FleetSettings) -> None:
+    Args:
+        settings: Of the fleet.
+        chosen: Free ones that are somebody's already.
+    """
+
+    def __init__(self, settings: FleetSettings, chosen: set[int]) -> None:
         self._settings = settings
         self._fixed: list[tuple[str, int, str]] = []
-        self._free: set[int] = set()
+        self._free = chosen
 
     def host(self, name: str, field: str = "host") -> str:
         """Where to reach a process that listens on this machine."""

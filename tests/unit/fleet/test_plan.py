@@ -37,6 +37,16 @@ def test_every_process_is_told_its_place(settings: FleetSettings, home: Path):
     assert len(ports) == len(set(ports)) == 11
 
 
+def test_no_two_have_the_same_free_port(settings: FleetSettings, home: Path, monkeypatch: pytest.MonkeyPatch):
+    (home / "password").write_text("secret")
+    postgres = Postgres(home / "data", home / "password", 40_000, "postgres", home)
+    offered = iter(port for port in range(40_000, 40_020) for _ in range(2))
+    monkeypatch.setattr("fleet.ports.free", lambda: next(offered))
+    processes = planned(settings, postgres)
+    ports = [value for p in processes.values() for key, value in p.environment.items() if key.endswith("PORT")]
+    assert len({"40000", *ports}) == len(ports) + 1 == 12
+
+
 def test_images_set_what_the_fleet_sets():
     image = (Path(__file__).parents[3] / "Dockerfile").read_text()
     assert all(f"{name}={value}" in image for name, value in plan.USUAL.items())
