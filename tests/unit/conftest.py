@@ -1,6 +1,6 @@
 """Properties are tried on the same examples every time, however slow the machine is.
 
-`--hypothesis-profile=default` looks for new ones.
+`pytest tests/unit --hypothesis-profile=default` looks for new ones.
 """
 
 from hypothesis import HealthCheck, settings
