@@ -1,5 +1,9 @@
 """What tests of every kind share: a process in this process, over real gRPC."""
 
+import os
+
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # its threads may kill what a test starts, between fork and exec
+
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
