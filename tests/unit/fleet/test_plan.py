@@ -39,7 +39,7 @@ def test_every_process_is_told_its_place(settings: FleetSettings, home: Path):
 
 def test_no_two_have_the_same_free_port(settings: FleetSettings, home: Path, monkeypatch: pytest.MonkeyPatch):
     (home / "password").write_text("secret")
-    postgres = Postgres(home / "data", home / "password", 40_000, "postgres", home)
+    postgres = Postgres(home / "data", home / "password", 40_000, settings.postgres_user, home)
     offered = iter(port for port in range(40_000, 40_020) for _ in range(2))
     monkeypatch.setattr("fleet.ports.free", lambda: next(offered))
     processes = planned(settings, postgres)
