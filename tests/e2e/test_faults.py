@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import time
 
 import httpx
 import pytest
@@ -12,20 +11,7 @@ from PIL import Image
 
 from tests.e2e.conftest import SAMPLES
 from tests.e2e.test_openai import data_url
-
-
-def in_flight(metrics):
-    text = httpx.get(f"http://{metrics}/metrics").text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("polyphony_in_flight{"))
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
+from tests.watching import eventually, in_flight
 
 
 def test_a_client_that_leaves_stops_the_engine(fleet, client):
@@ -38,7 +24,7 @@ def test_a_client_that_leaves_stops_the_engine(fleet, client):
         pass
     assert in_flight(metrics) == 1
     stream.close()
-    assert wait_until(lambda: in_flight(metrics) == 0, 5)  # writing it whole takes longer
+    eventually(lambda: in_flight(metrics) == 0, 5)  # writing it whole takes longer
 
 
 def test_a_long_prompt_does_not_outlive_its_caller(fleet, client):
@@ -46,7 +32,7 @@ def test_a_long_prompt_does_not_outlive_its_caller(fleet, client):
     long = [{"role": "user", "content": "Summarise: " + "The committee met on Tuesday and adjourned. " * 200}]
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{client.base_url}chat/completions", json={"messages": long, "max_tokens": 5}, timeout=1.0)
-    assert wait_until(lambda: in_flight(metrics) == 0, 5)  # reading it whole takes longer
+    eventually(lambda: in_flight(metrics) == 0, 5)  # reading it whole takes longer
     client.chat.completions.create(model="", messages=[{"role": "user", "content": "Say hi."}], max_tokens=5)
 
 
@@ -63,7 +49,7 @@ def test_a_killed_service_is_answered_for_and_comes_back(fleet, client):
     assert refused.status_code == 503
     assert float(refused.headers["retry-after"]) > 0
     assert refused.json()["error"]["message"]
-    assert wait_until(lambda: post().status_code == 200)
+    eventually(lambda: post().status_code == 200)
     assert fleet.status()["vision"]["restarts"] >= 1
     assert "vision" in fleet.run("logs", "supervisor")
 
@@ -86,4 +72,4 @@ def test_a_branch_that_is_gone_is_left_out_and_named(fleet, client):
     assert [name.split("[")[0] for name in about["degraded"]] == ["read_text"]
     assert answer.choices[0].message.content
     ready = str(client.base_url).replace("/v1/", "/readyz")
-    assert wait_until(lambda: httpx.get(ready).json()["status"] == "ready")
+    eventually(lambda: httpx.get(ready).json()["status"] == "ready")

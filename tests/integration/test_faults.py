@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Fleet
 from tests.integration.conftest import TOKEN_SECONDS, picture
+from tests.watching import eventually, in_flight, total
 
 CHAT = "/v1/chat/completions"
 LONG = "word " * 300  # the fake says again what it was told: 6 s of tokens
@@ -20,25 +21,9 @@ def said(text, **more):
     return {"messages": [{"role": "user", "content": text}], **more}
 
 
-def total(metrics, name):
-    text = httpx.get(f"http://{metrics}/metrics").text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name}{{"))
-
-
-def in_flight(metrics):
-    return total(metrics, "polyphony_in_flight")
-
-
 def runs(metrics):
     """How often an engine has come to an end."""
     return total(metrics, "polyphony_engine_seconds_count")
-
-
-def eventually(condition, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("stream", [False, True])

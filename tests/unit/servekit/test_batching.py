@@ -7,8 +7,9 @@ import pytest
 
 from servekit.call import Call, Flag, enter
 from servekit.errors import DeadlineExceeded, EngineGone, Internal, InvalidArgument, OutOfMemory, Overloaded
+from tests.watching import until
 
-from .conftest import hold, until
+from .conftest import hold
 
 
 async def test_callers_share_batches_up_to_the_budget_and_get_their_own_answers(model, lane):

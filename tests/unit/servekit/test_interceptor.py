@@ -13,8 +13,9 @@ from servekit.contract import timeouts
 from servekit.errors import DeadlineExceeded, InvalidArgument, Unimplemented
 from servekit.interceptor import CallInterceptor
 from servekit.telemetry import Telemetry
+from tests.watching import until
 
-from .conftest import READ, SPEAK, SPEECH, VISION, until
+from .conftest import READ, SPEAK, SPEECH, VISION
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pytest
 from servekit.call import Call, Flag, enter
 from servekit.errors import Cancelled, DeadlineExceeded, Internal, InvalidArgument, Overloaded
 from servekit.streaming import StreamLane
+from tests.watching import until
 
-from .conftest import Doubler, kinds, settled, until
+from .conftest import Doubler, kinds, settled
 
 
 class Panic(BaseException):

@@ -13,8 +13,7 @@ from servekit.errors import DeadlineExceeded, Internal, InvalidArgument, Overloa
 from servekit.settings import ProcessSettings
 from servekit.streaming import MAX_PENDING, StreamLane
 from servekit.telemetry import Telemetry
-
-from .conftest import until
+from tests.watching import until
 
 CARD = ModelCard(
     id="counter", task="generate_text", service="generation", loader="test", title="Counts", licence="CC0-1.0",

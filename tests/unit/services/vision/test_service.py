@@ -22,6 +22,7 @@ from servekit.call import Call, Flag, enter
 from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
 from services.vision.service import build
 from services.vision.settings import VisionSettings
+from tests.watching import until
 
 NAME = "polyphony.vision.v1.VisionService"
 
@@ -152,9 +153,7 @@ async def test_stopping_lets_accepted_calls_end_and_turns_new_ones_away(serve, d
         return telemetry.in_flight.labels(method)._value.get() + telemetry.requests.labels(method, "OK")._value.get()
 
     accepted = [asyncio.ensure_future(stub.ReadText(request(png(seed=n)))) for n in range(8)]
-    async with asyncio.timeout(20):
-        while arrived() < 9:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: arrived() >= 9)
     await server.stop()
     assert [page.model for page in await asyncio.gather(*accepted)] == ["fake-reader"] * 8
     with pytest.raises(Unavailable):

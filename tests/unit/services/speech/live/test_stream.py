@@ -10,6 +10,7 @@ from servekit.models import Models
 from services.speech.live.live import LiveTranscription
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
+from tests.watching import until
 
 from .conftest import Loudness, answers, audio, config, finals, kinds, requests, sound
 
@@ -140,6 +141,4 @@ async def test_over_grpc_a_caller_that_leaves_gives_its_place_back(serve, dial, 
         events = stub.StreamingTranscribe(requests(config(), audio((0.5, 1)), pace=1.0))
         assert (await anext(events)).HasField("started")
         await events.aclose()
-        async with asyncio.timeout(20):
-            while running.get():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not running.get())

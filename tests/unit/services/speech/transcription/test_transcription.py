@@ -26,6 +26,7 @@ from services.speech.settings import SpeechSettings
 from services.speech.transcription import transcription
 from services.speech.transcription.transcription import Finished, Progress, Started, Transcription
 from tests.unit.services.speech.doubles import TranscriberDouble
+from tests.watching import until
 
 RATE = 16_000
 CARD = ModelCard(id="ear", task="transcribe", service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
@@ -198,11 +199,7 @@ async def test_progress_is_told_while_nothing_else_is(hear, ear, monkeypatch):
 
 
 async def until_waiting(lane, windows):
-    for _ in range(1000):
-        if len(lane._queue) >= windows:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"there are never {windows} windows waiting")
+    await until(lambda: len(lane._queue) >= windows, 10)
 
 
 async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ear, lane):
