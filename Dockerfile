@@ -94,7 +94,7 @@ FROM runtime AS tools
 COPY fleet fleet
 COPY capacity capacity
 COPY evaluation evaluation
-RUN printf '#!/usr/bin/env python3\nfrom fleet.cli import main\n\nmain()\n' >/usr/local/bin/polyphony && \
+RUN printf '#!/usr/bin/env python3\nfrom fleet.cli.main import main\n\nmain()\n' >/usr/local/bin/polyphony && \
     chmod 755 /usr/local/bin/polyphony
 ENTRYPOINT ["polyphony"]
 

@@ -27,7 +27,7 @@ from benchmarks import (
     voice,
 )
 from benchmarks.report import Result, Say, verdict_table
-from servekit.settings import available_cores
+from servekit.ops.settings import available_cores
 
 MEASUREMENTS: dict[str, Callable[[Say], Result]] = {
     "chassis": chassis.measure,

@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 from benchmarks import echo_server, engine, litserve_server
 from benchmarks.report import Result, Say, Verdict, percentile
 from benchmarks.running import Server, serving
-from servekit.backends.onnx import OnnxBackend
+from servekit.models.backends.onnx import OnnxBackend
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 CALLERS = 64

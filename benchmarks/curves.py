@@ -19,11 +19,11 @@ from openai import APIStatusError, OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from benchmarks.mixed import Call, mixed_calls
+from benchmarks.mixed import RequestContext, mixed_calls
 from benchmarks.report import Result, Say, percentile
 from benchmarks.running import alone, fleet
-from servekit.catalogue import Service, profile
-from servekit.settings import available_cores
+from servekit.models.catalogue import Service, profile
+from servekit.ops.settings import available_cores
 
 CALLERS = (1, 2, 4, 8)
 LEVEL_SECONDS = 6.0
@@ -117,7 +117,7 @@ def levels_of_all(say: Say) -> dict[str, list[Level]]:
     return found
 
 
-def _level(call: Call, callers: int, metrics: str, kind: Kind) -> Level:
+def _level(call: RequestContext, callers: int, metrics: str, kind: Kind) -> Level:
     end = time.perf_counter() + LEVEL_SECONDS
 
     def keep_calling(caller: int) -> list[float]:

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from servekit.backends.onnx import OnnxBackend
+from servekit.models.backends.onnx import OnnxBackend
 
 WIDTH = 512
 MICROSECONDS_A_ROW = 300

@@ -8,8 +8,8 @@ from statistics import median
 from benchmarks.llama_direct import MAX_TOKENS
 from benchmarks.report import Result, Say, percentile
 from benchmarks.running import asked, fleet, models_dir
-from servekit import catalogue
-from servekit.settings import available_cores
+from servekit.models import catalogue
+from servekit.ops.settings import available_cores
 
 ROUNDS = 24
 WARM_ROUNDS = 3
@@ -20,10 +20,10 @@ SUBJECTS = ("rivers", "bread", "clocks", "bridges", "snow", "maps", "salt", "kit
 def measure(say: Say) -> Result:
     """No two prompts are the same, so that no cache answers for the engine."""
     share = catalogue.profile("embedded").services["generation"]
-    card = catalogue.model(share.models[0])
-    weights = card.folder(models_dir()) / card.files[0].path
+    spec = catalogue.model(share.models[0])
+    weights = spec.folder(models_dir()) / spec.files[0].path
     threads = max(1, round(share.cores * available_cores()))
-    window = int(card.limits["window_tokens"])
+    window = int(spec.limits["window_tokens"])
     say("starting the embedded fleet and a llama.cpp of its own")
     with (
         fleet("embedded") as running,

@@ -9,7 +9,7 @@ from fastapi import Depends, Request, Response
 from numpy.typing import NDArray
 
 from benchmarks.engine import BATCH, WIDTH
-from servekit.backends.onnx import OnnxBackend
+from servekit.models.backends.onnx import OnnxBackend
 
 PATH = "/predict"
 

@@ -16,8 +16,8 @@ from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
 from benchmarks.report import Result, Say, Verdict
 from benchmarks.running import fleet
-from servekit.client import connect
-from servekit.settings import ProcessSettings
+from servekit.ops.settings import ProcessSettings
+from servekit.rpc.client import connect
 
 SERVICE = "polyphony.speech.v1.SpeechService"
 PIECE_SECONDS = 0.04  # as a browser sends it

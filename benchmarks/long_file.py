@@ -26,9 +26,9 @@ from polyphony.type.v1.media_pb2 import Media
 
 from benchmarks.report import Result, Say, Verdict
 from benchmarks.running import alone
-from servekit.audio_encoder import AudioEncoder, encode_audio
-from servekit.call import DEFAULT_TENANT
-from servekit.objects import ObjectStore
+from servekit.media.audio_encoder import AudioEncoder, encode_audio
+from servekit.media.objects import ObjectStore
+from servekit.rpc.context import DEFAULT_TENANT
 
 # A talk that says the same again within half a minute would be doubted, and heard twice.
 WHO = ("The old captain", "My neighbour", "A young engineer", "Nobody on the train", "The second visitor")

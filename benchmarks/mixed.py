@@ -21,7 +21,7 @@ SAYINGS = (
     "Please tell me what the instrument showed this morning.",
     "Seven ships sailed north before the storm reached the harbour.",
 )
-Call = Callable[[int], object]
+RequestContext = Callable[[int], object]
 
 
 def page_third() -> bytes:
@@ -32,7 +32,7 @@ def page_third() -> bytes:
     return image.getvalue()
 
 
-def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, int]]:
+def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[RequestContext, int]]:
     """One call of each kind, and how many a caller makes: about as long as the others take."""
     picture = page_third()
     clips = [
@@ -63,7 +63,7 @@ def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Call, i
     return {"OCR": (read, 18), "transcription": (transcribe, 4), "chat": (chat, 8), "embeddings": (embed, 32)}
 
 
-def _timed(call: Call, count: int, first: int) -> list[float]:
+def _timed(call: RequestContext, count: int, first: int) -> list[float]:
     seconds = []
     for number in range(first, first + count):
         began = time.perf_counter()

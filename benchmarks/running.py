@@ -19,8 +19,8 @@ import grpc
 import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from fleet.plan import USUAL
-from servekit.settings import default_home
+from fleet.runner.plan import USUAL
+from servekit.ops.settings import default_home
 
 START_SECONDS = 60.0
 POLYPHONY = Path(sys.executable).with_name("polyphony")

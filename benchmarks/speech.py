@@ -20,8 +20,8 @@ from benchmarks.running import Alone, alone, asked, models_dir
 from evaluation.speech.metrics import edits, rate
 from evaluation.speech_set import maker, manifest
 from evaluation.speech_set.manifest import Clip
-from servekit import catalogue
-from servekit.settings import available_cores
+from servekit.models import catalogue
+from servekit.ops.settings import available_cores
 
 CLIPS, SECONDS = 40, (3.0, 25.0)
 LEAST_SNR_DB = 10.0
@@ -48,10 +48,10 @@ def measure(say: Say) -> Result:
     clips = chosen(folder)
     files = [folder / clip.file for clip in clips]
     threads = available_cores()
-    card = catalogue.model("whisper-base")
+    spec = catalogue.model("whisper-base")
     with (
         alone("speech", "embedded", THREADS=str(threads)) as service,
-        asked("benchmarks.whisper_direct", card.folder(models_dir()), str(threads), *files) as direct,
+        asked("benchmarks.whisper_direct", spec.folder(models_dir()), str(threads), *files) as direct,
     ):
         if direct.stdin is None or direct.stdout is None:
             raise RuntimeError("faster-whisper has no pipes")
@@ -59,7 +59,7 @@ def measure(say: Say) -> Result:
         for number in range(ROUNDS):
             for name in (OURS, FULL):
                 say(f"round {number + 1} of {ROUNDS}: {name}")
-                found.setdefault(name, []).append(_call(service, card.id, files, full_window=name == FULL))
+                found.setdefault(name, []).append(_call(service, spec.id, files, full_window=name == FULL))
             for way in WAYS:
                 say(f"round {number + 1} of {ROUNDS}: faster-whisper, {way}")
                 direct.stdin.write(way + "\n")

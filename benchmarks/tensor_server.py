@@ -9,15 +9,15 @@ import uvloop
 from polyphony.generation.v1.generation_pb2 import DESCRIPTOR
 
 from benchmarks.engine import BATCH, WIDTH
-from servekit.backend import TensorBackend, TensorSpec
-from servekit.backends.fake import FakeBackend
-from servekit.backends.onnx import OnnxBackend
-from servekit.catalogue import ModelCard
-from servekit.logs import configure_logging
-from servekit.server import Deployment, run
-from servekit.settings import ProcessSettings
-from servekit.telemetry import Telemetry
-from servekit.tensors import TensorLane
+from servekit.models.backend import TensorBackend, TensorSpec
+from servekit.models.backends.fake import FakeBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.ops.logs import configure_logging
+from servekit.ops.settings import ProcessSettings
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.server import ServiceSpec, run
+from servekit.scheduling.tensors import TensorScheduler
 
 
 class Settings(ProcessSettings):
@@ -45,17 +45,19 @@ def main() -> None:
     settings = Settings(port=options.port, log_level="WARNING")
     configure_logging(settings)
     backend: TensorBackend = OnnxBackend(options.model) if options.model else emulated(options.batch_seconds)
-    card = ModelCard(
-        id="rows", task="embed", service="retrieval", loader="onnx", title="", licence="Apache-2.0", memory_mb=1
+    model_spec = ModelSpec(
+        id="rows", task="embed", service="retrieval", runtime="onnx", title="", licence="Apache-2.0", memory_mb=1
     )
 
-    async def build(_: Settings, telemetry: Telemetry) -> Deployment:
-        lane = TensorLane(card, [backend], telemetry, max_batch_rows=options.batch, max_queue_rows=options.queue)
-        return Deployment(
+    async def build(_: Settings, telemetry: Telemetry) -> ServiceSpec:
+        scheduler = TensorScheduler(
+            model_spec, [backend], telemetry, max_batch_rows=options.batch, max_queue_rows=options.queue
+        )
+        return ServiceSpec(
             add=lambda *_: None,  # the inference protocol alone
             servicer=None,
             descriptor=DESCRIPTOR.services_by_name["GenerationService"],
-            tensors={card.id: lane},
+            tensors={model_spec.id: scheduler},
         )
 
     uvloop.run(run(settings, build))

@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from servekit.catalogue import Service
+from servekit.models.catalogue import Service
 
 Kind = Literal["slots", "batch"]
 CURVES = files("capacity") / "curves"

@@ -13,7 +13,8 @@ FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
 
 A deadline that passes is one even where the caller set it (`x-polyphony-timeout`, gRPC): the metrics do not tell whose
 it was, and to leave such calls out would hide that engines hang, where callers wait less long than a route allows.
-A lane refuses at once what it cannot do in time (RESOURCE_EXHAUSTED), so that what passes is mostly what was taken on.
+A scheduler rejects at once what it cannot finish in time (RESOURCE_EXHAUSTED), so what passes its deadline was mostly
+admitted.
 """
 
 ASIDE = "RESOURCE_EXHAUSTED|CANCELLED"
@@ -39,7 +40,7 @@ class Latency:
 
     Attributes:
         methods: The routes, as a pattern of the label `method`.
-        seconds: One of the bounds of `servekit.telemetry.SECONDS`.
+        seconds: One of the bounds of `servekit.ops.telemetry.SECONDS`.
         objective: The share of calls that end within it.
     """
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.audio_encoder import encode_audio
+from servekit.media.audio_encoder import encode_audio
 
 RATE = 16_000
 KINDS = ("motor", "fan", "pump")

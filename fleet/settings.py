@@ -7,8 +7,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
-from fleet.errors import FleetError
-from servekit.settings import SHARED_PREFIX, ProcessSettings
+from fleet.cli.errors import FleetError
+from servekit.ops.settings import SHARED_PREFIX, ProcessSettings
 
 
 class FleetSettings(ProcessSettings):

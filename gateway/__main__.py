@@ -2,7 +2,7 @@
 
 from gateway.build import build
 from gateway.settings import GatewaySettings
-from servekit.server import main
+from servekit.rpc.server import main
 
 if __name__ == "__main__":
     main(GatewaySettings(), build)

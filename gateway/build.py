@@ -6,21 +6,21 @@ import logging
 from polyphony.gateway.v1 import gateway_pb2
 from polyphony.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
 
-from gateway.app import build_app
-from gateway.auth import require_loopback
 from gateway.clients import Clients
+from gateway.http.app import build_app
+from gateway.http.auth import require_loopback
+from gateway.http.server import WebServer
+from gateway.media.sweep import sweep_forever
 from gateway.parts import Parts
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
-from gateway.sweep import sweep_forever
-from gateway.web import WebServer
-from servekit.server import Deployment
-from servekit.telemetry import Telemetry
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.server import ServiceSpec
 
 log = logging.getLogger(__name__)
 
 
-async def build(settings: GatewaySettings, telemetry: Telemetry) -> Deployment:
+async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
     """What the process serves.
 
     Raises:
@@ -49,7 +49,7 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> Deployment:
             task.cancel()
         await clients.close()
 
-    return Deployment(
+    return ServiceSpec(
         add=add_GatewayServiceServicer_to_server,
         servicer=GatewayService(parts),
         descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],

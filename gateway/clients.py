@@ -12,11 +12,11 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
-from gateway.demand import DemandChannel
+from gateway.offered_load import DemandChannel
 from gateway.settings import GatewaySettings
-from servekit.client import connect
-from servekit.errors import ServeError
-from servekit.telemetry import Telemetry
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.client import connect
+from servekit.rpc.errors import ServeError
 
 if TYPE_CHECKING:  # names that only the generated type stubs have
     from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceAsyncStub

@@ -4,21 +4,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
-from gateway.auth import Caller
-from servekit.catalogue import ModelCard, Service, Task, models_of
-from servekit.errors import InvalidArgument, NotFound, Unimplemented
+from gateway.http.auth import Caller
+from servekit.models.catalogue import ModelSpec, Service, Task, models_of
+from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
 
 
 class ModelDirectory:
     """The models of one profile.
 
     Args:
-        cards: Their cards; the first of a task is its default.
+        specs: Their specs; the first of a task is its default.
     """
 
-    def __init__(self, cards: Iterable[ModelCard]) -> None:
-        self.cards = tuple(cards)
-        self._by_name = {name: card for card in self.cards for name in (card.id, *card.aliases)}
+    def __init__(self, specs: Iterable[ModelSpec]) -> None:
+        self.specs = tuple(specs)
+        self._by_name = {name: spec for spec in self.specs for name in (spec.id, *spec.aliases)}
 
     @classmethod
     def of_profile(cls, profile: str, extra: Path | None) -> "ModelDirectory":
@@ -27,9 +27,9 @@ class ModelDirectory:
         Raises:
             NotFound: There is no such profile.
         """
-        return cls(card for service in get_args(Service) for card in models_of(profile, service, extra))
+        return cls(spec for service in get_args(Service) for spec in models_of(profile, service, extra))
 
-    def get(self, name: str) -> ModelCard:
+    def get(self, name: str) -> ModelSpec:
         """The model of an id or alias.
 
         Raises:
@@ -39,15 +39,15 @@ class ModelDirectory:
             raise NotFound(f"there is no model {name!r}; /v1/models lists those there are", field="model")
         return self._by_name[name]
 
-    def default(self, task: Task) -> ModelCard:
+    def default(self, task: Task) -> ModelSpec:
         """The model that does a task unless the caller names another.
 
         Raises:
             Unimplemented: No model of the profile does it.
         """
-        for card in self.cards:
-            if card.task == task:
-                return card
+        for spec in self.specs:
+            if spec.task == task:
+                return spec
         raise Unimplemented(f"this fleet has no model that can {task.replace('_', ' ')}", field="model")
 
     def resolve(self, task: Task, name: str, caller: Caller) -> str:
@@ -58,13 +58,13 @@ class ModelDirectory:
             InvalidArgument: The model does something else.
             Unimplemented: No model of the profile does it.
         """
-        card = self.get(name) if name else self.default(task)
-        caller.require(card.id)
-        if card.task != task:
+        spec = self.get(name) if name else self.default(task)
+        caller.require(spec.id)
+        if spec.task != task:
             raise InvalidArgument(
-                f"the model {card.id!r} does {card.task.replace('_', ' ')}, not {task.replace('_', ' ')}", field="model"
+                f"the model {spec.id!r} does {spec.task.replace('_', ' ')}, not {task.replace('_', ' ')}", field="model"
             )
-        return card.id
+        return spec.id
 
     def translator(self, name: str, caller: Caller) -> str:
         """The id of the transcriber that is to translate: the one whose id `name` is, or the first that can.
@@ -74,12 +74,12 @@ class ModelDirectory:
         Raises:
             ServeError: As `resolve`.
         """
-        card = self.get(name) if name else self.default("transcribe")
-        if card.task == "transcribe" and name != card.id and not _translates(card):
-            able = (other.id for other in self.cards if other.task == "transcribe" and _translates(other))
+        spec = self.get(name) if name else self.default("transcribe")
+        if spec.task == "transcribe" and name != spec.id and not _translates(spec):
+            able = (other.id for other in self.specs if other.task == "transcribe" and _translates(other))
             name = next(able, name)  # where none is, the model says so itself
         return self.resolve("transcribe", name, caller)
 
 
-def _translates(card: ModelCard) -> bool:
-    return bool(card.options.get("translates", True))
+def _translates(spec: ModelSpec) -> bool:
+    return bool(spec.options.get("translates", True))

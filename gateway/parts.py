@@ -4,19 +4,19 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Self
 
-from gateway.auth import Keys
-from gateway.cache import ResultCache
 from gateway.clients import Clients
-from gateway.fetch import Fetcher
-from gateway.media import Fetching, MediaDesk
+from gateway.http.auth import Keys
+from gateway.media.cache import ResultCache
+from gateway.media.fetch import Fetcher
+from gateway.media.resolver import Fetching, MediaResolver
 from gateway.models import ModelDirectory
 from gateway.pipelines.chat import ChatPipeline
-from gateway.pipelines.understanding import Understanding
-from gateway.prompt import Budgets, PromptTemplate
+from gateway.pipelines.context_builder import ContextBuilder
+from gateway.pipelines.prompt import Budgets, PromptTemplate
 from gateway.records import Records
 from gateway.settings import GatewaySettings
-from servekit.objects import ObjectStore
-from servekit.telemetry import Telemetry
+from servekit.media.objects import ObjectStore
+from servekit.ops.telemetry import Telemetry
 
 TEMPLATE = "chat-1"
 
@@ -36,7 +36,7 @@ class Parts:
     clients: Clients
     store: ObjectStore
     records: Records
-    desk: MediaDesk
+    media_resolver: MediaResolver
     chat: ChatPipeline
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,11 +59,11 @@ class Parts:
         fetcher = fetcher or Fetcher(
             allow=settings.fetch_allow, max_bytes=settings.fetch_bytes, timeout=settings.fetch_seconds
         )
-        desk = MediaDesk(store, records, fetcher, settings.inline_bytes)
+        media_resolver = MediaResolver(store, records, fetcher, settings.inline_bytes)
         budgets = Budgets(settings.image_tokens, settings.recording_tokens, settings.passage_tokens)
         template = PromptTemplate(TEMPLATE, budgets)
         cache = ResultCache(settings.cached_results)
-        understanding = Understanding(clients, desk, records, models, cache, settings)
-        chat = ChatPipeline(clients, models, understanding, template, settings, telemetry)
+        context_builder = ContextBuilder(clients, media_resolver, records, models, cache, settings)
+        chat = ChatPipeline(clients, models, context_builder, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)
-        return cls(settings, telemetry, keys, models, clients, store, records, desk, chat)
+        return cls(settings, telemetry, keys, models, clients, store, records, media_resolver, chat)

@@ -10,13 +10,13 @@ from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from polyphony.generation.v1.generation_pb2 import JsonObject, TextFormat
 from polyphony.type.v1.media_pb2 import Media
 
-from gateway.auth import Caller
+from gateway.http.auth import Caller
 from gateway.parts import Parts
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Medium, Sound, Spoken, Turn
+from gateway.pipelines.prompt import Role
 from gateway.pipelines.steps import Step
-from gateway.prompt import Role
-from servekit.call import current, enter
-from servekit.errors import InvalidArgument
+from servekit.rpc.context import current, enter
+from servekit.rpc.errors import InvalidArgument
 
 _ROLES: dict[int, Role] = {
     pb.ChatMessage.ROLE_SYSTEM: "system",

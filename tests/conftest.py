@@ -13,10 +13,10 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
-from servekit.client import connect
-from servekit.server import Deployment, Server
-from servekit.settings import ProcessSettings
-from servekit.telemetry import Telemetry
+from servekit.ops.settings import ProcessSettings
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.client import connect
+from servekit.rpc.server import Server, ServiceSpec
 
 Serve = Callable[[ProcessSettings, Any], Awaitable[Server]]
 
@@ -40,8 +40,8 @@ async def serve() -> AsyncIterator[Serve]:
         async def start(settings: ProcessSettings, build: Any) -> Server:
             telemetry = Telemetry(settings)
             telemetry.listen()
-            deployment: Deployment = await build(settings, telemetry)
-            server = Server(settings, telemetry, deployment)
+            service_spec: ServiceSpec = await build(settings, telemetry)
+            server = Server(settings, telemetry, service_spec)
             await server.start()
             stack.push_async_callback(server.stop)
             return server

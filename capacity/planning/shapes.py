@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from capacity.errors import CapacityError
 from capacity.planning.precision import Name
-from servekit.catalogue import Service
+from servekit.models.catalogue import Service
 
 Engine = Literal["vllm", "llama.cpp", "ctranslate2", "onnxruntime", "diffusers", "transformers"]
 SHAPES = files("catalogue") / "shapes"

@@ -11,7 +11,7 @@ from capacity.planning.gpus import MIB, USABLE, Gpu
 from capacity.planning.memory import Need
 from capacity.planning.plan import Plan
 from capacity.planning.shapes import shape
-from servekit import catalogue
+from servekit.models import catalogue
 
 STEP_MIB = 128  # memory is asked for in these
 LIMIT = 1.5  # over what is asked for: a process that grows past it is ended
@@ -77,7 +77,7 @@ def _check_vllm(plan: Plan) -> None:
 
 def _on_vllm(profile: str) -> set[str]:
     """The models that the profile hands to a vLLM server."""
-    return {card.id for card in catalogue.models_of(profile, "generation") if card.loader == VLLM}
+    return {spec.id for spec in catalogue.models_of(profile, "generation") if spec.runtime == VLLM}
 
 
 def _deployed(row: Deployed, plan: Plan) -> Values:

@@ -15,7 +15,7 @@ from capacity.simulation.pods import BatchPod, End, Job, Pod, SlotPod
 from capacity.simulation.scaling import Scaler
 from capacity.simulation.traces import Trace
 
-DNS_SECONDS = 1.0  # servekit/client.py asks again no sooner
+DNS_SECONDS = 1.0  # servekit/rpc/client.py asks again no sooner
 
 
 @dataclass(frozen=True, slots=True)

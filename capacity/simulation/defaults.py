@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from capacity.simulation.hpa import Behavior, Policy, Rules
-from servekit.catalogue import Service
+from servekit.models.catalogue import Service
 
 LEAST, MOST = 2, 100
 

@@ -1,4 +1,4 @@
-"""Pods: a permit, a queue and engines, as `servekit/lane.py` has them, on a simulated clock."""
+"""Pods: a permit, a queue and engines, as `servekit/scheduling/scheduler.py` has them, on a simulated clock."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 from capacity.curve import Curve
-from servekit.price import FullPrice
+from servekit.scheduling.service_time import FullPrice
 
-SMOOTHING = 0.2  # of servekit/lane.py, as is the next
+SMOOTHING = 0.2  # of servekit/scheduling/scheduler.py, as is the next
 PROMISED_SHARE = 0.8
 
 

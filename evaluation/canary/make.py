@@ -16,7 +16,7 @@ import numpy as np
 import skimage.data
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from servekit.audio_encoder import encode_audio
+from servekit.media.audio_encoder import encode_audio
 
 FOLDER = Path(__file__).parent
 RATE = 16_000

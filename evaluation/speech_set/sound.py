@@ -7,7 +7,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.audio_encoder import encode_audio
+from servekit.media.audio_encoder import encode_audio
 
 RATE = 16_000
 FRAME = RATE // 50

@@ -187,6 +187,6 @@ def _uv() -> list[str]:
 
 
 def _wav(samples: sound.Samples, rate: int) -> bytes:
-    from servekit.audio_encoder import encode_audio
+    from servekit.media.audio_encoder import encode_audio
 
     return encode_audio(samples, "audio/wav", rate)

@@ -6,18 +6,18 @@ from contextlib import aclosing
 from polyphony.generation.v1.generation_pb2 import GenerateTextRequest, TextFinished, TextMessage
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
 
-from gateway.auth import Caller
 from gateway.clients import Clients
-from gateway.failures import renaming
+from gateway.formats.voices import find_voice
+from gateway.http.auth import Caller
+from gateway.http.errors import renaming
 from gateway.models import ModelDirectory
+from gateway.pipelines.context_builder import ContextBuilder
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, Finished, Medium, Sound, Spoken
-from gateway.pipelines.steps import Journal, Step
-from gateway.pipelines.understanding import Understanding
-from gateway.prompt import Passage, PromptTemplate
+from gateway.pipelines.prompt import Passage, PromptTemplate
+from gateway.pipelines.steps import Step, StepRecorder
 from gateway.settings import GatewaySettings
-from gateway.voices import find_voice
-from servekit.errors import InvalidArgument, ServeError, TooLarge, Unavailable
-from servekit.telemetry import Telemetry
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.errors import InvalidArgument, ServeError, TooLarge, Unavailable
 
 _REASONS = {TextFinished.REASON_LENGTH: "length"}
 
@@ -38,12 +38,12 @@ class ChatPipeline:
         self,
         clients: Clients,
         models: ModelDirectory,
-        understanding: Understanding,
+        context_builder: ContextBuilder,
         template: PromptTemplate,
         settings: GatewaySettings,
         telemetry: Telemetry,
     ) -> None:
-        self._clients, self._models, self._understanding = clients, models, understanding
+        self._clients, self._models, self._context_builder = clients, models, context_builder
         self._template, self._settings, self._telemetry = template, settings, telemetry
 
     async def run(self, plan: ChatPlan, caller: Caller) -> AsyncGenerator[Event]:
@@ -54,27 +54,27 @@ class ChatPipeline:
         """
         model = self._models.resolve("generate_text", plan.model, caller)
         self._check(plan)
-        journal = Journal(self._telemetry)
-        turns, sources = await self._understanding.of(plan, journal)
-        for step in journal.steps:
+        recorder = StepRecorder(self._telemetry)
+        turns, sources = await self._context_builder.of(plan, recorder)
+        for step in recorder.steps:
             yield step
         passages = sources if sources is None else [Passage(s.number, s.filename, s.text) for s in sources]
         finished = Finished(model, self._template.version, sources or ())
         text = ""
-        with journal.step("generate_text", model) as step:
+        with recorder.step("generate_text", model) as step:
             async with aclosing(self._generate(plan, self._template.render(turns, passages), finished)) as deltas:
                 async for delta in deltas:
                     text += delta.text
                     yield delta
         yield step
         if plan.spoken is not None and text.strip():
-            with journal.step("synthesize", self._models.default("synthesize").id) as step:
-                async with aclosing(self._speak(plan.spoken, text, step, journal)) as sounds:
+            with recorder.step("synthesize", self._models.default("synthesize").id) as step:
+                async with aclosing(self._speak(plan.spoken, text, step, recorder)) as sounds:
                     async for sound in sounds:
                         yield sound
             yield step
-        finished.seconds, finished.steps, finished.degraded = journal.seconds, journal.steps, journal.degraded
-        self._telemetry.answers.labels(str(bool(journal.degraded)).lower()).inc()
+        finished.seconds, finished.steps, finished.degraded = recorder.seconds, recorder.steps, recorder.degraded
+        self._telemetry.answers.labels(str(bool(recorder.degraded)).lower()).inc()
         yield finished
 
     def _check(self, plan: ChatPlan) -> None:
@@ -117,7 +117,7 @@ class ChatPipeline:
         if not complete:
             raise Unavailable("the answer broke off", retry_after=1.0)
 
-    async def _speak(self, spoken: Spoken, text: str, step: Step, journal: Journal) -> AsyncGenerator[Sound]:
+    async def _speak(self, spoken: Spoken, text: str, step: Step, recorder: StepRecorder) -> AsyncGenerator[Sound]:
         try:
             voice, _ = await find_voice(self._clients, spoken.voice, step.model)
             request = SynthesizeRequest(text=text, model=step.model, voice=voice, mime_type=spoken.mime_type)
@@ -126,4 +126,4 @@ class ChatPipeline:
                     if event.HasField("chunk"):
                         yield Sound(event.chunk)
         except ServeError as error:
-            journal.leave_out(step, error)
+            recorder.mark_degraded(step, error)

@@ -6,9 +6,9 @@ from typing import Literal
 
 from polyphony.generation.v1.generation_pb2 import TextFormat
 
-from gateway.media import Located
+from gateway.media.resolver import MediaSource
+from gateway.pipelines.prompt import Role
 from gateway.pipelines.steps import Step
-from gateway.prompt import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Medium:
     """
 
     kind: Literal["image", "recording"]
-    located: Located
+    located: MediaSource
     field: str
 
 

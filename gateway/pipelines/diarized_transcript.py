@@ -7,8 +7,8 @@ from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse, Sp
 from polyphony.speech.v1.speech_pb2 import TranscribeRequest
 
 from gateway.clients import Clients
-from gateway.transcript import DiarizedSegment, DiarizedTranscript, Transcript, gather
-from servekit.writing import join
+from gateway.formats.transcripts import DiarizedSegment, DiarizedTranscript, Transcript, gather
+from servekit.media.scripts import join
 
 NOBODY = "A"  # who speaks where words were heard and no speaker anywhere
 

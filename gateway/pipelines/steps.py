@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from servekit.call import Flag, current, enter
-from servekit.errors import DeadlineExceeded, Overloaded, ServeError
-from servekit.telemetry import Telemetry
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.context import CancellationToken, current, enter
+from servekit.rpc.errors import DeadlineExceeded, Overloaded, ServeError
 
 Result = TypeVar("Result")
 
@@ -35,7 +35,7 @@ class Step:
     error: str = ""
 
 
-class Journal:
+class StepRecorder:
     """Keeps the steps of one request, in the order of their beginnings.
 
     Args:
@@ -73,7 +73,7 @@ class Journal:
             outcome = "left_out" if step.error else "cached" if step.cached else "ok"
         except BaseException as error:
             cut_short = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            outcome = "" if cut_short and current().flag.remaining() else "failed"
+            outcome = "" if cut_short and current().cancellation.remaining_seconds() else "failed"
             raise
         finally:
             step.seconds = self.seconds - step.start
@@ -83,7 +83,7 @@ class Journal:
                 times.observe(step.seconds, self._telemetry.exemplar())
                 self._telemetry.event(name, outcome=outcome, model=model, seconds=step.seconds)
 
-    def leave_out(self, step: Step, error: ServeError) -> None:
+    def mark_degraded(self, step: Step, error: ServeError) -> None:
         """Note that a step failed and the request goes on without it.
 
         Raises:
@@ -111,14 +111,16 @@ class Journal:
             ServeError: It failed by the caller's own mistake.
         """
         call = current()
-        flag = Flag(until, call.flag)
-        enter(replace(call, flag=flag))
+        cancellation = CancellationToken(until, call.cancellation)
+        enter(replace(call, cancellation=cancellation))
         with self.step(name, model) as step:
             try:
-                async with asyncio.timeout(None if flag.deadline == float("inf") else flag.remaining()):
+                async with asyncio.timeout(
+                    None if cancellation.deadline == float("inf") else cancellation.remaining_seconds()
+                ):
                     return await work(step)
             except TimeoutError:
-                self.leave_out(step, DeadlineExceeded("it overran its share of the deadline"))
+                self.mark_degraded(step, DeadlineExceeded("it overran its share of the deadline"))
             except ServeError as error:
-                self.leave_out(step, error)
+                self.mark_degraded(step, error)
         return None

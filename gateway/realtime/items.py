@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from polyphony.speech.v1.speech_pb2 import FinalTranscript, PartialTranscript, StreamingTranscribeResponse
 
-from gateway.failures import error_answer
+from gateway.http.errors import error_answer
 from gateway.records import fresh_id
 from gateway.schemas import realtime as wire
-from servekit.errors import ServeError
-from servekit.writing import join
+from servekit.media.scripts import join
+from servekit.rpc.errors import ServeError
 
 Tell = Callable[[wire.ServerEvent], Awaitable[None]]
 

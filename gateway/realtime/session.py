@@ -10,16 +10,16 @@ from typing import cast
 
 import msgspec
 
-from gateway.bodies import decode
-from gateway.failures import error_answer
+from gateway.http.bodies import decode
+from gateway.http.errors import error_answer
+from gateway.http.responses import LAST_WORDS_SECONDS
+from gateway.http.sockets import SocketContext
 from gateway.realtime.items import Items
+from gateway.realtime.session_config import SAMPLE_BYTES, Listening
 from gateway.realtime.stream import Hearing
-from gateway.realtime.wishes import SAMPLE_BYTES, Listening
 from gateway.records import fresh_id
-from gateway.responses import LAST_WORDS_SECONDS
 from gateway.schemas import realtime as wire
-from gateway.sockets import SocketContext
-from servekit.errors import InvalidArgument, NotFound, ServeError, TooLarge, Unavailable
+from servekit.rpc.errors import InvalidArgument, NotFound, ServeError, TooLarge, Unavailable
 
 IDLE_SECONDS = 20.0  # without sound, after which the stream to the service ends until there is more
 SHORTEST_SECONDS = 0.1  # of sound, that a client may commit by hand

@@ -6,16 +6,16 @@ from itertools import groupby
 from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.auth import Caller
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
+from gateway.formats.subtitles import MEDIA_TYPES, Timed, subtitles
+from gateway.formats.transcripts import moments
+from gateway.http.auth import Caller
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import json_response
+from gateway.media.uploads import audio_form
 from gateway.models import ModelDirectory
-from gateway.responses import json_response
 from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
-from gateway.subtitles import MEDIA_TYPES, Timed, subtitles
-from gateway.transcript import moments
-from gateway.uploads import audio_form
-from servekit.catalogue import Task
+from servekit.models.catalogue import Task
 
 TEXT_BYTES = 1 << 20  # more than the service takes, in any script
 TASKS: tuple[Task, ...] = ("align", "transcribe")  # what finds words, the better first
@@ -46,7 +46,7 @@ def _model(models: ModelDirectory, name: str, caller: Caller) -> str:
         NotFound: There is no such model for this caller.
         InvalidArgument: The model does something else.
     """
-    there = [task for task in TASKS if any(card.task == task for card in models.cards)]
+    there = [task for task in TASKS if any(spec.task == task for spec in models.specs)]
     if name:
         return models.resolve("align" if models.get(name).task == "align" else "transcribe", name, caller)
     for task in there:

@@ -5,9 +5,10 @@ from typing import Any
 from polyphony.speech.v1.assessment_pb2 import AssessedWord, AssessRequest, AssessResponse, WordVerdict
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.responses import json_response
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import json_response
+from gateway.media.uploads import audio_form
 from gateway.schemas.assessment import (
     AssessmentAnswer,
     AssessmentForm,
@@ -15,7 +16,6 @@ from gateway.schemas.assessment import (
     AssessmentWord,
     Stretch,
 )
-from gateway.uploads import audio_form
 
 
 async def assess(context: Context) -> Response:

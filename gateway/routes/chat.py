@@ -9,12 +9,12 @@ from msgspec import UNSET, UnsetType
 from polyphony.generation.v1.generation_pb2 import JsonObject, TextFormat
 from starlette.responses import Response
 
-from gateway.bodies import read_json
-from gateway.endpoint import Context, Operation
-from gateway.media import FILE_PREFIX, Located, inline, locate
+from gateway.http.bodies import read_json
+from gateway.http.endpoint import Context, Operation
+from gateway.http.responses import EventStream, json_response
+from gateway.media.resolver import FILE_PREFIX, MediaSource, inline, parse_media_source
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Finished, Medium, Sound, Spoken, Turn
 from gateway.records import fresh_id, now
-from gateway.responses import EventStream, json_response
 from gateway.schemas.chat import (
     AnswerMessage,
     AssistantMessage,
@@ -41,7 +41,7 @@ from gateway.schemas.chat import (
     Usage,
 )
 from gateway.schemas.speech import MIME_TYPES
-from servekit.errors import InvalidArgument, Unavailable
+from servekit.rpc.errors import InvalidArgument, Unavailable
 
 
 async def create_completion(context: Context) -> Response:
@@ -113,7 +113,7 @@ def _parts(
             parts.append(part.text)
         elif isinstance(part, ImageContent):
             at = f"{at}.image_url.url"
-            parts.append(Medium("image", locate(part.image_url.url, at), at))
+            parts.append(Medium("image", parse_media_source(part.image_url.url, at), at))
         elif isinstance(part, AudioContent):
             at = f"{at}.input_audio.data"
             parts.append(Medium("recording", _sound(part.input_audio, at), at))
@@ -122,10 +122,10 @@ def _parts(
     return parts
 
 
-def _sound(audio: InputAudio, field: str) -> Located:
+def _sound(audio: InputAudio, field: str) -> MediaSource:
     """A recording; plain base64 as OpenAI has it, and all that an image may be."""
     if audio.data.startswith(("data:", "http://", "https://", FILE_PREFIX)):
-        return locate(audio.data, field)
+        return parse_media_source(audio.data, field)
     return inline(audio.data, f"audio/{audio.format}", field)
 
 

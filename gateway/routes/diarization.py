@@ -3,12 +3,12 @@
 from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.responses import json_response
+from gateway.formats.speakers import FIELDS, LISTS, REFERENCE_BYTES, diarizing_model, known_speakers
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import json_response
+from gateway.media.uploads import audio_form
 from gateway.schemas.diarization import Diarization, DiarizationForm, SpeakerTotal, SpokenTurn
-from gateway.speakers import FIELDS, LISTS, REFERENCE_BYTES, diarizing_model, known_speakers
-from gateway.uploads import audio_form
 
 
 async def diarize(context: Context) -> Response:

@@ -9,9 +9,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
-from gateway.endpoint import Context, Operation
-from gateway.openapi import document
-from gateway.responses import json_response
+from gateway.http.endpoint import Context, Operation
+from gateway.http.openapi import document
+from gateway.http.responses import json_response
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -7,12 +7,12 @@ from polyphony.retrieval.v1.retrieval_pb2 import EmbedInput, EmbedRequest
 from polyphony.type.v1.embedding_pb2 import Embedding
 from starlette.responses import Response
 
-from gateway.bodies import read_json
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.responses import json_response
+from gateway.http.bodies import read_json
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import json_response
 from gateway.schemas.embeddings import EmbeddingRow, Embeddings, EmbeddingsRequest, EmbeddingsUsage
-from servekit.errors import Internal, InvalidArgument, TooLarge
+from servekit.rpc.errors import Internal, InvalidArgument, TooLarge
 
 MAX_INPUTS = 2048
 

@@ -13,9 +13,10 @@ from polyphony.speech.v1.emotion_pb2 import (
 )
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.responses import json_response
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import json_response
+from gateway.media.uploads import audio_form
 from gateway.schemas.emotion import (
     EmotionAnswer,
     EmotionForm,
@@ -24,7 +25,6 @@ from gateway.schemas.emotion import (
     ProsodyAnswer,
     SentimentAnswer,
 )
-from gateway.uploads import audio_form
 
 
 async def analyze(context: Context) -> Response:

@@ -8,14 +8,14 @@ from msgspec import UNSET, UnsetType
 from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest, EnhanceResponse
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.media import FILE_PREFIX, PASSING_SECONDS
+from gateway.http.audio_stream import chunks, complete
+from gateway.http.endpoint import Context, Operation
+from gateway.http.responses import ByteStream, json_response
+from gateway.media.resolver import FILE_PREFIX, PASSING_SECONDS
+from gateway.media.uploads import audio_form
 from gateway.records import FileRecord, fresh_id, now
-from gateway.responses import ByteStream, json_response
 from gateway.schemas.enhancement import EnhanceForm, Enhancement, KeptSpan
 from gateway.schemas.speech import MIME_TYPES
-from gateway.sound_stream import chunks, complete
-from gateway.uploads import audio_form
 
 
 async def enhance(context: Context) -> Response:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.forms import Part, read_form
-from gateway.media import FILE_PREFIX
+from gateway.http.endpoint import Context, Operation
+from gateway.http.forms import Part, read_form
+from gateway.http.responses import ByteStream, json_response
+from gateway.media.resolver import FILE_PREFIX
 from gateway.records import FileRecord, fresh_id, now
-from gateway.responses import ByteStream, json_response
 from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 
 async def upload(context: Context) -> Response:

@@ -6,8 +6,8 @@ from msgspec import Struct
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.responses import json_response
+from gateway.http.endpoint import Context, Operation
+from gateway.http.responses import json_response
 
 
 class Alive(Struct):

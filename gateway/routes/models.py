@@ -2,28 +2,28 @@
 
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.responses import json_response
+from gateway.http.endpoint import Context, Operation
+from gateway.http.responses import json_response
 from gateway.schemas.models import ModelAnswer, ModelList
-from servekit.catalogue import ModelCard
+from servekit.models.catalogue import ModelSpec
 
 
-def _answer(name: str, card: ModelCard) -> ModelAnswer:
-    return ModelAnswer(name, 0, card.origin or "polyphony", card.id, card.task, card.title, card.licence)
+def _answer(name: str, spec: ModelSpec) -> ModelAnswer:
+    return ModelAnswer(name, 0, spec.origin or "polyphony", spec.id, spec.task, spec.title, spec.licence)
 
 
 async def list_models(context: Context) -> Response:
     """Every model that the caller may ask for, aliases too."""
-    cards = [card for card in context.parts.models.cards if context.caller.sees(card.id)]
-    return json_response(ModelList([_answer(name, card) for card in cards for name in (card.id, *card.aliases)]))
+    specs = [spec for spec in context.parts.models.specs if context.caller.sees(spec.id)]
+    return json_response(ModelList([_answer(name, spec) for spec in specs for name in (spec.id, *spec.aliases)]))
 
 
 async def get_model(context: Context) -> Response:
     """One model."""
     name = context.request.path_params["model"]
-    card = context.parts.models.get(name)
-    context.caller.require(card.id)
-    return json_response(_answer(name, card))
+    spec = context.parts.models.get(name)
+    context.caller.require(spec.id)
+    return json_response(_answer(name, spec))
 
 
 OPERATIONS = (

@@ -6,12 +6,12 @@ from importlib.resources import files
 
 from starlette.responses import HTMLResponse, Response
 
-from gateway.endpoint import Context, Operation
+from gateway.http.endpoint import Context, Operation
+from gateway.http.sockets import SocketContext, SocketOperation
 from gateway.realtime.session import RealtimeSession, error_event
-from gateway.realtime.wishes import Listening
+from gateway.realtime.session_config import Listening
 from gateway.schemas.realtime import Writing
-from gateway.sockets import SocketContext, SocketOperation
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 BETA_HEADER, BETA, BETA_SUBPROTOCOL = "openai-beta", "realtime=v1", "openai-beta.realtime-v1"
 

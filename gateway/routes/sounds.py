@@ -4,14 +4,14 @@ from polyphony.speech.v1 import sounds_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.forms import Part, read_form
-from gateway.media import PASSING_SECONDS
-from gateway.responses import json_response
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.forms import Part, read_form
+from gateway.http.responses import json_response
+from gateway.media.resolver import PASSING_SECONDS
+from gateway.media.uploads import audio_form
 from gateway.schemas import sounds as schemas
-from gateway.uploads import audio_form
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 MAX_PARTS = 1024  # a file and a label for each clip
 CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}

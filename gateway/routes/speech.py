@@ -8,14 +8,14 @@ import msgspec
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, SynthesizeResponse
 from starlette.responses import Response
 
-from gateway.bodies import read_json
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.responses import ByteStream, EventStream
+from gateway.formats.voices import find_voice
+from gateway.http.audio_stream import chunks, complete
+from gateway.http.bodies import read_json
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import ByteStream, EventStream
 from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRequest, SpeechUsage, VoiceId
-from gateway.sound_stream import chunks, complete
-from gateway.voices import find_voice
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 NAMES = {"text": "input", "mime_type": "response_format"}  # fields of the service, as the body has them
 TOKENS_PER_SECOND = 20  # what a second of sound is counted as

@@ -12,19 +12,19 @@ from polyphony.speech.v1.speech_pb2 import (
 from polyphony.type.v1.media_pb2 import Media
 from starlette.responses import Response
 
-from gateway.bodies import decode
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
+from gateway.formats.speakers import FIELDS as SPEAKER_FIELDS
+from gateway.formats.speakers import LISTS as SPEAKER_LISTS
+from gateway.formats.speakers import REFERENCE_BYTES, known_speakers
+from gateway.formats.subtitles import MEDIA_TYPES
+from gateway.formats.transcripts import answer, answer_by_speaker, gather, told, told_by_speaker
+from gateway.http.bodies import decode
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import EventStream
+from gateway.media.uploads import audio_form
 from gateway.pipelines.diarized_transcript import diarized_transcript
-from gateway.responses import EventStream
 from gateway.schemas.transcriptions import ListeningForm, ServerVad, Transcription, TranscriptionForm, TranslationForm
-from gateway.speakers import FIELDS as SPEAKER_FIELDS
-from gateway.speakers import LISTS as SPEAKER_LISTS
-from gateway.speakers import REFERENCE_BYTES, known_speakers
-from gateway.subtitles import MEDIA_TYPES
-from gateway.transcript import answer, answer_by_speaker, gather, told, told_by_speaker
-from gateway.uploads import audio_form
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 LISTS = (
     "timestamp_granularities",

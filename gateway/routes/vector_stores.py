@@ -4,11 +4,11 @@ from google.protobuf import json_format
 from polyphony.retrieval.v1.retrieval_pb2 import CreateCollectionRequest, SearchRequest
 from starlette.responses import Response
 
-from gateway.bodies import read_json
-from gateway.endpoint import Context, Operation
+from gateway.http.bodies import read_json
+from gateway.http.endpoint import Context, Operation
+from gateway.http.responses import json_response
 from gateway.pipelines.index_document import index_document, metadata, remove_document
 from gateway.records import IndexedFile, StoreRecord, fresh_id, now
-from gateway.responses import json_response
 from gateway.schemas.files import Deleted
 from gateway.schemas.vector_stores import (
     AttachRequest,

@@ -4,14 +4,14 @@ from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest, ReadTextResponse
 from starlette.responses import Response
 
-from gateway.bodies import read, read_json
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.forms import Part, form_struct, read_form
-from gateway.media import locate
-from gateway.responses import json_response
+from gateway.http.bodies import read, read_json
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.forms import Part, form_struct, read_form
+from gateway.http.responses import json_response
+from gateway.media.resolver import parse_media_source
 from gateway.schemas.vision import Box, ReadAnswer, ReadLine, ReadOptions, ReadRequest
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 
 async def read_text(context: Context) -> Response:
@@ -49,8 +49,8 @@ async def _from_form(context: Context) -> tuple[Media, ReadOptions, str]:
 async def _from_json(context: Context) -> tuple[Media, ReadOptions, str]:
     settings = context.parts.settings
     body = await read_json(context.request, ReadRequest, settings.image_bytes * 4 // 3 + settings.body_bytes)
-    located = locate(body.image_url, "image_url")
-    image = await context.parts.desk.media(located, context.caller.tenant, settings.image_bytes, "image_url")
+    located = parse_media_source(body.image_url, "image_url")
+    image = await context.parts.media_resolver.media(located, context.caller.tenant, settings.image_bytes, "image_url")
     return image, ReadOptions(model=body.model, min_confidence=body.min_confidence), "image_url"
 
 
@@ -58,7 +58,7 @@ async def _carried(context: Context, image: bytes, mime_type: str, field: str) -
     if not image:
         raise InvalidArgument("the image is empty", field=field)
     limit = context.parts.settings.image_bytes
-    return await context.parts.desk.carry(image, mime_type, context.caller.tenant, limit, field)
+    return await context.parts.media_resolver.carry(image, mime_type, context.caller.tenant, limit, field)
 
 
 def _answer(response: ReadTextResponse) -> ReadAnswer:

@@ -3,11 +3,11 @@
 from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest, Voice
 from starlette.responses import Response
 
-from gateway.endpoint import Context, Operation
-from gateway.failures import renaming
-from gateway.responses import json_response
+from gateway.http.endpoint import Context, Operation
+from gateway.http.errors import renaming
+from gateway.http.responses import json_response
+from gateway.media.uploads import audio_form
 from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceList
-from gateway.uploads import audio_form
 
 
 async def list_voices(context: Context) -> Response:

@@ -1,6 +1,6 @@
 """`python -m services.generation`: the generation service as a process."""
 
-from servekit.server import main
+from servekit.rpc.server import main
 from services.generation.service import build
 from services.generation.settings import GenerationSettings
 

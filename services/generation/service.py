@@ -10,13 +10,21 @@ from polyphony.generation.v1.generation_pb2_grpc import (
     add_GenerationServiceServicer_to_server,
 )
 
-from servekit.call import Flag
-from servekit.models import Models, cards, load
-from servekit.server import Deployment
-from servekit.streaming import StreamLane
-from servekit.telemetry import Telemetry
-from services.generation import prompts
-from services.generation.models import LOADERS, Delta, Event, Finished, Prepared, Progress, TextGenerator
+from servekit.models.loading import Models, load, specs
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.server import ServiceSpec
+from servekit.scheduling.stream import StreamScheduler
+from services.generation.generate_text import (
+    RUNTIMES,
+    Delta,
+    Event,
+    Finished,
+    Prepared,
+    Progress,
+    TextGenerator,
+    prompts,
+)
 from services.generation.settings import GenerationSettings
 
 TYPICAL_ANSWER_TOKENS = 256  # few answers use all that they may
@@ -28,27 +36,27 @@ class GenerationService(GenerationServiceServicer):
     """`polyphony.generation.v1.GenerationService`.
 
     Args:
-        generators: The lanes that write text.
+        generators: The schedulers that write text.
         settings: The limits of a request.
     """
 
-    def __init__(self, generators: Models[StreamLane[TextGenerator]], settings: GenerationSettings) -> None:
+    def __init__(self, generators: Models[StreamScheduler[TextGenerator]], settings: GenerationSettings) -> None:
         self._generators = generators
         self._settings = settings
 
     async def GenerateText(
         self, request: pb.GenerateTextRequest, context: object
     ) -> AsyncIterator[pb.GenerateTextResponse]:
-        lane = self._generators.get(request.model)
+        scheduler = self._generators.get(request.model)
         prompt = prompts.read(request, self._settings)
-        prepared = await asyncio.to_thread(lane.model.prepare, prompt)
-        started = pb.TextStarted(model=lane.card.id, truncated_parts=prepared.truncated)
+        prepared = await asyncio.to_thread(scheduler.model.prepare, prompt)
+        started = pb.TextStarted(model=scheduler.spec.id, truncated_parts=prepared.truncated)
 
-        def write(model: TextGenerator, flag: Flag) -> Iterator[pb.GenerateTextResponse]:
+        def write(model: TextGenerator, cancellation: CancellationToken) -> Iterator[pb.GenerateTextResponse]:
             yield pb.GenerateTextResponse(started=started)
-            yield from map(_response, model.generate(prepared, flag))
+            yield from map(_response, model.generate(prepared, cancellation))
 
-        async with aclosing(lane.stream(write, _cost(prepared))) as responses:
+        async with aclosing(scheduler.stream(write, _cost(prepared))) as responses:
             async for response in responses:
                 yield response
 
@@ -70,19 +78,21 @@ def _response(event: Event) -> pb.GenerateTextResponse:
             return pb.GenerateTextResponse(finished=pb.TextFinished(reason=REASONS[reason], usage=usage))
 
 
-async def build(settings: GenerationSettings, telemetry: Telemetry) -> Deployment:
+async def build(settings: GenerationSettings, telemetry: Telemetry) -> ServiceSpec:
     """Load the profile's models and give each its slots.
 
     Raises:
         FailedPrecondition: Weights are missing or broken, or need more memory than is allowed.
     """
-    lanes: list[StreamLane[TextGenerator]] = []
-    for card in cards(settings, "generation", telemetry):
-        model: TextGenerator = await load(card, settings, LOADERS, telemetry)
-        lanes.append(StreamLane(card, [model] * settings.slots, telemetry, max_queue_cost=settings.max_queue_tokens))
-    return Deployment(
+    schedulers: list[StreamScheduler[TextGenerator]] = []
+    for spec in specs(settings, "generation", telemetry):
+        model: TextGenerator = await load(spec, settings, RUNTIMES, telemetry)
+        schedulers.append(
+            StreamScheduler(spec, [model] * settings.slots, telemetry, max_queue_cost=settings.max_queue_tokens)
+        )
+    return ServiceSpec(
         add=add_GenerationServiceServicer_to_server,
-        servicer=GenerationService(Models(lanes), settings),
+        servicer=GenerationService(Models(schedulers), settings),
         descriptor=pb.DESCRIPTOR.services_by_name["GenerationService"],
-        lanes=lanes,
+        schedulers=schedulers,
     )

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from servekit.settings import Port, ProcessSettings
+from servekit.ops.settings import Port, ProcessSettings
 
 
 class GenerationSettings(ProcessSettings):

@@ -1,6 +1,6 @@
 """`python -m services.retrieval`: the retrieval service as a process."""
 
-from servekit.server import main
+from servekit.rpc.server import main
 from services.retrieval.service import build
 from services.retrieval.settings import RetrievalSettings
 

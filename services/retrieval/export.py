@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 
-from servekit.exports import exported
+from servekit.models.exports import exported
 
 EXPORTER = 1  # counted up when the graph changes, so that older files are made anew
 OPSET = 20

@@ -7,8 +7,8 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
-from servekit.errors import InvalidArgument, TooLarge
-from services.retrieval.store import Point
+from servekit.rpc.errors import InvalidArgument, TooLarge
+from services.retrieval.stores.postgres import Point
 
 MAX_ID_CHARACTERS = 256
 

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
 
-from servekit.call import current
-from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, TooLarge
-from servekit.models import Models, cards, load
-from servekit.server import Deployment
-from servekit.telemetry import Telemetry
-from servekit.tensors import TensorLane
-from services.retrieval.database import Database
-from services.retrieval.embedding import EmbedLane
-from services.retrieval.models import LOADERS, TextEmbedder
+from servekit.models.loading import Models, load, specs
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.context import current
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument, NotFound, TooLarge
+from servekit.rpc.server import ServiceSpec
+from servekit.scheduling.tensors import TensorScheduler
+from services.retrieval.embed import RUNTIMES, TextEmbedder
+from services.retrieval.embed.embed import EmbedScheduler
 from services.retrieval.points import checked_name, checked_text, fields_of, message, points_of
 from services.retrieval.settings import RetrievalSettings
-from services.retrieval.store import Collection, Metric, Store
-from services.retrieval.vectors import pack, unpack
+from services.retrieval.stores.database import Database
+from services.retrieval.stores.postgres import Collection, Metric, Store
+from services.retrieval.stores.vectors import pack, unpack
 
 MAX_INPUTS = 2048
 MAX_POINTS = 1000
@@ -42,25 +42,25 @@ class RetrievalService(RetrievalServiceServicer):
     """`polyphony.retrieval.v1.RetrievalService`.
 
     Args:
-        embedders: The lanes that embed texts.
+        embedders: The schedulers that embed texts.
         store: Where collections are kept.
     """
 
-    def __init__(self, embedders: Models[EmbedLane], store: Store) -> None:
+    def __init__(self, embedders: Models[EmbedScheduler], store: Store) -> None:
         self._embedders = embedders
         self._store = store
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         if len(request.inputs) > MAX_INPUTS:
             raise TooLarge(f"at most {MAX_INPUTS} inputs", field="inputs")
-        lane = self._embedders.get(request.model)
+        scheduler = self._embedders.get(request.model)
         fields = [f"inputs[{index}].text" for index in range(len(request.inputs))]
-        embedded = await lane.embed([entry.text for entry in request.inputs], fields)
+        embedded = await scheduler.embed([entry.text for entry in request.inputs], fields)
         return pb.EmbedResponse(
-            embeddings=pack(np.stack([text.vector for text in embedded]), lane.card.id),
+            embeddings=pack(np.stack([text.vector for text in embedded]), scheduler.spec.id),
             tokens=sum(text.tokens for text in embedded),
             truncated_inputs=[index for index, text in enumerate(embedded) if text.truncated],
-            model=lane.card.id,
+            model=scheduler.spec.id,
         )
 
     async def CreateCollection(
@@ -128,7 +128,7 @@ class RetrievalService(RetrievalServiceServicer):
     def _space(self, name: str, dimensions: int) -> tuple[str, int]:
         """A collection's space and size: of a model here, which knows both, or of one elsewhere, as stated."""
         try:
-            lane = self._embedders.get(name)
+            scheduler = self._embedders.get(name)
         except NotFound:
             if not _SPACE.fullmatch(name):
                 raise InvalidArgument("a space is 1 to 128 letters, digits and ._/:-", field="space") from None
@@ -138,34 +138,34 @@ class RetrievalService(RetrievalServiceServicer):
                     field="dimensions",
                 ) from None
             return name, dimensions
-        if dimensions not in (0, lane.dimensions):
-            raise InvalidArgument(f"{lane.card.id} gives {lane.dimensions} dimensions", field="dimensions")
-        return lane.card.id, lane.dimensions
+        if dimensions not in (0, scheduler.dimensions):
+            raise InvalidArgument(f"{scheduler.spec.id} gives {scheduler.dimensions} dimensions", field="dimensions")
+        return scheduler.spec.id, scheduler.dimensions
 
     async def _embed(self, collection: Collection, texts: Sequence[str], fields: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of a collection's space, float32 `[texts, dimensions]`."""
         try:
-            lane = self._embedders.get(collection.space)
+            scheduler = self._embedders.get(collection.space)
         except NotFound:
             raise FailedPrecondition(
                 f"no model of the space {collection.space!r} is loaded: send an embedding", field=fields[0]
             ) from None
-        return np.stack([text.vector for text in await lane.embed(texts, fields)])
+        return np.stack([text.vector for text in await scheduler.embed(texts, fields)])
 
 
-async def build(settings: RetrievalSettings, telemetry: Telemetry) -> Deployment:
+async def build(settings: RetrievalSettings, telemetry: Telemetry) -> ServiceSpec:
     """Load the profile's models and give each its engines.
 
     Raises:
         FailedPrecondition: Weights are missing, or need more memory than is allowed.
     """
-    lanes: list[EmbedLane] = []
-    tensors: dict[str, TensorLane] = {}
-    for card in cards(settings, "retrieval", telemetry):
-        model: TextEmbedder = await load(card, settings, LOADERS, telemetry)
-        lanes.append(EmbedLane(card, model, telemetry, settings))
-        network = card.model_copy(update={"id": f"{card.id}-network"})  # metrics of its own
-        tensors[card.id] = TensorLane(network, [model.backend] * settings.engines, telemetry)
+    schedulers: list[EmbedScheduler] = []
+    tensors: dict[str, TensorScheduler] = {}
+    for spec in specs(settings, "retrieval", telemetry):
+        model: TextEmbedder = await load(spec, settings, RUNTIMES, telemetry)
+        schedulers.append(EmbedScheduler(spec, model, telemetry, settings))
+        network = spec.model_copy(update={"id": f"{spec.id}-network"})  # metrics of its own
+        tensors[spec.id] = TensorScheduler(network, [model.backend] * settings.engines, telemetry)
     database = Database(settings.database_url.get_secret_value(), settings.database_connections)
     store = Store(database)
 
@@ -173,11 +173,11 @@ async def build(settings: RetrievalSettings, telemetry: Telemetry) -> Deployment
         await store.stop()
         await database.stop()
 
-    return Deployment(
+    return ServiceSpec(
         add=add_RetrievalServiceServicer_to_server,
-        servicer=RetrievalService(Models(lanes), store),
+        servicer=RetrievalService(Models(schedulers), store),
         descriptor=pb.DESCRIPTOR.services_by_name["RetrievalService"],
-        lanes=lanes,
+        schedulers=schedulers,
         tensors=tensors,
         ready=lambda: database.ready,
         start=database.start,

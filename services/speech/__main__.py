@@ -1,6 +1,6 @@
 """The speech service as a process."""
 
-from servekit.server import main
+from servekit.rpc.server import main
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
 

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from servekit.exports import exported
+from servekit.models.exports import exported
 from services.speech.checkpoint import read_checkpoint
 
 EXPORTER = 1  # counted up when the graph changes, so that older files are made anew

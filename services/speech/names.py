@@ -2,7 +2,7 @@
 
 import re
 
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

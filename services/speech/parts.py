@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from servekit.objects import ObjectStore
+from servekit.media.objects import ObjectStore
 from services.speech.alignment.alignment import Alignment
 from services.speech.assessment.assessment import Assessor
 from services.speech.audio.recording import Recordings
@@ -11,8 +11,8 @@ from services.speech.diarization.diarization import Diarization
 from services.speech.diarization.listeners import Listener, TalkListener, VoiceListener
 from services.speech.emotion.emotion import EmotionAnalysis
 from services.speech.enhancement.enhancement import Enhancement
-from services.speech.lanes import Lanes
 from services.speech.live.live import LiveTranscription
+from services.speech.schedulers import Schedulers
 from services.speech.settings import SpeechSettings
 from services.speech.sounds.sounds import Sounds
 from services.speech.synthesis.readers import Readers
@@ -41,35 +41,37 @@ class Parts:
     sounds: Sounds
 
     @classmethod
-    def build(cls, settings: SpeechSettings, lanes: Lanes) -> Self:
+    def build(cls, settings: SpeechSettings, schedulers: Schedulers) -> Self:
         """Put them together."""
         store, readers = ObjectStore(settings.object_store_url), Readers(settings.catalogue)
         recordings = Recordings(store, settings)
-        transcription = Transcription(lanes.transcribers, lanes.detector)
-        references, dictation = References(recordings, lanes.detector), Dictation(transcription)
-        voices = Voices(lanes.synthesizers, store, references, dictation.write_down, readers, settings)
+        transcription = Transcription(schedulers.transcribers, schedulers.detector)
+        references, dictation = References(recordings, schedulers.detector), Dictation(transcription)
+        voices = Voices(schedulers.synthesizers, store, references, dictation.write_down, readers, settings)
         listeners: list[Listener] = [
-            *(TalkListener(lane) for lane in lanes.diarizers),
-            *(VoiceListener(lane, lanes.detector) for lane in lanes.encoders),
+            *(TalkListener(scheduler) for scheduler in schedulers.diarizers),
+            *(VoiceListener(scheduler, schedulers.detector) for scheduler in schedulers.encoders),
         ]
         return cls(
             settings=settings,
             recordings=recordings,
             transcription=transcription,
-            live=LiveTranscription(lanes.transcribers, lanes.detector, settings),
+            live=LiveTranscription(schedulers.transcribers, schedulers.detector, settings),
             diarization=Diarization(recordings, listeners, settings.max_speakers),
             alignment=Alignment(
-                lanes.aligners,
-                lanes.transcribers,
+                schedulers.aligners,
+                schedulers.transcribers,
                 transcription,
-                lanes.detector,
+                schedulers.detector,
                 recordings,
                 settings.max_transcript_characters,
             ),
             synthesis=Synthesis(voices, readers, settings),
             voices=voices,
-            enhancement=Enhancement(lanes.enhancers, lanes.detector, recordings, settings.max_enhance_seconds),
+            enhancement=Enhancement(
+                schedulers.enhancers, schedulers.detector, recordings, settings.max_enhance_seconds
+            ),
             assessor=Assessor(recordings, transcription, settings.max_transcript_characters),
-            emotions=EmotionAnalysis(recordings, transcription, lanes.sentiments, lanes.emotions),
+            emotions=EmotionAnalysis(recordings, transcription, schedulers.sentiments, schedulers.emotions),
             sounds=Sounds(recordings, store, settings),
         )

@@ -13,10 +13,10 @@ from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 
-from servekit.server import Deployment
-from servekit.telemetry import Telemetry
-from services.speech.lanes import load_lanes
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.server import ServiceSpec
 from services.speech.parts import Parts
+from services.speech.schedulers import load_schedulers
 from services.speech.settings import SpeechSettings
 from services.speech.transcription.transcripts import instructions_of, message, sensitivity_of
 
@@ -36,7 +36,7 @@ class SpeechService(SpeechServiceServicer):
             instructions_of(request, self._parts.settings),
             sensitivity_of(request.voice_activity),
         )
-        self._parts.transcription.lane(request.model, instructions)  # refused before anything is opened
+        self._parts.transcription.scheduler(request.model, instructions)  # refused before anything is opened
         async with (
             self._parts.recordings.open(request.audio, "audio") as recording,
             aclosing(self._parts.transcription.hear(recording, instructions, request.model, sensitivity)) as events,
@@ -114,19 +114,19 @@ class SpeechService(SpeechServiceServicer):
         return await self._parts.emotions.analyze(request)
 
 
-async def build(settings: SpeechSettings, telemetry: Telemetry) -> Deployment:
+async def build(settings: SpeechSettings, telemetry: Telemetry) -> ServiceSpec:
     """Load the profile's models and give each its slots.
 
     Raises:
         FailedPrecondition: Weights are missing, or need more memory than is allowed.
     """
-    lanes = await load_lanes(settings, telemetry)
-    parts = Parts.build(settings, lanes)
-    return Deployment(
+    schedulers = await load_schedulers(settings, telemetry)
+    parts = Parts.build(settings, schedulers)
+    return ServiceSpec(
         add=add_SpeechServiceServicer_to_server,
         servicer=SpeechService(parts),
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
-        lanes=tuple(lanes),
-        tensors=lanes.tensors,
+        schedulers=tuple(schedulers),
+        tensors=schedulers.tensors,
         drain=parts.live.drain,
     )

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from servekit.backend import Provider
-from servekit.settings import Port, ProcessSettings
+from servekit.models.backend import Provider
+from servekit.ops.settings import Port, ProcessSettings
 
 
 class SpeechSettings(ProcessSettings):

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 
-from servekit.writing import words
+from servekit.media.scripts import words
 
 _MARKS = re.compile(r"(?<=\d)\.(?=\d)|(?<=\w)'(?=\w)|([\W_])")
 

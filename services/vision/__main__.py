@@ -1,6 +1,6 @@
 """`python -m services.vision`: the vision service as a process."""
 
-from servekit.server import main
+from servekit.rpc.server import main
 from services.vision.service import build
 from services.vision.settings import VisionSettings
 

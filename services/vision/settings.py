@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from servekit.backend import Provider
-from servekit.images import ImageLimits
-from servekit.settings import Port, ProcessSettings
+from servekit.media.images import ImageLimits
+from servekit.models.backend import Provider
+from servekit.ops.settings import Port, ProcessSettings
 
 
 class VisionSettings(ProcessSettings):

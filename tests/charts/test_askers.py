@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from charts import render
-from fleet.cli import app
+from fleet.cli.main import app
 from tests.charts.conftest import SERVICES, container, deploy
 
 URL = f"http://{render.RELEASE}-gateway-http:8080"

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from charts import render
-from gateway.auth import Keys
-from servekit.errors import Unauthenticated
+from gateway.http.auth import Keys
+from servekit.rpc.errors import Unauthenticated
 from tests.charts.conftest import deploy
 
 SECRET = f"{render.RELEASE}-keys"

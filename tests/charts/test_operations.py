@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from charts import render
-from fleet.cli import app
+from fleet.cli.main import app
 
 ROOT = render.CHARTS.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text()

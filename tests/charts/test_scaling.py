@@ -66,7 +66,7 @@ def targets_of(deployment):
 
 @pytest.mark.parametrize("name", [*SCALED, "mig", "time-sliced"])
 def test_an_autoscaler_counts_the_engines_that_a_process_has(deployments, name, monkeypatch):
-    """As the services' `build` gives them to their lanes; of several models of a pod, the one with fewest."""
+    """As the services' `build` gives them to their schedulers; of several models of a pod, the one with fewest."""
     targets = targets_of(deployments[name])
     assert targets.keys() >= ENGINES.keys()
     for component, count in ENGINES.items():

@@ -7,8 +7,8 @@ import pytest
 from charts import render
 from fleet.settings import FleetSettings
 from gateway.settings import GatewaySettings
-from servekit import catalogue
-from servekit.settings import SHARED_PREFIX
+from servekit.models import catalogue
+from servekit.ops.settings import SHARED_PREFIX
 from services.generation.settings import GenerationSettings
 from services.retrieval.settings import RetrievalSettings
 from services.speech.settings import SpeechSettings

@@ -14,7 +14,7 @@ import pytest
 import skimage.data
 from openai import OpenAI
 
-from servekit.settings import default_home
+from servekit.ops.settings import default_home
 
 POLYPHONY = Path(sys.executable).with_name("polyphony")
 QUESTION = "According to the page, what are the markers?"

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.speech_set import sound
 from evaluation.speech_set.sound import RATE
-from servekit.audio_encoder import encode_audio
+from servekit.media.audio_encoder import encode_audio
 from tests.e2e.clips import TEXTS, clip
 
 SECONDS = np.arange(6 * RATE) / RATE

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openai import BadRequestError, NotFoundError
 
-from servekit.audio_encoder import encode_audio
+from servekit.media.audio_encoder import encode_audio
 from tests.e2e.conftest import ON_THE_PAGE, QUESTION
 
 

@@ -23,7 +23,7 @@ from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
 from evaluation.speech_set import sound
-from servekit.audio_encoder import encode_audio
+from servekit.media.audio_encoder import encode_audio
 from tests.e2e.clips import TEXTS, Talk, clip, si_sdr, wrong
 
 CLIPS = 8  # to fit a model of sounds to

@@ -12,9 +12,9 @@ from scipy.signal import resample_poly
 
 from evaluation.canary_set import FOLDER
 from evaluation.metrics import word_error_rate
-from servekit.audio import AudioLimits, decode_audio
-from servekit.call import Flag
-from servekit.settings import default_home
+from servekit.media.audio import AudioLimits, decode_audio
+from servekit.ops.settings import default_home
+from servekit.rpc.context import CancellationToken
 from services.speech.models.hibari import Hibari
 from services.speech.models.whisper import Whisper
 from services.speech.models.whisper_decoding import TEMPERATURES
@@ -42,7 +42,7 @@ def model():
 def heard(model, samples, text="", **more):
     whisper, outcome = Whisper(model, 5), Window(samples, Instructions(**more), text=text)
     while isinstance(outcome, Window):
-        (outcome,) = whisper.run([whisper.prepare(outcome)], Flag())
+        (outcome,) = whisper.run([whisper.prepare(outcome)], CancellationToken())
     return outcome
 
 
@@ -67,7 +67,7 @@ def test_full_windows_are_heard_as_the_reference_hears_them(clips, model):
 
 def spoken(text):
     voice = Hibari({"heart": Engine(threads=1)})
-    samples = np.concatenate([*voice.speak(text, Speaker("heart", "en"), 1.0, Flag())])
+    samples = np.concatenate([*voice.speak(text, Speaker("heart", "en"), 1.0, CancellationToken())])
     return resample_poly(samples, LISTENING_RATE, voice.sample_rate).astype(np.float32)
 
 

@@ -21,8 +21,8 @@ import httpx
 import pytest
 import yaml
 
-from fleet import ports
-from fleet.postgres import Postgres
+from fleet.runner import ports
+from fleet.runner.postgres import Postgres
 from tests.images.test_locks import ROOT, SERVICES
 from tests.operations.programs import eventually, running
 

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from PIL import Image
 
-from servekit.audio_encoder import encode_audio
+from servekit.media.audio_encoder import encode_audio
 from tests.conftest import receiving
 from tests.e2e.conftest import Fleet
 

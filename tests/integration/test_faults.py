@@ -70,7 +70,7 @@ def test_a_deadline_that_passes_is_a_504_and_within_a_stream_an_event(fleet, htt
 )
 def test_a_killed_service_is_answered_for_and_comes_back(fleet, http, process, path, body):
     assert http.post(path, **body).status_code == 200
-    os.kill(fleet.status()[process]["pid"], signal.SIGKILL)
+    os.kill(fleet.runner.status()[process]["pid"], signal.SIGKILL)
     refused = http.post(path, **body)
     assert refused.status_code == 503, refused.text
     assert float(refused.headers["retry-after"]) > 0

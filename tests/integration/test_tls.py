@@ -15,7 +15,7 @@ from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from polyphony.vision.v1 import vision_pb2
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
-from fleet import state
+from fleet.runner import state
 from tests.e2e.conftest import Fleet
 from tests.integration.conftest import picture, recording
 

@@ -13,7 +13,7 @@ import dashboards.__main__ as command
 from evaluation import gauges
 from evaluation.replay import Result
 from gateway.settings import GatewaySettings
-from servekit.telemetry import SECONDS, Telemetry
+from servekit.ops.telemetry import SECONDS, Telemetry
 from tests.operations.queries import BOARDS, ROOT, RULES, Query, metrics, panels, queries
 
 # Of others: NVIDIA's exporter, Kubernetes, KEDA, cert-manager, and Prometheus itself.

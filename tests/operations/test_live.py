@@ -15,8 +15,8 @@ import yaml
 
 from evaluation import gauges
 from evaluation.replay import Result
-from fleet import state
-from servekit.catalogue import Service
+from fleet.runner import state
+from servekit.models.catalogue import Service
 from tests.conftest import receiving
 from tests.e2e.conftest import Fleet
 from tests.integration.conftest import Spans, picture, recording
@@ -80,7 +80,9 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         fleet = Fleet(home, environment)
         fleet.run("up", "--profile", "fake")
         try:
-            targets = {f"polyphony-{name}": row["metrics"] for name, row in fleet.status().items() if row["metrics"]}
+            targets = {
+                f"polyphony-{name}": row["metrics"] for name, row in fleet.runner.status().items() if row["metrics"]
+            }
             with alertmanager(folder) as (address, mailbox), pushgateway() as targets["canary"]:
                 gauges.push(CANARY, targets["canary"])
                 config = configuration(targets, address, folder, faster=FASTER)

@@ -19,7 +19,7 @@ from dashboards.rules.rule import RUNBOOK
 from evaluation import canary_set, gauges
 from evaluation.replay import Result
 from evaluation.tasks import tasks
-from fleet.cli import app
+from fleet.cli.main import app
 from gateway.settings import GatewaySettings
 from tests.operations.queries import ROOT
 from tests.pushgateway import PUSHGATEWAY, pushgateway

@@ -11,15 +11,15 @@ from contextlib import aclosing
 
 from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignResponse
 
-from servekit.errors import InvalidArgument, TooLarge
-from servekit.models import Models
+from servekit.models.loading import Models
+from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.alignment.anchors import anchored, complete, heard_words
-from services.speech.alignment.finders import AlignerLane, AttentionFinder, Finder, Places, TrellisFinder
+from services.speech.alignment.finders import AlignerScheduler, AttentionFinder, Finder, Places, TrellisFinder
 from services.speech.audio.recording import Recording, Recordings
 from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.ports.aligner import Place
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, TranscriberLane, Word
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, TranscriberScheduler, Word
 from services.speech.spans import span
 from services.speech.transcription.transcription import (
     LEAST_SECONDS,
@@ -45,8 +45,8 @@ class Alignment:
 
     def __init__(
         self,
-        aligners: Models[AlignerLane],
-        transcribers: Models[TranscriberLane],
+        aligners: Models[AlignerScheduler],
+        transcribers: Models[TranscriberScheduler],
         transcription: Transcription,
         detector: SpeechDetector,
         recordings: Recordings,
@@ -107,7 +107,7 @@ class Alignment:
 
     def _finder(self, request: AlignRequest, words: Sequence[TextWord]) -> Finder:
         """What the request names, or the first that knows its language and letters."""
-        name = self._names.get(request.model).card.id
+        name = self._names.get(request.model).spec.id
         finders = [finder for finder in self._finders if finder.model == name] if request.model else self._finders
         for finder in finders[:-1]:
             try:

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, cast
 
-from servekit.batching import BatchLane
-from servekit.errors import TooLarge
-from servekit.session import Session
-from servekit.writing import join
+from servekit.media.scripts import join
+from servekit.rpc.errors import TooLarge
+from servekit.scheduling.batch import BatchScheduler
+from servekit.scheduling.session import Session
 from services.speech.alignment.anchors import by_letters
 from services.speech.ports.aligner import Aligner, Place, Spoken
 from services.speech.ports.transcriber import (
@@ -15,14 +15,14 @@ from services.speech.ports.transcriber import (
     WINDOW_SECONDS,
     Instructions,
     Passage,
-    TranscriberLane,
+    TranscriberScheduler,
     Window,
     hear,
 )
 from services.speech.transcription.windows import Clip
 from services.speech.words import TextWord
 
-AlignerLane = BatchLane[Spoken, Sequence[Place]]
+AlignerScheduler = BatchScheduler[Spoken, Sequence[Place]]
 Places = Sequence[Place | None]
 
 
@@ -37,14 +37,14 @@ class TrellisFinder:
     """Finds words with an aligner.
 
     Args:
-        lane: Its lane.
+        scheduler: Its scheduler.
     """
 
     is_transcriber = False
 
-    def __init__(self, lane: AlignerLane) -> None:
-        self._lane = lane
-        self.model = lane.card.id
+    def __init__(self, scheduler: AlignerScheduler) -> None:
+        self._scheduler = scheduler
+        self.model = scheduler.spec.id
 
     def check(self, language: str, words: Sequence[TextWord]) -> None:
         """Refuse what can never be done.
@@ -52,7 +52,7 @@ class TrellisFinder:
         Raises:
             InvalidArgument: The model does not know the language, or the letters.
         """
-        cast("Aligner", self._lane.model).check(language, [word.key for word in words])
+        cast("Aligner", self._scheduler.model).check(language, [word.key for word in words])
 
     @asynccontextmanager
     async def search(self, seconds: float) -> AsyncIterator[Search]:
@@ -61,7 +61,7 @@ class TrellisFinder:
         Raises:
             Overloaded: There is no room or no time for it.
         """
-        async with self._lane.session(seconds) as session:
+        async with self._scheduler.session(seconds) as session:
             yield _TrellisSearch(session)
 
 
@@ -79,14 +79,14 @@ class AttentionFinder:
     """Finds words with a transcriber that is told them.
 
     Args:
-        lane: Its lane.
+        scheduler: Its scheduler.
     """
 
     is_transcriber = True
 
-    def __init__(self, lane: TranscriberLane) -> None:
-        self._lane = lane
-        self.model = lane.card.id
+    def __init__(self, scheduler: TranscriberScheduler) -> None:
+        self._scheduler = scheduler
+        self.model = scheduler.spec.id
 
     def check(self, language: str, words: Sequence[TextWord]) -> None:  # noqa: ARG002
         """Refuse what can never be done.
@@ -94,7 +94,7 @@ class AttentionFinder:
         Raises:
             InvalidArgument: The model does not know the language.
         """
-        self._lane.model.check(Instructions(language))
+        self._scheduler.model.check(Instructions(language))
 
     @asynccontextmanager
     async def search(self, seconds: float) -> AsyncIterator[Search]:
@@ -104,19 +104,19 @@ class AttentionFinder:
             Overloaded: There is no room or no time for it.
         """
         # Of a longer one most is found when it is written down, which is admitted by itself.
-        async with self._lane.session(min(seconds, WINDOW_SECONDS)) as session:
-            yield _AttentionSearch(self._lane, session)
+        async with self._scheduler.session(min(seconds, WINDOW_SECONDS)) as session:
+            yield _AttentionSearch(self._scheduler, session)
 
 
 class _AttentionSearch:
-    def __init__(self, lane: TranscriberLane, session: Session[Window, Passage | Window]) -> None:
-        self._lane, self._session = lane, session
+    def __init__(self, scheduler: TranscriberScheduler, session: Session[Window, Passage | Window]) -> None:
+        self._scheduler, self._session = scheduler, session
 
     async def find(self, clip: Clip, words: Sequence[TextWord], language: str) -> tuple[Places, str]:
         text = join(word.text for word in words)
         window = Window(clip.samples, Instructions(language, word_times=True), text=text)
         try:
-            passage = await hear(self._session, self._lane.model, window)
+            passage = await hear(self._session, self._scheduler.model, window)
         except TooLarge:  # nobody says so much in so short a time: it is not said here
             return [None] * len(words), language
         told = [word for segment in passage.segments for word in segment.words]

@@ -11,7 +11,7 @@ from typing import Literal
 from rapidfuzz.distance import Levenshtein
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from servekit.writing import is_unspaced
+from servekit.media.scripts import is_unspaced
 from services.speech.ports.transcriber import Word
 from services.speech.words import TextWord, fold, split
 

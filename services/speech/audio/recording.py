@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio import AudioLimits, audio_chunks, claimed_seconds
-from servekit.call import current
-from servekit.errors import Overloaded
-from servekit.objects import ObjectStore
+from servekit.media.audio import AudioLimits, audio_chunks, claimed_seconds
+from servekit.media.objects import ObjectStore
+from servekit.rpc.context import current
+from servekit.rpc.errors import Overloaded
 from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
 
@@ -56,11 +56,11 @@ class Recording:
             InvalidArgument: As `audio_chunks` says, when it comes to it.
             Cancelled, DeadlineExceeded: Nobody waits for it any more.
         """
-        flag = current().flag
+        cancellation = current().cancellation
         pieces = _gather(self.samples(rate), int(CHUNK_SECONDS * rate))
         try:
             while (piece := await through(next, pieces, None)) is not None:
-                flag.check()
+                cancellation.raise_if_cancelled()
                 yield piece
         finally:
             pieces.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
+from servekit.rpc.context import CancellationToken
 
 LEAST_WINDOWS = 5  # of a person: two seconds
 MOST_NODES = 500  # of the graph; of more windows it takes every second, every third, ... but all are then told apart
@@ -44,7 +44,7 @@ def cluster(
     speakers: int,
     most: int,
     same_voice: float,
-    flag: Flag,
+    cancellation: CancellationToken,
 ) -> Clusters:
     """Tell people apart.
 
@@ -54,10 +54,10 @@ def cluster(
         speakers: How many there are; 0 to find out.
         most: How many are looked for where that is to be found out.
         same_voice: The cosine of two people's middles from which they are one.
-        flag: Looked at between the steps.
+        cancellation token: Looked at between the steps.
 
     Raises:
-        Cancelled, DeadlineExceeded: The flag was set.
+        Cancelled, DeadlineExceeded: The cancellation token was set.
     """
     alone = np.zeros(len(voices), np.int64)
     best = alone, _middles(voices, alone)
@@ -66,10 +66,10 @@ def cluster(
         return _told(voices, *best)
     step = -(-len(voices) // MOST_NODES)
     nodes = voices[::step]
-    space = _spectrum(nodes, most, flag)
+    space = _spectrum(nodes, most, cancellation)
     failures = 0
     for count in [most] if speakers else range(2, most + 1):
-        flag.check()
+        cancellation.raise_if_cancelled()
         labels, middles = _smooth(voices, _middles(nodes, _means(space[:, :count], count)), after_pause)
         alike = middles @ middles.T - 2 * np.eye(len(middles))
         if speakers or (
@@ -90,13 +90,13 @@ def _told(voices: NDArray[np.float32], labels: NDArray[np.int64], middles: NDArr
     return Clusters(labels, middles, chosen.astype(np.float32))
 
 
-def _spectrum(nodes: NDArray[np.float32], most: int, flag: Flag) -> NDArray[np.float64]:
+def _spectrum(nodes: NDArray[np.float32], most: int, cancellation: CancellationToken) -> NDArray[np.float64]:
     """The first eigenvectors `[nodes, most]` of the graph whose gap is widest for the neighbours that it needs."""
     alike = nodes @ nodes.T
     order = np.argsort(-alike, axis=1, kind="stable")
     widest, space = 0.0, np.zeros((len(nodes), most))
     for share in NEIGHBOURS:
-        flag.check()
+        cancellation.raise_if_cancelled()
         count = min(max(2, int(share * len(nodes))), len(nodes) - 1)
         graph = np.zeros(alike.shape)
         np.put_along_axis(graph, order[:, :count], 1.0, axis=1)

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.batching import BatchLane
-from servekit.call import Flag, current
-from servekit.errors import TooLarge
+from servekit.rpc.context import CancellationToken, current
+from servekit.rpc.errors import TooLarge
+from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recording, through
 from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.diarization.clustering import Clusters, cluster
@@ -23,8 +23,8 @@ from services.speech.ports.diarizer import Diarizer, People, Talk, Turn
 from services.speech.ports.speaker_encoder import LISTENING_RATE, Partials, SpeakerEncoder, Voices
 from services.speech.ports.speech_detector import SpeechDetector
 
-EncoderLane = BatchLane[Partials, Voices]
-DiarizerLane = BatchLane[Talk, People]
+EncoderScheduler = BatchScheduler[Partials, Voices]
+DiarizerScheduler = BatchScheduler[Talk, People]
 
 SENSITIVITY = Sensitivity(threshold=0.5, min_silence_seconds=0.3, padding_seconds=0.05)  # turns are closer than phrases
 BRIDGED_SECONDS = 0.6  # a pause in which nobody else speaks does not end a turn
@@ -65,32 +65,36 @@ class VoiceListener:
     """Listens to voices in windows along the speech, as it is decoded, and clusters them at its end.
 
     Args:
-        lane: A model that knows voices.
+        scheduler: A model that knows voices.
         detector: Tells speech from silence.
     """
 
-    def __init__(self, lane: EncoderLane, detector: SpeechDetector) -> None:
-        self._lane, self._detector = lane, detector
-        self._encoder: SpeakerEncoder = lane.model
-        self.model, self.known_voice = lane.card.id, self._encoder.known_voice
+    def __init__(self, scheduler: EncoderScheduler, detector: SpeechDetector) -> None:
+        self._scheduler, self._detector = scheduler, detector
+        self._encoder: SpeakerEncoder = scheduler.model
+        self.model, self.known_voice = scheduler.spec.id, self._encoder.known_voice
 
     async def hear(self, recording: Recording, speakers: int, most: int, seconds: float = inf) -> Heard:
         windows = VoiceWindows(VoiceActivity(self._detector, SENSITIVITY), self._encoder.partial_samples)
         promised = max(1.0, recording.claimed_seconds * LISTENING_RATE / STEP)
         voices: list[Voices] = []
         async with (
-            self._lane.session(promised) as session,
+            self._scheduler.session(promised) as session,
             aclosing(_cut(recording, windows, seconds)) as batches,
         ):
             async for batch in batches:
                 voices.append(await session.submit(batch, float(len(batch))))
-        people = await through(self._told, voices, windows, speakers, most, current().flag) if voices else NOBODY
+        people = (
+            await through(self._told, voices, windows, speakers, most, current().cancellation) if voices else NOBODY
+        )
         return Heard(people, windows.heard / LISTENING_RATE)
 
-    def _told(self, voices: list[Voices], windows: VoiceWindows, speakers: int, most: int, flag: Flag) -> People:
+    def _told(
+        self, voices: list[Voices], windows: VoiceWindows, speakers: int, most: int, cancellation: CancellationToken
+    ) -> People:
         span_of = _spans(windows)
         after_pause = np.diff(span_of, prepend=-1) > 0
-        clusters = cluster(np.concatenate(voices), after_pause, speakers, most, self._encoder.same_voice, flag)
+        clusters = cluster(np.concatenate(voices), after_pause, speakers, most, self._encoder.same_voice, cancellation)
         return People(tuple(_bridged(_turns(clusters, windows, span_of))), clusters.middles)
 
 
@@ -98,13 +102,13 @@ class TalkListener:
     """Has a model that does all of it hear the whole recording, which meanwhile lies on disk.
 
     Args:
-        lane: The model.
+        scheduler: The model.
     """
 
-    def __init__(self, lane: DiarizerLane) -> None:
-        self._lane = lane
-        model: Diarizer = lane.model
-        self.model, self.known_voice = lane.card.id, model.known_voice
+    def __init__(self, scheduler: DiarizerScheduler) -> None:
+        self._scheduler = scheduler
+        model: Diarizer = scheduler.model
+        self.model, self.known_voice = scheduler.spec.id, model.known_voice
 
     async def hear(self, recording: Recording, speakers: int, most: int, seconds: float = inf) -> Heard:
         with tempfile.TemporaryFile() as file:
@@ -115,7 +119,7 @@ class TalkListener:
             size = file.tell() // 4
             samples = np.memmap(file, np.float32, "r", shape=(size,)) if size else np.zeros(0, np.float32)
             talk = Talk(samples, speakers, most)
-            return Heard(await self._lane.submit(talk, max(1.0, talk.seconds)) if size else NOBODY, talk.seconds)
+            return Heard(await self._scheduler.submit(talk, max(1.0, talk.seconds)) if size else NOBODY, talk.seconds)
 
 
 async def _bounded(recording: Recording, seconds: float) -> AsyncGenerator[NDArray[np.float32], None]:

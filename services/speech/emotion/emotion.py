@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1 import emotion_pb2 as pb
 
-from servekit.batching import BatchLane
-from servekit.models import Models
-from servekit.writing import is_unspaced
+from servekit.media.scripts import is_unspaced
+from servekit.models.loading import Models
+from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recording, Recordings, through
 from services.speech.emotion.affect import arousal, emotions, sentiments, together
 from services.speech.emotion.prosody import ProsodyTrack, Sound
@@ -23,8 +23,8 @@ from services.speech.spans import span
 from services.speech.transcription.transcription import Transcription, gathered
 from services.speech.words import split
 
-SentimentLane = BatchLane[str, float]
-EmotionLane = BatchLane[NDArray[np.float32], Mapping[str, float]]
+SentimentScheduler = BatchScheduler[str, float]
+EmotionScheduler = BatchScheduler[NDArray[np.float32], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class EmotionAnalysis:
         self,
         recordings: Recordings,
         transcription: Transcription,
-        readers: Models[SentimentLane],
-        recognizers: Models[EmotionLane],
+        readers: Models[SentimentScheduler],
+        recognizers: Models[EmotionScheduler],
     ) -> None:
         self._recordings, self._transcription = recordings, transcription
         self._readers, self._recognizers = readers, recognizers
@@ -87,9 +87,11 @@ class EmotionAnalysis:
             ]
         return _response(stretches, started.language, reader, recognizer)
 
-    def _reader(self, language: str) -> SentimentLane | None:
+    def _reader(self, language: str) -> SentimentScheduler | None:
         """What reads a language, if anything does."""
-        return next((lane for lane in self._readers if language in (lane.model.languages or (language,))), None)
+        return next(
+            (scheduler for scheduler in self._readers if language in (scheduler.model.languages or (language,))), None
+        )
 
 
 async def _voices(
@@ -125,10 +127,10 @@ def _pace(segment: Segment) -> float:
 
 
 def _response(
-    stretches: Sequence[_Stretch], language: str, reader: SentimentLane | None, recognizer: EmotionLane | None
+    stretches: Sequence[_Stretch], language: str, reader: SentimentScheduler | None, recognizer: EmotionScheduler | None
 ) -> pb.AnalyzeEmotionResponse:
     own_level = median(stretch.sound.level for stretch in stretches) if stretches else 0.0
-    basis = reader.card.id if reader else ""
+    basis = reader.spec.id if reader else ""
     told = [stretch.heard or _by_rule(stretch, own_level) for stretch in stretches]
     characters = sum(len(stretch.segment.text) for stretch in stretches)
     score = sum(stretch.score * len(stretch.segment.text) for stretch in stretches) / (characters or 1)
@@ -138,7 +140,7 @@ def _response(
         sentiment=_sentiment(score, basis),
         language=language,
         basis=pb.EMOTION_BASIS_ACOUSTIC_MODEL if recognizer else pb.EMOTION_BASIS_WORDS_AND_PROSODY,
-        model=recognizer.card.id if recognizer else "",
+        model=recognizer.spec.id if recognizer else "",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import firwin, lfilter
 
-from servekit.call import Flag
+from servekit.rpc.context import CancellationToken
 from services.speech.audio.voice_activity import Sensitivity, Span, VoiceActivity
 from services.speech.enhancement.loudness import LoudnessMeter
 from services.speech.enhancement.noise import StepPowers
@@ -61,24 +61,24 @@ class Cleaning:
         self.snr_before_db: float | None = None
         self.snr_after_db: float | None = None
 
-    def run(self, chunks: Iterable[_Samples], flag: Flag) -> Iterator[_Samples]:
+    def run(self, chunks: Iterable[_Samples], cancellation: CancellationToken) -> Iterator[_Samples]:
         """The result, (samples,) at a time.
 
         Args:
             chunks: The recording, (samples,) in [-1, 1] at `CLEANING_RATE`.
-            flag: Looked at at every chunk.
+            cancellation token: Looked at at every chunk.
 
         Raises:
-            Cancelled, DeadlineExceeded: The flag was set.
+            Cancelled, DeadlineExceeded: The cancellation token was set.
         """
         before, after, noisy, clean = LoudnessMeter(), LoudnessMeter(), StepPowers(), StepPowers()
         listener = _Listener(self._detector)
-        sound = _passing(chunks, flag, before.feed, noisy.feed)
+        sound = _passing(chunks, cancellation, before.feed, noisy.feed)
         if self._enhancer:
-            sound = self._enhancer.enhance(sound, flag)
-        sound = _passing(sound, flag, clean.feed, listener.feed, self._count)
+            sound = self._enhancer.enhance(sound, cancellation)
+        sound = _passing(sound, cancellation, clean.feed, listener.feed, self._count)
         if self._target is None and not self._trims:
-            yield from _passing(sound, flag, after.feed)
+            yield from _passing(sound, cancellation, after.feed)
             speech, gain = listener.finish(), 0.0
             self.kept = [Span(0, self.length)] if self.length else []
         else:
@@ -87,11 +87,11 @@ class Cleaning:
                     whole.write(samples.tobytes())
                 speech = listener.finish()
                 self.kept = self._what_stays(speech, audible=before.integrated() is not None)
-                for _ in _passing(joined(whole, self.length, self.kept), flag, after.feed):
+                for _ in _passing(joined(whole, self.length, self.kept), cancellation, after.feed):
                     pass
                 gain = 0.0 if self._target is None else after.gain_to(self._target)
                 factor = np.float32(10 ** (gain / 20))
-                for samples in _passing(joined(whole, self.length, self.kept), flag):
+                for samples in _passing(joined(whole, self.length, self.kept), cancellation):
                     yield samples * factor
         self.loudness_before, self.loudness_after = before.integrated(), after.integrated(gain)
         self.snr_before_db, self.snr_after_db = noisy.snr_db(speech), clean.snr_db(speech)
@@ -129,10 +129,12 @@ class _Listener:
         return self._spans
 
 
-def _passing(sound: Iterable[_Samples], flag: Flag, *see: Callable[[_Samples], None]) -> Iterator[_Samples]:
+def _passing(
+    sound: Iterable[_Samples], cancellation: CancellationToken, *see: Callable[[_Samples], None]
+) -> Iterator[_Samples]:
     """The same sound, seen by others on its way."""
     for samples in sound:
-        flag.check()
+        cancellation.raise_if_cancelled()
         for look in see:
             look(samples)
         yield samples

@@ -5,12 +5,12 @@ from contextlib import aclosing
 
 from polyphony.speech.v1 import enhancement_pb2 as pb
 
-from servekit.audio_encoder import AudioEncoder
-from servekit.bounds import within
-from servekit.call import Flag
-from servekit.errors import Unimplemented
-from servekit.models import Models
-from servekit.streaming import StreamLane
+from servekit.media.audio_encoder import AudioEncoder
+from servekit.models.loading import Models
+from servekit.rpc.bounds import within
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Unimplemented
+from servekit.scheduling.stream import StreamScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.enhancement.cleaning import Cleaning
 from services.speech.ports.enhancer import CLEANING_RATE, Enhancer
@@ -24,7 +24,7 @@ class Enhancement:
     """The RPC.
 
     Args:
-        enhancers: The lanes that take noise out.
+        enhancers: The schedulers that take noise out.
         detector: Tells speech from silence.
         recordings: Opens recordings.
         max_seconds: How long they may be.
@@ -32,7 +32,7 @@ class Enhancement:
 
     def __init__(
         self,
-        enhancers: Models[StreamLane[Enhancer]],
+        enhancers: Models[StreamScheduler[Enhancer]],
         detector: SpeechDetector,
         recordings: Recordings,
         max_seconds: float,
@@ -51,21 +51,21 @@ class Enhancement:
         """
         if not tuple(self._enhancers):
             raise Unimplemented("no model of this profile takes noise out; that of the embedded profile does")
-        lane = self._enhancers.get(request.model)
+        scheduler = self._enhancers.get(request.model)
         loudness = _loudness(request)
         encoder = AudioEncoder(request.mime_type or "audio/wav", CLEANING_RATE)
         async with self._recordings.open(request.audio, "audio", self._max_seconds) as recording:
 
-            def clean(model: Enhancer, flag: Flag) -> Iterator[pb.EnhanceResponse]:
+            def clean(model: Enhancer, cancellation: CancellationToken) -> Iterator[pb.EnhanceResponse]:
                 enhancer = None if request.keep_noise else model
-                name = lane.card.id if enhancer else ""
+                name = scheduler.spec.id if enhancer else ""
                 yield pb.EnhanceResponse(
                     started=pb.EnhancementStarted(
                         mime_type=encoder.mime_type, sample_rate_hertz=encoder.sample_rate, model=name
                     )
                 )
                 cleaning = Cleaning(self._detector, enhancer, loudness, trims=request.trim_silence)
-                for samples in cleaning.run(recording.samples(CLEANING_RATE), flag):
+                for samples in cleaning.run(recording.samples(CLEANING_RATE), cancellation):
                     if chunk := encoder.encode(samples):
                         yield pb.EnhanceResponse(chunk=chunk)
                 if chunk := encoder.finish():
@@ -73,7 +73,7 @@ class Enhancement:
                 yield pb.EnhanceResponse(finished=_finished(cleaning))
 
             cost = min(max(recording.claimed_seconds, 1.0), self._max_seconds)
-            async with aclosing(lane.stream(clean, cost)) as events:
+            async with aclosing(scheduler.stream(clean, cost)) as events:
                 async for event in events:
                     yield event
 

@@ -5,7 +5,7 @@ Hypothesis Selection"; Macháček et al. 2023, "Turning Whisper into Real-Time T
 two decodings, one after the other, have it in the same place.
 """
 
-from servekit.writing import words
+from servekit.media.scripts import words
 
 
 class Agreement:

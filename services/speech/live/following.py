@@ -5,15 +5,15 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from time import monotonic
 
-from servekit.errors import Overloaded, ServeError
-from servekit.writing import join
+from servekit.media.scripts import join
+from servekit.rpc.errors import Overloaded, ServeError
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import Phrase
 from services.speech.live.keeping import REST_SECONDS, Kept
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, TranscriberLane, Window
+from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, TranscriberScheduler, Window
 
-BUSY_SECONDS = 0.1  # a lane with so much before it has no time for words that may yet change
-RETRY_SECONDS = 0.25  # least time between two attempts to get a phrase's last words into a full lane
+BUSY_SECONDS = 0.1  # a scheduler with so much before it has no time for words that may yet change
+RETRY_SECONDS = 0.25  # least time between two attempts to get a phrase's last words into a full scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Decoding:
 
     Attributes:
         window: What is decoded.
-        task: Ends with what the model said, or None where the lane had no time for it.
+        task: Ends with what the model said, or None where the scheduler had no time for it.
         until: The end of the speech that it hears, a position in the stream.
         complete: Whether it may be the last: there was a pause.
         told: Whether what it said has been taken in.
@@ -63,7 +63,7 @@ class _Decoding:
 
     @property
     def refused(self) -> bool:
-        """Whether the lane had no time for it."""
+        """Whether the scheduler had no time for it."""
         return self.task.done() and self.task.result() is None
 
     def covers(self, phrase: Phrase) -> bool:
@@ -74,28 +74,28 @@ class _Decoding:
 class Follower:
     """Decodes a growing phrase again and again, and says what of it can be relied upon.
 
-    While somebody speaks, the phrase is decoded whenever enough of it is new and the lane is free. At a pause all of it
-    is decoded, so that its text is there, or on its way, when the silence has lasted long enough to end it. Where no
-    word times are wanted, most of what has become stable is then not decoded again.
+    While somebody speaks, the phrase is decoded whenever enough of it is new and the scheduler is free. At a pause all
+    of it is decoded, so that its text is there, or on its way, when the silence has lasted long enough to end it. Where
+    no word times are wanted, most of what has become stable is then not decoded again.
 
     Args:
-        lane: The model's.
+        scheduler: The model's.
         instructions: How to listen.
         padding: The seconds of sound after the last speech that the model hears.
         partial_seconds: How much speech has to be new for another decoding between pauses.
-        overload_seconds: For how long the last words are offered to a lane that is full.
+        overload_seconds: For how long the last words are offered to a scheduler that is full.
     """
 
     def __init__(
         self,
-        lane: TranscriberLane,
+        scheduler: TranscriberScheduler,
         instructions: Instructions,
         *,
         padding: float,
         partial_seconds: float,
         overload_seconds: float,
     ) -> None:
-        self._lane = lane
+        self._scheduler = scheduler
         self._instructions = instructions
         self._keeps = not instructions.word_times  # those of the last decoding are the best
         self._padding = padding
@@ -152,7 +152,7 @@ class Follower:
         """Whether the phrase is to be decoded now."""
         if phrase.ended:
             return not latest or not latest.covers(phrase) or latest.refused
-        if self._lane.wait_seconds > BUSY_SECONDS:
+        if self._scheduler.wait_seconds > BUSY_SECONDS:
             return False
         if phrase.pauses:
             return not latest or not latest.covers(phrase)
@@ -175,11 +175,11 @@ class Follower:
         return _Decoding(window, task, phrase.speech_end, phrase.pauses)
 
     async def _submit(self, window: Window, insists: float) -> Passage | None:
-        """What the model says of a window; None if the lane has no time for it, or fails, and none `insists`."""
+        """What the model says of a window; None if the scheduler has no time for it, or fails, and none `insists`."""
         end = monotonic() + insists
         while True:
             try:
-                outcome = await self._lane.submit(window, self._lane.model.cost(window))
+                outcome = await self._scheduler.submit(window, self._scheduler.model.cost(window))
                 if isinstance(outcome, Passage):
                     return outcome
                 window, end, pause = outcome, monotonic() + insists, 0.0

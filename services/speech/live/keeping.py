@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.writing import join
+from servekit.media.scripts import join
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import CUT_SECONDS, LONGEST_SECONDS
 from services.speech.ports.speech_detector import STEP

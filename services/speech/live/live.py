@@ -6,16 +6,16 @@ from contextlib import aclosing
 
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.bounds import within
-from servekit.errors import Overloaded, Unavailable
-from servekit.models import Models
+from servekit.models.loading import Models
+from servekit.rpc.bounds import within
+from servekit.rpc.errors import Overloaded, Unavailable
 from services.speech.audio.voice_activity import LEAST_THRESHOLD
 from services.speech.live.endpointing import Endpointer, Endpoints, Phrase
 from services.speech.live.following import Final, Follower, Partial
 from services.speech.live.pcm import PcmStream
 from services.speech.live.stream import Ear, LiveStream
 from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, TranscriberLane
+from services.speech.ports.transcriber import LISTENING_RATE, TranscriberScheduler
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
 from services.speech.transcription.transcripts import basics_of
@@ -30,13 +30,13 @@ class LiveTranscription:
     """`StreamingTranscribe`, for every caller.
 
     Args:
-        transcribers: The lanes that hear.
+        transcribers: The schedulers that hear.
         detector: Tells speech from silence.
         settings: The limits of a stream.
     """
 
     def __init__(
-        self, transcribers: Models[TranscriberLane], detector: SpeechDetector, settings: SpeechSettings
+        self, transcribers: Models[TranscriberScheduler], detector: SpeechDetector, settings: SpeechSettings
     ) -> None:
         self._transcribers = transcribers
         self._detector = detector
@@ -78,22 +78,22 @@ class LiveTranscription:
     async def _answers(
         self, stream: LiveStream, config: pb.StreamingConfig
     ) -> AsyncGenerator[pb.StreamingTranscribeResponse, None]:
-        lane = self._transcribers.get(config.model)
+        scheduler = self._transcribers.get(config.model)
         instructions = basics_of(config, self._settings)
-        lane.model.check(instructions)
+        scheduler.model.check(instructions)
         endpoints = _endpoints(config)
         endpointer = Endpointer(endpoints)
         rate = int(_between(config, "sample_rate_hertz", LISTENING_RATE, *RATES))
         pcm = PcmStream(rate)
         ear = Ear(pcm, self._detector.listen())
         follower = Follower(
-            lane,
+            scheduler,
             instructions,
             padding=endpoints.padding,
             partial_seconds=math.inf if config.final_only else self._settings.live_partial_seconds,
             overload_seconds=self._settings.live_overload_seconds,
         )
-        yield pb.StreamingTranscribeResponse(started=pb.StreamingStarted(model=lane.card.id))
+        yield pb.StreamingTranscribeResponse(started=pb.StreamingStarted(model=scheduler.spec.id))
         async with aclosing(stream.phrases(ear, endpointer)) as phrases:
             async for phrase in phrases:
                 yield _begun(phrase)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.errors import Cancelled, InvalidArgument, TooLarge, Unavailable
+from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge, Unavailable
 from services.speech.audio.recording import through
 from services.speech.live.endpointing import Endpointer, Phrase
 from services.speech.live.pcm import PcmStream

@@ -1,6 +1,6 @@
 """The speech models, and where each loader is."""
 
-LOADERS = {
+RUNTIMES = {
     "silero": "services.speech.models.silero:load",
     "wav2vec2": "services.speech.models.wav2vec2:load",
     "fake-aligner": "services.speech.models.fake_aligner:load",

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition, Unimplemented
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition, Unimplemented
 from services.speech.settings import SpeechSettings
 
 WEIGHTS = "DeepFilterNet3_onnx.tar.gz"
@@ -21,7 +21,7 @@ FRAME = 480  # samples at `CLEANING_RATE`
 # What comes out is late by the overlap of its frames, and by the two frames that the network looks ahead.
 DELAY = 3 * FRAME
 NO_LIMIT_DB = 100.0  # by how much it may attenuate
-LOOK_FRAMES = 50  # between two looks at the flag: half a second of sound
+LOOK_FRAMES = 50  # between two looks at the cancellation token: half a second of sound
 
 _Samples = ctypes.POINTER(ctypes.c_float)
 
@@ -44,8 +44,10 @@ class DeepFilter:
         self._runtime = runtime
         self._weights = str(weights).encode()
 
-    def enhance(self, chunks: Iterable[NDArray[np.float32]], flag: Flag) -> Iterator[NDArray[np.float32]]:
-        flag.check()
+    def enhance(
+        self, chunks: Iterable[NDArray[np.float32]], cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
+        cancellation.raise_if_cancelled()
         state = self._runtime.df_create(self._weights, NO_LIMIT_DB, None)
         try:
             rest = np.zeros(0, np.float32)
@@ -53,34 +55,34 @@ class DeepFilter:
             for chunk in chunks:
                 rest = np.concatenate([rest, chunk])
                 whole = len(rest) // FRAME * FRAME
-                cleaned = self._clean(state, rest[:whole], flag)
+                cleaned = self._clean(state, rest[:whole], cancellation)
                 rest = rest[whole:]
                 yield cleaned[late:]
                 late -= min(late, whole)
             missing = len(rest) + DELAY
-            yield self._clean(state, np.pad(rest, (0, DELAY + -len(rest) % FRAME)), flag)[late:missing]
+            yield self._clean(state, np.pad(rest, (0, DELAY + -len(rest) % FRAME)), cancellation)[late:missing]
         finally:
             self._runtime.df_free(state)
 
-    def _clean(self, state: int, samples: NDArray[np.float32], flag: Flag) -> NDArray[np.float32]:
+    def _clean(self, state: int, samples: NDArray[np.float32], cancellation: CancellationToken) -> NDArray[np.float32]:
         """What comes out when whole frames go in."""
         cleaned = np.empty_like(samples)
         for start in range(0, len(samples), FRAME):
             if start // FRAME % LOOK_FRAMES == 0:
-                flag.check()
+                cancellation.raise_if_cancelled()
             given = samples[start : start + FRAME].ctypes.data_as(_Samples)
             self._runtime.df_process_frame(state, given, cleaned[start : start + FRAME].ctypes.data_as(_Samples))
         return cleaned
 
     def warm(self) -> None:
-        for _ in self.enhance([np.zeros(FRAME, np.float32)], Flag()):
+        for _ in self.enhance([np.zeros(FRAME, np.float32)], CancellationToken()):
             pass
 
     def close(self) -> None:
         """Each state is freed by the call that made it."""
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> DeepFilter:
+def load(spec: ModelSpec, settings: SpeechSettings) -> DeepFilter:
     """Load the runtime, and look at the weights.
 
     Raises:
@@ -92,8 +94,8 @@ def load(card: ModelCard, settings: SpeechSettings) -> DeepFilter:
 
         runtime = load_library()
     except (ImportError, OSError, RuntimeError) as error:
-        raise Unimplemented(f"{card.id} has no runtime for this machine") from error
-    weights = card.folder(settings.models_dir) / WEIGHTS
-    if hashlib.sha256(weights.read_bytes()).hexdigest() != card.files[0].sha256:
-        raise FailedPrecondition(f"{weights} is damaged: run `polyphony models pull {card.id}`")
+        raise Unimplemented(f"{spec.id} has no runtime for this machine") from error
+    weights = spec.folder(settings.models_dir) / WEIGHTS
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != spec.files[0].sha256:
+        raise FailedPrecondition(f"{weights} is damaged: run `polyphony models pull {spec.id}`")
     return DeepFilter(runtime, weights)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument
-from servekit.faults import Faults
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import InvalidArgument
 from services.speech.ports.aligner import Place, Spoken
 from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
@@ -15,8 +15,8 @@ from services.speech.settings import SpeechSettings
 class FakeAligner:
     """Sure of every word."""
 
-    def __init__(self, card: ModelCard) -> None:
-        self.faults = Faults(card)
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
 
     def check(self, language: str, words: Sequence[str]) -> None:  # noqa: ARG002
         if language and (len(language) != 2 or not language.isalpha()):
@@ -25,8 +25,8 @@ class FakeAligner:
     def prepare(self, request: Spoken) -> Spoken:
         return request
 
-    def run(self, items: Sequence[Spoken], flag: Flag) -> list[list[Place]]:
-        self.faults.step(flag)
+    def run(self, items: Sequence[Spoken], cancellation: CancellationToken) -> list[list[Place]]:
+        self.faults.step(cancellation)
         return [_shares(item) for item in items]
 
     def warm(self) -> None:
@@ -42,6 +42,6 @@ def _shares(item: Spoken) -> list[Place]:
     return [Place((end - len(word)) * scale, end * scale, 0.9) for word, end in zip(item.words, ends, strict=True)]
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> FakeAligner:  # noqa: ARG001
-    """The fake of a card."""
-    return FakeAligner(card)
+def load(spec: ModelSpec, settings: SpeechSettings) -> FakeAligner:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeAligner(spec)

@@ -3,9 +3,9 @@
 import zlib
 from collections.abc import Sequence
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.faults import Faults
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
 from services.speech.settings import SpeechSettings
 
 
@@ -14,14 +14,14 @@ class FakeSentiment:
 
     languages: Sequence[str] = ()
 
-    def __init__(self, card: ModelCard) -> None:
-        self.faults = Faults(card)
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
 
     def prepare(self, request: str) -> str:
         return request
 
-    def run(self, items: Sequence[str], flag: Flag) -> list[float]:
-        self.faults.step(flag)
+    def run(self, items: Sequence[str], cancellation: CancellationToken) -> list[float]:
+        self.faults.step(cancellation)
         return [zlib.crc32(text.encode()) % 201 / 100 - 1 for text in items]
 
     def warm(self) -> None:
@@ -31,6 +31,6 @@ class FakeSentiment:
         """Nothing is held."""
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> FakeSentiment:  # noqa: ARG001
-    """The fake of a card."""
-    return FakeSentiment(card)
+def load(spec: ModelSpec, settings: SpeechSettings) -> FakeSentiment:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeSentiment(spec)

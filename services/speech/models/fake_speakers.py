@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.backend import TensorSpec
-from servekit.backends.fake import FakeBackend
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.faults import Faults
+from servekit.models.backend import TensorSpec
+from servekit.models.backends.fake import FakeBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
 from services.speech.ports.diarizer import LISTENING_RATE, People, Talk, Turn
 from services.speech.ports.speaker_encoder import Partials, Voices
 from services.speech.settings import SpeechSettings
@@ -22,8 +22,8 @@ class _Fake:
 
     known_voice = 0.9
 
-    def __init__(self, card: ModelCard) -> None:
-        self.faults = Faults(card)
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
 
     def warm(self) -> None:
         """Always warm."""
@@ -39,8 +39,8 @@ class FakeSpeakerEncoder(_Fake):
     partial_samples = LISTENING_RATE // 2
     same_voice = 0.9
 
-    def __init__(self, card: ModelCard) -> None:
-        super().__init__(card)
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
         float32 = np.dtype(np.float32)
         self.backend = FakeBackend(
             [TensorSpec("mel", float32, (-1, -1, BANDS))], [TensorSpec("embedding", float32, (-1, BANDS))]
@@ -49,8 +49,8 @@ class FakeSpeakerEncoder(_Fake):
     def prepare(self, request: Partials) -> Partials:
         return request
 
-    def run(self, items: Sequence[Partials], flag: Flag) -> Sequence[Voices]:
-        self.faults.step(flag)
+    def run(self, items: Sequence[Partials], cancellation: CancellationToken) -> Sequence[Voices]:
+        self.faults.step(cancellation)
         return [_bands(item) for item in items]
 
 
@@ -60,8 +60,8 @@ class FakeDiarizer(_Fake):
     def prepare(self, request: Talk) -> Talk:
         return request
 
-    def run(self, items: Sequence[Talk], flag: Flag) -> Sequence[People]:
-        self.faults.step(flag)
+    def run(self, items: Sequence[Talk], cancellation: CancellationToken) -> Sequence[People]:
+        self.faults.step(cancellation)
         return [_turns(item) for item in items]
 
 
@@ -86,11 +86,11 @@ def _turns(talk: Talk) -> People:
     return People(tuple(turns), np.eye(people, BANDS, dtype=np.float32))
 
 
-def load_encoder(card: ModelCard, settings: SpeechSettings) -> FakeSpeakerEncoder:  # noqa: ARG001
-    """The fake of a card."""
-    return FakeSpeakerEncoder(card)
+def load_encoder(spec: ModelSpec, settings: SpeechSettings) -> FakeSpeakerEncoder:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeSpeakerEncoder(spec)
 
 
-def load_diarizer(card: ModelCard, settings: SpeechSettings) -> FakeDiarizer:  # noqa: ARG001
-    """The fake of a card."""
-    return FakeDiarizer(card)
+def load_diarizer(spec: ModelSpec, settings: SpeechSettings) -> FakeDiarizer:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeDiarizer(spec)

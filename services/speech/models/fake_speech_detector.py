@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.catalogue import ModelCard
+from servekit.models.catalogue import ModelSpec
 from services.speech.settings import SpeechSettings
 
 
@@ -17,6 +17,6 @@ class FakeSpeechDetector:
         return np.asarray(steps.any(axis=1), dtype=np.float32)
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> FakeSpeechDetector:  # noqa: ARG001
-    """The fake of a card."""
+def load(spec: ModelSpec, settings: SpeechSettings) -> FakeSpeechDetector:  # noqa: ARG001
+    """The fake of a spec."""
     return FakeSpeechDetector()

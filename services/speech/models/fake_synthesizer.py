@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.faults import Faults
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
 
@@ -26,12 +26,14 @@ class FakeSynthesizer:
     speeds = (0.5, 2.0)
     max_characters = 200
 
-    def __init__(self, card: ModelCard) -> None:
-        self.faults = Faults(card)
-        self.cloned_languages = ("en", "zh") if card.options.get("clones") else ()
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
+        self.cloned_languages = ("en", "zh") if spec.options.get("clones") else ()
 
-    def speak(self, piece: str, speaker: Speaker, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:
-        self.faults.step(flag)
+    def speak(
+        self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
+        self.faults.step(cancellation)
         octave = 2.0 if speaker.voice == "high" else 1.0
         if speaker.reference is not None:
             octave = 4.0 + zlib.crc32(speaker.reference.recording) % 100 / 100
@@ -46,6 +48,6 @@ class FakeSynthesizer:
         """Nothing is held."""
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> FakeSynthesizer:  # noqa: ARG001
-    """The fake of a card."""
-    return FakeSynthesizer(card)
+def load(spec: ModelSpec, settings: SpeechSettings) -> FakeSynthesizer:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeSynthesizer(spec)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import EngineGone, InvalidArgument, ServeError
-from servekit.faults import Faults
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import EngineCrashed, InvalidArgument, ServeError
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Segment, Window, Word
 from services.speech.settings import SpeechSettings
 
@@ -25,8 +25,8 @@ class FakeTranscriber:
 
     batches = False
 
-    def __init__(self, card: ModelCard) -> None:
-        self.faults = Faults(card)
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
 
     def check(self, instructions: Instructions) -> None:
         if instructions.language and (len(instructions.language) != 2 or not instructions.language.isalpha()):
@@ -44,19 +44,19 @@ class FakeTranscriber:
     def prepare(self, request: Window) -> Window:
         return request
 
-    def run(self, items: Sequence[Window], flag: Flag) -> Sequence[Passage | ServeError]:
-        return [self._hear(window, flag) for window in items]
+    def run(self, items: Sequence[Window], cancellation: CancellationToken) -> Sequence[Passage | ServeError]:
+        return [self._hear(window, cancellation) for window in items]
 
-    def _hear(self, window: Window, flag: Flag) -> Passage | ServeError:
+    def _hear(self, window: Window, cancellation: CancellationToken) -> Passage | ServeError:
         step = int(PIECE_SECONDS * LISTENING_RATE)
         segments: list[Segment] = []
         try:
             for begin in range(0, len(window.samples), step):
-                self.faults.step(flag)
+                self.faults.step(cancellation)
                 piece = window.samples[begin : begin + step]
                 if piece.any():
                     segments.append(_segment(piece, begin / LISTENING_RATE, word_times=window.instructions.word_times))
-        except EngineGone:
+        except EngineCrashed:
             raise
         except ServeError as error:
             return error
@@ -83,6 +83,6 @@ def _spread(texts: list[str], start: float, end: float, *, word_times: bool) -> 
     return Segment(start, end, " ".join(texts), -0.1, 0.01, words=words if word_times else ())
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> FakeTranscriber:  # noqa: ARG001
-    """The fake of a card."""
-    return FakeTranscriber(card)
+def load(spec: ModelSpec, settings: SpeechSettings) -> FakeTranscriber:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeTranscriber(spec)

@@ -9,9 +9,9 @@ from hibari.g2p import G2P
 from hibari.voices import VOICES
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import InvalidArgument
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.pace import trimmed
@@ -38,7 +38,9 @@ class Hibari:
         self.voices = tuple(VoiceRow(name, ("en",)) for name in engines)
         self.sample_rate: int = next(iter(engines.values())).sample_rate
 
-    def speak(self, piece: str, speaker: Speaker, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:
+    def speak(
+        self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
         engine = self._engines[speaker.voice]
         noise = np.random.default_rng(0)  # the same text sounds the same every time
         try:
@@ -46,12 +48,12 @@ class Hibari:
         except (LookupError, ValueError) as error:
             raise InvalidArgument(f"cannot tell how to pronounce {piece[:40]!r}", field="text") from error
         for portion in _portions(phonemes):
-            flag.check()
+            cancellation.raise_if_cancelled()
             yield trimmed(engine.from_ids(engine.ids(portion), speed, noise), self.sample_rate)
 
     def warm(self) -> None:
         for voice in self.voices:
-            for _ in self.speak("Good morning, Mr. Hibari.", Speaker(voice.name, "en"), 1.0, Flag()):
+            for _ in self.speak("Good morning, Mr. Hibari.", Speaker(voice.name, "en"), 1.0, CancellationToken()):
                 pass
 
     def close(self) -> None:
@@ -68,14 +70,14 @@ def _portions(phonemes: str) -> Iterator[str]:
     yield phonemes
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Hibari:
-    """Load the voices of the card's `options.voices`, files of these names in the model's folder. The lexicon and the
+def load(spec: ModelSpec, settings: SpeechSettings) -> Hibari:
+    """Load the voices of the spec's `options.voices`, files of these names in the model's folder. The lexicon and the
     rules come with the library; voices of one accent share them.
     """
-    folder = card.folder(settings.models_dir)
+    folder = spec.folder(settings.models_dir)
     engines: dict[str, Engine] = {}
     rules: dict[bool, G2P] = {}
-    for name, file in card.options["voices"].items():
+    for name, file in spec.options["voices"].items():
         british = bool(VOICES[name]["british"])
         if british not in rules:
             rules[british] = G2P(british=british)

@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 from opencc import OpenCC
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition
 from services.speech.settings import SpeechSettings
 
 DEGREES = {"extreme": 2.0, "very": 1.5, "more": 1.25, "ish": 0.75}
@@ -56,10 +56,10 @@ class HowNet:
     def prepare(self, request: str) -> str:
         return str(self._simplified.convert(request))
 
-    def run(self, items: Sequence[str], flag: Flag) -> list[float]:
+    def run(self, items: Sequence[str], cancellation: CancellationToken) -> list[float]:
         scores = []
         for text in items:
-            flag.check()
+            cancellation.raise_if_cancelled()
             total = sum(self._clause(clause) for clause in _CLAUSE.split(text))
             scores.append(total / sqrt(total * total + 15))
         return scores
@@ -87,7 +87,7 @@ class HowNet:
             start += len(word) or 1
 
     def warm(self) -> None:
-        self.run(["很好"], Flag())
+        self.run(["很好"], CancellationToken())
 
     def close(self) -> None:
         """The lexicon is freed with its last reference."""
@@ -112,9 +112,9 @@ def words(path: Path) -> frozenset[str]:
     return frozenset(word.strip() for word in found) - {""}
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> HowNet:
+def load(spec: ModelSpec, settings: SpeechSettings) -> HowNet:
     """Load the lists of the model's folder."""
-    folder = card.folder(settings.models_dir)
+    folder = spec.folder(settings.models_dir)
     degrees = {word: weight for name, weight in DEGREES.items() for word in words(folder / f"{name}.pkl")}
     lists = (frozenset(word for word in words(folder / f"{name}.pkl") if len(word) > 1) for name in ("pos", "neg"))
     positive, negative = lists

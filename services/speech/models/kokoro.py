@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.backend import TensorBackend
-from servekit.backends.onnx import OnnxBackend
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument
+from servekit.models.backend import TensorBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import InvalidArgument
 from services.speech.models.phonemes import Phonemize, phonemizers
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
@@ -51,14 +51,16 @@ class Kokoro:
         self._ids: Mapping[str, int] = json.loads((files("hibari") / "assets/vocab.json").read_text())
         self.voices = tuple(VoiceRow(name, (LANGUAGES[name[0]],)) for name in styles)
 
-    def speak(self, piece: str, speaker: Speaker, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:
+    def speak(
+        self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
         try:
             phonemes = self._readers[speaker.voice[0]](piece)
         except (LookupError, ValueError) as error:
             raise InvalidArgument(f"cannot tell how to pronounce {piece[:40]!r}", field="text") from error
         style = self._styles[speaker.voice]
         for portion in _portions("".join(phoneme for phoneme in phonemes if phoneme in self._ids)):
-            flag.check()
+            cancellation.raise_if_cancelled()
             tokens = [self._ids[phoneme] for phoneme in portion]
             feeds: dict[str, NDArray[Any]] = {
                 "tokens": np.asarray([[0, *tokens, 0]], np.int64),
@@ -71,7 +73,7 @@ class Kokoro:
         greetings = {"en": "Good morning.", "zh": "早上好。", "ja": "おはようございます。"}
         for language in dict.fromkeys(row.languages[0] for row in self.voices):
             voice = next(row.name for row in self.voices if row.languages[0] == language)
-            for _ in self.speak(greetings[language], Speaker(voice, language), 1.0, Flag()):
+            for _ in self.speak(greetings[language], Speaker(voice, language), 1.0, CancellationToken()):
                 pass
 
     def close(self) -> None:
@@ -89,16 +91,16 @@ def _portions(phonemes: str) -> Iterator[str]:
         yield phonemes
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Kokoro:
+def load(spec: ModelSpec, settings: SpeechSettings) -> Kokoro:
     """Load `options.network` and the voices `options.voices` of the arrays in `options.styles`, an npz that holds no
     pickles.
 
     Raises:
         FailedPrecondition: The library that reads one of the languages is not installed.
     """
-    folder = card.folder(settings.models_dir)
-    names = card.options["voices"]
-    with np.load(folder / card.options["styles"], allow_pickle=False) as arrays:
+    folder = spec.folder(settings.models_dir)
+    names = spec.options["voices"]
+    with np.load(folder / spec.options["styles"], allow_pickle=False) as arrays:
         styles = {name: arrays[name] for name in names}
-    backend = OnnxBackend(folder / card.options["network"], settings.threads, settings.provider)
+    backend = OnnxBackend(folder / spec.options["network"], settings.threads, settings.provider)
     return Kokoro(backend, styles, phonemizers(name[0] for name in names))

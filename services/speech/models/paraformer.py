@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
-from servekit.backend import TensorBackend
-from servekit.backends.onnx import OnnxBackend
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition, InvalidArgument
+from servekit.models.backend import TensorBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.models.fbank import FilterBank
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Segment, Window, Word
 from services.speech.settings import SpeechSettings
@@ -95,15 +95,15 @@ class Paraformer:
         features = stacked(self._filters(request.samples))
         return _Task(request, ((features + self._shift) * self._scale).astype(np.float32))
 
-    def run(self, items: Sequence[_Task], flag: Flag) -> list[Passage]:
+    def run(self, items: Sequence[_Task], cancellation: CancellationToken) -> list[Passage]:
         heard = [task for task in items if len(task.features) and task.window.samples.any()]
-        passages = dict(zip(map(id, heard), self._hear(heard, flag), strict=True))
+        passages = dict(zip(map(id, heard), self._hear(heard, cancellation), strict=True))
         return [passages.get(id(task), _nothing(task.window)) for task in items]
 
-    def _hear(self, tasks: Sequence[_Task], flag: Flag) -> list[Passage]:
+    def _hear(self, tasks: Sequence[_Task], cancellation: CancellationToken) -> list[Passage]:
         if not tasks:
             return []
-        flag.check()
+        cancellation.raise_if_cancelled()
         lengths = np.array([len(task.features) for task in tasks], np.int32)
         speech = np.stack([np.pad(task.features, ((0, max(lengths) - len(task.features)), (0, 0))) for task in tasks])
         try:
@@ -111,7 +111,7 @@ class Paraformer:
         except (Fail, RuntimeException):  # it finds no token, and its decoder cannot be run on none
             if len(tasks) == 1:
                 return [_nothing(tasks[0].window)]
-            return [passage for task in tasks for passage in self._hear([task], flag)]
+            return [passage for task in tasks for passage in self._hear([task], cancellation)]
         scores, counts, *curves = (arrays[spec.name] for spec in self._backend.outputs)
         peaks = curves[1] if curves else [None] * len(tasks)
         return [self._passage(task, *found) for task, *found in zip(tasks, scores, counts, peaks, strict=True)]
@@ -145,7 +145,7 @@ class Paraformer:
 
     def warm(self) -> None:
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, LISTENING_RATE).astype(np.float32)
-        self.run([self.prepare(Window(noise, Instructions()))], Flag())
+        self.run([self.prepare(Window(noise, Instructions()))], CancellationToken())
 
     def close(self) -> None:
         self._backend.close()
@@ -216,18 +216,18 @@ def read_normalisation(path: Path) -> tuple[NDArray[np.float32], NDArray[np.floa
     return shift, scale
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Paraformer:
+def load(model_spec: ModelSpec, settings: SpeechSettings) -> Paraformer:
     """Load `model.onnx`, `am.mvn` and `tokens.json` of the model's folder.
 
-    Options of the card: `end_tokens` (1), the predictor's bias.
+    Options of the spec: `end_tokens` (1), the predictor's bias.
 
     Raises:
         FailedPrecondition: They are not there.
     """
-    folder = card.folder(settings.models_dir)
+    folder = model_spec.folder(settings.models_dir)
     if not (folder / "model.onnx").is_file():
-        made = f"model.onnx, am.mvn and tokens.json of `funasr-export ++model={card.origin} ++type=onnx`"
-        raise FailedPrecondition(f"{card.id} has no model.onnx; put {made} into {folder}")
+        made = f"model.onnx, am.mvn and tokens.json of `funasr-export ++model={model_spec.origin} ++type=onnx`"
+        raise FailedPrecondition(f"{model_spec.id} has no model.onnx; put {made} into {folder}")
     shift, scale = read_normalisation(folder / "am.mvn")
     return Paraformer(
         OnnxBackend(folder / "model.onnx", min(settings.transcribe_threads, settings.threads), settings.provider),
@@ -235,5 +235,5 @@ def load(card: ModelCard, settings: SpeechSettings) -> Paraformer:
         shift,
         scale,
         batches=settings.provider != "cpu",
-        end_tokens=int(card.options.get("end_tokens", 1)),
+        end_tokens=int(model_spec.options.get("end_tokens", 1)),
     )

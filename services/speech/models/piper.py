@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.pace import trimmed
@@ -34,24 +34,26 @@ class Piper:
         self.voices = tuple(VoiceRow(name, languages) for name in engines)
         self.sample_rate = int(next(iter(engines.values())).config.sample_rate)
 
-    def speak(self, piece: str, speaker: Speaker, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:
+    def speak(
+        self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
         engine = self._engines[speaker.voice]
         scale = (engine.config.length_scale or 1.0) / speed
         for chunk in engine.synthesize(piece, self._library.SynthesisConfig(length_scale=scale)):
-            flag.check()
+            cancellation.raise_if_cancelled()
             yield trimmed(np.asarray(chunk.audio_float_array, np.float32), self.sample_rate)
 
     def warm(self) -> None:
         for row in self.voices:
-            for _ in self.speak("Good morning.", Speaker(row.name, row.languages[0]), 1.0, Flag()):
+            for _ in self.speak("Good morning.", Speaker(row.name, row.languages[0]), 1.0, CancellationToken()):
                 pass
 
     def close(self) -> None:
         """The engines are freed with their last reference."""
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Piper:
-    """Load the voices of the card's `options.voices`, files of these names with their `.json` beside them.
+def load(spec: ModelSpec, settings: SpeechSettings) -> Piper:
+    """Load the voices of the spec's `options.voices`, files of these names with their `.json` beside them.
 
     Raises:
         FailedPrecondition: The library is not installed.
@@ -61,6 +63,6 @@ def load(card: ModelCard, settings: SpeechSettings) -> Piper:
     except ImportError as error:
         message = "piper-tts is not installed: it is GPL-3.0-or-later and comes with the extra `piper` alone"
         raise FailedPrecondition(message) from error
-    folder = card.folder(settings.models_dir)
-    engines = {name: library.PiperVoice.load(folder / file) for name, file in card.options["voices"].items()}
-    return Piper(library, engines, tuple(card.options["languages"]))
+    folder = spec.folder(settings.models_dir)
+    engines = {name: library.PiperVoice.load(folder / file) for name, file in spec.options["voices"].items()}
+    return Piper(library, engines, tuple(spec.options["languages"]))

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from pyannote.audio import Pipeline
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition, OutOfMemory
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition, OutOfMemory
 from services.speech.ports.diarizer import LISTENING_RATE, People, Talk, Turn
 from services.speech.settings import SpeechSettings
 
@@ -31,7 +31,7 @@ class Pyannote:
         self.known_voice = known_voice
 
     def warm(self) -> None:
-        self.run([Talk(np.zeros(10 * LISTENING_RATE, np.float32), 0, 2)], Flag())
+        self.run([Talk(np.zeros(10 * LISTENING_RATE, np.float32), 0, 2)], CancellationToken())
 
     def close(self) -> None:
         self._pipeline = None
@@ -39,15 +39,15 @@ class Pyannote:
     def prepare(self, request: Talk) -> Talk:
         return request
 
-    def run(self, items: Sequence[Talk], flag: Flag) -> Sequence[People]:
-        return [self._tell(item, flag) for item in items]
+    def run(self, items: Sequence[Talk], cancellation: CancellationToken) -> Sequence[People]:
+        return [self._tell(item, cancellation) for item in items]
 
-    def _tell(self, talk: Talk, flag: Flag) -> People:
+    def _tell(self, talk: Talk, cancellation: CancellationToken) -> People:
         def look(*_: object, **__: object) -> None:
             """Called by the pipeline after every step and batch."""
-            flag.check()
+            cancellation.raise_if_cancelled()
 
-        flag.check()
+        cancellation.raise_if_cancelled()
         waveform = torch.from_numpy(np.array(talk.samples, np.float32)[None])
         bounds = {"num_speakers": talk.speakers} if talk.speakers else {"max_speakers": talk.most}
         try:
@@ -64,20 +64,20 @@ class Pyannote:
         return People(tuple(sorted(turns, key=lambda turn: turn.start)), np.asarray(voices / lengths, np.float32))
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Pyannote:
+def load(spec: ModelSpec, settings: SpeechSettings) -> Pyannote:
     """Load a pipeline from the model's folder, which holds its repository: config.yaml and what that names.
 
-    Options of the card: `device` (cuda), `known_voice` (0.5).
+    Options of the spec: `device` (cuda), `known_voice` (0.5).
 
     Raises:
         FailedPrecondition: The folder does not hold it.
     """
-    folder = card.folder(settings.models_dir)
+    folder = spec.folder(settings.models_dir)
     if not (folder / "config.yaml").is_file():
         raise FailedPrecondition(
-            f"{card.id} is gated: accept the terms of {card.origin}, then download it with your token: "
-            f"hf download {card.origin} --local-dir {folder}"
+            f"{spec.id} is gated: accept the terms of {spec.origin}, then download it with your token: "
+            f"hf download {spec.origin} --local-dir {folder}"
         )
     pipeline = Pipeline.from_pretrained(folder)
-    pipeline.to(torch.device(card.options.get("device", "cuda")))
-    return Pyannote(pipeline, float(card.options.get("known_voice", 0.5)))
+    pipeline.to(torch.device(spec.options.get("device", "cuda")))
+    return Pyannote(pipeline, float(spec.options.get("known_voice", 0.5)))

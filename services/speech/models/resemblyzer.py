@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.backend import Arrays, TensorBackend
-from servekit.backends.onnx import OnnxBackend
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import TooLarge
+from servekit.models.backend import Arrays, TensorBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import TooLarge
 from services.speech.export import network
 from services.speech.ports.speaker_encoder import LISTENING_RATE, Partials, SpeakerEncoder, Voices
 from services.speech.settings import SpeechSettings
@@ -27,7 +27,9 @@ LOUDNESS = 10 ** (-30 / 20)  # root mean square of a partial that the network wa
 SMOOTHED = 10  # frames whose mean is taken before the quietest are looked for
 QUIETEST = 0.1  # of all, which are taken for noise
 LEAST_LEFT = 0.02  # of a band's power, where the noise is taken out
-RUN_PARTIALS = 32  # in one run of the network: more is no faster on a CPU, and looks at the flag less often
+RUN_PARTIALS = (
+    32  # in one run of the network: more is no faster on a CPU, and looks at the cancellation token less often
+)
 
 
 class Resemblyzer:
@@ -50,7 +52,7 @@ class Resemblyzer:
         self._shape = np.hanning(WINDOW + 1)[:-1].astype(np.float32)  # periodic
 
     def warm(self) -> None:
-        self.run([self.prepare(np.zeros((1, self.partial_samples), np.float32))], Flag())
+        self.run([self.prepare(np.zeros((1, self.partial_samples), np.float32))], CancellationToken())
 
     def close(self) -> None:
         self.backend.close()
@@ -66,11 +68,11 @@ class Resemblyzer:
         left: NDArray[np.float32] = np.maximum(mel - _noise(mel), LEAST_LEFT * mel)
         return left
 
-    def run(self, items: Sequence[NDArray[np.float32]], flag: Flag) -> Sequence[Voices]:
+    def run(self, items: Sequence[NDArray[np.float32]], cancellation: CancellationToken) -> Sequence[Voices]:
         frames = np.concatenate(items)
         voices: list[Voices] = []
         for first in range(0, len(frames), RUN_PARTIALS):
-            flag.check()
+            cancellation.raise_if_cancelled()
             outputs = self.backend.infer({"mel": frames[first : first + RUN_PARTIALS]})
             voices.append(outputs["embedding"].astype(np.float32))
         return np.split(np.concatenate(voices), np.cumsum([len(item) for item in items])[:-1])
@@ -135,6 +137,6 @@ def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> SpeakerEncoder:
+def load(spec: ModelSpec, settings: SpeechSettings) -> SpeakerEncoder:
     """The model in its folder; its ONNX file is made at the first load."""
-    return Resemblyzer(OnnxBackend(network(card.folder(settings.models_dir)), threads=1))
+    return Resemblyzer(OnnxBackend(network(spec.folder(settings.models_dir)), threads=1))

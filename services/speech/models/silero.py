@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from servekit.catalogue import ModelCard
+from servekit.models.catalogue import ModelSpec
 from services.speech.settings import SpeechSettings
 
 CONTEXT = 64  # samples of the step before that a step begins with
@@ -52,6 +52,6 @@ class SileroListening:
         return np.asarray(probabilities, np.float32)
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Silero:
+def load(spec: ModelSpec, settings: SpeechSettings) -> Silero:
     """Load the network from the model's folder."""
-    return Silero(card.folder(settings.models_dir) / "silero_vad_v6.onnx")
+    return Silero(spec.folder(settings.models_dir) / "silero_vad_v6.onnx")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
 from services.speech.ports.enhancer import CLEANING_RATE
 from services.speech.settings import SpeechSettings
 
@@ -40,16 +40,16 @@ _Spectra = NDArray[np.complex64]  # (frames, bands) of one block
 class SpectralGate:
     """Keeps nothing between calls."""
 
-    def enhance(self, chunks: Iterable[_Samples], flag: Flag) -> Iterator[_Samples]:
+    def enhance(self, chunks: Iterable[_Samples], cancellation: CancellationToken) -> Iterator[_Samples]:
         given = _Counted(chunks)
         late, taken = HOP, 0  # a sample is through when the frame that begins with it is
-        for cleaned in _gated(_with_noise(_spectra(_blocks(given))), flag):
+        for cleaned in _gated(_with_noise(_spectra(_blocks(given))), cancellation):
             piece = cleaned[late:][: given.samples - taken]
             late, taken = 0, taken + len(piece)
             yield piece
 
     def warm(self) -> None:
-        for _ in self.enhance([np.zeros(BLOCK, np.float32)], Flag()):
+        for _ in self.enhance([np.zeros(BLOCK, np.float32)], CancellationToken()):
             pass
 
     def close(self) -> None:
@@ -109,11 +109,13 @@ def _with_noise(blocks: Iterable[_Spectra]) -> Iterator[tuple[_Spectra, NDArray[
             yield waiting.popleft(), np.where(np.isfinite(noise), noise, 0).astype(np.float32)
 
 
-def _gated(blocks: Iterable[tuple[_Spectra, NDArray[np.float32]]], flag: Flag) -> Iterator[_Samples]:
+def _gated(
+    blocks: Iterable[tuple[_Spectra, NDArray[np.float32]]], cancellation: CancellationToken
+) -> Iterator[_Samples]:
     ratio = np.zeros(FRAME // 2 + 1, np.float32)  # of speech to noise in the last frame
     overlap = np.zeros(HOP, np.float32)
     for spectra, noise in blocks:
-        flag.check()
+        cancellation.raise_if_cancelled()
         gains = np.empty(spectra.shape, np.float32)
         for gain, above in zip(gains, np.abs(spectra) ** 2 / np.maximum(noise, _LEAST), strict=True):
             expected = MEMORY * ratio + (1 - MEMORY) * np.maximum(above - 1, 0)
@@ -126,6 +128,6 @@ def _gated(blocks: Iterable[tuple[_Spectra, NDArray[np.float32]]], flag: Flag) -
         yield (halves[:, 0] + ends[:-1]).reshape(-1)
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> SpectralGate:  # noqa: ARG001
+def load(spec: ModelSpec, settings: SpeechSettings) -> SpectralGate:  # noqa: ARG001
     """There is nothing to load."""
     return SpectralGate()

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
 from services.speech.settings import SpeechSettings
 
 
@@ -20,20 +20,20 @@ class Vader:
     def prepare(self, request: str) -> str:
         return request
 
-    def run(self, items: Sequence[str], flag: Flag) -> list[float]:
+    def run(self, items: Sequence[str], cancellation: CancellationToken) -> list[float]:
         scores = []
         for text in items:
-            flag.check()
+            cancellation.raise_if_cancelled()
             scores.append(float(self._analyzer.polarity_scores(text)["compound"]))
         return scores
 
     def warm(self) -> None:
-        self.run(["fine"], Flag())
+        self.run(["fine"], CancellationToken())
 
     def close(self) -> None:
         """The lexicon is freed with its last reference."""
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Vader:  # noqa: ARG001
+def load(spec: ModelSpec, settings: SpeechSettings) -> Vader:  # noqa: ARG001
     """Load the library's lexicon."""
     return Vader()

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition
-from servekit.vllm import VllmServer
+from servekit.chat.vllm import VllmServer
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition
 from services.speech.ports.synthesizer import Speaker, VoiceRow
 from services.speech.settings import SpeechSettings
 
@@ -62,11 +62,17 @@ class VllmOmni:
         self.cloned_languages = cloned_languages
         self.sample_rate = sample_rate
 
-    def speak(self, piece: str, speaker: Speaker, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:  # noqa: ARG002
+    def speak(
+        self,
+        piece: str,
+        speaker: Speaker,
+        speed: float,  # noqa: ARG002
+        cancellation: CancellationToken,
+    ) -> Iterator[NDArray[np.float32]]:
         with self._server.stream("/v1/audio/speech", self._request(piece, speaker)) as response:
             rest = b""
             for data in response.iter_bytes():
-                flag.check()
+                cancellation.raise_if_cancelled()
                 whole = len(rest + data) // 2 * 2
                 samples, rest = (rest + data)[:whole], (rest + data)[whole:]
                 if samples:
@@ -95,19 +101,19 @@ class VllmOmni:
         self._server.close()
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> VllmOmni:
-    """Reach the server of `settings.vllm_omni`; the card's options say what it serves.
+def load(spec: ModelSpec, settings: SpeechSettings) -> VllmOmni:
+    """Reach the server of `settings.vllm_omni`; the spec's options say what it serves.
 
     Raises:
         FailedPrecondition: No server is set.
     """
     if not settings.vllm_omni:
-        raise FailedPrecondition(f"{card.id} runs on vLLM-Omni: say where it is", field="vllm_omni")
-    languages = tuple(card.options["languages"])
+        raise FailedPrecondition(f"{spec.id} runs on vLLM-Omni: say where it is", field="vllm_omni")
+    languages = tuple(spec.options["languages"])
     return VllmOmni(
         settings.vllm_omni,
-        str(card.options.get("served_as", card.id)),
-        voices=tuple(VoiceRow(name, languages) for name in card.options.get("voices", ())),
-        cloned_languages=languages if card.options.get("clones") else (),
-        sample_rate=int(card.options.get("sample_rate", 24_000)),
+        str(spec.options.get("served_as", spec.id)),
+        voices=tuple(VoiceRow(name, languages) for name in spec.options.get("voices", ())),
+        cloned_languages=languages if spec.options.get("clones") else (),
+        sample_rate=int(spec.options.get("sample_rate", 24_000)),
     )

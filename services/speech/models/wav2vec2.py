@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.backend import TensorBackend
-from servekit.backends.onnx import OnnxBackend
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition, InvalidArgument
-from servekit.writing import is_unspaced
+from servekit.media.scripts import is_unspaced
+from servekit.models.backend import TensorBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.models.ctc import Path, align
 from services.speech.ports.aligner import Place, Spoken
 from services.speech.ports.transcriber import LISTENING_RATE
@@ -82,19 +82,19 @@ class Wav2Vec2:
             normal.astype(np.float32), len(samples) / LISTENING_RATE, np.asarray(tokens, np.int64), tuple(words)
         )
 
-    def run(self, items: Sequence[_Task], flag: Flag) -> list[Sequence[Place]]:
+    def run(self, items: Sequence[_Task], cancellation: CancellationToken) -> list[Sequence[Place]]:
         """One window a run of the network: padding would change what it hears, for it has no mask."""
         found: list[Sequence[Place]] = []
         for task in items:
-            flag.check()
+            cancellation.raise_if_cancelled()
             logits = self._backend.infer({"input_values": task.samples[None]})["logits"][0].astype(np.float32)
-            flag.check()
+            cancellation.raise_if_cancelled()
             path = align(_log_softmax(logits), task.tokens, self._blank)
             found.append(_places(task, path, task.seconds / len(logits)) if path else [NOT_FOUND] * len(task.words))
         return found
 
     def warm(self) -> None:
-        self.run([self.prepare(Spoken(np.zeros(LISTENING_RATE, np.float32), ("a",), ""))], Flag())
+        self.run([self.prepare(Spoken(np.zeros(LISTENING_RATE, np.float32), ("a",), ""))], CancellationToken())
 
     def close(self) -> None:
         self._backend.close()
@@ -120,19 +120,19 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return logs
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Wav2Vec2:
+def load(spec: ModelSpec, settings: SpeechSettings) -> Wav2Vec2:
     """Load `model.onnx` and `vocab.json` of the model's folder.
 
-    Options of the card: `languages`, and `revision` of its origin.
+    Options of the spec: `languages`, and `revision` of its origin.
 
     Raises:
         FailedPrecondition: They are not there.
     """
-    folder = card.folder(settings.models_dir)
+    folder = spec.folder(settings.models_dir)
     if not (folder / "model.onnx").is_file():
-        source = f"--model {card.origin} --revision {card.options['revision']}"
+        source = f"--model {spec.origin} --revision {spec.options['revision']}"
         command = f"optimum-cli export onnx --task automatic-speech-recognition {source} {folder}"
-        raise FailedPrecondition(f"{card.id} has no model.onnx; make it with `{command}`")
+        raise FailedPrecondition(f"{spec.id} has no model.onnx; make it with `{command}`")
     vocabulary = json.loads((folder / "vocab.json").read_text())
     backend = OnnxBackend(folder / "model.onnx", settings.threads, settings.provider)
-    return Wav2Vec2(backend, vocabulary, card.options["languages"])
+    return Wav2Vec2(backend, vocabulary, spec.options["languages"])

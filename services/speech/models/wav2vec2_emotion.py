@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.backend import TensorBackend
-from servekit.backends.onnx import OnnxBackend
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import FailedPrecondition
+from servekit.models.backend import TensorBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition
 from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
 
@@ -42,11 +42,11 @@ class AcousticEmotion:
         normal = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7) if len(samples) else samples
         return np.pad(normal, (0, max(0, MIN_SAMPLES - len(samples)))).astype(np.float32)
 
-    def run(self, items: Sequence[NDArray[np.float32]], flag: Flag) -> list[Mapping[str, float]]:
+    def run(self, items: Sequence[NDArray[np.float32]], cancellation: CancellationToken) -> list[Mapping[str, float]]:
         """One item a run: padding would change what the network hears, for it has no mask."""
         found: list[Mapping[str, float]] = []
         for samples in items:
-            flag.check()
+            cancellation.raise_if_cancelled()
             logits = self._backend.infer({"input_values": samples[None]})["logits"][0].astype(np.float64)
             probabilities = np.exp(logits - logits.max())
             probabilities /= probabilities.sum()
@@ -54,22 +54,22 @@ class AcousticEmotion:
         return found
 
     def warm(self) -> None:
-        self.run([self.prepare(np.zeros(LISTENING_RATE, np.float32))], Flag())
+        self.run([self.prepare(np.zeros(LISTENING_RATE, np.float32))], CancellationToken())
 
     def close(self) -> None:
         self._backend.close()
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> AcousticEmotion:
+def load(spec: ModelSpec, settings: SpeechSettings) -> AcousticEmotion:
     """Load `model.onnx` and `config.json` of the model's folder.
 
     Raises:
         FailedPrecondition: They are not there, or the configuration names no classes.
     """
-    folder = card.folder(settings.models_dir)
+    folder = spec.folder(settings.models_dir)
     if not (folder / "model.onnx").is_file():
-        command = f"optimum-cli export onnx --task audio-classification --model {card.origin} {folder}"
-        raise FailedPrecondition(f"{card.id} has no model.onnx; make it with `{command}`")
+        command = f"optimum-cli export onnx --task audio-classification --model {spec.origin} {folder}"
+        raise FailedPrecondition(f"{spec.id} has no model.onnx; make it with `{command}`")
     return AcousticEmotion(OnnxBackend(folder / "model.onnx", settings.threads, settings.provider), _labels(folder))
 
 

@@ -18,9 +18,9 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, TooLarge
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, TooLarge
 from services.speech.models.whisper_decoding import Decoder, rows_of
 from services.speech.models.whisper_hearing import FRAMES_PER_SECOND, Hearing, fitted
 from services.speech.ports.transcriber import (
@@ -89,11 +89,11 @@ class Whisper:
             raise TooLarge("more words than are said in half a minute", field="text")
         return Hearing(request, mel, tokens)
 
-    def run(self, items: Sequence[Hearing], flag: Flag) -> list[Passage | Window]:
+    def run(self, items: Sequence[Hearing], cancellation: CancellationToken) -> list[Passage | Window]:
         with _engine_errors():
             for batch in self._batches([hearing for hearing in items if hearing.is_open]):
-                flag.check()
-                self._hear(batch, flag)
+                cancellation.raise_if_cancelled()
+                self._hear(batch, cancellation)
         return [replace(hearing.window, begun=hearing) if hearing.is_open else hearing.passage() for hearing in items]
 
     def _batches(self, hearings: list[Hearing]) -> Iterator[list[Hearing]]:
@@ -109,18 +109,18 @@ class Whisper:
         if batch:
             yield batch
 
-    def _hear(self, batch: list[Hearing], flag: Flag) -> None:
+    def _hear(self, batch: list[Hearing], cancellation: CancellationToken) -> None:
         """Hear the next piece of each, or find that it has to be heard in the full window."""
         encoded = self._encode(batch)
-        self._detect_languages(batch, encoded, flag)
+        self._detect_languages(batch, encoded, cancellation)
         for row, hearing in enumerate(batch):
             if hearing.text_tokens and hearing.language:
-                flag.check()
+                cancellation.raise_if_cancelled()
                 hearing.align(rows_of(encoded, [row]), self._tokenizer_of(hearing), self._model)
         rows = [row for row, hearing in enumerate(batch) if hearing.language and not hearing.text_tokens]
         for way in sorted({_way(batch[row]) for row in rows}):
             alike = [row for row in rows if _way(batch[row]) == way]
-            self._write([batch[row] for row in alike], rows_of(encoded, alike), flag)
+            self._write([batch[row] for row in alike], rows_of(encoded, alike), cancellation)
 
     def _encode(self, batch: list[Hearing]) -> NDArray[Any]:
         """(windows, positions, width), in the computer's memory, where rows can be told apart."""
@@ -128,28 +128,28 @@ class Whisper:
         mel = np.stack([pad_or_trim(hearing.piece, frames) for hearing in batch])
         return np.asarray(self._model.model.encode(get_ctranslate2_storage(mel), to_cpu=True))
 
-    def _detect_languages(self, batch: list[Hearing], encoded: NDArray[Any], flag: Flag) -> None:
+    def _detect_languages(self, batch: list[Hearing], encoded: NDArray[Any], cancellation: CancellationToken) -> None:
         rows = [row for row, hearing in enumerate(batch) if not hearing.language]
         if not rows:
             return
         if not self._model.model.is_multilingual:
             found = [[("<|en|>", 1.0)]] * len(rows)
         else:
-            flag.check()
+            cancellation.raise_if_cancelled()
             found = self._model.model.detect_language(get_ctranslate2_storage(rows_of(encoded, rows)))
         for row, ((token, probability), *_) in zip(rows, found, strict=True):
             batch[row].detected(token.strip("<|>"), probability, 2 * encoded.shape[1])
 
-    def _write(self, batch: list[Hearing], encoded: NDArray[Any], flag: Flag) -> None:
+    def _write(self, batch: list[Hearing], encoded: NDArray[Any], cancellation: CancellationToken) -> None:
         """Write down windows that are to be decoded the same way."""
         tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
         prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
         most = max(hearing.most_tokens for hearing in batch)
-        drafts = self._decoder.decode(encoded, prompts, batch[0].temperatures, most, flag)
+        drafts = self._decoder.decode(encoded, prompts, batch[0].temperatures, most, cancellation)
         for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
             if hearing.doubts(draft, tokenizer) and hearing.hear_again(draft, 2 * encoded.shape[1]):
                 continue
-            flag.check()
+            cancellation.raise_if_cancelled()
             hearing.write(hearing.settled(draft, tokenizer), rows_of(encoded, [row]), tokenizer, self._model)
 
     def _prompt(self, hearing: Hearing, tokenizer: Tokenizer) -> list[int]:
@@ -178,7 +178,9 @@ class Whisper:
 
     def warm(self) -> None:
         second = np.zeros(LISTENING_RATE, np.float32)
-        self.run([self.prepare(Window(second, Instructions(), guess=True))], Flag())  # of silence all is doubted
+        self.run(
+            [self.prepare(Window(second, Instructions(), guess=True))], CancellationToken()
+        )  # of silence all is doubted
 
     def close(self) -> None:
         self._model.model.unload_model()
@@ -208,21 +210,21 @@ def _engine_errors() -> Iterator[None]:
         if "out of memory" in str(error):
             raise OutOfMemory("no memory for so many windows") from error
         if "CUDA failed" in str(error):
-            raise EngineGone(str(error)) from error
+            raise EngineCrashed(str(error)) from error
         raise
 
 
-def load(card: ModelCard, settings: SpeechSettings) -> Whisper:
+def load(spec: ModelSpec, settings: SpeechSettings) -> Whisper:
     """Load a CTranslate2 Whisper from the model's folder.
 
-    Options of the card: `device` (auto), `compute_type` (int8), `beam_size` (5), `translates` (true).
+    Options of the spec: `device` (auto), `compute_type` (int8), `beam_size` (5), `translates` (true).
     """
     model = WhisperModel(
-        str(card.folder(settings.models_dir)),
-        device=card.options.get("device", "auto"),
-        compute_type=card.options.get("compute_type", "int8"),
+        str(spec.folder(settings.models_dir)),
+        device=spec.options.get("device", "auto"),
+        compute_type=spec.options.get("compute_type", "int8"),
         cpu_threads=min(settings.transcribe_threads, settings.threads),
         num_workers=settings.transcribe_slots,
         local_files_only=True,
     )
-    return Whisper(model, card.options.get("beam_size", 5), translates=card.options.get("translates", True))
+    return Whisper(model, spec.options.get("beam_size", 5), translates=spec.options.get("translates", True))

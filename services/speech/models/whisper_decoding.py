@@ -16,7 +16,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_ctranslate2_storage, get_suppressed_tokens
 from numpy.typing import NDArray
 
-from servekit.call import Flag
+from servekit.rpc.context import CancellationToken
 
 MAX_COMPRESSION_RATIO = 2.4
 MIN_LOG_PROBABILITY = -1.0
@@ -88,7 +88,7 @@ class Decoder:
         prompts: Sequence[list[int]],
         temperatures: Sequence[float],
         most: int,
-        flag: Flag,
+        cancellation: CancellationToken,
     ) -> list[Draft]:
         """Write the text of every window.
 
@@ -97,10 +97,10 @@ class Decoder:
             prompts: Tokens that each text follows.
             temperatures: Tried in order, until a text will do.
             most: Tokens that a text may have; it is cut there.
-            flag: Looked at before every attempt.
+            cancellation token: Looked at before every attempt.
 
         Raises:
-            Cancelled, DeadlineExceeded: The flag was set.
+            Cancelled, DeadlineExceeded: The cancellation token was set.
         """
         drafts: list[list[Draft]] = [[] for _ in prompts]
         pending = list(range(len(prompts)))
@@ -108,7 +108,7 @@ class Decoder:
         for temperature in temperatures:
             for _, same in groupby(sorted(pending, key=shapes.__getitem__), shapes.__getitem__):  # as the engine wants
                 rows = list(same)
-                flag.check()
+                cancellation.raise_if_cancelled()
                 followed = [prompts[row] for row in rows]
                 some = self._generate(rows_of(encoded, rows), followed, temperature, most)
                 for row, draft in zip(rows, some, strict=True):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.writing import is_spaced
+from servekit.media.scripts import is_spaced
 from services.speech.ports.transcriber import LISTENING_RATE, Word
 
 LEAD_SECONDS = 0.08  # measured: docs/subtitles.md

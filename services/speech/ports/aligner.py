@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.batching import BatchModel
+from servekit.scheduling.batch import BatchModel
 
 
 @dataclass(frozen=True, slots=True)

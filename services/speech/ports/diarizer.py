@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.batching import BatchModel
+from servekit.scheduling.batch import BatchModel
 
 LISTENING_RATE = 16_000
 

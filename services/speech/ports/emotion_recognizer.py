@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.batching import BatchModel
+from servekit.scheduling.batch import BatchModel
 
 
 class EmotionRecognizer(BatchModel[NDArray[np.float32], Any, Mapping[str, float]], Protocol):

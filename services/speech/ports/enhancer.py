@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.engines import Model
+from servekit.rpc.context import CancellationToken
+from servekit.scheduling.engines import Model
 
 CLEANING_RATE = 48_000
 
@@ -15,16 +15,18 @@ CLEANING_RATE = 48_000
 class Enhancer(Model, Protocol):
     """Takes noise out."""
 
-    def enhance(self, chunks: Iterable[NDArray[np.float32]], flag: Flag) -> Iterator[NDArray[np.float32]]:
+    def enhance(
+        self, chunks: Iterable[NDArray[np.float32]], cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
         """Clean one recording, given and returned in arrays of any length.
 
         Args:
             chunks: (samples,) in [-1, 1] at `CLEANING_RATE`.
-            flag: Looked at at least once a second of sound.
+            cancellation token: Looked at at least once a second of sound.
 
         Yields:
             (samples,) at the same rate. Together they are as long as the recording, and no sample is moved.
 
         Raises:
-            Cancelled, DeadlineExceeded: The flag was set.
+            Cancelled, DeadlineExceeded: The cancellation token was set.
         """

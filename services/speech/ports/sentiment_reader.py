@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from servekit.batching import BatchModel
+from servekit.scheduling.batch import BatchModel
 
 
 class SentimentReader(BatchModel[str, str, float], Protocol):

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.backend import TensorBackend
-from servekit.batching import BatchModel
+from servekit.models.backend import TensorBackend
+from servekit.scheduling.batch import BatchModel
 
 LISTENING_RATE = 16_000
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.engines import Model
+from servekit.rpc.context import CancellationToken
+from servekit.scheduling.engines import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,12 @@ class Synthesizer(Model, Protocol):
     def max_characters(self) -> int:
         """Of one piece."""
 
-    def speak(self, piece: str, speaker: Speaker, speed: float, flag: Flag) -> Iterator[NDArray[np.float32]]:
+    def speak(
+        self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
         """Speak a piece of at most `max_characters` in letters of the language: arrays of (samples,) in [-1, 1].
 
         Raises:
             InvalidArgument: It cannot be told how to pronounce it.
-            Cancelled, DeadlineExceeded: The flag was set.
+            Cancelled, DeadlineExceeded: The cancellation token was set.
         """

@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.batching import BatchLane, BatchModel
-from servekit.session import Session
+from servekit.scheduling.batch import BatchModel, BatchScheduler
+from servekit.scheduling.session import Session
 
 LISTENING_RATE = 16_000
 WINDOW_SECONDS = 30.0
@@ -132,7 +132,7 @@ class Transcriber(BatchModel[Window, Any, Passage | Window], Protocol):
         """What the next run of a window takes, in seconds of sound that the network sees."""
 
 
-TranscriberLane = BatchLane[Window, Passage | Window]
+TranscriberScheduler = BatchScheduler[Window, Passage | Window]
 
 
 async def hear(session: Session[Window, Passage | Window], model: Transcriber, window: Window) -> Passage:

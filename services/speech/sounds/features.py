@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from servekit.call import Flag
+from servekit.rpc.context import CancellationToken
 from services.speech.ports.transcriber import LISTENING_RATE
 
 FRAME = 512  # 32 ms
@@ -44,21 +44,21 @@ class Sound:
     seconds: float
 
 
-def hear(chunks: Iterable[NDArray[np.float32]], flag: Flag) -> Sound:
+def hear(chunks: Iterable[NDArray[np.float32]], cancellation: CancellationToken) -> Sound:
     """Tell a recording in numbers, as it is decoded.
 
     Args:
         chunks: (samples,) in [-1, 1] at `LISTENING_RATE`.
-        flag: Looked at at every chunk and every stretch.
+        cancellation token: Looked at at every chunk and every stretch.
 
     Raises:
-        Cancelled, DeadlineExceeded: The flag was set.
+        Cancelled, DeadlineExceeded: The cancellation token was set.
     """
     frames: list[NDArray[np.float32]] = []
     rest = np.zeros(0, np.float32)
     samples = 0
     for chunk in chunks:
-        flag.check()
+        cancellation.raise_if_cancelled()
         samples += len(chunk)
         rest = np.concatenate([rest, chunk])
         if len(rest) >= FRAME:
@@ -68,7 +68,7 @@ def hear(chunks: Iterable[NDArray[np.float32]], flag: Flag) -> Sound:
     cuts = _cuts(len(spectra))
     features = []
     for start, end in cuts:
-        flag.check()
+        cancellation.raise_if_cancelled()
         features.append(_features(spectra[start:end]))
     seconds = samples / LISTENING_RATE
     times = np.array(cuts, np.float64).reshape(-1, 2) * HOP / LISTENING_RATE

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.call import Flag
-from servekit.errors import InvalidArgument
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import InvalidArgument
 from services.speech.sounds.features import SHAPE
 from services.speech.sounds.models import NormalSounds, SoundClasses
 
@@ -25,7 +25,7 @@ LEAST_DEVIATION = 1e-3  # a feature that never changes would judge by the last b
 Features = NDArray[np.float32]
 
 
-def fit_normal(clips: Sequence[Features], false_alarm_rate: float, flag: Flag) -> NormalSounds:
+def fit_normal(clips: Sequence[Features], false_alarm_rate: float, cancellation: CancellationToken) -> NormalSounds:
     """Learn what is normal.
 
     The threshold is the limit that the score of one more normal clip stays below with the rate's probability: the
@@ -35,21 +35,21 @@ def fit_normal(clips: Sequence[Features], false_alarm_rate: float, flag: Flag) -
     Args:
         clips: (stretches, features) of each, five or more.
         false_alarm_rate: The share of normal clips that may be called anomalous.
-        flag: Looked at before every fold.
+        cancellation token: Looked at before every fold.
 
     Raises:
         InvalidArgument: The clips are silent.
-        Cancelled, DeadlineExceeded: The flag was set.
+        Cancelled, DeadlineExceeded: The cancellation token was set.
     """
     _check_heard(clips)
     scores = np.zeros(len(clips))
     for fold in range(FOLDS):
-        flag.check()
+        cancellation.raise_if_cancelled()
         left = range(fold, len(clips), FOLDS)
         gaussian = _gaussian([clip for number, clip in enumerate(clips) if number % FOLDS != fold])
         for number in left:
             scores[number] = gaussian.whole(gaussian.scores(clips[number]))
-    flag.check()
+    cancellation.raise_if_cancelled()
     fitted = _gaussian(clips)
     return NormalSounds(fitted.mean, fitted.whitening, _limit(scores, false_alarm_rate))
 
@@ -81,13 +81,15 @@ def _limit(scores: NDArray[np.float64], rate: float) -> float:
     return float(max(np.exp(told.mean() + width * told.std(ddof=1)), np.quantile(scores, 1 - rate)))
 
 
-def fit_classes(clips: Sequence[Features], labels: Sequence[str], flag: Flag) -> tuple[SoundClasses, float | None]:
+def fit_classes(
+    clips: Sequence[Features], labels: Sequence[str], cancellation: CancellationToken
+) -> tuple[SoundClasses, float | None]:
     """Learn classes, each as likely as another.
 
     Args:
         clips: (stretches, features) of each.
         labels: What each is: two classes or more.
-        flag: Looked at before every fold.
+        cancellation token: Looked at before every fold.
 
     Returns:
         The classes, and the macro F1 over clips that were left out one fold after another; None where a class has
@@ -95,7 +97,7 @@ def fit_classes(clips: Sequence[Features], labels: Sequence[str], flag: Flag) ->
 
     Raises:
         InvalidArgument: The clips are silent.
-        Cancelled, DeadlineExceeded: The flag was set.
+        Cancelled, DeadlineExceeded: The cancellation token was set.
     """
     from sklearn.metrics import f1_score
 
@@ -106,13 +108,13 @@ def fit_classes(clips: Sequence[Features], labels: Sequence[str], flag: Flag) ->
         turns = _stratified(labels, folds)
         told = list(labels)
         for fold in range(folds):
-            flag.check()
+            cancellation.raise_if_cancelled()
             kept = [number for number, turn in enumerate(turns) if turn != fold]
             known = _discriminant([clips[number] for number in kept], [labels[number] for number in kept])
             for number in np.flatnonzero(turns == fold).tolist():
                 told[number] = known.labels[int(known.probabilities(clips[number]).mean(axis=0).argmax())]
         macro_f1 = float(f1_score(labels, told, average="macro"))
-    flag.check()
+    cancellation.raise_if_cancelled()
     return _discriminant(clips, labels), macro_f1
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from servekit.errors import FailedPrecondition
+from servekit.rpc.errors import FailedPrecondition
 from services.speech.sounds.features import FEATURES, FORMAT, LEVEL, SHAPE
 
 Array = NDArray[np.float32]

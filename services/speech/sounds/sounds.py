@@ -12,10 +12,10 @@ from polyphony.speech.v1 import sounds_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 from threadpoolctl import threadpool_limits
 
-from servekit.bounds import within
-from servekit.call import Flag, current
-from servekit.errors import FailedPrecondition, InvalidArgument, Overloaded, TooLarge
-from servekit.objects import ObjectStore
+from servekit.media.objects import ObjectStore
+from servekit.rpc.bounds import within
+from servekit.rpc.context import CancellationToken, current
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument, Overloaded, TooLarge
 from services.speech.audio.recording import Recordings, through
 from services.speech.names import checked_name
 from services.speech.settings import SpeechSettings
@@ -64,16 +64,16 @@ class Sounds:
         name, rate = checked_name(request.name), _rate(request.false_alarm_rate)
         labels = self._labels(request)
         await self._models.check_room(current().tenant, name)
-        async with self._turn() as flag:
+        async with self._turn() as cancellation:
             sounds: list[Sound] = []
             for number, clip in enumerate(request.clips):
-                sounds.append(await self._hear(clip.audio, f"clips[{number}].audio", flag))
+                sounds.append(await self._hear(clip.audio, f"clips[{number}].audio", cancellation))
                 if sum(sound.seconds for sound in sounds) > self._settings.max_sound_seconds:
                     raise TooLarge(f"more than {self._settings.max_sound_seconds:g} seconds of clips", field="clips")
             features = [sound.features for sound in sounds]
             fitted: NormalSounds | SoundClasses
             if labels:
-                fitted, macro_f1 = await through(_alone, fit_classes, features, labels, flag)
+                fitted, macro_f1 = await through(_alone, fit_classes, features, labels, cancellation)
             else:
                 if sum(map(len, features)) < LEAST_STRETCHES:
                     raise InvalidArgument(
@@ -81,7 +81,7 @@ class Sounds:
                         "needed to learn what is normal: send more or longer clips",
                         field="clips",
                     )
-                fitted, macro_f1 = await through(_alone, fit_normal, features, rate, flag), None
+                fitted, macro_f1 = await through(_alone, fit_normal, features, rate, cancellation), None
         record = SoundRecord(
             name=name,
             version=0,
@@ -117,8 +117,8 @@ class Sounds:
         record, fitted = await self._models.get(current().tenant, request.name, request.version)
         if not isinstance(fitted, NormalSounds):
             raise FailedPrecondition(f"{record.name} knows classes: ask ClassifySound", field="name")
-        async with self._turn() as flag:
-            sound = await self._hear(request.audio, "audio", flag)
+        async with self._turn() as cancellation:
+            sound = await self._hear(request.audio, "audio", cancellation)
         scores = fitted.scores(sound.features)
         whole = fitted.whole(scores)
         return pb.ScoreSoundResponse(
@@ -143,8 +143,8 @@ class Sounds:
         record, fitted = await self._models.get(current().tenant, request.name, request.version)
         if not isinstance(fitted, SoundClasses):
             raise FailedPrecondition(f"{record.name} has no classes, it scores: ask ScoreSound", field="name")
-        async with self._turn() as flag:
-            sound = await self._hear(request.audio, "audio", flag)
+        async with self._turn() as cancellation:
+            sound = await self._hear(request.audio, "audio", cancellation)
         probabilities = fitted.probabilities(sound.features)
         whole = sorted(zip(probabilities.mean(axis=0).tolist(), fitted.labels, strict=True), key=lambda row: -row[0])
         return pb.ClassifySoundResponse(
@@ -193,24 +193,24 @@ class Sounds:
                 )
         return labels
 
-    async def _hear(self, audio: Media, field: str, flag: Flag) -> Sound:
+    async def _hear(self, audio: Media, field: str, cancellation: CancellationToken) -> Sound:
         async with self._recordings.open(audio, field, self._settings.max_sound_seconds) as recording:
-            sound = await through(hear, recording.samples(), flag)
+            sound = await through(hear, recording.samples(), cancellation)
         if not len(sound.features):
             raise InvalidArgument(f"{sound.seconds:.2g} s of sound; a third of a second is needed", field=field)
         return sound
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[Flag]:
+    async def _turn(self) -> AsyncIterator[CancellationToken]:
         """Wait until the machine is free for one more."""
         if self._waiting >= WAITING:
             raise Overloaded(f"{WAITING} sounds wait to be heard, no more", retry_after=PATIENCE_SECONDS)
         self._waiting += 1
         try:
             async with self._turns:
-                flag = current().flag
-                flag.check()
-                yield flag
+                cancellation = current().cancellation
+                cancellation.raise_if_cancelled()
+                yield cancellation
         finally:
             self._waiting -= 1
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError
-from servekit.objects import ObjectStore
+from servekit.media.objects import ObjectStore
+from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError
 from services.speech.settings import SpeechSettings
 from services.speech.sounds.models import Fitted, damaged, dump, parse
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from servekit.catalogue import ModelCard, model, names, profile
+from servekit.models.catalogue import ModelSpec, model, names, profile
 from services.speech.synthesis.scripts import unreadable
 
 
 class Readers:
-    """What the catalogue says of models that speak: `options.languages` of a card, and `options.clones`.
+    """What the catalogue says of models that speak: `options.languages` of a spec, and `options.clones`.
 
     Args:
         catalogue: A folder of rows beside the catalogue's own.
@@ -19,16 +19,16 @@ class Readers:
     def advice(self, letter: str) -> str:
         """Which models of the catalogue read a letter, for a caller whose voice does not."""
         readers = [
-            card.id
-            for card in self._cards()
-            if any(not unreadable(letter, language) for language in card.options.get("languages", ()))
+            spec.id
+            for spec in self._specs()
+            if any(not unreadable(letter, language) for language in spec.options.get("languages", ()))
         ]
         return f"{', '.join(readers)} can" if readers else "no model of the catalogue can"
 
     def cloning_profiles(self) -> list[str]:
         """The profiles in which somebody's voice can be spoken with, but those of fakes."""
-        cards = [card for card in self._cards() if not card.loader.startswith("fake-")]
-        cloning = {card.id for card in cards if card.options.get("clones")}
+        specs = [spec for spec in self._specs() if not spec.runtime.startswith("fake-")]
+        cloning = {spec.id for spec in specs if spec.options.get("clones")}
         rows = {name: profile(name, self._catalogue) for name in names("profiles", self._catalogue)}
         return [
             name
@@ -36,6 +36,6 @@ class Readers:
             if "speech" in row.services and cloning & set(row.services["speech"].models)
         ]
 
-    def _cards(self) -> list[ModelCard]:
-        cards = (model(name, self._catalogue) for name in names("models", self._catalogue))
-        return [card for card in cards if card.task == "synthesize"]
+    def _specs(self) -> list[ModelSpec]:
+        specs = (model(name, self._catalogue) for name in names("models", self._catalogue))
+        return [spec for spec in specs if spec.task == "synthesize"]

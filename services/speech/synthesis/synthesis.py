@@ -1,7 +1,7 @@
 """Speaking: a text's pieces through a voice, one after another, as one stream of encoded sound.
 
-The first piece is on its way while the others are spoken; the lane runs ahead of a slow reader by as many events as
-it holds, so that playback has no gaps.
+The first piece is on its way while the others are spoken; the scheduler runs ahead of a slow reader by as many events
+as it holds, so that playback has no gaps.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.audio_encoder import AudioEncoder
-from servekit.bounds import within
-from servekit.call import Flag
-from servekit.errors import InvalidArgument, TooLarge
-from servekit.streaming import StreamLane
+from servekit.media.audio_encoder import AudioEncoder
+from servekit.rpc.bounds import within
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.scheduling.stream import StreamScheduler
 from services.speech.ports.synthesizer import Speaker, Synthesizer
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.normalization import english
@@ -59,14 +59,14 @@ class Synthesis:
         text = await asyncio.to_thread(spoken, request.text)
         if not has_words(text):
             raise InvalidArgument("there are no words to speak in the text", field="text")
-        lane, speaker = await self._voices.choose(request.model, request.voice, request.language, text)
+        scheduler, speaker = await self._voices.choose(request.model, request.voice, request.language, text)
         if letter := unreadable(text, speaker.language):
             who = await asyncio.to_thread(self._readers.advice, letter)
             message = f"this voice speaks {speaker.language!r} and cannot read {letter!r}; {who}"
             raise InvalidArgument(message, field="text")
-        encoder = await asyncio.to_thread(AudioEncoder, request.mime_type or "audio/pcm", lane.model.sample_rate)
-        work = _Speech(text, speaker, request.voice, speed, encoder, lane)
-        async with aclosing(lane.stream(work.run, len(text))) as events:
+        encoder = await asyncio.to_thread(AudioEncoder, request.mime_type or "audio/pcm", scheduler.model.sample_rate)
+        work = _Speech(text, speaker, request.voice, speed, encoder, scheduler)
+        async with aclosing(scheduler.stream(work.run, len(text))) as events:
             async for event in events:
                 yield event
 
@@ -81,16 +81,16 @@ class _Speech:
         voice: str,
         speed: float,
         encoder: AudioEncoder,
-        lane: StreamLane[Synthesizer],
+        scheduler: StreamScheduler[Synthesizer],
     ) -> None:
         self._text, self._speaker, self._speed = text, speaker, speed
         self._voice = speaker.voice or voice
         self._encoder = encoder
-        self._model_id = lane.card.id
-        slowest, fastest = lane.model.speeds
+        self._model_id = scheduler.spec.id
+        slowest, fastest = scheduler.model.speeds
         self._own_speed = min(max(speed, slowest), fastest)
 
-    def run(self, model: Synthesizer, flag: Flag) -> Iterator[pb.SynthesizeResponse]:
+    def run(self, model: Synthesizer, cancellation: CancellationToken) -> Iterator[pb.SynthesizeResponse]:
         """The events of the answer."""
         rate = self._encoder.sample_rate
         started = pb.SynthesisStarted(
@@ -98,7 +98,7 @@ class _Speech:
         )
         yield pb.SynthesizeResponse(started=started)
         length = 0
-        for samples in self._sound(model, flag):
+        for samples in self._sound(model, cancellation):
             length += len(samples)
             if chunk := self._encoder.encode(samples):
                 yield pb.SynthesizeResponse(chunk=chunk)
@@ -106,14 +106,14 @@ class _Speech:
             yield pb.SynthesizeResponse(chunk=chunk)
         yield pb.SynthesizeResponse(finished=pb.SynthesisFinished(duration_seconds=length / rate))
 
-    def _sound(self, model: Synthesizer, flag: Flag) -> Iterator[NDArray[np.float32]]:
+    def _sound(self, model: Synthesizer, cancellation: CancellationToken) -> Iterator[NDArray[np.float32]]:
         """Pieces, with silence between them."""
         pause = 0.0
         for piece in plan(self._said(), model.max_characters):
-            flag.check()
+            cancellation.raise_if_cancelled()
             if pause:
                 yield silence(pause / self._speed, model.sample_rate)
-            yield from self._paced(model, piece.text, flag)
+            yield from self._paced(model, piece.text, cancellation)
             pause = piece.pause
 
     def _said(self) -> Iterator[Piece]:
@@ -123,8 +123,8 @@ class _Speech:
             if has_words(said):
                 yield Piece(said, sentence.pause)
 
-    def _paced(self, model: Synthesizer, text: str, flag: Flag) -> Iterator[NDArray[np.float32]]:
-        sound = model.speak(text, self._speaker, self._own_speed, flag)
+    def _paced(self, model: Synthesizer, text: str, cancellation: CancellationToken) -> Iterator[NDArray[np.float32]]:
+        sound = model.speak(text, self._speaker, self._own_speed, cancellation)
         if math.isclose(self._own_speed, self._speed):
             yield from sound
             return

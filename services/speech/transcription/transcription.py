@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from servekit.models import Models
-from servekit.session import Session
+from servekit.models.loading import Models
+from servekit.scheduling.session import Session
 from services.speech.audio.recording import Recording, through
 from services.speech.audio.voice_activity import NORMAL, Sensitivity, VoiceActivity
 from services.speech.ports.speech_detector import SpeechDetector
@@ -17,7 +17,7 @@ from services.speech.ports.transcriber import (
     Instructions,
     Passage,
     Segment,
-    TranscriberLane,
+    TranscriberScheduler,
     Window,
     Word,
     hear,
@@ -61,23 +61,23 @@ class Transcription:
     """Writes down recordings.
 
     Args:
-        lanes: The transcribers.
+        schedulers: The transcribers.
         detector: Tells speech from silence.
     """
 
-    def __init__(self, lanes: Models[TranscriberLane], detector: SpeechDetector) -> None:
-        self._lanes, self._detector = lanes, detector
+    def __init__(self, schedulers: Models[TranscriberScheduler], detector: SpeechDetector) -> None:
+        self._schedulers, self._detector = schedulers, detector
 
-    def lane(self, model: str, instructions: Instructions) -> TranscriberLane:
-        """The lane of a model, if it can do what it is told.
+    def scheduler(self, model: str, instructions: Instructions) -> TranscriberScheduler:
+        """The scheduler of a model, if it can do what it is told.
 
         Raises:
             NotFound: No such model is loaded.
             InvalidArgument: It cannot; the field is named.
         """
-        lane = self._lanes.get(model)
-        lane.model.check(instructions)
-        return lane
+        scheduler = self._schedulers.get(model)
+        scheduler.model.check(instructions)
+        return scheduler
 
     async def hear(
         self,
@@ -94,13 +94,13 @@ class Transcription:
 
         Raises:
             Overloaded: There is no room, or no time before the deadline, for so long a recording.
-            ServeError: As `lane`, `Recording.chunks` and the model say.
+            ServeError: As `scheduler`, `Recording.chunks` and the model say.
         """
-        lane = self.lane(model, instructions)
+        scheduler = self.scheduler(model, instructions)
         cutter = WindowCutter(VoiceActivity(self._detector, sensitivity))
         async with (
-            lane.session(max(recording.claimed_seconds, LEAST_SECONDS), IN_FLIGHT) as session,
-            aclosing(_Hearing(lane, session, cutter, instructions, recording.claimed_seconds)) as hearing,
+            scheduler.session(max(recording.claimed_seconds, LEAST_SECONDS), IN_FLIGHT) as session,
+            aclosing(_Hearing(scheduler, session, cutter, instructions, recording.claimed_seconds)) as hearing,
             aclosing(cut(recording, cutter)) as clips,
         ):
             if instructions.language:
@@ -148,10 +148,10 @@ async def cut(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[Clip
 
 
 class _Hearing:
-    """One recording's windows on their way through the lane.
+    """One recording's windows on their way through the scheduler.
 
     Args:
-        lane: Where they are heard.
+        scheduler: Where they are heard.
         session: What the recording was admitted as.
         cutter: Where they come from.
         instructions: For all; the first with speech settles the language, and the prompt is for the first only.
@@ -160,13 +160,13 @@ class _Hearing:
 
     def __init__(
         self,
-        lane: TranscriberLane,
+        scheduler: TranscriberScheduler,
         session: Session[Window, Passage | Window],
         cutter: WindowCutter,
         instructions: Instructions,
         claimed: float,
     ) -> None:
-        self._lane, self._session, self._cutter, self._claimed = lane, session, cutter, claimed
+        self._scheduler, self._session, self._cutter, self._claimed = scheduler, session, cutter, claimed
         self._instructions = instructions
         self._running: deque[tuple[Clip, asyncio.Task[Passage]]] = deque()
         self._told = time.monotonic()
@@ -190,7 +190,7 @@ class _Hearing:
     def start(self, language: str, probability: float) -> Started:
         """The first event."""
         self.has_started = True
-        return Started(language, probability, self._lane.card.id)
+        return Started(language, probability, self._scheduler.spec.id)
 
     def progress(self) -> Progress:
         """How far it is."""
@@ -201,7 +201,7 @@ class _Hearing:
     def begin(self, clip: Clip) -> None:
         """Send a clip on its way."""
         window = Window(clip.samples, self._instructions)
-        self._running.append((clip, asyncio.create_task(hear(self._session, self._lane.model, window))))
+        self._running.append((clip, asyncio.create_task(hear(self._session, self._scheduler.model, window))))
         self._instructions = replace(self._instructions, prompt="")
 
     async def finish_first(self) -> AsyncGenerator[Heard, None]:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.bounds import within
-from servekit.errors import InvalidArgument, TooLarge
+from servekit.rpc.bounds import within
+from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.audio.voice_activity import LEAST_THRESHOLD, NORMAL, Sensitivity
 from services.speech.ports.transcriber import Instructions, Segment
 from services.speech.settings import SpeechSettings

@@ -2,8 +2,8 @@
 
 from io import BytesIO
 
-from servekit.audio import AudioLimits
-from servekit.writing import join
+from servekit.media.audio import AudioLimits
+from servekit.media.scripts import join
 from services.speech.audio.recording import Recording
 from services.speech.ports.transcriber import Instructions
 from services.speech.transcription.transcription import Transcription, gathered

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from servekit.call import current
-from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError
-from servekit.objects import ObjectStore
+from servekit.media.objects import ObjectStore
+from servekit.rpc.context import current
+from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from google.protobuf.timestamp_pb2 import Timestamp
 from polyphony.speech.v1 import voices_pb2 as pb
 
-from servekit.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
-from servekit.models import Models
-from servekit.objects import ObjectStore
-from servekit.streaming import StreamLane
+from servekit.media.objects import ObjectStore
+from servekit.models.loading import Models
+from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
+from servekit.scheduling.stream import StreamScheduler
 from services.speech.names import checked_name
 from services.speech.ports.synthesizer import Reference, Speaker, Synthesizer
 from services.speech.settings import SpeechSettings
@@ -21,7 +21,7 @@ from services.speech.synthesis.scripts import language_of
 from services.speech.voices.references import References, Spoken
 from services.speech.voices.store import VoiceRecord, VoiceStore
 
-Speaking = StreamLane[Synthesizer]
+Speaking = StreamScheduler[Synthesizer]
 WriteDown = Callable[[Spoken, str], Awaitable[tuple[str, str]]]
 
 MAX_STATEMENT = 2000  # characters
@@ -32,7 +32,7 @@ class Voices:
     """The voices that a caller can speak with.
 
     Args:
-        lanes: The models that speak.
+        schedulers: The models that speak.
         store: Where tenants' voices are kept.
         references: Reads the recordings that voices are made of.
         write_down: The text of a recording and its language, where the caller does not say.
@@ -42,21 +42,21 @@ class Voices:
 
     def __init__(
         self,
-        lanes: Models[Speaking],
+        schedulers: Models[Speaking],
         store: ObjectStore,
         references: References,
         write_down: WriteDown,
         readers: Readers,
         settings: SpeechSettings,
     ) -> None:
-        self._lanes = lanes
+        self._schedulers = schedulers
         self._store = VoiceStore(store, settings.max_voices)
         self._references = references
         self._write_down = write_down
         self._readers = readers
 
     async def choose(self, model: str, voice: str, language: str, text: str) -> tuple[Speaking, Speaker]:
-        """Who speaks a text, and on which lane.
+        """Who speaks a text, and on which scheduler.
 
         Args:
             model: A model id; empty for the one that has the voice.
@@ -68,19 +68,19 @@ class Voices:
             InvalidArgument: The model does not speak with that voice, or the voice not that language.
             FailedPrecondition: The tenant's voice is damaged.
         """
-        lanes = [self._lanes.get(model)] if model else [self._lanes.get(""), *self._lanes]
-        for lane in lanes:
-            for row in lane.model.voices:
+        schedulers = [self._schedulers.get(model)] if model else [self._schedulers.get(""), *self._schedulers]
+        for scheduler in schedulers:
+            for row in scheduler.model.voices:
                 if voice in (*_DEFAULT, row.name):
-                    return lane, Speaker(row.name, _language(row.name, row.languages, language, text))
+                    return scheduler, Speaker(row.name, _language(row.name, row.languages, language, text))
         if voice in _DEFAULT:
-            raise InvalidArgument(f"{lanes[0].card.id} has no voice of its own: name one of yours", field="voice")
-        record, recording = await self._made(voice, lanes)
-        lane = self._lanes.get(record.model, field="voice")
-        if lane not in lanes:
+            raise InvalidArgument(f"{schedulers[0].spec.id} has no voice of its own: name one of yours", field="voice")
+        record, recording = await self._made(voice, schedulers)
+        scheduler = self._schedulers.get(record.model, field="voice")
+        if scheduler not in schedulers:
             raise InvalidArgument(f"{voice!r} is spoken by {record.model}: ask for that model", field="voice")
-        speaks = _language(voice, lane.model.cloned_languages, language, text)
-        return lane, Speaker("", speaks, Reference(recording, record.text))
+        speaks = _language(voice, scheduler.model.cloned_languages, language, text)
+        return scheduler, Speaker("", speaks, Reference(recording, record.text))
 
     async def known(self, request: pb.ListVoicesRequest) -> pb.ListVoicesResponse:
         """Each model's own, its default first, then the tenant's.
@@ -88,13 +88,13 @@ class Voices:
         Raises:
             NotFound: There is no such model.
         """
-        lanes = [self._lanes.get(request.model)] if request.model else list(self._lanes)
+        schedulers = [self._schedulers.get(request.model)] if request.model else list(self._schedulers)
         own = [
-            pb.Voice(name=row.name, model=lane.card.id, languages=row.languages)
-            for lane in lanes
-            for row in lane.model.voices
+            pb.Voice(name=row.name, model=scheduler.spec.id, languages=row.languages)
+            for scheduler in schedulers
+            for row in scheduler.model.voices
         ]
-        by_id = {lane.card.id: lane for lane in lanes}
+        by_id = {scheduler.spec.id: scheduler for scheduler in schedulers}
         records = await self._store.all()
         made = [_voice(name, record, by_id[record.model]) for name, record in records.items() if record.model in by_id]
         return pb.ListVoicesResponse(voices=[*own, *made])
@@ -108,8 +108,8 @@ class Voices:
             AlreadyExists: There is a voice of this name.
             FailedPrecondition: The tenant has too many.
         """
-        lane = self._cloning_lane(request.model)
-        languages = lane.model.cloned_languages
+        scheduler = self._cloning_scheduler(request.model)
+        languages = scheduler.model.cloned_languages
         _check(request, languages)
         await self._check_free(request.name)
         spoken = await self._references.read(request.reference_audio, "reference_audio")
@@ -117,10 +117,12 @@ class Voices:
         if not text:
             text, language = await self._write_down(spoken, language)
         if language and language not in languages:
-            raise InvalidArgument(f"{lane.card.id} speaks {', '.join(languages)}, not {language}", field="language")
-        made = VoiceRecord(lane.card.id, language, text, spoken.seconds, request.consent_statement, time.time())
+            raise InvalidArgument(
+                f"{scheduler.spec.id} speaks {', '.join(languages)}, not {language}", field="language"
+            )
+        made = VoiceRecord(scheduler.spec.id, language, text, spoken.seconds, request.consent_statement, time.time())
         record = await self._store.add(request.name, made, spoken.recording)
-        return pb.CreateVoiceResponse(voice=_voice(request.name, record, lane))
+        return pb.CreateVoiceResponse(voice=_voice(request.name, record, scheduler))
 
     async def delete(self, request: pb.DeleteVoiceRequest) -> pb.DeleteVoiceResponse:
         """Delete a voice of the tenant's, and its recording where no other voice is made of the same.
@@ -131,32 +133,34 @@ class Voices:
         await self._store.delete(request.name)
         return pb.DeleteVoiceResponse()
 
-    def _cloning_lane(self, model: str) -> Speaking:
-        lanes = [self._lanes.get(model)] if model else list(self._lanes)
-        for lane in lanes:
-            if lane.model.cloned_languages:
-                return lane
+    def _cloning_scheduler(self, model: str) -> Speaking:
+        schedulers = [self._schedulers.get(model)] if model else list(self._schedulers)
+        for scheduler in schedulers:
+            if scheduler.model.cloned_languages:
+                return scheduler
         profiles = ", ".join(self._readers.cloning_profiles()) or "none"
         who = f"{model} makes no voices" if model else "no model of this profile makes voices"
         raise Unimplemented(f"{who}; the profiles that have one that does: {profiles}", field="model")
 
     async def _check_free(self, name: str) -> None:
-        if name in _DEFAULT or any(name == row.name for lane in self._lanes for row in lane.model.voices):
+        if name in _DEFAULT or any(
+            name == row.name for scheduler in self._schedulers for row in scheduler.model.voices
+        ):
             raise AlreadyExists(f"a model has a voice {name!r}", field="name")
         await self._store.check_room(name)
 
-    async def _made(self, name: str, lanes: list[Speaking]) -> tuple[VoiceRecord, bytes]:
+    async def _made(self, name: str, schedulers: list[Speaking]) -> tuple[VoiceRecord, bytes]:
         try:
             return await self._store.get(name)
         except NotFound as error:
-            known = dict.fromkeys(row.name for lane in lanes for row in lane.model.voices)
+            known = dict.fromkeys(row.name for scheduler in schedulers for row in scheduler.model.voices)
             raise NotFound(f"{error.message}; there is {', '.join(('default', *known))}", field="voice") from None
 
 
-def _voice(name: str, record: VoiceRecord, lane: Speaking) -> pb.Voice:
+def _voice(name: str, record: VoiceRecord, scheduler: Speaking) -> pb.Voice:
     created = Timestamp()
     created.FromMilliseconds(int(record.created * 1000))
-    return pb.Voice(name=name, model=record.model, languages=lane.model.cloned_languages, create_time=created)
+    return pb.Voice(name=name, model=record.model, languages=scheduler.model.cloned_languages, create_time=created)
 
 
 def _language(voice: str, languages: tuple[str, ...], asked: str, text: str) -> str:

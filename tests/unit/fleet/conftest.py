@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.process import Process
+from fleet.runner.process import Process
+from fleet.runner.supervisor import Supervisor
 from fleet.settings import FleetSettings
-from fleet.supervisor import Supervisor
 
 Running = Callable[..., AbstractAsyncContextManager[Supervisor]]
 

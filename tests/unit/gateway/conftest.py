@@ -8,18 +8,18 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import add_RetrievalServiceServic
 from polyphony.speech.v1.speech_pb2_grpc import add_SpeechServiceServicer_to_server
 from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_server
 
-from gateway.app import build_app
 from gateway.clients import Clients
+from gateway.http.app import build_app
 from gateway.parts import Parts
 from gateway.settings import GatewaySettings
-from servekit.interceptor import CallInterceptor
-from servekit.telemetry import Telemetry
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.interceptor import CallInterceptor
 
-from .told.generation import Generation
-from .told.orders import Orders
-from .told.retrieval import Retrieval
-from .told.speech import Speech
-from .told.vision import Vision
+from .fakes.generation import Generation
+from .fakes.orders import Orders
+from .fakes.retrieval import Retrieval
+from .fakes.speech import Speech
+from .fakes.vision import Vision
 
 
 class Shelf:

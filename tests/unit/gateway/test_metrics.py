@@ -8,10 +8,10 @@ import grpc
 import httpx
 from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_server
 
-from gateway.app import build_app
-from servekit.errors import Overloaded, Unavailable
+from gateway.http.app import build_app
+from servekit.rpc.errors import Overloaded, Unavailable
 
-from .told.vision import Vision
+from .fakes.vision import Vision
 
 PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(b"a picture").decode()}}
 BAD = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(b"not an image").decode()}}

@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from servekit.errors import Unavailable
+from servekit.rpc.errors import Unavailable
 
 IMAGE = b"\x89PNG a picture"
 

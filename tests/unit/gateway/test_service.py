@@ -8,10 +8,10 @@ from polyphony.type.v1.media_pb2 import Media
 
 from gateway.records import StoreRecord
 from gateway.service import GatewayService
-from servekit.client import connect
-from servekit.errors import InvalidArgument, Unavailable
-from servekit.interceptor import CallInterceptor
-from servekit.telemetry import Telemetry
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.client import connect
+from servekit.rpc.errors import InvalidArgument, Unavailable
+from servekit.rpc.interceptor import CallInterceptor
 
 
 @pytest.fixture

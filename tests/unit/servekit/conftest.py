@@ -1,5 +1,4 @@
-"""A process whose two methods do what a test says: one that answers, one that streams; a lane that doubles numbers; and
-what media tests share."""
+"""A process with a unary and a streaming method that tests script; a scheduler that doubles numbers; media helpers."""
 
 import asyncio
 import io
@@ -14,14 +13,14 @@ from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
-from servekit.batching import BatchLane
-from servekit.call import Flag
-from servekit.catalogue import ModelCard
-from servekit.errors import EngineGone, InvalidArgument, OutOfMemory, ServeError, Unimplemented
-from servekit.objects import ObjectStore
-from servekit.server import Deployment
-from servekit.settings import ProcessSettings
-from servekit.telemetry import Telemetry
+from servekit.media.objects import ObjectStore
+from servekit.models.catalogue import ModelSpec
+from servekit.ops.settings import ProcessSettings
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, ServeError, Unimplemented
+from servekit.rpc.server import ServiceSpec
+from servekit.scheduling.batch import BatchScheduler
 
 VISION = "polyphony.vision.v1.VisionService"
 SPEECH = "polyphony.speech.v1.SpeechService"
@@ -36,8 +35,8 @@ def picture(kind="PNG"):
 READ = vision_pb2.ReadTextRequest(image=Media(inline=picture(), mime_type="image/png"))
 SPEAK = speech_pb2.SynthesizeRequest(text="hello")
 FIELD = "messages[0].content[1]"
-DOUBLER = ModelCard(
-    id="doubler", task="embed", service="retrieval", loader="test", title="Doubles", licence="CC0-1.0", memory_mb=1
+DOUBLER = ModelSpec(
+    id="doubler", task="embed", service="retrieval", runtime="test", title="Doubles", licence="CC0-1.0", memory_mb=1
 )
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -101,7 +100,7 @@ class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServ
             vision_pb2_grpc.add_VisionServiceServicer_to_server(servicer, server)
             speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
 
-        return Deployment(add, self, vision_pb2.DESCRIPTOR.services_by_name["VisionService"])
+        return ServiceSpec(add, self, vision_pb2.DESCRIPTOR.services_by_name["VisionService"])
 
 
 @pytest.fixture
@@ -178,7 +177,7 @@ class Doubler:
 
     def warm(self) -> None:
         if self.gone:
-            raise EngineGone("still dead")
+            raise EngineCrashed("still dead")
 
     def close(self) -> None:
         self.closed = True
@@ -188,11 +187,11 @@ class Doubler:
             raise InvalidArgument("negative", field="number")
         return request
 
-    def run(self, items: Sequence[int], flag: Flag) -> Sequence[int | ServeError]:
+    def run(self, items: Sequence[int], cancellation: CancellationToken) -> Sequence[int | ServeError]:
         if len(items) > self.most:
             raise OutOfMemory("too many")
         if self.gone:
-            raise EngineGone("dead")
+            raise EngineCrashed("dead")
         if self.broken:
             raise ValueError("secret")
         self.batches.append(list(items))
@@ -207,30 +206,30 @@ def model():
 
 
 @pytest.fixture
-async def lane(model):
-    lane = BatchLane(DOUBLER, [model], Telemetry(ProcessSettings()), max_batch_cost=8, max_queue_cost=20)
-    await lane.start()
-    yield lane
+async def scheduler(model):
+    scheduler = BatchScheduler(DOUBLER, [model], Telemetry(ProcessSettings()), max_batch_cost=8, max_queue_cost=20)
+    await scheduler.start()
+    yield scheduler
     model.may_end.set()
-    await lane.close()
+    await scheduler.close()
     assert model.closed
 
 
 @pytest.fixture
-async def open_lane():
+async def open_scheduler():
     opened = []
 
-    async def open_lane(*models, kind=BatchLane, max_queue_cost=1000, **more):
-        if kind is BatchLane:
+    async def open_scheduler(*models, kind=BatchScheduler, max_queue_cost=1000, **more):
+        if kind is BatchScheduler:
             more = {"max_batch_cost": 8, **more}
-        lane = kind(DOUBLER, models, Telemetry(ProcessSettings()), max_queue_cost=max_queue_cost, **more)
-        await lane.start()
-        opened.append(lane)
-        return lane
+        scheduler = kind(DOUBLER, models, Telemetry(ProcessSettings()), max_queue_cost=max_queue_cost, **more)
+        await scheduler.start()
+        opened.append(scheduler)
+        return scheduler
 
-    yield open_lane
-    for lane in opened:
-        await asyncio.wait_for(lane.close(), 20)
+    yield open_scheduler
+    for scheduler in opened:
+        await asyncio.wait_for(scheduler.close(), 20)
 
 
 async def settled(*calls):
@@ -242,9 +241,9 @@ def kinds(outcomes):
     return {type(outcome) for outcome in outcomes}
 
 
-async def hold(model, lane):
+async def hold(model, scheduler):
     """Occupy the engine with one item; what comes next has to wait."""
     model.may_end.clear()
-    first = asyncio.ensure_future(lane.submit(1))
+    first = asyncio.ensure_future(scheduler.submit(1))
     await asyncio.to_thread(model.began.acquire)
     return first

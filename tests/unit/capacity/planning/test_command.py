@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from capacity.errors import CapacityError
-from fleet.cli import app
+from fleet.cli.main import app
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from capacity.planning import gpus, shapes
 from capacity.planning.memory import Load, Need, need
 from capacity.planning.precision import Name
 from capacity.planning.shapes import Shape, shape
-from servekit import catalogue
+from servekit.models import catalogue
 
 GB, GIB, MIB = 1e9, 2**30, 2**20
 CARDS = (4, 6, 8, 10, 12, 16, 24)  # GiB of graphics cards
@@ -95,7 +95,7 @@ AT_REST = {"vision": 294, "speech": 556, "generation": 799, "retrieval": 195}
 @pytest.mark.parametrize("service", AT_REST)
 def test_embedded_services_at_rest_take_what_was_measured(service: str) -> None:
     """At rest an engine holds its weights and cache, and of its activations what its allocator did not give back."""
-    models = [card.id for card in catalogue.models_of("embedded", service)]  # type: ignore[arg-type]
+    models = [spec.id for spec in catalogue.models_of("embedded", service)]  # type: ignore[arg-type]
     rows = [need(shape(model), Load(), "cpu", first=number == 0) for number, model in enumerate(models)]
     most = sum(row.total for row in rows) / MIB
     least = most - sum(row.activations + (row.cache if row.engine == "ctranslate2" else 0) for row in rows) / MIB

@@ -11,7 +11,7 @@ from capacity.planning import gpus
 from capacity.planning.deployment import Question
 from capacity.planning.memory import Load
 from capacity.planning.plan import plan
-from fleet.cli import app
+from fleet.cli.main import app
 
 PAGE = (Path(__file__).parents[4] / "docs" / "planner.md").read_text()
 COMMAND = "$ polyphony "

@@ -13,7 +13,7 @@ from capacity.planning.memory import Load
 from capacity.planning.plan import Plan, plan
 from capacity.planning.values import text, values
 from charts.render import UMBRELLA, manifests, merged
-from servekit import catalogue
+from servekit.models import catalogue
 
 AWQ = Question("gpu-vllm", gpu("A100"), Load(8192, 16), quantization="awq")
 

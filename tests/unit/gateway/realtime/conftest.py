@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.app import build_app
-from gateway.web import WebServer
+from gateway.http.app import build_app
+from gateway.http.server import WebServer
 
 LOUD, QUIET = b"\x00\x10" * 2400, bytes(4800)  # a tenth of a second of 24 kHz
 

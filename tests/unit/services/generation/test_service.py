@@ -15,13 +15,13 @@ from polyphony.generation.v1.generation_pb2 import (
 )
 from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceStub
 
-from servekit import catalogue
-from servekit.errors import InvalidArgument, NotFound, Overloaded, ServeError, TooLarge, Unavailable
-from servekit.models import Models
-from servekit.server import Deployment
-from servekit.streaming import StreamLane
+from servekit.models import catalogue
+from servekit.models.loading import Models
+from servekit.rpc.errors import InvalidArgument, NotFound, Overloaded, ServeError, TooLarge, Unavailable
+from servekit.rpc.server import ServiceSpec
+from servekit.scheduling.stream import StreamScheduler
 from services.generation import service
-from services.generation.models.fake import FakeGenerator
+from services.generation.generate_text.models.fake import FakeGenerator
 from services.generation.settings import GenerationSettings
 
 NAME = "polyphony.generation.v1.GenerationService"
@@ -37,14 +37,14 @@ def of(slots=2, latency=0.0, fail="", **more):
 
     async def build(settings, telemetry):
         options = {"latency_seconds": latency, "fail": fail}
-        card = catalogue.model("fake-generator").model_copy(update={"options": options})
-        model = FakeGenerator(card, settings.max_prompt_bytes)
-        lane = StreamLane(card, [model] * slots, telemetry, max_queue_cost=settings.max_queue_tokens)
-        return Deployment(
+        spec = catalogue.model("fake-generator").model_copy(update={"options": options})
+        model = FakeGenerator(spec, settings.max_prompt_bytes)
+        scheduler = StreamScheduler(spec, [model] * slots, telemetry, max_queue_cost=settings.max_queue_tokens)
+        return ServiceSpec(
             add=service.add_GenerationServiceServicer_to_server,
-            servicer=service.GenerationService(Models([lane]), settings),
+            servicer=service.GenerationService(Models([scheduler]), settings),
             descriptor=service.pb.DESCRIPTOR.services_by_name["GenerationService"],
-            lanes=[lane],
+            schedulers=[scheduler],
         )
 
     return build

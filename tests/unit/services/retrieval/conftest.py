@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fleet.postgres import ENVIRONMENT, Postgres
+from fleet.runner.postgres import ENVIRONMENT, Postgres
 
 # Nothing here outlives the tests: durability is not what they ask for.
 UNSAFE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")

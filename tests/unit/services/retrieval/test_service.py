@@ -12,8 +12,8 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from polyphony.type.v1.embedding_pb2 import Embedding
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from servekit.call import Call, Flag, enter
-from servekit.errors import (
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import (
     AlreadyExists,
     DeadlineExceeded,
     FailedPrecondition,
@@ -154,12 +154,12 @@ async def test_vectors_of_another_space(stub, metric, best, score):
 
 
 async def test_tenants_do_not_see_each_other(stub):
-    enter(Call(tenant="ada"))
+    enter(RequestContext(tenant="ada"))
     await stub.CreateCollection(pb.CreateCollectionRequest(name="notes"))
     await stub.Upsert(pb.UpsertRequest(collection="notes", points=[pb.Point(id="1", text="hers")]))
     with pytest.raises(AlreadyExists):
         await stub.CreateCollection(pb.CreateCollectionRequest(name="notes"))
-    enter(Call(tenant="bob"))
+    enter(RequestContext(tenant="bob"))
     for call in (
         stub.Search(pb.SearchRequest(collection="notes", text="hers")),
         stub.Upsert(pb.UpsertRequest(collection="notes", points=[pb.Point(id="1", text="his")])),
@@ -259,7 +259,7 @@ async def test_search_and_delete_refuse(stub):
 
 
 async def test_a_deadline_that_has_passed(stub):
-    enter(Call(flag=Flag(time.monotonic() + 0.001)))
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.001)))
     with pytest.raises(DeadlineExceeded):
         await stub.Embed(pb.EmbedRequest(inputs=texts(*["a b c"] * 2000)))
 
@@ -270,10 +270,10 @@ async def test_without_its_database_it_is_not_ready_and_still_embeds(postgres, s
     try:
         await until_health_is(server, health_pb2.HealthCheckResponse.NOT_SERVING)
         began = time.monotonic()
-        enter(Call(flag=Flag(began + 1.0)))
+        enter(RequestContext(cancellation=CancellationToken(began + 1.0)))
         with pytest.raises((Unavailable, DeadlineExceeded)):  # retried by the client until its deadline
             await stub.Search(pb.SearchRequest(collection="docs", text="a"))
-        enter(Call())
+        enter(RequestContext())
         assert (await stub.Embed(pb.EmbedRequest(inputs=texts("still")))).tokens == 1
     finally:
         await asyncio.to_thread(postgres.start)

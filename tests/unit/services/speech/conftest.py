@@ -17,8 +17,8 @@ async def stub(serve, dial, settings, models):
     """Calls the service."""
 
     async def build_and_show(settings, telemetry):
-        deployment = await build(settings, telemetry)
-        models.update({lane.card.task: lane.model for lane in deployment.lanes})
-        return deployment
+        service_spec = await build(settings, telemetry)
+        models.update({scheduler.spec.task: scheduler.model for scheduler in service_spec.schedulers})
+        return service_spec
 
     return SpeechServiceStub(dial(await serve(settings, build_and_show), "polyphony.speech.v1.SpeechService"))

@@ -1,6 +1,6 @@
 """What the doubles of a transcriber have in common; each says for itself what it hears."""
 
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 
 
 class TranscriberDouble:

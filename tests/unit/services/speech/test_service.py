@@ -9,10 +9,10 @@ import pytest
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio_encoder import encode_audio
-from servekit.call import Call, Flag, enter
-from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
-from servekit.objects import ObjectStore
+from servekit.media.audio_encoder import encode_audio
+from servekit.media.objects import ObjectStore
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from services.speech.settings import SpeechSettings
 
 
@@ -72,9 +72,9 @@ async def test_silence_has_no_words(stub):
 async def test_a_recording_is_taken_by_reference_from_its_tenant_only(stub, settings):
     reference = await ObjectStore(settings.object_store_url).put("one", wav(), "audio/wav", 60)
     request = TranscribeRequest(audio=Media(reference=reference))
-    enter(Call(tenant="one"))
+    enter(RequestContext(tenant="one"))
     assert (await transcribe(stub, request))[-1].finished.duration_seconds == 7.0
-    enter(Call(tenant="two"))
+    enter(RequestContext(tenant="two"))
     with pytest.raises(NotFound):
         await transcribe(stub, request)
 
@@ -123,7 +123,7 @@ async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
 async def test_the_deadline_holds_within_a_recording(stub, models):
     models["transcribe"].faults.latency_seconds = 0.2
     await transcribe(stub, hear(wav(1)))
-    enter(Call(flag=Flag(time.monotonic() + 0.5)))
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.5)))
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await transcribe(stub, hear(wav(60)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.vision.models.ppocr import Enlargement
+from services.vision.read_text.models.ppocr import Enlargement
 
 
 @pytest.mark.parametrize(

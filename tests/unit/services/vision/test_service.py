@@ -18,8 +18,8 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from servekit.call import Call, Flag, enter
-from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
 from services.vision.service import build
 from services.vision.settings import VisionSettings
 from tests.watching import until
@@ -93,7 +93,7 @@ async def test_bad_input_is_named(stub, bad, error, field):
 
 async def test_the_deadline_travels_and_stops_the_engine(serve, dial, settings):
     server = await serve(settings.model_copy(update={"model_options": {"latency_seconds": 5.0}}), build)
-    enter(Call(flag=Flag(time.monotonic() + 0.2)))
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.2)))
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await VisionServiceStub(dial(server, NAME)).ReadText(request(png()))

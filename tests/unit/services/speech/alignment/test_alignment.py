@@ -7,14 +7,14 @@ import pytest
 from polyphony.speech.v1.alignment_pb2 import AlignRequest
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio_encoder import encode_audio
-from servekit.batching import BatchLane
-from servekit.call import Call, Flag, enter
-from servekit.catalogue import ModelCard
-from servekit.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
-from servekit.models import Models
-from servekit.objects import ObjectStore
-from servekit.telemetry import Telemetry
+from servekit.media.audio_encoder import encode_audio
+from servekit.media.objects import ObjectStore
+from servekit.models.catalogue import ModelSpec
+from servekit.models.loading import Models
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
+from servekit.scheduling.batch import BatchScheduler
 from services.speech.alignment.alignment import Alignment
 from services.speech.audio.recording import Recordings
 from services.speech.models.fake_aligner import FakeAligner
@@ -31,8 +31,8 @@ QUIETEST = 20
 SECOND = 1.25  # of a word
 
 
-def card(task):
-    return ModelCard(id=task, task=task, service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
+def spec(task):
+    return ModelSpec(id=task, task=task, service="speech", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 
 
 def sound(levels):
@@ -59,7 +59,7 @@ class Ear(TranscriberDouble):
             raise TooLarge("too long", field="text")
         return request
 
-    def run(self, items, flag):
+    def run(self, items, cancellation):
         return [self.hear(window) for window in items]
 
     def hear(self, window):
@@ -88,23 +88,25 @@ def ear():
 @pytest.fixture
 async def make(ear, tmp_path):
     """Makes an alignment, with an aligner or without."""
-    settings, lanes = SpeechSettings(), []
+    settings, schedulers = SpeechSettings(), []
 
-    async def lane(task, model):
-        own = BatchLane(card(task), [model], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False)
+    async def scheduler(task, model):
+        own = BatchScheduler(
+            spec(task), [model], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False
+        )
         await own.start()
-        lanes.append(own)
+        schedulers.append(own)
         return own
 
     async def make(aligner=None):
-        transcribers = Models([await lane("transcribe", ear)])
-        aligners = Models([await lane("align", aligner)] if aligner else [])
+        transcribers = Models([await scheduler("transcribe", ear)])
+        aligners = Models([await scheduler("align", aligner)] if aligner else [])
         detector, recordings = FakeSpeechDetector(), Recordings(ObjectStore(str(tmp_path)), settings)
         return Alignment(aligners, transcribers, Transcription(transcribers, detector), detector, recordings, 1000)
 
-    enter(Call(request_id="r", flag=Flag(time.monotonic() + 30)))
+    enter(RequestContext(request_id="r", cancellation=CancellationToken(time.monotonic() + 30)))
     yield make
-    for own in lanes:
+    for own in schedulers:
         await own.close()
 
 
@@ -170,7 +172,7 @@ async def test_where_nobody_speaks_no_time_is_made_up(make, ear, words):
 
 
 async def test_an_aligner_is_asked_where_there_is_one(make, ear):
-    alignment = await make(FakeAligner(card("align")))
+    alignment = await make(FakeAligner(spec("align")))
     response = await alignment.align(AlignRequest(audio=said([0, 1]), text="alfa bravo", language="en"))
     assert (response.model, response.language, ear.windows) == ("align", "en", [])
     assert times(response) == [(0, pytest.approx(10 / 9)), (pytest.approx(10 / 9), 2.5)]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio_encoder import encode_audio
-from servekit.call import Call, Flag, enter
-from servekit.errors import Cancelled, InvalidArgument, Overloaded, TooLarge, UnsupportedMedia
-from servekit.objects import ObjectStore
+from servekit.media.audio_encoder import encode_audio
+from servekit.media.objects import ObjectStore
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import Cancelled, InvalidArgument, Overloaded, TooLarge, UnsupportedMedia
 from services.speech.audio.recording import Recordings, through
 from services.speech.settings import SpeechSettings
 
@@ -86,12 +86,12 @@ async def test_what_cannot_be_heard_names_its_field(recordings, media, error):
 
 
 async def test_it_stops_when_nobody_waits(recordings):
-    flag = Flag()
-    enter(Call(flag=flag))
+    cancellation = CancellationToken()
+    enter(RequestContext(cancellation=cancellation))
     async with recordings.open(wav(10), "audio") as recording:
         chunks = recording.chunks()
         await anext(chunks)
-        flag.set()
+        cancellation.cancel()
         with pytest.raises(Cancelled):
             await anext(chunks)
 

@@ -11,7 +11,7 @@ from faster_whisper.vad import VadOptions, get_speech_timestamps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servekit.audio import AudioLimits, decode_audio
+from servekit.media.audio import AudioLimits, decode_audio
 from services.speech.audio.voice_activity import Sensitivity, Span, VoiceActivity
 from services.speech.models.fake_speech_detector import FakeSpeechDetector
 from services.speech.models.silero import Silero

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from servekit.call import Flag
-from servekit.errors import Cancelled
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled
 from services.speech.diarization.clustering import MOST_NODES, cluster, matched
 
 DIMENSIONS = 64
@@ -30,7 +30,7 @@ def agree(found, labels):
 
 def test_one_person_is_one():
     heard, pauses, _ = voices([(0, 20)] * 6)
-    clusters = cluster(heard, pauses, 0, 8, SAME, Flag())
+    clusters = cluster(heard, pauses, 0, 8, SAME, CancellationToken())
     assert set(clusters.labels) == {0}
     assert (clusters.confidences == 1).all()
 
@@ -38,7 +38,7 @@ def test_one_person_is_one():
 @pytest.mark.parametrize("people", [2, 3, 4])
 def test_as_many_are_found_as_there_are(people):
     heard, pauses, labels = voices([(turn % people, 12) for turn in range(5 * people)])
-    clusters = cluster(heard, pauses, 0, 8, SAME, Flag())
+    clusters = cluster(heard, pauses, 0, 8, SAME, CancellationToken())
     assert len(clusters.middles) == people
     assert agree(clusters.labels, labels)
     assert clusters.confidences.min() > 0.5
@@ -46,23 +46,23 @@ def test_as_many_are_found_as_there_are(people):
 
 def test_as_many_are_found_as_are_said_and_no_more_than_allowed():
     heard, pauses, labels = voices([(turn % 3, 12) for turn in range(15)])
-    assert len(cluster(heard, pauses, 2, 8, SAME, Flag()).middles) == 2
-    assert len(cluster(heard, pauses, 0, 2, SAME, Flag()).middles) <= 2
-    assert agree(cluster(heard, pauses, 3, 8, SAME, Flag()).labels, labels)
+    assert len(cluster(heard, pauses, 2, 8, SAME, CancellationToken()).middles) == 2
+    assert len(cluster(heard, pauses, 0, 2, SAME, CancellationToken()).middles) <= 2
+    assert agree(cluster(heard, pauses, 3, 8, SAME, CancellationToken()).labels, labels)
 
 
 def test_a_single_window_and_two_of_one_voice():
     heard, pauses, _ = voices([(0, 2)])
-    assert cluster(heard[:1], pauses[:1], 0, 8, SAME, Flag()).labels.tolist() == [0]
-    assert cluster(heard, pauses, 0, 8, SAME, Flag()).labels.tolist() == [0, 0]
-    assert len(cluster(heard, pauses, 5, 8, SAME, Flag()).middles) <= 2
+    assert cluster(heard[:1], pauses[:1], 0, 8, SAME, CancellationToken()).labels.tolist() == [0]
+    assert cluster(heard, pauses, 0, 8, SAME, CancellationToken()).labels.tolist() == [0, 0]
+    assert len(cluster(heard, pauses, 5, 8, SAME, CancellationToken()).middles) <= 2
 
 
 def test_a_window_that_sounds_like_another_does_not_interrupt():
     heard, pauses, _ = voices([(turn % 2, 12) for turn in range(10)])
     heard[4] = 0.4 * heard[4] + 0.6 * heard[16]
     heard[4] /= np.linalg.norm(heard[4])
-    labels = cluster(heard, pauses, 2, 8, SAME, Flag()).labels
+    labels = cluster(heard, pauses, 2, 8, SAME, CancellationToken()).labels
     assert len(set(labels[:12])) == 1
     assert labels[0] != labels[12]
 
@@ -70,17 +70,17 @@ def test_a_window_that_sounds_like_another_does_not_interrupt():
 def test_hours_are_told_apart_by_a_bounded_graph():
     heard, pauses, labels = voices([(turn % 3, 20) for turn in range(270)])
     assert len(heard) > 10 * MOST_NODES
-    clusters = cluster(heard, pauses, 0, 8, SAME, Flag())
+    clusters = cluster(heard, pauses, 0, 8, SAME, CancellationToken())
     assert len(clusters.middles) == 3
     assert (np.bincount(clusters.labels) == np.bincount(labels)[:3]).all()
 
 
 def test_it_stops_when_nobody_waits():
     heard, pauses, _ = voices([(0, 20), (1, 20)])
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        cluster(heard, pauses, 0, 8, SAME, flag)
+        cluster(heard, pauses, 0, 8, SAME, cancellation)
 
 
 def test_known_voices_are_given_to_the_most_alike_once():

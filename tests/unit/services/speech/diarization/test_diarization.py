@@ -9,14 +9,14 @@ from polyphony.type.v1.media_pb2 import Media
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from servekit import catalogue
-from servekit.audio import AudioLimits, decode_audio
-from servekit.audio_encoder import encode_audio
-from servekit.backend import TensorSpec
-from servekit.batching import BatchLane
-from servekit.errors import InvalidArgument, NotFound, OutOfMemory, TooLarge, UnsupportedMedia
-from servekit.objects import ObjectStore
-from servekit.telemetry import Telemetry
+from servekit.media.audio import AudioLimits, decode_audio
+from servekit.media.audio_encoder import encode_audio
+from servekit.media.objects import ObjectStore
+from servekit.models import catalogue
+from servekit.models.backend import TensorSpec
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.errors import InvalidArgument, NotFound, OutOfMemory, TooLarge, UnsupportedMedia
+from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.diarization.diarization import Diarization
 from services.speech.diarization.listeners import VoiceListener
@@ -166,14 +166,14 @@ async def test_the_network_answers_the_open_inference_protocol(serve, settings):
     seen = []
 
     async def build_and_show(settings, telemetry):
-        deployment = await build(settings, telemetry)
-        seen.append(deployment.tensors["fake-speaker-encoder"])
-        return deployment
+        service_spec = await build(settings, telemetry)
+        seen.append(service_spec.tensors["fake-speaker-encoder"])
+        return service_spec
 
     await serve(settings, build_and_show)
-    [lane] = seen
-    assert lane.backend.inputs[0] == TensorSpec("mel", np.dtype(np.float32), (-1, -1, 16))
-    answer = await lane.infer({"mel": np.ones((3, 10, 16), np.float32)})
+    [scheduler] = seen
+    assert scheduler.backend.inputs[0] == TensorSpec("mel", np.dtype(np.float32), (-1, -1, 16))
+    answer = await scheduler.infer({"mel": np.ones((3, 10, 16), np.float32)})
     assert answer["embedding"].shape == (3, 16)
 
 
@@ -185,14 +185,14 @@ def real_settings():
 @pytest.fixture
 async def diarization(real_settings, tmp_path):
     """The production path on Silero and Resemblyzer."""
-    card = catalogue.model("resemblyzer")
-    encoder = resemblyzer.load(card, real_settings)
-    lane = BatchLane(card, [encoder], Telemetry(real_settings), max_batch_cost=32, max_queue_cost=10_000)
-    await lane.start()
+    spec = catalogue.model("resemblyzer")
+    encoder = resemblyzer.load(spec, real_settings)
+    scheduler = BatchScheduler(spec, [encoder], Telemetry(real_settings), max_batch_cost=32, max_queue_cost=10_000)
+    await scheduler.start()
     detector = silero.load(catalogue.model("silero-vad"), real_settings)
     recordings = Recordings(ObjectStore(str(tmp_path)), real_settings)
-    yield Diarization(recordings, [VoiceListener(lane, detector)], 10)
-    await lane.close()
+    yield Diarization(recordings, [VoiceListener(scheduler, detector)], 10)
+    await scheduler.close()
 
 
 def spoken(name):

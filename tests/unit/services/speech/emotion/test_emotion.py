@@ -1,17 +1,17 @@
-"""AnalyzeEmotion, with a transcription that hears what it is told to, and lanes that are real."""
+"""AnalyzeEmotion, with a transcription that hears what it is told to, and schedulers that are real."""
 
 import numpy as np
 import pytest
 from polyphony.speech.v1 import emotion_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio_encoder import encode_audio
-from servekit.batching import BatchLane
-from servekit.catalogue import model
-from servekit.errors import NotFound
-from servekit.models import Models
-from servekit.objects import ObjectStore
-from servekit.telemetry import Telemetry
+from servekit.media.audio_encoder import encode_audio
+from servekit.media.objects import ObjectStore
+from servekit.models.catalogue import model
+from servekit.models.loading import Models
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.errors import NotFound
+from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.emotion.emotion import EmotionAnalysis
 from services.speech.models import vader
@@ -45,7 +45,7 @@ class Loudness:
         self.heard.append(len(request))
         return float(np.abs(request).max(initial=0.0))
 
-    def run(self, items, flag):
+    def run(self, items, cancellation):
         return [{"angry": level, "neutral": 1 - level} for level in items]
 
     def warm(self):
@@ -69,20 +69,22 @@ SEGMENTS = (0.0, 2.0, "I am sad and lonely."), (3.0, 5.4, "I hate this terrible,
 async def analysis(tmp_path):
     settings = SpeechSettings(home=tmp_path)
     telemetry = Telemetry(settings)
-    lanes = [BatchLane(model("vader-en"), [vader.Vader()], telemetry, max_batch_cost=0, max_queue_cost=1e4)]
-    acoustic = BatchLane(
+    schedulers = [BatchScheduler(model("vader-en"), [vader.Vader()], telemetry, max_batch_cost=0, max_queue_cost=1e4)]
+    acoustic = BatchScheduler(
         model("wav2vec2-large-superb-er"), [Loudness()], telemetry, max_batch_cost=0, max_queue_cost=1e4
     )
-    for lane in (*lanes, acoustic):
-        await lane.start()
+    for scheduler in (*schedulers, acoustic):
+        await scheduler.start()
 
     def build(language="en", segments=SEGMENTS, recognizers=()):
         recordings = Recordings(ObjectStore(settings.object_store_url), settings)
-        return EmotionAnalysis(recordings, Hears(language, *segments), Models(lanes), Models(recognizers)), acoustic
+        return EmotionAnalysis(
+            recordings, Hears(language, *segments), Models(schedulers), Models(recognizers)
+        ), acoustic
 
     yield build
-    for lane in (*lanes, acoustic):
-        await lane.close()
+    for scheduler in (*schedulers, acoustic):
+        await scheduler.close()
 
 
 async def test_words_and_prosody_tell_where_no_network_does(analysis):
@@ -112,7 +114,7 @@ async def test_a_network_hears_each_segment(analysis):
     assert [segment.emotions[0].label for segment in found.segments] == ["neutral", "angry"]
     assert acoustic.model.heard == [2 * RATE, 2 * RATE], "the last segment ends with the recording"
     with pytest.raises(NotFound) as caught:
-        await one.analyze(pb.AnalyzeEmotionRequest(audio=SOUND, model=acoustic.card.id))
+        await one.analyze(pb.AnalyzeEmotionRequest(audio=SOUND, model=acoustic.spec.id))
     assert caught.value.field == "model"
 
 

@@ -11,13 +11,13 @@ from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio import AudioLimits, decode_audio
-from servekit.audio_encoder import AUDIO_TYPES
-from servekit.call import Call, Flag, enter
-from servekit.catalogue import model
-from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
-from servekit.models import Models
-from servekit.objects import ObjectStore
+from servekit.media.audio import AudioLimits, decode_audio
+from servekit.media.audio_encoder import AUDIO_TYPES
+from servekit.media.objects import ObjectStore
+from servekit.models.catalogue import model
+from servekit.models.loading import Models
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
 from services.speech.audio.recording import Recordings
 from services.speech.enhancement.enhancement import Enhancement
 from services.speech.models import deepfilter
@@ -186,9 +186,9 @@ async def test_what_cannot_be_cleaned_is_named(stub, request_, error, field):
 async def test_a_recording_is_taken_by_reference_from_its_tenant_only(stub, settings):
     reference = await ObjectStore(settings.object_store_url).put("one", wav(tone(1)), "audio/wav", 60)
     request = EnhanceRequest(audio=Media(reference=reference), loudness_lufs=-20)
-    enter(Call(tenant="one"))
+    enter(RequestContext(tenant="one"))
     assert (await clean(stub, request))[2].duration_before_seconds == 1.0
-    enter(Call(tenant="two"))
+    enter(RequestContext(tenant="two"))
     with pytest.raises(NotFound):
         await clean(stub, request)
 
@@ -203,11 +203,11 @@ async def test_channels_are_mixed_to_one(stub, channels):
 
 async def test_the_deadline_holds_in_the_middle_and_the_slot_is_free_again(stub, models):
     models["enhance"].faults.latency_seconds = 0.05
-    enter(Call(flag=Flag(time.monotonic() + 0.4)))
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.4)))
     with pytest.raises(DeadlineExceeded):
         await clean(stub, enhance(wav(tone(19)), loudness_lufs=-20))
     models["enhance"].faults.latency_seconds = 0.0
-    enter(Call())
+    enter(RequestContext())
     assert (await clean(stub, enhance(wav(tone(1)))))[2].duration_after_seconds == 1.0
 
 

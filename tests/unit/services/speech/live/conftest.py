@@ -9,18 +9,25 @@ import numpy as np
 import pytest
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.batching import BatchLane
-from servekit.catalogue import ModelCard
-from servekit.errors import ServeError
-from servekit.models import Models
-from servekit.telemetry import Telemetry
+from servekit.models.catalogue import ModelSpec
+from servekit.models.loading import Models
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.errors import ServeError
+from servekit.scheduling.batch import BatchScheduler
 from services.speech.live.live import LiveTranscription
 from services.speech.ports.transcriber import Passage, Segment, Word
 from services.speech.settings import SpeechSettings
 from tests.unit.services.speech.doubles import TranscriberDouble
 
-CARD = ModelCard(
-    id="mind", task="transcribe", service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1, aliases=["m"]
+SPEC = ModelSpec(
+    id="mind",
+    task="transcribe",
+    service="speech",
+    runtime="t",
+    title="t",
+    licence="CC0-1.0",
+    memory_mb=1,
+    aliases=["m"],
 )
 SECOND = 16_000
 
@@ -47,13 +54,13 @@ class Mind(TranscriberDouble):
     language: str = "en"
     doubts: int = 0  # finals that are handed back
 
-    def run(self, windows, flag):
+    def run(self, windows, cancellation):
         (window,) = windows
         self.windows.append(window)
         self.began.set()
         end = time.monotonic() + self.seconds
         while time.monotonic() < end:
-            flag.check()
+            cancellation.raise_if_cancelled()
             time.sleep(0.005)
         if self.errors:
             return [self.errors.pop(0)]
@@ -82,16 +89,16 @@ def limits(tmp_path):
 
 
 @pytest.fixture
-async def lane(mind, limits):
-    lane = BatchLane(CARD, [mind], Telemetry(limits), max_batch_cost=0, max_queue_cost=100)
-    await lane.start()
-    yield lane
-    await lane.close()
+async def scheduler(mind, limits):
+    scheduler = BatchScheduler(SPEC, [mind], Telemetry(limits), max_batch_cost=0, max_queue_cost=100)
+    await scheduler.start()
+    yield scheduler
+    await scheduler.close()
 
 
 @pytest.fixture
-def live(lane, limits):
-    return LiveTranscription(Models([lane]), Loudness(), limits)
+def live(scheduler, limits):
+    return LiveTranscription(Models([scheduler]), Loudness(), limits)
 
 
 def audio(*parts):

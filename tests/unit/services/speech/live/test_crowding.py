@@ -5,17 +5,17 @@ import time
 
 import pytest
 
-from servekit.call import Call, Flag, enter
-from servekit.errors import EngineGone, InvalidArgument, Overloaded
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import EngineCrashed, InvalidArgument, Overloaded
 
 from .conftest import answers, audio, config, finals, kinds, requests
 
 
-async def test_a_busy_lane_costs_partials_and_never_the_final(live, lane, mind):
+async def test_a_busy_scheduler_costs_partials_and_never_the_final(live, scheduler, mind):
     assert finals(await answers(live, config(final_only=True), audio((0.5, 1), (0, 1))))  # what a run takes is known
     mind.seconds = 2.0
     mind.began.clear()
-    busy = asyncio.ensure_future(lane.submit(mind.windows[0], 30.0))
+    busy = asyncio.ensure_future(scheduler.submit(mind.windows[0], 30.0))
     assert await asyncio.to_thread(mind.began.wait, 10)
     mind.seconds = 0.0  # of the next
     before = len(mind.windows)
@@ -25,8 +25,8 @@ async def test_a_busy_lane_costs_partials_and_never_the_final(live, lane, mind):
     await busy
 
 
-async def test_a_full_queue_is_waited_for_and_not_for_ever(live, lane, mind, monkeypatch):
-    submit, refusals = lane.submit, 2
+async def test_a_full_queue_is_waited_for_and_not_for_ever(live, scheduler, mind, monkeypatch):
+    submit, refusals = scheduler.submit, 2
 
     async def refuse(window, cost):
         nonlocal refusals
@@ -35,7 +35,7 @@ async def test_a_full_queue_is_waited_for_and_not_for_ever(live, lane, mind, mon
             raise Overloaded("full", retry_after=0.05)
         return await submit(window, cost)
 
-    monkeypatch.setattr(lane, "submit", refuse)
+    monkeypatch.setattr(scheduler, "submit", refuse)
     speech = audio((0.5, 1), (0, 1))
     assert len(finals(await answers(live, config(final_only=True), speech))) == 1
     refusals = 1000
@@ -54,14 +54,14 @@ async def test_an_engine_that_dies_ends_the_stream_only_if_the_last_words_need_i
     mind.errors = [InvalidArgument("odd")]
     events = await answers(live, config(), audio((0.5, 2), (0, 0.7)), pace=0.02)
     assert len(finals(events)) == 1
-    mind.errors = [EngineGone("dead")] * 100
-    with pytest.raises(EngineGone):
+    mind.errors = [EngineCrashed("dead")] * 100
+    with pytest.raises(EngineCrashed):
         await answers(live, config(final_only=True), audio((0.5, 1), (0, 1)))
 
 
-async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, lane):
+async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, scheduler):
     mind.seconds = 5
-    enter(Call(flag=Flag()))
+    enter(RequestContext(cancellation=CancellationToken()))
     stream = live.listen(requests(config(), audio((0.5, 1), (0, 1)), pace=0.0))
     await anext(stream)
     await anext(stream)
@@ -71,6 +71,6 @@ async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, lane)
     with pytest.raises(asyncio.CancelledError):
         await waiting
     began = time.monotonic()
-    while lane._running_cost:
+    while scheduler._running_cost:
         await asyncio.sleep(0.01)
         assert time.monotonic() < began + 4

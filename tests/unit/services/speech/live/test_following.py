@@ -21,7 +21,7 @@ def counting(seconds):
 
 
 class Counter:
-    """A lane that hears `counting`, and nothing in some of its runs."""
+    """A scheduler that hears `counting`, and nothing in some of its runs."""
 
     wait_seconds = 0.0
 
@@ -46,9 +46,9 @@ class Counter:
         return Passage("en", 1.0, (Segment(words[0].start, words[-1].end, text, -0.1, 0.0, words=times),))
 
 
-async def follow(lane, seconds, **instructions):
+async def follow(scheduler, seconds, **instructions):
     """What is said of `counting`, and the final."""
-    follower = Follower(lane, Instructions(**instructions), padding=0.3, partial_seconds=0.8, overload_seconds=1)
+    follower = Follower(scheduler, Instructions(**instructions), padding=0.3, partial_seconds=0.8, overload_seconds=1)
     phrase, stirred, sound = Phrase(0, 0, 0, 0, 0.0), asyncio.Event(), counting(seconds)
 
     async def speak():
@@ -72,12 +72,12 @@ WORDS = [f"w{number}" for number in range(24)]
 
 
 async def test_what_stands_is_not_heard_again():
-    lane = Counter()
-    partials, final = await follow(lane, 12)
+    scheduler = Counter()
+    partials, final = await follow(scheduler, 12)
     assert isinstance(final, Final)
     assert final.text.split() == WORDS
-    assert max(window.seconds for window in lane.windows) < 5.5
-    assert all(not window.instructions.word_times for window in lane.windows if not window.guess)
+    assert max(window.seconds for window in scheduler.windows) < 5.5
+    assert all(not window.instructions.word_times for window in scheduler.windows if not window.guess)
     stable = ""
     for partial in partials:
         assert isinstance(partial, Partial)
@@ -93,16 +93,16 @@ async def test_what_stands_is_not_heard_again():
 
 
 async def test_where_word_times_are_wanted_all_is_heard_to_the_last():
-    lane = Counter()
-    _, final = await follow(lane, 8, word_times=True)
+    scheduler = Counter()
+    _, final = await follow(scheduler, 8, word_times=True)
     assert [word.text for segment in final.passage.segments for word in segment.words] == WORDS[:16]
-    assert lane.windows[-1].seconds > 7.9
+    assert scheduler.windows[-1].seconds > 7.9
 
 
 async def test_a_rest_in_which_nothing_is_heard_was_cut_at_a_bad_place():
-    lane = Counter(deaf=lambda window: not window.guess and window.seconds < 7)
-    _, final = await follow(lane, 8)
-    *_, rest, whole = lane.windows
+    scheduler = Counter(deaf=lambda window: not window.guess and window.seconds < 7)
+    _, final = await follow(scheduler, 8)
+    *_, rest, whole = scheduler.windows
     assert rest.seconds < 7
     assert whole.seconds > 7.9
     assert final.text.split() == WORDS[:16]

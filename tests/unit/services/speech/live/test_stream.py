@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
-from servekit.errors import Cancelled, Overloaded, TooLarge, Unavailable
-from servekit.models import Models
+from servekit.models.loading import Models
+from servekit.rpc.errors import Cancelled, Overloaded, TooLarge, Unavailable
 from services.speech.live.live import LiveTranscription
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
@@ -24,8 +24,8 @@ async def heard_until(live, error, *messages, **options):
     return events, raised.value
 
 
-async def test_a_stream_that_stalls_ends_with_its_last_words_and_an_error(lane, limits):
-    live = LiveTranscription(Models([lane]), Loudness(), limits.model_copy(update={"live_stall_seconds": 0.2}))
+async def test_a_stream_that_stalls_ends_with_its_last_words_and_an_error(scheduler, limits):
+    live = LiveTranscription(Models([scheduler]), Loudness(), limits.model_copy(update={"live_stall_seconds": 0.2}))
 
     async def stalling():
         yield config(final_only=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from servekit.call import Flag
-from servekit.catalogue import model
-from servekit.errors import Cancelled, FailedPrecondition
-from servekit.settings import default_home
+from servekit.models.catalogue import model
+from servekit.ops.settings import default_home
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, FailedPrecondition
 from services.speech.models import deepfilter, spectral_gate
 from services.speech.ports.enhancer import CLEANING_RATE
 from services.speech.settings import SpeechSettings
@@ -39,7 +39,7 @@ def noise(samples, level=0.02, seed=0):
 
 
 def clean(enhancer, samples, step=1024):
-    pieces = enhancer.enhance((samples[at : at + step] for at in range(0, len(samples), step)), Flag())
+    pieces = enhancer.enhance((samples[at : at + step] for at in range(0, len(samples), step)), CancellationToken())
     return np.concatenate([np.zeros(0, np.float32), *pieces])
 
 
@@ -80,11 +80,11 @@ def test_a_call_is_not_changed_by_the_one_before(enhancer):
 
 
 def test_nobody_waits_any_more(enhancer):
-    flag = Flag()
+    cancellation = CancellationToken()
     heard = (noise(1024) for _ in range(1000))
-    cleaning = enhancer.enhance(heard, flag)
+    cleaning = enhancer.enhance(heard, cancellation)
     next(cleaning)
-    flag.set()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
         list(cleaning)
     assert sum(1 for _ in heard) > 900
@@ -119,11 +119,11 @@ def test_every_state_is_freed_whatever_happens():
     runtime = Counting()
     enhancer = deepfilter.DeepFilter(runtime, Path("weights"))
     clean(enhancer, noise(5000))
-    left = enhancer.enhance([noise(5000)] * 2, Flag())
+    left = enhancer.enhance([noise(5000)] * 2, CancellationToken())
     next(left)
     left.close()
     with pytest.raises(ZeroDivisionError):
-        list(enhancer.enhance((noise(1 // 0) for _ in range(1)), Flag()))
+        list(enhancer.enhance((noise(1 // 0) for _ in range(1)), CancellationToken()))
     assert runtime.made == runtime.freed == [1, 2, 3]
 
 

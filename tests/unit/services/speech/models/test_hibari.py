@@ -9,8 +9,8 @@ from hibari import Hibari as Engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servekit.call import Flag
-from servekit.errors import Cancelled, InvalidArgument
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, InvalidArgument
 from services.speech.models.hibari import MAX_PHONEMES, Hibari, _portions
 from services.speech.ports.synthesizer import Speaker
 
@@ -19,7 +19,7 @@ HEART = Speaker("heart", "en")
 
 
 def speak(text, speed=1.0):
-    return np.concatenate([*VOICE.speak(text, HEART, speed, Flag()), np.zeros(0, np.float32)])
+    return np.concatenate([*VOICE.speak(text, HEART, speed, CancellationToken()), np.zeros(0, np.float32)])
 
 
 def test_speaks_the_same_every_time():
@@ -59,16 +59,16 @@ def test_any_text_is_spoken_or_refused(text):
 @pytest.mark.parametrize("text", ["a-" * 100, "ab " * 66, "a." * 100, "!" * 199 + "a"])
 def test_no_step_is_long(text):
     longest, last = 0.0, time.monotonic()
-    for _ in VOICE.speak(text, HEART, 1.0, Flag()):
+    for _ in VOICE.speak(text, HEART, 1.0, CancellationToken()):
         longest, last = max(longest, time.monotonic() - last), time.monotonic()
     assert longest < 2.0
 
 
 def test_stops_when_nobody_listens():
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        next(VOICE.speak("One.", HEART, 1.0, flag))
+        next(VOICE.speak("One.", HEART, 1.0, cancellation))
 
 
 @given(text=st.text("ab ,;:", max_size=2000))

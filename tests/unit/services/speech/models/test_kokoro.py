@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from servekit.call import Flag
-from servekit.catalogue import model
-from servekit.errors import Cancelled, FailedPrecondition
+from servekit.models.catalogue import model
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, FailedPrecondition
 from services.speech.models.kokoro import MAX_PHONEMES, Kokoro, _portions, load
 from services.speech.models.phonemes import phonemizers
 from services.speech.ports.synthesizer import Speaker
@@ -48,19 +48,19 @@ def network():
 @pytest.fixture(scope="module")
 def kokoro(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    card = model("kokoro-82m")
+    spec = model("kokoro-82m")
     voices = {"af_heart": 0.5, "bf_emma": 1.0}
-    card = card.model_copy(update={"options": {**card.options, "voices": list(voices)}})
-    folder = card.folder(home / "models")
+    spec = spec.model_copy(update={"options": {**spec.options, "voices": list(voices)}})
+    folder = spec.folder(home / "models")
     folder.mkdir(parents=True)
-    onnx.save(network(), folder / card.options["network"])
-    with (folder / card.options["styles"]).open("wb") as file:
+    onnx.save(network(), folder / spec.options["network"])
+    with (folder / spec.options["styles"]).open("wb") as file:
         np.savez(file, **{name: np.full((510, 1, 256), size, np.float32) for name, size in voices.items()})
-    return load(card, SpeechSettings(home=home, threads=1))
+    return load(spec, SpeechSettings(home=home, threads=1))
 
 
-def speak(kokoro, text, voice="af_heart", speed=1.0, flag=None):
-    return np.concatenate(list(kokoro.speak(text, Speaker(voice, "en"), speed, flag or Flag())))
+def speak(kokoro, text, voice="af_heart", speed=1.0, cancellation=None):
+    return np.concatenate(list(kokoro.speak(text, Speaker(voice, "en"), speed, cancellation or CancellationToken())))
 
 
 def test_voices_speak_the_language_that_their_names_tell(kokoro):
@@ -78,10 +78,10 @@ def test_the_style_and_the_speed_reach_the_network(kokoro):
 
 
 def test_stops_when_nobody_listens(kokoro):
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        speak(kokoro, "Good morning.", flag=flag)
+        speak(kokoro, "Good morning.", cancellation=cancellation)
 
 
 def test_long_phonemes_are_cut_where_something_ends():

@@ -7,15 +7,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from servekit.call import Flag
-from servekit.catalogue import model
-from servekit.errors import FailedPrecondition, InvalidArgument
+from servekit.models.catalogue import model
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.models.fbank import FilterBank
 from services.speech.models.paraformer import joined, load, read_normalisation, sentence, stacked, token_times
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Window
 from services.speech.settings import SpeechSettings
 
-CARD = model("paraformer-zh")
+SPEC = model("paraformer-zh")
 TOKENS = ["<blank>", "<s>", "</s>", *"今天气很好我们去上海", "hel@@", "lo", "<unk>"]
 WIDTH = 560
 TIMES = Instructions(word_times=True)
@@ -62,7 +62,7 @@ def folder(tmp_path):
         ],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    folder = tmp_path / "models" / CARD.id
+    folder = tmp_path / "models" / SPEC.id
     folder.mkdir(parents=True)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(made, folder / "model.onnx")
@@ -78,7 +78,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def paraformer(folder, tmp_path):
-    return load(CARD, SpeechSettings(home=tmp_path))
+    return load(SPEC, SpeechSettings(home=tmp_path))
 
 
 def noise(seconds, seed=0):
@@ -86,7 +86,7 @@ def noise(seconds, seed=0):
 
 
 def heard(paraformer, *windows):
-    return paraformer.run([paraformer.prepare(window) for window in windows], Flag())
+    return paraformer.run([paraformer.prepare(window) for window in windows], CancellationToken())
 
 
 def test_windows_of_different_lengths_are_heard_as_if_alone(paraformer):
@@ -137,7 +137,7 @@ def test_what_it_cannot_do_is_refused(paraformer):
 
 def test_a_model_that_was_not_made_says_how(tmp_path):
     with pytest.raises(FailedPrecondition, match="funasr-export"):
-        load(CARD, SpeechSettings(home=tmp_path))
+        load(SPEC, SpeechSettings(home=tmp_path))
     (tmp_path / "am.mvn").write_text("<Nnet>\n")
     with pytest.raises(FailedPrecondition, match="AddShift"):
         read_normalisation(tmp_path / "am.mvn")

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from servekit.call import Flag
-from servekit.catalogue import model
-from servekit.errors import Cancelled, FailedPrecondition
+from servekit.models.catalogue import model
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, FailedPrecondition
 from services.speech.models.piper import load
 from services.speech.ports.synthesizer import Speaker
 from services.speech.settings import SpeechSettings
@@ -49,17 +49,17 @@ def test_speaks_at_its_own_pace_and_faster(joe):
     joe.warm()
     assert [(row.name, row.languages) for row in joe.voices] == [("joe", ("en",))]
     assert joe.sample_rate == 22_050
-    own, fast = (sum(map(len, joe.speak("Good morning", JOE, speed, Flag()))) for speed in (1.0, 2.0))
+    own, fast = (sum(map(len, joe.speak("Good morning", JOE, speed, CancellationToken()))) for speed in (1.0, 2.0))
     assert own == 12_000 * 1.25
     assert fast == own / 2
-    assert next(joe.speak("Hi", JOE, 1.0, Flag())).dtype == np.float32
+    assert next(joe.speak("Hi", JOE, 1.0, CancellationToken())).dtype == np.float32
 
 
 def test_stops_when_nobody_listens(joe):
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        next(joe.speak("Hi", JOE, 1.0, flag))
+        next(joe.speak("Hi", JOE, 1.0, cancellation))
 
 
 def test_without_the_library_the_extra_and_its_licence_are_named(monkeypatch, tmp_path):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pyannote.core import Annotation, Segment
 
-from servekit import catalogue
-from servekit.call import Flag
-from servekit.errors import Cancelled, FailedPrecondition, OutOfMemory
+from servekit.models import catalogue
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, FailedPrecondition, OutOfMemory
 from services.speech.ports.diarizer import Talk
 from services.speech.settings import SpeechSettings
 
@@ -62,30 +62,30 @@ def talk(speakers=0):
 
 def test_turns_overlap_and_stay_within_the_recording(adapter):
     model = adapter.Pyannote(Pipeline(), 0.5)
-    [people] = model.run([talk()], Flag())
+    [people] = model.run([talk()], CancellationToken())
     assert [(turn.start, turn.end, turn.person) for turn in people.turns] == [(0.5, 3, 1), (2.5, 10, 0)]
     assert people.voices.tolist() == [pytest.approx([0.6, 0.8]), [0.0, 0.0]]
-    model.run([talk(speakers=3)], Flag())
+    model.run([talk(speakers=3)], CancellationToken())
     assert model._pipeline.calls == [(16_000, {"max_speakers": 4}), (16_000, {"num_speakers": 3})]
 
 
 def test_it_stops_at_its_hook_and_tells_of_full_memory(adapter):
     model = adapter.Pyannote(Pipeline(), 0.5)
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        model.run([talk()], flag)
+        model.run([talk()], cancellation)
     model._pipeline.failure = OutOfGpu()
     with pytest.raises(OutOfMemory):
-        model.run([talk()], Flag())
+        model.run([talk()], CancellationToken())
 
 
 def test_its_folder_has_to_hold_it(adapter, tmp_path):
-    card, settings = catalogue.model("pyannote-community-1"), SpeechSettings(home=tmp_path)
+    spec, settings = catalogue.model("pyannote-community-1"), SpeechSettings(home=tmp_path)
     with pytest.raises(FailedPrecondition, match="hf download pyannote/speaker-diarization-community-1"):
-        adapter.load(card, settings)
-    folder = card.folder(settings.models_dir)
+        adapter.load(spec, settings)
+    folder = spec.folder(settings.models_dir)
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("pipeline: {}")
-    model = adapter.load(card, settings)
+    model = adapter.load(spec, settings)
     assert (model._pipeline.device, model.known_voice) == ("cuda", 0.5)

@@ -8,25 +8,25 @@ import numpy as np
 import onnx
 import pytest
 
-from servekit import catalogue
-from servekit.audio import AudioLimits, decode_audio
-from servekit.call import Flag
-from servekit.errors import Cancelled, TooLarge
-from servekit.settings import ProcessSettings
+from servekit.media.audio import AudioLimits, decode_audio
+from servekit.models import catalogue
+from servekit.ops.settings import ProcessSettings
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, TooLarge
 from services.speech.checkpoint import read_checkpoint
 from services.speech.export import network
 from services.speech.models.resemblyzer import load
 from services.speech.settings import SpeechSettings
 
-CARD = catalogue.model("resemblyzer")
-FOLDER = CARD.folder(ProcessSettings().models_dir)
+SPEC = catalogue.model("resemblyzer")
+FOLDER = SPEC.folder(ProcessSettings().models_dir)
 CANARY = Path(__file__).parents[5] / "evaluation" / "canary"
 
 
 @pytest.fixture(scope="module")
 def encoder():
     assert (FOLDER / "pretrained.pt").exists(), "its weights are missing: run `polyphony models pull`"
-    model = load(CARD, SpeechSettings(threads=1))
+    model = load(SPEC, SpeechSettings(threads=1))
     yield model
     model.close()
 
@@ -61,7 +61,7 @@ def partials(name, encoder):
 
 
 def voice(name, encoder):
-    [embedded] = encoder.run([encoder.prepare(partials(name, encoder))], Flag())
+    [embedded] = encoder.run([encoder.prepare(partials(name, encoder))], CancellationToken())
     mean = embedded.mean(axis=0)
     return mean / np.linalg.norm(mean)
 
@@ -70,7 +70,7 @@ def test_its_network_is_the_one_written_out(encoder):
     mel = encoder.prepare(partials("austen-1.opus", encoder))
     assert mel.dtype == np.float32
     assert mel.shape[1:] == (160, 40)
-    [embedded] = encoder.run([mel], Flag())
+    [embedded] = encoder.run([mel], CancellationToken())
     assert embedded.dtype == np.float32
     expected = written_out(read_checkpoint(FOLDER / "pretrained.pt", "model_state"), mel)
     assert np.abs(embedded - expected).max() < 1e-5
@@ -107,7 +107,7 @@ def test_voices_stay_apart_in_steady_noise(encoder):
     def noisy(name):
         speech = partials(name, encoder)
         hiss = np.random.default_rng(0).normal(0, np.std(speech) * 0.3, speech.shape).astype(np.float32)
-        return encoder.run([encoder.prepare(speech + hiss)], Flag())[0].mean(axis=0)
+        return encoder.run([encoder.prepare(speech + hiss)], CancellationToken())[0].mean(axis=0)
 
     def alike(first, second):
         return first @ second / np.linalg.norm(first) / np.linalg.norm(second)
@@ -116,27 +116,27 @@ def test_voices_stay_apart_in_steady_noise(encoder):
     assert alike(reader, again) > 0.8
     assert alike(reader, hibari) < 0.7
     silence = encoder.prepare(np.full((1, encoder.partial_samples), 0.1, np.float32))
-    assert np.isfinite(encoder.run([silence], Flag())[0]).all()
+    assert np.isfinite(encoder.run([silence], CancellationToken())[0]).all()
 
 
 def test_neighbours_in_a_run_do_not_change_a_voice(encoder):
     first, second = (encoder.prepare(partials(name, encoder)) for name in ("austen-1.opus", "pump.opus"))
-    together = encoder.run([first, second], Flag())
+    together = encoder.run([first, second], CancellationToken())
     assert [len(voices) for voices in together] == [len(first), len(second)]
-    [alone] = encoder.run([second], Flag())
+    [alone] = encoder.run([second], CancellationToken())
     assert np.abs(together[1] - alone).max() < 1e-5
 
 
 def test_silence_has_a_voice_of_numbers(encoder):
-    [embedded] = encoder.run([encoder.prepare(np.zeros((1, encoder.partial_samples), np.float32))], Flag())
+    [embedded] = encoder.run([encoder.prepare(np.zeros((1, encoder.partial_samples), np.float32))], CancellationToken())
     assert np.isfinite(embedded).all()
 
 
 def test_it_stops_between_runs_when_nobody_waits(encoder):
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        encoder.run([encoder.prepare(np.zeros((1, encoder.partial_samples), np.float32))], flag)
+        encoder.run([encoder.prepare(np.zeros((1, encoder.partial_samples), np.float32))], cancellation)
 
 
 def test_its_network_takes_many_rows_in_parts_and_refuses_long_ones(encoder):

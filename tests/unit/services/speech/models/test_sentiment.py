@@ -2,9 +2,9 @@ import pickle
 
 import pytest
 
-from servekit.call import Flag
-from servekit.catalogue import model
-from servekit.errors import FailedPrecondition
+from servekit.models.catalogue import model
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition
 from services.speech.models import hownet, vader
 from services.speech.settings import SpeechSettings
 
@@ -34,7 +34,7 @@ def chinese(lexicon, tmp_path):
 
 
 def score(reader, text):
-    (found,) = reader.run([reader.prepare(text)], Flag())
+    (found,) = reader.run([reader.prepare(text)], CancellationToken())
     assert -1 <= found <= 1
     return found
 

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from servekit.call import Flag
-from servekit.catalogue import model
-from servekit.errors import Cancelled, EngineGone, FailedPrecondition, Internal, InvalidArgument, Overloaded
+from servekit.models.catalogue import model
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, EngineCrashed, FailedPrecondition, Internal, InvalidArgument, Overloaded
 from services.speech.models.vllm_omni import load
 from services.speech.ports.synthesizer import Reference, Speaker
 from services.speech.settings import SpeechSettings
@@ -76,7 +76,7 @@ def omni(server, tmp_path):
 
 def test_speaks_with_the_voice_of_a_recording(omni, server):
     omni.warm()
-    samples = np.concatenate(list(omni.speak("Hello there.", ANNA, 1.0, Flag())))
+    samples = np.concatenate(list(omni.speak("Hello there.", ANNA, 1.0, CancellationToken())))
     assert samples.dtype == np.float32
     assert np.array_equal((samples * 32768).astype("<i2"), np.frombuffer(SOUND, "<i2"))
     ((path, body),) = server.seen
@@ -87,7 +87,7 @@ def test_speaks_with_the_voice_of_a_recording(omni, server):
 
 
 def test_without_a_text_only_the_timbre_is_taken(omni, server):
-    list(omni.speak("你好。", Speaker("", "zh", Reference(b"RIFF", "")), 1.0, Flag()))
+    list(omni.speak("你好。", Speaker("", "zh", Reference(b"RIFF", "")), 1.0, CancellationToken()))
     body = server.seen[0][1]
     assert body["x_vector_only_mode"] is True
     assert body["language"] == "Chinese"
@@ -95,33 +95,33 @@ def test_without_a_text_only_the_timbre_is_taken(omni, server):
 
 
 def test_a_voice_of_its_own_goes_by_name(omni, server):
-    list(omni.speak("Hello.", Speaker("vivian", "en"), 1.0, Flag()))
+    list(omni.speak("Hello.", Speaker("vivian", "en"), 1.0, CancellationToken()))
     body = server.seen[0][1]
     assert body["voice"] == "vivian"
     assert "ref_audio" not in body
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(400, InvalidArgument), (429, Overloaded), (503, EngineGone), (500, Internal)]
+    ("status", "error"), [(400, InvalidArgument), (429, Overloaded), (503, EngineCrashed), (500, Internal)]
 )
 def test_refusals_are_named(omni, server, status, error):
     server.status = status
     with pytest.raises(error):
-        list(omni.speak("Hello.", ANNA, 1.0, Flag()))
+        list(omni.speak("Hello.", ANNA, 1.0, CancellationToken()))
 
 
 def test_stops_when_nobody_listens(omni):
-    flag = Flag()
-    sound = omni.speak("Hello.", ANNA, 1.0, flag)
+    cancellation = CancellationToken()
+    sound = omni.speak("Hello.", ANNA, 1.0, cancellation)
     next(sound)
-    flag.set()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
         list(sound)
 
 
 def test_a_server_that_is_gone_is_said_to_be(tmp_path):
     omni = load(model("qwen3-tts-base-vllm"), SpeechSettings(home=tmp_path, vllm_omni="http://127.0.0.1:9"))
-    with pytest.raises(EngineGone):
+    with pytest.raises(EngineCrashed):
         omni.warm()
     omni.close()
     with pytest.raises(FailedPrecondition, match="say where it is"):

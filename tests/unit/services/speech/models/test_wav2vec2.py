@@ -6,14 +6,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from servekit.call import Flag
-from servekit.catalogue import model
-from servekit.errors import FailedPrecondition, InvalidArgument
+from servekit.models.catalogue import model
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.models.wav2vec2 import NOT_FOUND, Wav2Vec2, load
 from services.speech.ports.aligner import Spoken
 from services.speech.settings import SpeechSettings
 
-CARD = model("wav2vec2-base-960h")
+SPEC = model("wav2vec2-base-960h")
 LETTERS = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "E": 5, "T": 6, "A": 7, "O": 8, "'": 9}
 HOP = 320
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "frames", len(LETTERS)])],
         [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1], np.int64), "axis")],
     )
-    folder = tmp_path / "models" / CARD.id
+    folder = tmp_path / "models" / SPEC.id
     folder.mkdir(parents=True)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(made, folder / "model.onnx")
@@ -44,11 +44,11 @@ def folder(tmp_path):
 
 @pytest.mark.usefixtures("folder")
 def test_words_are_placed_in_their_order(tmp_path):
-    aligner = load(CARD, SpeechSettings(home=tmp_path))
+    aligner = load(SPEC, SpeechSettings(home=tmp_path))
     aligner.warm()
     noise = np.random.default_rng(1).normal(size=32_000).astype(np.float32)
     items = [Spoken(noise, ("tea", "42", "oat", "a'o"), "en"), Spoken(noise[:9000], ("tote",), "en")]
-    places, other = aligner.run([aligner.prepare(item) for item in items], Flag())
+    places, other = aligner.run([aligner.prepare(item) for item in items], CancellationToken())
     assert places[1] == NOT_FOUND  # digits are no letters
     found = [places[0], places[2], places[3]]
     assert all(0 < place.confidence <= 1 and place.start < place.end for place in found)
@@ -61,9 +61,9 @@ def test_words_are_placed_in_their_order(tmp_path):
 
 @pytest.mark.usefixtures("folder")
 def test_more_letters_than_frames_are_not_found(tmp_path):
-    aligner = load(CARD, SpeechSettings(home=tmp_path))
+    aligner = load(SPEC, SpeechSettings(home=tmp_path))
     item = aligner.prepare(Spoken(np.zeros(10, np.float32), ("toteat" * 9,), "en"))
-    assert aligner.run([item], Flag()) == [[NOT_FOUND]]
+    assert aligner.run([item], CancellationToken()) == [[NOT_FOUND]]
 
 
 class Certain:
@@ -87,18 +87,22 @@ class Certain:
 def test_times_are_those_of_the_letters():
     aligner = Wav2Vec2(Certain("__TEA_|_OOT__"), LETTERS, ["en"])
     seconds = 13 * HOP / 16_000
-    (places,) = aligner.run([aligner.prepare(Spoken(np.zeros(13 * HOP, np.float32), ("tea", "oot"), "en"))], Flag())
+    (places,) = aligner.run(
+        [aligner.prepare(Spoken(np.zeros(13 * HOP, np.float32), ("tea", "oot"), "en"))], CancellationToken()
+    )
     assert places[0].start == pytest.approx(2 * seconds / 13)
     assert places[0].end == pytest.approx(5 * seconds / 13)
     assert places[1].start >= places[0].end
     assert places[0].confidence > 0.99 > 0.5 > places[1].confidence  # "oo" needs a blank, "OO" has none
-    (wrong,) = aligner.run([aligner.prepare(Spoken(np.zeros(13 * HOP, np.float32), ("aota",), "en"))], Flag())
+    (wrong,) = aligner.run(
+        [aligner.prepare(Spoken(np.zeros(13 * HOP, np.float32), ("aota",), "en"))], CancellationToken()
+    )
     assert wrong[0].confidence < 0.01
 
 
 def test_it_says_what_it_lacks(tmp_path):
     with pytest.raises(FailedPrecondition, match=r"optimum-cli export onnx .*wav2vec2-base-960h"):
-        load(CARD, SpeechSettings(home=tmp_path))
+        load(SPEC, SpeechSettings(home=tmp_path))
     with pytest.raises(FailedPrecondition, match="blank"):
         Wav2Vec2(Certain(""), {"a": 0}, ["en"])
     with pytest.raises(InvalidArgument, match="knows en"):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from servekit.call import Flag
-from servekit.errors import Cancelled, EngineGone, InvalidArgument, OutOfMemory
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, EngineCrashed, InvalidArgument, OutOfMemory
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Window
 
 from .whisper_engine import IDS, SUN, Engine, always, heard, said, texts, tokens, whisper, window
@@ -59,7 +59,7 @@ def test_who_is_doubted_is_handed_back():
     doubtful = said(0.0, "the sun", 1.0, score=-1.5)
     engine = Engine(lambda frames, prompt, how: said(*SUN) if frames == 620 else doubtful)
     model = whisper(engine)
-    sure, doubted = model.run([model.prepare(window(seconds)) for seconds in (4.2, 14.0)], Flag())
+    sure, doubted = model.run([model.prepare(window(seconds)) for seconds in (4.2, 14.0)], CancellationToken())
     assert texts(sure) == ["the sun comes round"]
     assert isinstance(doubted, Window)
     assert model.cost(doubted) == 30.0
@@ -124,16 +124,16 @@ def test_a_moment_of_sound_is_heard():
 
 def test_no_step_begins_when_nobody_waits():
     engine = Engine(always(*SUN))
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        heard(whisper(engine), window(), flag=flag)
+        heard(whisper(engine), window(), cancellation=cancellation)
     assert engine.encoded == []
 
 
 @pytest.mark.parametrize(
     ("said_by_engine", "error"),
-    [("CUDA failed with error out of memory", OutOfMemory), ("CUDA failed with error unknown error", EngineGone)],
+    [("CUDA failed with error out of memory", OutOfMemory), ("CUDA failed with error unknown error", EngineCrashed)],
 )
 def test_errors_of_the_device_are_ours(said_by_engine, error):
     def answer(frames, prompt, how):

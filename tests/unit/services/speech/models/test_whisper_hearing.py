@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from faster_whisper.transcribe import get_compression_ratio
 
-from servekit.call import Flag
-from servekit.errors import OutOfMemory, TooLarge
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import OutOfMemory, TooLarge
 from services.speech.models.whisper_decoding import MAX_COMPRESSION_RATIO, MAX_WRITTEN_TOKENS
 
 from .whisper_engine import IDS, SUN, WORDS, Engine, always, heard, said, texts, tokens, whisper, window
@@ -201,8 +201,8 @@ def test_a_window_whose_words_there_was_no_memory_for_is_heard_the_next_time(mon
     model = whisper(engine)
     items = [model.prepare(window(seconds, word_times=True, text=known)) for seconds in (4.0, 4.1)]
     with pytest.raises(OutOfMemory):
-        model.run(items, Flag())
-    passages = [model.run([item], Flag())[0] for item in items]  # as the lane tries it
+        model.run(items, CancellationToken())
+    passages = [model.run([item], CancellationToken())[0] for item in items]  # as the scheduler tries it
     assert [texts(passage) for passage in passages] == [[known or "the sun comes round"]] * 2
 
 

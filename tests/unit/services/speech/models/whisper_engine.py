@@ -9,7 +9,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 
-from servekit.call import Flag
+from servekit.rpc.context import CancellationToken
 from services.speech.models.whisper import Whisper
 from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Window
 
@@ -89,11 +89,11 @@ def window(seconds=4.0, *, prefix="", text="", **instructions):
     return Window(samples, Instructions(**({"language": "en"} | instructions)), prefix=prefix, text=text)
 
 
-def heard(model, *windows, flag=None):
+def heard(model, *windows, cancellation=None):
     """Their passages; run again as often as callers would."""
     outcomes = list(windows)
     while waiting := [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Window)]:
-        run = model.run([model.prepare(outcomes[place]) for place in waiting], flag or Flag())
+        run = model.run([model.prepare(outcomes[place]) for place in waiting], cancellation or CancellationToken())
         for place, outcome in zip(waiting, run, strict=True):
             outcomes[place] = outcome
     return outcomes

@@ -5,8 +5,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from evaluation.sounds import machine
-from servekit.call import Flag
-from servekit.errors import Cancelled, FailedPrecondition, InvalidArgument
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, FailedPrecondition, InvalidArgument
 from services.speech.sounds.features import FEATURES, FORMAT, SHAPE, hear
 from services.speech.sounds.fitting import fit_classes, fit_normal
 from services.speech.sounds.models import NormalSounds, SoundClasses, dump, parse
@@ -35,7 +35,7 @@ def score(fitted, clip):
 
 
 def test_what_is_normal_scores_about_one_and_what_is_not_scores_more():
-    fitted = fit_normal(clips(60), 0.05, Flag())
+    fitted = fit_normal(clips(60), 0.05, CancellationToken())
     normal = [score(fitted, clip) for clip in clips(200, seed=1)]
     odd = [score(fitted, clip) for clip in clips(50, 3.0, seed=2)]
     assert 0.6 < np.median(normal) < 1.8
@@ -46,9 +46,9 @@ def test_what_is_normal_scores_about_one_and_what_is_not_scores_more():
 def test_a_machine_nearer_by_or_farther_away_is_no_other(decibels):
     def heard(condition, clip, decibels=0.0):
         samples = machine("pump", 1, condition, clip, seconds=3) * 10 ** (decibels / 20)
-        return hear([samples.astype(np.float32)], Flag()).features
+        return hear([samples.astype(np.float32)], CancellationToken()).features
 
-    fitted = fit_normal([heard("normal", clip) for clip in range(7)], 0.01, Flag())
+    fitted = fit_normal([heard("normal", clip) for clip in range(7)], 0.01, CancellationToken())
     there = score(fitted, heard("normal", 8, decibels))
     assert there == pytest.approx(score(fitted, heard("normal", 8)), abs=0.03)
     assert there < fitted.threshold < score(fitted, heard("whine", 0, decibels))
@@ -59,7 +59,7 @@ def test_new_normal_clips_are_called_anomalous_at_the_rate_that_was_asked_for(co
     """Over many fits: the threshold comes of clips that were held out, so it is not too low for new ones."""
     alarms = []
     for seed in range(6):
-        fitted = fit_normal(clips(count, seed=100 + seed), rate, Flag())
+        fitted = fit_normal(clips(count, seed=100 + seed), rate, CancellationToken())
         alarms += [score(fitted, clip) >= fitted.threshold for clip in clips(60, seed=200 + seed)]
     assert np.mean(alarms) <= rate + 0.04
     if count > 20:
@@ -69,10 +69,10 @@ def test_new_normal_clips_are_called_anomalous_at_the_rate_that_was_asked_for(co
 def test_features_that_never_change_do_no_harm():
     same = [np.ones((6, FEATURES), np.float32) for _ in range(6)]
     with pytest.raises(InvalidArgument, match="nothing changes"):
-        fit_normal(same, 0.01, Flag())
+        fit_normal(same, 0.01, CancellationToken())
     for clip, found in zip(same, clips(6), strict=True):
         clip[:, 0] = found[:6, 0]
-    fitted = fit_normal(same, 0.01, Flag())
+    fitted = fit_normal(same, 0.01, CancellationToken())
     assert np.isfinite(fitted.threshold)
     assert np.isfinite(score(fitted, clips(1)[0]))
     assert score(fitted, clips(1)[0]) > fitted.threshold
@@ -81,7 +81,7 @@ def test_features_that_never_change_do_no_harm():
 def test_classes_are_told_by_what_was_left_out():
     known = [*clips(10), *clips(6, 2.0, seed=1), *clips(4, -2.0, seed=2)]
     labels = ["normal"] * 10 + ["knocking"] * 6 + ["alarm"] * 4
-    fitted, macro_f1 = fit_classes(known, labels, Flag())
+    fitted, macro_f1 = fit_classes(known, labels, CancellationToken())
     assert fitted.labels == ("alarm", "knocking", "normal")
     assert macro_f1 > 0.8
     new = fitted.probabilities(clips(1, 2.0, seed=3)[0])
@@ -91,12 +91,12 @@ def test_classes_are_told_by_what_was_left_out():
 
 def test_labels_that_mean_nothing_are_not_said_to_be_known():
     labels = ["a", "b"] * 15
-    _, macro_f1 = fit_classes(clips(30), labels, Flag())
+    _, macro_f1 = fit_classes(clips(30), labels, CancellationToken())
     assert macro_f1 < 0.75
 
 
 def test_two_classes_and_too_few_clips_to_tell_how_well():
-    fitted, macro_f1 = fit_classes([*clips(2), *clips(2, 3.0, seed=1)], ["x", "x", "y", "y"], Flag())
+    fitted, macro_f1 = fit_classes([*clips(2), *clips(2, 3.0, seed=1)], ["x", "x", "y", "y"], CancellationToken())
     assert macro_f1 is None
     assert fitted.labels[fitted.probabilities(clips(1, 3.0, seed=2)[0]).mean(axis=0).argmax()] == "y"
     assert fitted.labels[fitted.probabilities(clips(1, seed=3)[0]).mean(axis=0).argmax()] == "x"
@@ -108,7 +108,7 @@ def test_probabilities_are_those_of_the_library():
     for names in (["x", "y"], ["x", "y", "z"]):
         known = [clip for number, _ in enumerate(names) for clip in clips(5, float(number), seed=number)]
         labels = [name for name in names for _ in range(5)]
-        fitted, _ = fit_classes(known, labels, Flag())
+        fitted, _ = fit_classes(known, labels, CancellationToken())
         features = np.concatenate(known).astype(np.float64)
         scaled = ((features - features.mean(axis=0)) / features.std(axis=0))[:, -SHAPE:]
         theirs = LinearDiscriminantAnalysis(
@@ -120,13 +120,17 @@ def test_probabilities_are_those_of_the_library():
 
 
 @pytest.mark.parametrize(
-    "fit", [lambda flag: fit_normal(clips(6), 0.01, flag), lambda flag: fit_classes(clips(6), ["a", "b"] * 3, flag)]
+    "fit",
+    [
+        lambda cancellation: fit_normal(clips(6), 0.01, cancellation),
+        lambda cancellation: fit_classes(clips(6), ["a", "b"] * 3, cancellation),
+    ],
 )
 def test_nobody_waits_any_more(fit):
-    flag = Flag()
-    flag.set()
+    cancellation = CancellationToken()
+    cancellation.cancel()
     with pytest.raises(Cancelled):
-        fit(flag)
+        fit(cancellation)
 
 
 NORMAL = NormalSounds(np.zeros(FEATURES, np.float32), np.eye(FEATURES, dtype=np.float32), 1.5)

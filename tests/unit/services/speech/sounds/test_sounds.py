@@ -13,7 +13,7 @@ from polyphony.speech.v1.sounds_pb2 import (
 from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
-from servekit.errors import FailedPrecondition, InvalidArgument, TooLarge, UnsupportedMedia
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument, TooLarge, UnsupportedMedia
 
 from .conftest import media, normal
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from polyphony.speech.v1.sounds_pb2 import DeleteSoundModelRequest, ListSoundModelsRequest, ScoreSoundRequest
 
-from servekit.call import Call, enter
-from servekit.errors import FailedPrecondition, NotFound, Unavailable
-from servekit.objects import ObjectStore
+from servekit.media.objects import ObjectStore
+from servekit.rpc.context import RequestContext, enter
+from servekit.rpc.errors import FailedPrecondition, NotFound, Unavailable
 from services.speech.sounds.features import FEATURES
 from services.speech.sounds.models import NormalSounds
 from services.speech.sounds.store import SoundRecord, SoundStore
@@ -45,16 +45,16 @@ async def test_fits_at_once_get_a_version_each(stub):
 
 
 async def test_a_tenant_sees_its_own_alone(stub):
-    enter(Call(tenant="one"))
+    enter(RequestContext(tenant="one"))
     await stub.FitSoundModel(normal(range(7)))
-    enter(Call(tenant="two"))
+    enter(RequestContext(tenant="two"))
     request = ScoreSoundRequest(name="pump", audio=media("normal", 20))
     for call in (stub.ScoreSound(request), stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))):
         with pytest.raises(NotFound):
             await call
     assert not (await stub.ListSoundModels(ListSoundModelsRequest())).models
     assert (await stub.FitSoundModel(normal(range(7)))).model.version == 1
-    enter(Call(tenant="one"))
+    enter(RequestContext(tenant="one"))
     assert (await stub.ScoreSound(request)).version == 1
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio_encoder import encode_audio
-from servekit.batching import BatchLane
-from servekit.call import Call, Flag, enter
-from servekit.catalogue import ModelCard
-from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, Overloaded, Unavailable
-from servekit.models import Models
-from servekit.objects import ObjectStore
-from servekit.telemetry import Telemetry
+from servekit.media.audio_encoder import encode_audio
+from servekit.media.objects import ObjectStore
+from servekit.models.catalogue import ModelSpec
+from servekit.models.loading import Models
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, Overloaded, Unavailable
+from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.audio.voice_activity import NORMAL, Sensitivity
 from services.speech.models.fake_speech_detector import FakeSpeechDetector
@@ -29,7 +29,7 @@ from tests.unit.services.speech.doubles import TranscriberDouble
 from tests.watching import until
 
 RATE = 16_000
-CARD = ModelCard(id="ear", task="transcribe", service="speech", loader="t", title="t", licence="CC0-1.0", memory_mb=1)
+SPEC = ModelSpec(id="ear", task="transcribe", service="speech", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 
 
 class Ear(TranscriberDouble):
@@ -44,16 +44,16 @@ class Ear(TranscriberDouble):
         self.may_end = threading.Event()
         self.may_end.set()
 
-    def run(self, items, flag):
-        return [self.hear(window, flag) for window in items]
+    def run(self, items, cancellation):
+        return [self.hear(window, cancellation) for window in items]
 
-    def hear(self, window, flag):
+    def hear(self, window, cancellation):
         self.windows.append(window)
         self.began.release()
         assert self.may_end.wait(10)
         until = time.monotonic() + self.seconds
         while time.monotonic() < until:
-            flag.check()
+            cancellation.raise_if_cancelled()
             time.sleep(0.01)
         if self.doubts:
             self.doubts -= 1
@@ -83,18 +83,18 @@ def ear():
 
 
 @pytest.fixture
-async def lane(ear):
+async def scheduler(ear):
     settings = SpeechSettings()
-    lane = BatchLane(CARD, [ear], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False)
-    await lane.start()
-    yield lane
-    await lane.close()
+    scheduler = BatchScheduler(SPEC, [ear], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False)
+    await scheduler.start()
+    yield scheduler
+    await scheduler.close()
 
 
 @pytest.fixture
-def hear(lane, tmp_path):
+def hear(scheduler, tmp_path):
     recordings = Recordings(ObjectStore(str(tmp_path)), SpeechSettings())
-    transcriptions = Transcription(Models([lane]), FakeSpeechDetector())
+    transcriptions = Transcription(Models([scheduler]), FakeSpeechDetector())
 
     async def hear(media, language="en", sensitivity=NORMAL, **more):
         instructions = Instructions(language=language, **more)
@@ -155,21 +155,21 @@ async def test_silence_is_no_error_and_never_reaches_the_model(hear, ear):
     assert heard[-1].speech == 90.0
 
 
-async def test_at_most_two_windows_are_in_flight(hear, ear, lane):
+async def test_at_most_two_windows_are_in_flight(hear, ear, scheduler):
     ear.seconds = 0.1
     most = 0
     async for _ in hear(talk(5)):
-        most = max(most, len(lane._queue) + lane._runs)
+        most = max(most, len(scheduler._queue) + scheduler._runs)
     assert most <= 2
 
 
-async def test_a_window_is_heard_again_after_others_had_their_turn(hear, ear, lane):
+async def test_a_window_is_heard_again_after_others_had_their_turn(hear, ear, scheduler):
     ear.doubts = 1
     ear.may_end.clear()
     long = asyncio.create_task(everything(hear(talk(1))))
     await asyncio.to_thread(ear.began.acquire)
     short = asyncio.create_task(everything(hear(media((0.5, 2)))))
-    await until_waiting(lane, 1)
+    await until_waiting(scheduler, 1)
     ear.may_end.set()
     heard = await asyncio.gather(long, short)
     assert [[event.text for event in events if isinstance(event, Segment)] for events in heard] == [["so on"]] * 2
@@ -198,16 +198,16 @@ async def test_progress_is_told_while_nothing_else_is(hear, ear, monkeypatch):
     assert {round(event.claimed) for event in progress} == {69}
 
 
-async def until_waiting(lane, windows):
-    await until(lambda: len(lane._queue) >= windows, 10)
+async def until_waiting(scheduler, windows):
+    await until(lambda: len(scheduler._queue) >= windows, 10)
 
 
-async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ear, lane):
+async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ear, scheduler):
     ear.may_end.clear()
     long = asyncio.ensure_future(everything(hear(talk(10))))
-    await until_waiting(lane, 1)  # while one runs
+    await until_waiting(scheduler, 1)  # while one runs
     short = asyncio.ensure_future(everything(hear(media((0.5, 5)))))
-    await until_waiting(lane, 2)
+    await until_waiting(scheduler, 2)
     ear.may_end.set()
     await short
     assert [round(window.seconds) for window in ear.windows[:2]] == [21, 5]
@@ -221,7 +221,7 @@ async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, 
     await asyncio.to_thread(ear.began.acquire)
     long = asyncio.ensure_future(everything(hear(talk(20))))
     await asyncio.to_thread(ear.began.acquire)
-    enter(Call(flag=Flag(time.monotonic() + 8)))
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 8)))
     began = time.monotonic()
     with pytest.raises(Overloaded, match="deadline") as caught:
         await everything(hear(talk(20)))
@@ -231,7 +231,7 @@ async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, 
     long.cancel()
 
 
-async def test_who_leaves_frees_everything(hear, ear, lane):
+async def test_who_leaves_frees_everything(hear, ear, scheduler):
     ear.seconds = 30
     leaving = asyncio.ensure_future(everything(hear(talk(5))))
     await asyncio.to_thread(ear.began.acquire)
@@ -241,12 +241,12 @@ async def test_who_leaves_frees_everything(hear, ear, lane):
     ear.seconds = 0
     assert len(await everything(hear(media((0.5, 5))))) == 3
     assert len(ear.windows) == 2
-    assert lane._promised(100) == 0
+    assert scheduler._promised(100) == 0
 
 
 async def test_the_deadline_holds_in_the_middle(hear, ear):
     ear.seconds = 0.2
-    enter(Call(flag=Flag(time.monotonic() + 0.5)))
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.5)))
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await everything(hear(talk(20)))
@@ -254,7 +254,7 @@ async def test_the_deadline_holds_in_the_middle(hear, ear):
 
 
 async def test_errors_end_it_whole(hear, ear):
-    def fail(window, flag):
+    def fail(window, cancellation):
         raise Unavailable("tired")
 
     ear.hear = fail
@@ -264,6 +264,6 @@ async def test_errors_end_it_whole(hear, ear):
         await everything(hear(talk(1), language="xx"))
 
 
-async def test_an_unknown_model_is_named(lane):
+async def test_an_unknown_model_is_named(scheduler):
     with pytest.raises(NotFound):
-        Transcription(Models([lane]), FakeSpeechDetector()).lane("gpt", Instructions())
+        Transcription(Models([scheduler]), FakeSpeechDetector()).scheduler("gpt", Instructions())

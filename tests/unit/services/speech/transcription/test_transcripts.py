@@ -3,7 +3,7 @@
 import pytest
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.errors import InvalidArgument
+from servekit.rpc.errors import InvalidArgument
 from services.speech.settings import SpeechSettings
 from services.speech.transcription.transcripts import basics_of, instructions_of, sensitivity_of
 

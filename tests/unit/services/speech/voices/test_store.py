@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from servekit.call import Call, enter
-from servekit.errors import AlreadyExists, Unavailable
-from servekit.objects import ObjectStore
+from servekit.media.objects import ObjectStore
+from servekit.rpc.context import RequestContext, enter
+from servekit.rpc.errors import AlreadyExists, Unavailable
 from services.speech.voices.store import VoiceRecord, VoiceStore
 
 RECORD = VoiceRecord("model", "en", "Good morning.", 4.0, "Anna, 1 May, in writing", 1_700_000_000.0)
@@ -14,7 +14,7 @@ RECORD = VoiceRecord("model", "en", "Good morning.", 4.0, "Anna, 1 May, in writi
 
 @pytest.fixture
 async def objects(tmp_path):
-    enter(Call(tenant="one"))
+    enter(RequestContext(tenant="one"))
     return ObjectStore(str(tmp_path))
 
 

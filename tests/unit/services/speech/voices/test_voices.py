@@ -6,9 +6,9 @@ from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
 from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.audio_encoder import encode_audio
-from servekit.call import Call, enter
-from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unimplemented
+from servekit.media.audio_encoder import encode_audio
+from servekit.rpc.context import RequestContext, enter
+from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unimplemented
 from services.speech.settings import SpeechSettings
 
 STATEMENT = "Anna, 1 May, in writing"
@@ -39,7 +39,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 async def stub(stub):
-    enter(Call(tenant="one"))
+    enter(RequestContext(tenant="one"))
     return stub
 
 
@@ -84,7 +84,7 @@ async def test_what_is_said_is_written_down_where_nobody_says(stub, settings):
 
 async def test_another_tenants_voice_is_not_there(stub):
     await stub.CreateVoice(asking())
-    enter(Call(tenant="two"))
+    enter(RequestContext(tenant="two"))
     assert await names(stub) == ["low", "high"]
     with pytest.raises(NotFound):
         await speak(stub, text="One.", voice="anna")

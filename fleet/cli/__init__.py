@@ -1,0 +1,1 @@
+"""The `polyphony` command, one file per verb."""

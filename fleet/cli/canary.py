@@ -1,0 +1,107 @@
+"""`polyphony canary`: how good the answers of a fleet are."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import httpx
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fleet.cli.errors import FleetError
+from fleet.runner import state
+from fleet.settings import FleetSettings
+
+if TYPE_CHECKING:
+    from evaluation.replay import Result
+    from evaluation.report import Baseline
+    from evaluation.tasks import Task
+
+WIDTH = 100  # of a table that no terminal shows
+
+
+def canary(
+    gateway: Annotated[str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_URL or this home's fleet.")] = "",
+    key: Annotated[str, typer.Option(help="An API key; better set POLYPHONY_FLEET_API_KEY.")] = "",
+    push: Annotated[str, typer.Option(help="A Pushgateway's URL, for the gauges.")] = "",
+    baseline: Annotated[Path | None, typer.Option(help="What --json printed before, to compare with.")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="How often each item is asked.")] = 1,
+    deadline: Annotated[float, typer.Option(min=1.0, help="Seconds for a call.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
+) -> None:
+    """Replay the labelled canary set and mark the answers; fails if an item was not answered."""
+    from evaluation import gauges, report  # what marks the answers is only there where it is wanted
+
+    settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
+    check_url("--gateway" if gateway else "POLYPHONY_FLEET_URL", gateway or settings.url)
+    check_url("--push", push)
+    url = gateway or settings.url or state.read(settings.run_dir).url
+    before = _read(baseline) if baseline else {}
+    results = _replayed(url, settings.api_key.get_secret_value(), repeat, deadline)
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_json(results), indent=2) + "\n")
+    else:
+        console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+        console.print(report.table(results, before))
+        for line in report.details(results):
+            console.print(line, highlight=False, soft_wrap=True)
+    if push:
+        try:
+            gauges.push(results, push)
+        except OSError as error:
+            raise FleetError(f"the gauges could not be pushed to {push}: {error}") from error
+    if any(result.failures for result in results):
+        raise typer.Exit(1)
+
+
+def check_url(option: str, url: str) -> None:
+    """Refuse what is set and no URL of a server, before anything is asked."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise FleetError(f"{option} {url} is no URL: {error}") from error
+    if url and not (parsed.scheme in ("http", "https") and parsed.host):
+        raise FleetError(f"{option} {url} is no URL: give one such as http://host:8080")
+
+
+def _read(path: Path) -> "Baseline":
+    from evaluation import report
+
+    try:
+        return report.baseline(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise FleetError(f"the baseline {path} cannot be used: {error}") from error
+
+
+def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[Result]":
+    from evaluation import canary_set, tasks
+
+    asked = tasks.tasks(canary_set.read())
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        shown = progress.add_task(url, total=repeat * sum(len(task.items) for task in asked))
+        try:
+            return asyncio.run(_asked(asked, url, key, repeat, deadline, lambda: progress.advance(shown)))
+        except asyncio.CancelledError:
+            raise typer.Exit(128 + signal.SIGTERM) from None
+
+
+async def _asked(
+    asked: "tuple[Task, ...]", url: str, key: str, repeat: int, deadline: float, step: Callable[[], None]
+) -> "list[Result]":
+    from evaluation.gateway import Gateway
+    from evaluation.replay import replay
+
+    if this := asyncio.current_task():  # told to end, it still deletes what it made
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=None) as http:  # noqa: S113
+        gateway = Gateway(http, deadline)
+        return [await replay(task, gateway, repeat, step) for task in asked]

@@ -1,0 +1,175 @@
+"""`polyphony draw`: a picture of a recording, its words under its sound and its speakers as bands of colour."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from fleet.cli.errors import FleetError
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; a speaker's letter says the same.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#666666")
+SECONDS_A_ROW = 10.0
+ROW_INCHES = 1.35
+WIDTH_INCHES = 11.0
+COLUMNS = 1000  # of a row's waveform
+LETTER_SECONDS = 0.07  # that a letter takes of a row
+MARGIN_SECONDS = 0.8  # right of a row, for the words that begin at its end
+MOST_SHIFT = 0.35  # seconds that a word may stand after its beginning, lest it go to the second line
+MOST_SECONDS = 600.0  # more rows than these are no picture
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, from `start` to `end` seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Somebody speaks from `start` to `end` seconds."""
+
+    start: float
+    end: float
+    speaker: str
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What is drawn.
+
+    Attributes:
+        title: The recording's name.
+        seconds: Its length.
+        peaks: The loudest of every `COLUMNS`th of a row, 0 to 1.
+        words: What is said.
+        turns: Who speaks.
+    """
+
+    title: str
+    seconds: float
+    peaks: NDArray[np.float32]
+    words: Sequence[Word]
+    turns: Sequence[Turn]
+
+
+def talk(path: Path, transcript: dict[str, Any], speakers: dict[str, Any]) -> Talk:
+    """What the gateway says of a recording, as what is drawn.
+
+    Args:
+        path: The recording.
+        transcript: A transcription as verbose_json, with its words.
+        speakers: A diarization.
+
+    Raises:
+        FleetError: The recording is too long to be drawn, or cannot be read.
+    """
+    seconds = float(speakers["duration"])
+    if seconds > MOST_SECONDS:
+        raise FleetError(f"{path} has {seconds:.0f} s; at most {MOST_SECONDS:.0f} are drawn")
+    return Talk(
+        path.name,
+        seconds,
+        _peaks(path),
+        [Word(word["start"], word["end"], word["word"]) for word in transcript.get("words", ())],
+        [Turn(turn["start"], turn["end"], turn["speaker"]) for turn in speakers["turns"]],
+    )
+
+
+def _peaks(path: Path) -> NDArray[np.float32]:
+    size = int(SECONDS_A_ROW * 16_000 / COLUMNS)
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=16_000)
+    try:
+        with av.open(str(path)) as container:
+            frames = [frame for decoded in container.decode(audio=0) for frame in resampler.resample(decoded)]
+    except (av.FFmpegError, IndexError) as error:
+        raise FleetError(f"{path} cannot be read as a recording") from error
+    samples = np.abs(np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]))
+    peaks: NDArray[np.float32] = np.pad(samples, (0, -len(samples) % size)).reshape(-1, size).max(axis=1)
+    return peaks / max(float(peaks.max()), 1e-3)
+
+
+def draw(talk: Talk, target: Path) -> None:
+    """Draw it, a row for every `SECONDS_A_ROW`; the target's suffix says the format: svg, png, pdf.
+
+    Raises:
+        FleetError: Its suffix is of no picture, or it cannot be written.
+    """
+    rows = max(1, ceil(talk.seconds / SECONDS_A_ROW))
+    names = list(dict.fromkeys(turn.speaker for turn in talk.turns))
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "polyphony", "font.family": "sans-serif"}):
+        figure = Figure(figsize=(WIDTH_INCHES, ROW_INCHES * rows + 0.75), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(rows, 1))
+        for number, ax in enumerate(axes):
+            _row(ax, talk, number * SECONDS_A_ROW, colours)
+        axes[-1].set_xlabel("seconds", fontsize=8, loc="left")
+        figure.suptitle(f"{talk.title}, {talk.seconds:.1f} s", fontsize=11, x=0.01, ha="left")
+        handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+        if handles:
+            figure.legend(handles=handles, loc="outside upper right", ncols=min(len(handles), 8), frameon=False)
+        try:
+            figure.savefig(target, dpi=130, metadata={"Date": None} if target.suffix == ".svg" else None)
+        except (ValueError, OSError) as error:
+            raise FleetError(f"{target} cannot be written: {error}") from error
+
+
+def _row(ax: Axes, talk: Talk, start: float, colours: dict[str, str]) -> None:
+    end = start + SECONDS_A_ROW
+    edge = end + MARGIN_SECONDS
+    ax.set_xlim(start, edge)
+    ax.set_ylim(-2.2, 1.35)
+    for turn in talk.turns:
+        if turn.start < end and turn.end > start:
+            left, right = max(turn.start, start), min(turn.end, end)
+            ax.axvspan(left, right, ymin=0.36, color=colours[turn.speaker], alpha=0.22, linewidth=0)
+            ax.plot([left, right], [1.28, 1.28], color=colours[turn.speaker], linewidth=4, solid_capstyle="butt")
+            if right - left > LETTER_SECONDS * (len(turn.speaker) + 1):
+                ax.text(left + 0.05, 0.93, turn.speaker, fontsize=8, weight="bold", va="center")
+    column = SECONDS_A_ROW / COLUMNS
+    first = round(start / column)
+    peaks = talk.peaks[first : first + COLUMNS]
+    times = start + (np.arange(len(peaks)) + 0.5) * column
+    ax.fill_between(times, -0.85 * peaks, 0.85 * peaks, color="#333333", linewidth=0)
+    for word, at, line in placed([word for word in talk.words if start <= word.start < end], edge):
+        ax.plot([word.start, word.start], [-0.85, -1.05], color="#999999", linewidth=0.6)
+        ax.text(at, -1.28 - 0.55 * line, word.text, fontsize=8, va="center")
+    last = min(end, talk.seconds)
+    ax.spines["bottom"].set_bounds(start, last)
+    ax.set_xticks(np.arange(start, last + 1e-6, 2.0))
+    ax.set_yticks([])
+    ax.tick_params(labelsize=8)
+    for side in ("left", "right", "top"):
+        ax.spines[side].set_visible(False)
+
+
+def placed(words: Sequence[Word], edge: float) -> list[tuple[Word, float, int]]:
+    """Where each word of a row is written: from which second, and on which line, 0 or 1.
+
+    The first line is taken as long as a word need not stand much after its beginning; the second only where it would
+    have to. None runs over the right `edge`, or covers another but where both lines are full.
+    """
+    found: list[tuple[Word, float, int]] = []
+    free = [-np.inf, -np.inf]  # from where each line is
+    for word in words:
+        width = LETTER_SECONDS * (len(word.text) + 1)
+        latest = edge - width
+        wanted = min(word.start, latest)
+        shifts = [max(0.0, since - wanted) for since in free]
+        line = 0 if shifts[0] <= min(MOST_SHIFT, latest - wanted) else int(shifts[1] < shifts[0])
+        at = min(wanted + shifts[line], latest)
+        found.append((word, at, line))
+        free[line] = at + width
+    return found

@@ -1,0 +1,147 @@
+"""`polyphony evaluate`: how good a fleet is over whole evaluation sets."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import httpx
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fleet.cli.canary import check_url
+from fleet.cli.errors import FleetError
+from fleet.runner import state
+from fleet.settings import FleetSettings
+
+if TYPE_CHECKING:
+    from evaluation.speech.outcome import Outcome
+    from evaluation.speech.task import Task
+    from evaluation.speech_set.manifest import Manifest
+
+WIDTH = 160  # of a table that no terminal shows
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
+
+app = typer.Typer(no_args_is_help=True, help="How good the answers are over whole evaluation sets.")
+
+
+@app.callback()
+def _evaluate() -> None:
+    """How good the answers are over whole evaluation sets."""
+
+
+@app.command()
+def speech(
+    folder: Annotated[
+        Path | None, typer.Option(help="Of the set; made there if it is not. The home's without.")
+    ] = None,
+    only: Annotated[
+        str, typer.Option(help="Tasks, with commas: transcribe,diarize,align,enhance,speak,live,sounds.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Clips of a task at most, spread over all; 0 for all.")] = 0,
+    gateway: Annotated[str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_URL or this home's fleet.")] = "",
+    key: Annotated[str, typer.Option(help="An API key; better set POLYPHONY_FLEET_API_KEY.")] = "",
+    deadline: Annotated[float, typer.Option(min=1.0, help="Seconds for a call.")] = 300.0,
+    output: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="A document whose measured part is written anew.")] = None,
+) -> None:
+    """Ask about every clip of the evaluation set of speech, and mark the answers. Ends with 0 if all was asked."""
+    settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
+    check_url("--gateway" if gateway else "POLYPHONY_FLEET_URL", gateway or settings.url)
+    url = gateway or settings.url or state.read(settings.run_dir).url
+    if markdown and BEGIN not in _read(markdown):
+        raise FleetError(f"{markdown} has no line {BEGIN.strip()}")
+    place = folder or settings.home / "evaluation" / "speech"
+    made = _set(place)
+    tasks = _tasks(made, only, limit)
+    outcomes = _asked(tasks, url, settings.api_key.get_secret_value(), deadline, place)
+    _show(outcomes, made)
+    from evaluation.speech import outcome
+
+    data = outcome.as_json(outcomes)
+    if output:
+        output.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    if markdown:
+        before, _, rest = _read(markdown).partition(BEGIN)
+        measured = outcome.as_markdown(data, _preface(made, limit))
+        markdown.write_text(f"{before}{BEGIN}\n{measured}\n{END}{rest.partition(END)[2]}")
+
+
+def _preface(made: "Manifest", limit: int) -> str:
+    """Of what the figures are."""
+    share = f"{limit} clips of each task, drawn from all over" if limit else "all of it"
+    minutes = sum(clip.seconds for clip in made.clips) / 60
+    return f"On {date.today().isoformat()}, of {len(made.clips)} clips, {minutes:.0f} minutes: {share}."
+
+
+def _set(folder: Path) -> "Manifest":
+    try:
+        from evaluation.speech_set import manifest
+        from evaluation.speech_set.maker import make
+    except ImportError as error:
+        raise FleetError(f"the evaluation needs the development packages, and {error.name} is not here") from error
+    try:
+        return manifest.read(folder)
+    except FileNotFoundError:
+        console = Console(stderr=True)
+        console.print(f"making the evaluation set in {folder}, once: some minutes", highlight=False, soft_wrap=True)
+        return make(folder, console)
+    except ValueError as error:
+        raise FleetError(f"{folder} holds no evaluation set of speech: {error}") from error
+
+
+def _tasks(made: "Manifest", only: str, limit: int) -> "list[Task]":
+    try:
+        from evaluation.speech.tasks import TASKS
+    except ImportError as error:
+        raise FleetError(f"the evaluation needs the development packages, and {error.name} is not here") from error
+    wanted = {name.strip() for name in only.split(",")} - {""}
+    if unknown := wanted - {task.name for task in TASKS}:
+        raise FleetError(f"there is no task {', '.join(sorted(unknown))}: {', '.join(task.name for task in TASKS)}")
+    return [task(made.clips, limit) for task in TASKS if not wanted or task.name in wanted]
+
+
+def _asked(tasks: "Sequence[Task]", url: str, key: str, deadline: float, folder: Path) -> "list[Outcome]":
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        async def ask() -> "list[Outcome]":
+            return [await _run(task, progress, url, key, deadline, folder) for task in tasks]
+
+        return asyncio.run(ask())
+
+
+async def _run(task: "Task", progress: Progress, url: str, key: str, deadline: float, folder: Path) -> "Outcome":
+    from evaluation.speech.gateway import SpeechGateway
+
+    shown = progress.add_task(task.name, total=task.items)
+    step: Callable[[], None] = lambda: progress.advance(shown)  # noqa: E731
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=None) as http:  # noqa: S113
+        return await task.run(SpeechGateway(http, deadline), folder, step)
+
+
+def _show(outcomes: "Sequence[Outcome]", made: "Manifest") -> None:
+    from evaluation.speech import outcome
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    for found in outcomes:
+        for table in outcome.tables(found):
+            console.print(table, "")
+        for line in outcome.details(found):
+            console.print(line, highlight=False, soft_wrap=True)
+    for lack in made.missing:
+        console.print(f"left out of the set: {lack}", style="yellow", highlight=False)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise FleetError(f"{path} could not be read: {error.strerror}") from error

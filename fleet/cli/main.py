@@ -1,0 +1,132 @@
+"""The `polyphony` command."""
+
+import json
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from capacity.cli import app as capacity
+from capacity.errors import CapacityError
+from fleet.cli import evaluate, models
+from fleet.cli.ask import Gateway, Question, seconds_table, sources_table
+from fleet.cli.canary import canary
+from fleet.cli.errors import FleetError
+from fleet.runner import control
+from fleet.runner.logs import follow, tail
+from fleet.settings import FleetSettings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(capacity)
+app.command()(canary)
+
+
+@app.command()
+def up(profile: Annotated[str, typer.Option(help="What to run: embedded, fake or gpu.")] = "") -> None:
+    """Start the fleet of this machine in the background; returns when it is ready."""
+    settings = FleetSettings.of(profile)
+    console = Console(stderr=True)
+    began = time.monotonic()
+    with console.status("starting") as shown:
+
+        def show(ready: dict[str, bool]) -> None:
+            shown.update("waiting for " + ", ".join(name for name, is_ready in ready.items() if not is_ready))
+
+        fleet = control.up(settings, show)
+    console.print(
+        f"ready in {time.monotonic() - began:.1f} s: profile {fleet.profile}, home {settings.home}", highlight=False
+    )
+    for process in fleet.processes:
+        Console().print(f"  {process.name:<11}{process.address:<24}{', '.join(process.models)}", highlight=False)
+
+
+@app.command()
+def down() -> None:
+    """Stop the fleet; running calls may finish."""
+    stopped = control.down(FleetSettings())
+    Console(stderr=True).print("stopped" if stopped else "no fleet runs in this home")
+
+
+@app.command(name="status")
+def show_status(as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False) -> None:
+    """Each process: where it is, whether it is ready, what it takes."""
+    from fleet.runner import status  # psutil is not where only the tools are
+
+    rows = status.rows(FleetSettings())
+    if as_json:
+        sys.stdout.write(json.dumps(status.as_json(rows), indent=2) + "\n")
+    else:
+        Console().print(status.as_table(rows))
+
+
+@app.command()
+def logs(
+    process: Annotated[str, typer.Argument(help="One process; without it, all of them.")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each.")] = 20,
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now.")] = False,
+) -> None:
+    """What the processes have logged."""
+    folder = FleetSettings().logs_dir
+    for line in tail(folder, process, lines):
+        sys.stdout.write(line)
+    if follow_on:
+        for line in follow(folder, process):
+            sys.stdout.write(line)
+            sys.stdout.flush()
+
+
+@app.command()
+def ask(
+    text: Annotated[str, typer.Argument(help="The question; may be left out where a recording asks.")] = "",
+    image: Annotated[list[Path] | None, typer.Option(help="A picture to read; may be given again.")] = None,
+    audio: Annotated[list[Path] | None, typer.Option(help="A recording to hear; may be given again.")] = None,
+    document: Annotated[list[Path] | None, typer.Option(help="A text file to search; may be given again.")] = None,
+    speak: Annotated[Path | None, typer.Option(help="Where to write the spoken answer: wav, mp3, flac.")] = None,
+    model: Annotated[str, typer.Option(help="A model id; the profile's default without it.")] = "",
+) -> None:
+    """Ask the gateway one question made of words, pictures, recordings and documents."""
+    question = Question(text, image or (), audio or (), document or (), model, speak)
+    if not (text or image or audio):
+        raise FleetError("nothing is asked: give a text, an --image or an --audio")
+    console = Console()
+    with Gateway(FleetSettings()) as gateway, ExitStack() as stack:
+        store_id = stack.enter_context(gateway.vector_store(question.documents)) if question.documents else ""
+        about = gateway.ask(question, store_id, lambda piece: console.out(piece, end="", highlight=False))
+    console.print("\n")
+    if about["sources"]:
+        console.print(sources_table(about["sources"]), "")
+    console.print(seconds_table(about))
+    if about["degraded"]:
+        console.print(f"\nleft out: {', '.join(about['degraded'])}", style="red", highlight=False)
+    if speak:
+        console.print(f"\nspoken: {speak}", highlight=False)
+
+
+@app.command(name="draw")
+def draw_recording(
+    recording: Annotated[Path, typer.Argument(help="The recording.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to draw it: svg, png or pdf.")],
+) -> None:
+    """Draw a recording: its sound, the words under it, and who speaks."""
+    from fleet.cli.draw import draw, talk  # matplotlib is not where only the tools are
+
+    with Gateway(FleetSettings()) as gateway:
+        draw(talk(recording, *gateway.hear(recording)), output)
+    Console(stderr=True).print(f"drawn: {output}", highlight=False)
+
+
+def main() -> None:
+    """Run the command; a failure that is foreseen prints its text and exits with 1."""
+    try:
+        app()
+    except (FleetError, CapacityError) as error:
+        Console(stderr=True).print(f"polyphony: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,52 @@
+"""The processes' logs: one file each."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from fleet.cli.errors import FleetError
+
+PERIOD_SECONDS = 0.2
+
+
+def tail(folder: Path, process: str, lines: int) -> Iterator[str]:
+    """The last lines of one process's log, or of all of them; each line names its process where there are several.
+
+    Raises:
+        FleetError: There is no such log.
+    """
+    files = _files(folder, process)
+    for file in files:
+        with file.open(errors="replace") as text:
+            for line in deque(text, maxlen=lines):
+                yield _named(file, line, len(files))
+
+
+def follow(folder: Path, process: str) -> Iterator[str]:
+    """The lines that are written from now on, for ever."""
+    files = _files(folder, process)
+    opened: list[tuple[Path, TextIO]] = [(file, file.open(errors="replace")) for file in files]
+    for _, text in opened:
+        text.seek(0, 2)
+    while True:
+        for file, text in opened:
+            for line in text:
+                yield _named(file, line, len(files))
+        time.sleep(PERIOD_SECONDS)
+
+
+def _files(folder: Path, process: str) -> list[Path]:
+    files = sorted(folder.glob("*.log"))
+    if process:
+        chosen = [file for file in files if file.stem == process]
+        if not chosen:
+            known = ", ".join(file.stem for file in files) or "none yet"
+            raise FleetError(f"no log of {process!r} in {folder}; there are: {known}")
+        return chosen
+    return files
+
+
+def _named(file: Path, line: str, count: int) -> str:
+    return line if count == 1 else f"{file.stem:<11} {line}"

@@ -1,0 +1,153 @@
+"""Which processes a fleet is made of: their commands, environments and ports."""
+
+import signal
+import sys
+from collections.abc import Mapping
+from typing import cast, get_args
+
+from fleet.runner import ports
+from fleet.runner.postgres import ENVIRONMENT, STOP_SECONDS, Postgres
+from fleet.runner.process import Process
+from fleet.settings import FleetSettings
+from servekit.models.catalogue import Profile, Service
+from servekit.ops.settings import SHARED_PREFIX, available_cores
+
+GRPC_PORTS: Mapping[str, int] = {
+    "gateway": 50050,
+    "vision": 50051,
+    "speech": 50052,
+    "generation": 50053,
+    "retrieval": 50054,
+}
+HTTP_PORT = 8080
+USUAL = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime otherwise tells its maker how it is used
+    "MALLOC_ARENA_MAX": "2",  # each thread otherwise keeps what was freed to itself: a long-lived process swells
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",  # it otherwise keeps 1.5 MB for each length of sound ever heard
+}
+MODULES: Mapping[str, str] = {"gateway": "gateway", **{name: f"services.{name}" for name in get_args(Service)}}
+
+
+def database(settings: FleetSettings, profile: Profile) -> Postgres | None:
+    """The Postgres that the fleet runs itself; None where no service needs one, or the user named another."""
+    if "retrieval" not in profile.services or settings.chosen("retrieval", "database_url"):
+        return None
+    port = settings.chosen("postgres", "port")
+    return Postgres(
+        data=settings.home / "data" / "postgres",
+        password_file=settings.run_dir / "postgres.password",
+        port=int(port or 0) or ports.free(),
+        account=settings.postgres_user,
+        copies=settings.run_dir,
+    )
+
+
+def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | None) -> list[Process]:
+    """Every process of the profile, on ports that nobody listens on.
+
+    Args:
+        settings: Of the fleet.
+        profile: What to run.
+        postgres: The database server to run beside it, prepared.
+
+    Raises:
+        FleetError: A port is taken.
+    """
+    names = ["gateway", *profile.services]
+    taken = _Ports(settings, {postgres.port} if postgres else set())
+    grpc = {name: taken.choose(name, "port", GRPC_PORTS[name]) for name in names}
+    metrics = {name: taken.choose(name, "metrics_port", 9100 + GRPC_PORTS[name] % 100) for name in names}
+    http = taken.choose("gateway", "http_port", HTTP_PORT)
+    secure = [name for name in names if settings.tls_certificate or settings.chosen(name, "tls_certificate")]
+    health = {name: taken.choose(name, "health_port", 10 + GRPC_PORTS[name]) for name in secure}
+    taken.check()
+
+    def process(name: str, **fields: object) -> Process:
+        row = profile.services.get(cast(Service, name))
+        fields |= {
+            "port": grpc[name],
+            "metrics_port": metrics[name],
+            "home": settings.home,
+            "profile": settings.profile,
+        }
+        if name in health:
+            fields["health_port"] = health[name]
+        if row and f"{SHARED_PREFIX}THREADS" not in settings.environment:
+            fields["threads"] = max(1, round(row.cores * available_cores()))
+        variables = {f"{SHARED_PREFIX}{name}_{field}".upper(): str(value) for field, value in fields.items()}
+        given = settings.environment
+        own = {key: given[key] for key in variables if key in given and not key.endswith("PORT")}
+        return Process(
+            name=name,
+            command=(sys.executable, "-P", "-m", MODULES[name]),
+            environment={**USUAL, **given, **variables, **own},
+            protocol="grpc" if row else "http",
+            host=taken.host(name) if row else taken.host(name, "http_host"),
+            port=health.get(name, grpc[name]) if row else http,
+            address=f"{taken.host(name)}:{grpc[name]}" if row else f"http://{taken.host(name, 'http_host')}:{http}",
+            grpc=f"{taken.host(name)}:{grpc[name]}",
+            metrics=f"{taken.host(name)}:{metrics[name]}",
+            models=row.models if row else (),
+            stage=1 if row else 2,
+            stop_seconds=settings.notice_seconds + settings.drain_seconds + 5,
+        )
+
+    targets = {f"{name}_target": f"{taken.host(name)}:{grpc[name]}" for name in profile.services}
+    plan = [] if postgres is None else [server(postgres)]
+    for name in profile.services:
+        plan.append(process(name, **({"database_url": postgres.url} if postgres and name == "retrieval" else {})))
+    return [*plan, process("gateway", http_port=http, **targets)]
+
+
+def server(postgres: Postgres) -> Process:
+    """The database server as a process."""
+    return Process(
+        name="postgres",
+        command=postgres.command(),
+        environment=ENVIRONMENT,
+        protocol="postgres",
+        host="127.0.0.1",
+        port=postgres.port,
+        address=f"127.0.0.1:{postgres.port}",
+        stage=0,
+        user=postgres.user(),
+        before=postgres.clear_leftovers,
+        after=postgres.provision,
+        stop_signal=signal.SIGINT,  # its fast shutdown
+        orphan_signal=signal.SIGINT,
+        stop_seconds=STOP_SECONDS,
+    )
+
+
+class _Ports:
+    """Chooses ports, and remembers them so that the fixed ones can be checked together.
+
+    Args:
+        settings: Of the fleet.
+        chosen: Free ones that are somebody's already.
+    """
+
+    def __init__(self, settings: FleetSettings, chosen: set[int]) -> None:
+        self._settings = settings
+        self._fixed: list[tuple[str, int, str]] = []
+        self._free = chosen
+
+    def host(self, name: str, field: str = "host") -> str:
+        """Where to reach a process that listens on this machine."""
+        host = self._settings.chosen(name, field) or self._settings.host
+        return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+
+    def choose(self, name: str, field: str, default: int) -> int:
+        """The user's port, or the documented one, or a free one."""
+        port = int(self._settings.chosen(name, field) or (default if self._settings.ports == "fixed" else 0))
+        if port == 0:
+            while (port := ports.free()) in self._free:
+                continue
+            self._free.add(port)
+            return port
+        host = self.host(name, "http_host" if field == "http_port" else "host")
+        self._fixed.append((host, port, f"{SHARED_PREFIX}{name}_{field}".upper()))
+        return port
+
+    def check(self) -> None:
+        ports.check(self._fixed)

@@ -1,0 +1,1 @@
+"""Model weights: their sources, download and verification."""

@@ -1,0 +1,1 @@
+"""Output formats: transcripts, subtitles, voices and language names."""

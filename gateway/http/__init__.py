@@ -1,0 +1,1 @@
+"""The HTTP server: operations, bodies, errors, authentication, OpenAPI."""

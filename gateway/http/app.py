@@ -1,0 +1,80 @@
+"""The HTTP application: one table of operations."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from gateway.http.endpoint import Endpoint, Operation, request_id
+from gateway.http.errors import error_response
+from gateway.http.sockets import SocketEndpoint, SocketOperation
+from gateway.parts import Parts
+from gateway.routes import (
+    alignment,
+    assessment,
+    chat,
+    diarization,
+    docs,
+    embeddings,
+    emotion,
+    enhancement,
+    files,
+    health,
+    models,
+    realtime,
+    sounds,
+    speech,
+    transcriptions,
+    vector_stores,
+    vision,
+    voices,
+)
+from servekit.rpc.context import REQUEST_ID
+from servekit.rpc.errors import InvalidArgument, NotFound, ServeError
+
+OPERATIONS: tuple[Operation, ...] = (
+    *chat.OPERATIONS,
+    *transcriptions.OPERATIONS,
+    *speech.OPERATIONS,
+    *voices.OPERATIONS,
+    *diarization.OPERATIONS,
+    *alignment.OPERATIONS,
+    *assessment.OPERATIONS,
+    *emotion.OPERATIONS,
+    *enhancement.OPERATIONS,
+    *sounds.OPERATIONS,
+    *vision.OPERATIONS,
+    *embeddings.OPERATIONS,
+    *files.OPERATIONS,
+    *vector_stores.OPERATIONS,
+    *models.OPERATIONS,
+    *realtime.OPERATIONS,
+    *health.OPERATIONS,
+)
+
+SOCKETS: tuple[SocketOperation, ...] = realtime.SOCKETS
+
+
+def build_app(parts: Parts) -> Starlette:
+    """The application over these parts."""
+    rows = (*OPERATIONS, *docs.operations(OPERATIONS))
+    routes: list[BaseRoute] = [
+        Route(row.path, Endpoint(row, parts), methods=[row.method], name=row.summary) for row in rows
+    ]
+    routes += [WebSocketRoute(row.path, SocketEndpoint(row, parts), name=row.summary) for row in SOCKETS]
+    return Starlette(routes=[*routes, docs.assets()], exception_handlers={HTTPException: _no_route})
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """What Starlette itself says no to: an unknown path, or a method that the path does not have."""
+    path = request.url.path
+    failure: ServeError = NotFound(f"there is nothing at {path}")
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        failure = InvalidArgument(f"{path} does not take {request.method}")
+    response = error_response(failure)
+    if isinstance(error, HTTPException):
+        response.status_code = error.status_code
+        response.headers.update(error.headers or {})
+    response.headers[REQUEST_ID] = request_id(request.headers)
+    return response

@@ -1,0 +1,170 @@
+"""Who calls: API keys, what each may use, and how often."""
+
+import hashlib
+import hmac
+import ipaddress
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from servekit.rpc.context import DEFAULT_TENANT
+from servekit.rpc.errors import NotFound, RateLimited, Unauthenticated
+
+
+class KeyRow(BaseModel):
+    """One `[[keys]]` row of the keys file.
+
+    Attributes:
+        sha256: The digest of the key, which itself is kept nowhere. Keys are random and long, so that a plain
+            digest is enough: `openssl rand -hex 32 | tee key | tr -d '\\n' | sha256sum`.
+        owner: The tenant: files, vector stores and media belong to it.
+        models: The ids that the key may ask for; empty for all.
+        requests_per_minute: How fast its allowance fills up again.
+        burst: How many requests it may make at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    owner: str = Field(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")
+    models: tuple[str, ...] = ()
+    requests_per_minute: float = Field(default=600.0, gt=0)
+    burst: int = Field(default=60, ge=1)
+
+
+class _KeysFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keys: tuple[KeyRow, ...] = Field(min_length=1)
+
+
+class TokenBucket:
+    """An allowance that fills up at a steady rate.
+
+    Args:
+        rate: Permits a second.
+        burst: Permits that it holds when full.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._burst, self._clock = rate, burst, clock
+        self._level, self._at = float(burst), clock()
+
+    def take(self) -> None:
+        """Take one permit.
+
+        Raises:
+            RateLimited: There is none; it says when there will be one.
+        """
+        now = self._clock()
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now
+        if self._level < 1:
+            raise RateLimited("this API key has used up its allowance", retry_after=(1 - self._level) / self._rate)
+        self._level -= 1
+
+
+class Caller:
+    """The owner of an API key.
+
+    Attributes:
+        tenant: Whose files, stores and media are meant.
+    """
+
+    def __init__(self, tenant: str, models: Iterable[str] = (), bucket: TokenBucket | None = None) -> None:
+        self.tenant = tenant
+        self._models = frozenset(models)
+        self._bucket = bucket
+
+    def admit(self) -> None:
+        """Count one request.
+
+        Raises:
+            RateLimited: One too many.
+        """
+        if self._bucket is not None:
+            self._bucket.take()
+
+    def sees(self, model_id: str) -> bool:
+        """Whether the caller may ask for this model."""
+        return not self._models or model_id in self._models
+
+    def require(self, model_id: str) -> None:
+        """Refuse a model that the caller may not ask for, as if there were none.
+
+        Raises:
+            NotFound: It may not.
+        """
+        if not self.sees(model_id):
+            raise NotFound(f"there is no model {model_id!r} for this API key", field="model")
+
+
+class Keys:
+    """The API keys of one process.
+
+    Args:
+        rows: The keys; none means that everybody is the one tenant `default`.
+    """
+
+    def __init__(self, rows: Iterable[KeyRow] = ()) -> None:
+        self._callers: Mapping[str, Caller] = {
+            row.sha256: Caller(row.owner, row.models, TokenBucket(row.requests_per_minute / 60, row.burst))
+            for row in rows
+        }
+        self._anybody = Caller(DEFAULT_TENANT)
+
+    @classmethod
+    def read(cls, path: Path | None) -> "Keys":
+        """The keys of a file; without one there are none.
+
+        Raises:
+            SystemExit: The file is not there or not as it should be.
+        """
+        if path is None:
+            return cls()
+        try:
+            return cls(_KeysFile.model_validate(tomllib.loads(path.read_text())).keys)
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise SystemExit(f"the keys file {path} cannot be used: {error}") from error
+
+    def __bool__(self) -> bool:
+        return bool(self._callers)
+
+    def authenticate(self, authorization: str) -> Caller:
+        """Who sends this `Authorization` header.
+
+        Raises:
+            Unauthenticated: No key, or none that is known.
+        """
+        if not self:
+            return self._anybody
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise Unauthenticated("an API key is needed: Authorization: Bearer <key>", field="authorization")
+        digest = hashlib.sha256(key.strip().encode()).hexdigest()
+        found = [caller for known, caller in self._callers.items() if hmac.compare_digest(known, digest)]
+        if not found:
+            raise Unauthenticated("this API key is not known", field="authorization")
+        return found[0]
+
+
+def require_loopback(host: str, keys: Keys) -> None:
+    """Refuse to stand open: without keys, only this machine may call.
+
+    Raises:
+        SystemExit: There are no keys and the address is not loopback.
+    """
+    if keys or host == "localhost":
+        return
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise SystemExit(
+            f"refusing to listen on {host} without API keys: set POLYPHONY_GATEWAY_KEYS_FILE, or listen on 127.0.0.1"
+        )

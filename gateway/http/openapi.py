@@ -1,0 +1,76 @@
+"""The OpenAPI 3.1 document, made of the same operations as the routes."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.http.endpoint import Operation
+from gateway.http.errors import ErrorAnswer
+
+_NAME = re.compile(r"{(\w+)}")
+
+
+def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        operations: What there is.
+        version: The gateway's version.
+    """
+    kinds = [kind for row in operations for kind in (row.body, row.form, row.answer) if kind is not None]
+    schemas, components = msgspec.json.schema_components(
+        [*kinds, ErrorAnswer], ref_template="#/components/schemas/{name}"
+    )
+    by_kind = dict(zip([*map(repr, kinds), "error"], schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for row in operations:
+        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, by_kind)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Polyphony", "version": version, "description": "One front door to many models."},
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _operation(row: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    failure = {"description": "What went wrong", "content": _json(schemas["error"])}
+    success: dict[str, Any] = {"description": "The answer"}
+    if row.answer is not None:
+        success["content"] = _json(schemas[repr(row.answer)])
+    elif row.answer_type:
+        success["content"] = {row.answer_type: {}}
+    told: dict[str, Any] = {
+        "summary": row.summary,
+        "description": inspect.getdoc(row.handler) or row.summary,
+        "operationId": getattr(row.handler, "__name__", row.summary),
+        "tags": [row.path.removeprefix("/v1/").strip("/").partition("/")[0]],
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in _NAME.findall(row.path)
+        ],
+        "responses": {"200": success, "default": failure},
+        "security": [] if row.is_open else [{"key": []}],
+    }
+    if content := _content(row, schemas):
+        told["requestBody"] = {"required": True, "content": content}
+    return told
+
+
+def _content(row: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if row.body is not None:
+        content |= _json(schemas[repr(row.body)])
+    if row.form is not None:
+        file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
+        content["multipart/form-data"] = {"schema": {"allOf": [file, schemas[repr(row.form)]]}}
+    if row.raw:
+        content[row.raw] = {"schema": {"type": "string", "format": "binary"}}
+    return content
+
+
+def _json(schema: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,94 @@
+"""Answers: JSON, and streams that say how they end."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.http.errors import error_answer
+from servekit.rpc.context import current
+from servekit.rpc.errors import DeadlineExceeded, ServeError
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """A struct as JSON."""
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+# How long a client that has stopped reading is waited for at the end.
+LAST_WORDS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What stands between server-sent events for whoever looks; clients pass over it, as the standard asks them to."""
+
+    body: msgspec.Struct
+
+
+class EventStream(Response):
+    """Server-sent events, one JSON object each, closed by `[DONE]`.
+
+    The response begins with the first event, so that what fails before it still has its own status.
+    What fails later, the deadline included, is sent as an event with an `error`.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[msgspec.Struct | Comment]) -> None:
+        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        async with aclosing(self._events) as events:
+            first = await anext(events)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send(send, first)
+            try:
+                async with asyncio.timeout(current().cancellation.remaining_seconds()):
+                    async for event in events:
+                        await self._send(send, event)
+            except ServeError as error:
+                await self._end(send, error)
+            except TimeoutError:
+                await self._end(send, DeadlineExceeded("the deadline passed before the answer was done"))
+            else:
+                await self._end(send)
+
+    async def _end(self, send: Send, error: ServeError | None = None) -> None:
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            if error is not None:
+                await self._send(send, error_answer(error))
+            await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+
+    @staticmethod
+    async def _send(send: Send, event: msgspec.Struct | Comment) -> None:
+        start, told = (b": ", event.body) if isinstance(event, Comment) else (b"data: ", event)
+        body = start + msgspec.json.encode(told) + b"\n\n"
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+class ByteStream(Response):
+    """Bytes as they come. What fails before the first has its own status; later, the connection breaks off,
+    which is how HTTP says that a body is not complete.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes], media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        async with aclosing(self._chunks) as chunks:
+            first = await anext(chunks, b"")
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async with asyncio.timeout(current().cancellation.remaining_seconds()):
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,1 @@
+"""Media as callers send them: resolved, fetched, uploaded, cached, swept."""

@@ -1,0 +1,183 @@
+"""Fetches what a caller's URL points at, from public addresses or those that the operator allows, and from no other.
+
+A name is resolved once, all its addresses have to be allowed, and the connection goes to one of those
+very addresses: an answer that changes between the check and the connection changes nothing.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+import httpx
+
+from servekit.rpc.errors import InvalidArgument, TooLarge
+
+Address = IPv4Address | IPv6Address
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+
+MAX_REDIRECTS = 3
+_CONNECT_SECONDS = 3.0
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = {301, 302, 303, 307, 308}
+_MIME_TYPE = re.compile(r"[\w.+-]{1,63}/[\w.+-]{1,127}", re.ASCII)
+
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+_DOCUMENTATION = IPv6Network("3fff::/20")
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a name, by the system's resolver; raises `OSError` where it has none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the open internet, however it is written."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return is_public(address.ipv4_mapped)
+        if address in _NAT64:
+            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+        if address not in _GLOBAL_UNICAST or address in _SIX_TO_FOUR or address in _DOCUMENTATION:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+class Fetcher:
+    """Gets the bytes behind http(s) URLs. It keeps no connection, cookie or proxy.
+
+    Args:
+        allow: Hosts, addresses and networks that may be fetched though they are not public.
+        max_bytes: The largest body.
+        timeout: Seconds for one URL, redirects included.
+        resolver: Gives the addresses of a host; another one in tests.
+        transport: Speaks HTTP to an address; another one in tests.
+    """
+
+    def __init__(
+        self,
+        allow: Sequence[str] = (),
+        *,
+        max_bytes: int,
+        timeout: float,
+        resolver: Resolver = resolve,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._hosts, self._networks = _parse(allow)
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._resolve = resolver
+        # A connection that is kept would be shared by the names of one address, past the check of its certificate.
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=0)
+        self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
+
+    async def close(self) -> None:
+        """Let go of the transport."""
+        await self._transport.aclose()
+
+    async def fetch(self, url: str, field: str) -> tuple[bytes, str]:
+        """The body behind `url` and its media type, as the server states it.
+
+        Raises:
+            InvalidArgument: The URL or one that it leads to is not http(s), names a user, has an address
+                that may not be fetched, does not answer with 200, or does not answer in time.
+            TooLarge: The body has more than `max_bytes`.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                target = httpx.URL(url)
+                for _ in range(MAX_REDIRECTS + 1):
+                    response = await self._open(target, field)
+                    try:
+                        if response.status_code not in _REDIRECTS:
+                            return await self._body(response, field)
+                        target = target.join(response.headers.get("location", ""))
+                    finally:
+                        await response.aclose()
+        except TimeoutError:
+            raise InvalidArgument(f"the URL did not answer within {self._timeout:g} seconds", field=field) from None
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise InvalidArgument("this is not a URL", field=field) from error
+        except httpx.TransportError as error:
+            raise InvalidArgument("the URL could not be fetched", field=field) from error
+        raise InvalidArgument(f"the URL leads through more than {MAX_REDIRECTS} redirects", field=field)
+
+    async def _open(self, url: httpx.URL, field: str) -> httpx.Response:
+        """Ask for `url`, at the first of its addresses that can be reached."""
+        if url.scheme not in _PORTS or not url.host:
+            raise InvalidArgument("only http and https URLs are fetched", field=field)
+        if url.userinfo:
+            raise InvalidArgument("a URL with a user name or password is not fetched", field=field)
+        failure: httpx.TransportError = httpx.ConnectError("no address")
+        for address in await self._addresses(url, field):
+            request = httpx.Request(
+                "GET",
+                url.copy_with(host=str(address), fragment=None),
+                headers={"host": url.netloc.decode("ascii"), "accept": "*/*", "accept-encoding": "identity"},
+                extensions={
+                    "timeout": {"connect": _CONNECT_SECONDS, "read": self._timeout, "write": self._timeout},
+                    **({} if _literal(url.host) else {"sni_hostname": url.raw_host.decode("ascii")}),
+                },
+            )
+            try:
+                return await self._transport.handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def _addresses(self, url: httpx.URL, field: str) -> list[Address]:
+        """Where the host of `url` lies; every address is one that may be fetched."""
+        host = url.raw_host.decode("ascii")
+        try:
+            found = [ip_address(text) for text in await self._resolve(host, url.port or _PORTS[url.scheme])]
+        except (OSError, ValueError) as error:
+            raise InvalidArgument(f"the host {url.host[:253]} is not known", field=field) from error
+        if not found or not all(self._allowed(host, address) for address in found):
+            raise InvalidArgument(f"the host {url.host[:253]} has no address that may be fetched", field=field)
+        return found
+
+    def _allowed(self, host: str, address: Address) -> bool:
+        return (
+            is_public(address)
+            or host.lower().rstrip(".") in self._hosts
+            or any(address in network for network in self._networks)
+        )
+
+    async def _body(self, response: httpx.Response, field: str) -> tuple[bytes, str]:
+        if response.status_code != 200:
+            raise InvalidArgument(f"the URL answered with status {response.status_code}", field=field)
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise InvalidArgument("the URL answered with a compressed body, which was not asked for", field=field)
+        too_large = TooLarge(f"the URL holds more than {self._max_bytes} bytes", field=field)
+        length = response.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._max_bytes:
+            raise too_large
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise too_large
+        stated = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return bytes(body), stated if _MIME_TYPE.fullmatch(stated) else "application/octet-stream"
+
+
+def _parse(allow: Sequence[str]) -> tuple[set[str], list[IPv4Network | IPv6Network]]:
+    hosts, networks = set(), []
+    for entry in allow:
+        try:
+            networks.append(ip_network(entry, strict=False))
+        except ValueError:
+            hosts.add(entry.lower().rstrip("."))
+    return hosts, networks
+
+
+def _literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

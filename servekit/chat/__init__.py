@@ -1,0 +1,1 @@
+"""What language and vision-language models share."""

@@ -1,0 +1,1 @@
+"""Images, audio, text scripts, and the object store that holds media."""

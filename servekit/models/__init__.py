@@ -1,0 +1,1 @@
+"""Models as data, and how a process loads and runs them."""

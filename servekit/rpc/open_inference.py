@@ -1,0 +1,139 @@
+"""The Open Inference Protocol v2 over gRPC, so that `tritonclient.grpc` can call any service.
+
+Every model answers for its readiness and metadata; the tensor models infer.
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_grpc.md
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
+
+from servekit.models.backend import Arrays, TensorSpec
+from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
+from servekit.scheduling.scheduler import Scheduler
+from servekit.scheduling.tensors import TensorScheduler
+
+VERSION = "1"
+MAX_AXES = 32
+_TYPED_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+
+_DTYPES = {name: np.dtype(triton_to_np_dtype(name)) for name in (*_TYPED_CONTENTS, "FP16")}
+
+
+class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """The protocol over the schedulers of one process.
+
+    Args:
+        process: Which process this is.
+        schedulers: Every model.
+        tensors: Those that infer.
+    """
+
+    def __init__(self, process: str, schedulers: Sequence[Scheduler], tensors: Mapping[str, TensorScheduler]) -> None:
+        self._process = process
+        self._schedulers: dict[str, Scheduler] = {scheduler.spec.id: scheduler for scheduler in schedulers} | dict(
+            tensors
+        )
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ServerReadyResponse(ready=all(scheduler.ready for scheduler in self._schedulers.values()))
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ServerMetadataResponse(name=f"polyphony-{self._process}", version=VERSION)
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return pb.ModelReadyResponse(ready=self._scheduler(request.name).ready)
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        index = pb.RepositoryIndexResponse()
+        for name, scheduler in self._schedulers.items():
+            index.models.add(name=name, version=VERSION, state="READY" if scheduler.ready else "UNAVAILABLE")
+        return index
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        scheduler = self._scheduler(request.name)
+        metadata = pb.ModelMetadataResponse(name=request.name, versions=[VERSION], platform=scheduler.spec.runtime)
+        if isinstance(scheduler, TensorScheduler):
+            metadata.inputs.extend(_metadata(spec) for spec in scheduler.backend.inputs)
+            metadata.outputs.extend(_metadata(spec) for spec in scheduler.backend.outputs)
+        return metadata
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        scheduler = self._scheduler(request.model_name)
+        if not isinstance(scheduler, TensorScheduler):
+            raise Unimplemented(f"{request.model_name} is no tensor model; call it by its own RPC", field="model_name")
+        names = [spec.name for spec in scheduler.backend.outputs]
+        wanted = [output.name for output in request.outputs] or names
+        for name in wanted:
+            if name not in names:
+                raise InvalidArgument(f"{request.model_name} has no output {name!r}", field=f"outputs.{name}")
+        outputs = await scheduler.infer(_arrays(request))
+        response = pb.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
+        for name in wanted:
+            array = outputs[name]
+            response.outputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
+            response.raw_output_contents.append(np.ascontiguousarray(array).tobytes())
+        return response
+
+    def _scheduler(self, name: str) -> Scheduler:
+        if name not in self._schedulers:
+            raise NotFound(f"no model {name!r}; there is {', '.join(self._schedulers)}", field="model_name")
+        return self._schedulers[name]
+
+
+def _metadata(spec: TensorSpec) -> Any:
+    datatype = np_to_triton_dtype(spec.dtype)
+    return pb.ModelMetadataResponse.TensorMetadata(name=spec.name, datatype=datatype, shape=spec.shape)
+
+
+def _arrays(request: Any) -> Arrays:
+    """The request's inputs, from raw bytes or typed contents."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidArgument("raw_input_contents has to have one entry an input", field="raw_input_contents")
+    return {
+        tensor.name: _array(tensor, raw[index] if raw else None, f"inputs[{index}]")
+        for index, tensor in enumerate(request.inputs)
+    }
+
+
+def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
+    if tensor.datatype not in _TYPED_CONTENTS and not (tensor.datatype == "FP16" and raw is not None):
+        raise InvalidArgument(f"the datatype {tensor.datatype!r} is not supported", field=f"{field}.datatype")
+    if len(tensor.shape) > MAX_AXES or min(tensor.shape, default=0) < 0:
+        problem = f"a shape has at most {MAX_AXES} extents, none of them negative"
+        raise InvalidArgument(problem, field=f"{field}.shape")
+    dtype = _DTYPES[tensor.datatype]
+    size = math.prod(tensor.shape)
+    if raw is not None:
+        if len(raw) != size * dtype.itemsize:
+            raise InvalidArgument(f"{len(raw)} bytes do not fill {list(tensor.shape)}", field=f"{field}.shape")
+        return np.frombuffer(raw, dtype).reshape(tensor.shape)
+    values = getattr(tensor.contents, _TYPED_CONTENTS[tensor.datatype])
+    if len(values) != size:
+        raise InvalidArgument(f"{len(values)} values do not fill {list(tensor.shape)}", field=f"{field}.shape")
+    try:
+        return np.array(values, dtype).reshape(tensor.shape)
+    except OverflowError as error:
+        raise InvalidArgument(f"a value is no {tensor.datatype}", field=f"{field}.contents") from error

@@ -1,0 +1,1 @@
+"""Admission control, queues and the schedulers that feed engines."""

@@ -1,0 +1,63 @@
+"""An embedder without a network: texts that share words get vectors that point the same way."""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.models.backend import TensorSpec
+from servekit.models.backends.fake import FakeBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
+from services.retrieval.embed import EmbeddedText, TextEmbedder, Tokens
+from services.retrieval.settings import RetrievalSettings
+
+WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")  # a Chinese character is a word of its own
+
+
+class FakeEmbedder:
+    """A hashed bag of words.
+
+    Args:
+        spec: Whose options are its faults; a batch is a step.
+    """
+
+    dimensions = 384
+    max_tokens = 256
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
+        int64, float32 = np.dtype(np.int64), np.dtype(np.float32)
+        self.backend = FakeBackend(
+            [TensorSpec(name, int64, (-1, -1)) for name in ("input_ids", "attention_mask")],
+            [TensorSpec("embedding", float32, (-1, self.dimensions))],
+            latency_seconds=self.faults.latency_seconds,
+        )
+
+    def warm(self) -> None:
+        """Always warm."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def prepare(self, request: str) -> Tokens:
+        words = WORD.findall(request.lower()) or [request]
+        ids = np.array([zlib.crc32(word.encode()) for word in words], np.int64)
+        return Tokens(ids[: self.max_tokens], len(ids) > self.max_tokens)
+
+    def run(self, items: Sequence[Tokens], cancellation: CancellationToken) -> Sequence[EmbeddedText]:
+        self.faults.step(cancellation)
+        return [EmbeddedText(self._vector(item.ids), len(item.ids), item.truncated) for item in items]
+
+    def _vector(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Each word adds one to its place; never the zero vector."""
+        counts = np.bincount(ids % self.dimensions, minlength=self.dimensions)
+        return (counts / np.linalg.norm(counts)).astype(np.float32)
+
+
+def load(spec: ModelSpec, settings: RetrievalSettings) -> TextEmbedder:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeEmbedder(spec)

@@ -1,0 +1,133 @@
+"""MiniLM, and any other BERT sentence encoder, on onnxruntime."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from servekit.models.backend import Arrays, TensorBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import InvalidArgument, TooLarge
+from services.retrieval.embed import EmbeddedText, TextEmbedder, Tokens
+from services.retrieval.export import network
+from services.retrieval.settings import RetrievalSettings
+
+WINDOW = 256  # what all-MiniLM-L6-v2 was trained on; its position table is longer
+LONGEST_WORD = 100  # characters; WordPiece makes one token of anything longer
+
+
+class MiniLm:
+    """Tokenises, and runs texts of like length together.
+
+    Args:
+        tokenizer: The path of its tokenizer.json.
+        backend: The network.
+        max_tokens: Its window.
+        max_batch_tokens: What one run of the network may take, padding included.
+    """
+
+    def __init__(self, tokenizer: Path, backend: TensorBackend, max_tokens: int, max_batch_tokens: int) -> None:
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._max_batch_tokens = max_batch_tokens
+        self.max_tokens = max_tokens
+        self.dimensions = backend.outputs[0].shape[-1]
+        self.backend = Windowed(backend, max_tokens, max_batch_tokens)
+
+    def warm(self) -> None:
+        self.run([self.prepare("warm")], CancellationToken())
+
+    def close(self) -> None:
+        self.backend.close()
+
+    def prepare(self, request: str) -> Tokens:
+        # A long text's beginning almost always fills the window; where it does, the rest need not be read.
+        head = request[: self.max_tokens * 32]
+        ids = self._tokenizer.encode(head).ids
+        if len(head) < len(request) and len(ids) < self.max_tokens + LONGEST_WORD:
+            ids = self._tokenizer.encode(request).ids
+        truncated = len(ids) > self.max_tokens
+        if truncated:
+            ids = [*ids[: self.max_tokens - 1], ids[-1]]
+        return Tokens(np.array(ids, np.int64), truncated)
+
+    def run(self, items: Sequence[Tokens], cancellation: CancellationToken) -> Sequence[EmbeddedText]:
+        results: dict[int, EmbeddedText] = {}
+        for indexes in _batches([len(item.ids) for item in items], self._max_batch_tokens):
+            cancellation.raise_if_cancelled()
+            batch = [items[index] for index in indexes]
+            vectors = self.backend.infer(_padded([item.ids for item in batch]))["embedding"]
+            for index, item, vector in zip(indexes, batch, vectors, strict=True):
+                results[index] = EmbeddedText(vector.astype(np.float32), len(item.ids), item.truncated)
+        return [results[index] for index in range(len(items))]
+
+
+class Windowed:
+    """A sentence encoder that refuses what exceeds its window and takes large batches in parts.
+
+    The memory of a run is then bounded whatever a caller of the Open Inference Protocol sends.
+    """
+
+    def __init__(self, backend: TensorBackend, max_tokens: int, max_batch_tokens: int) -> None:
+        self._backend = backend
+        self._max_tokens = max_tokens
+        self._max_batch_tokens = max_batch_tokens
+        self.inputs = backend.inputs
+        self.outputs = backend.outputs
+
+    def infer(self, arrays: Arrays) -> Arrays:
+        """Run the network; see `TensorBackend`.
+
+        Raises:
+            TooLarge: A row has more tokens than the window.
+            InvalidArgument: The mask's shape is not that of the ids, or an id is not of the vocabulary.
+        """
+        ids, mask = arrays["input_ids"], arrays["attention_mask"]
+        if ids.shape != mask.shape:
+            raise InvalidArgument("the mask has to have the shape of input_ids", field="inputs.attention_mask")
+        rows, tokens = ids.shape
+        if tokens > self._max_tokens:
+            raise TooLarge(f"{tokens} tokens exceed the window of {self._max_tokens}", field="inputs.input_ids")
+        step = max(1, self._max_batch_tokens // tokens)
+        parts = [
+            self._backend.infer({"input_ids": ids[row : row + step], "attention_mask": mask[row : row + step]})
+            for row in range(0, rows, step)
+        ]
+        return {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in self.outputs}
+
+    def close(self) -> None:
+        """Give its memory back."""
+        self._backend.close()
+
+
+def _batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Indexes of texts that run together: neighbours in length, padded to no more than `max_tokens`; one at least."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and (len(batch) + 1) * lengths[index] > max_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _padded(rows: Sequence[NDArray[np.int64]]) -> Arrays:
+    mask = np.arange(max(map(len, rows))) < np.array([[len(row)] for row in rows])
+    ids = np.zeros(mask.shape, np.int64)
+    ids[mask] = np.concatenate(rows)
+    return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+
+
+def load(model_spec: ModelSpec, settings: RetrievalSettings) -> TextEmbedder:
+    """The model in its folder; its ONNX file is made at the first load."""
+    folder = model_spec.folder(settings.models_dir)
+    threads = 1 if settings.provider == "cpu" else settings.threads
+    backend = OnnxBackend(network(folder), threads, settings.provider)
+    window = int(model_spec.limits.get("max_tokens", WINDOW))
+    return MiniLm(folder / "tokenizer.json", backend, window, settings.max_batch_tokens)

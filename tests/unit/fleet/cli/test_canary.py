@@ -1,0 +1,75 @@
+"""`polyphony canary` where no gateway answers: what it says, and how it ends."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from fleet.cli.errors import FleetError
+from fleet.cli.main import app
+
+DEAD = "http://127.0.0.1:9"
+
+
+def canary(home, *words):
+    command = [sys.executable, "-c", "from fleet.cli.main import main; main()", "canary", *map(str, words)]
+    environment = {"POLYPHONY_HOME": str(home)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "no fleet runs"),
+        (("--gateway", "http://a:b"), "--gateway http://a:b is no URL"),
+        (("--gateway", DEAD, "--push", DEAD), f"the gauges could not be pushed to {DEAD}"),
+        (("--gateway", DEAD, "--baseline", "absent.json"), "the baseline absent.json cannot be used"),
+    ],
+)
+def test_what_is_foreseen_is_said_in_a_line(tmp_path, words, text):
+    with canary(tmp_path, *words) as process:
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert text in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "text"),
+    [
+        (("--gateway", "foo"), {}, "--gateway foo is no URL: give one such as http://host:8080"),
+        (("--gateway", "ftp://host"), {}, "--gateway ftp://host is no URL"),
+        (("--push", "nonsense"), {}, "--push nonsense is no URL: give one such as http://host:8080"),
+        (("--push", "host:9091"), {}, "--push host:9091 is no URL"),
+        (("--push", "http://"), {}, "--push http:// is no URL"),
+        ((), {"POLYPHONY_FLEET_URL": "foo"}, "POLYPHONY_FLEET_URL foo is no URL"),
+        (("--key", "two\nlines"), {}, "the API key (POLYPHONY_FLEET_API_KEY, or --key) holds what no HTTP header may"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_asked(words, variables, text):
+    result = CliRunner().invoke(app, ["canary", *words], env={"POLYPHONY_FLEET_URL": DEAD, **variables})
+    assert isinstance(result.exception, FleetError)
+    assert str(result.exception).startswith(text)
+    assert result.output == ""
+
+
+def test_every_failure_is_named_and_counted(tmp_path):
+    with canary(tmp_path, "--gateway", DEAD, "--json") as process:
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert all(row["failures"] == row["items"] > 0 and not row["quality"] for row in json.loads(printed).values())
+
+
+def test_told_to_end_it_ends(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        with canary(tmp_path, "--gateway", f"http://127.0.0.1:{silent.getsockname()[1]}") as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.terminate()
+                process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM

@@ -1,0 +1,57 @@
+"""Keeps points in a dictionary."""
+
+import numpy as np
+from polyphony.retrieval.v1 import retrieval_pb2 as retrieval
+from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
+from polyphony.type.v1.embedding_pb2 import Embedding
+
+from servekit.rpc.context import current
+from servekit.rpc.errors import NotFound
+
+
+class Retrieval(RetrievalServiceServicer):
+    """Finds every point of a collection, those that share words with the question first."""
+
+    def __init__(self, orders):
+        self.orders = orders
+        self.points = {}
+
+    def collection(self, name):
+        key = (current().tenant, name)
+        if key not in self.points:
+            raise NotFound("there is no such collection", field="collection")
+        return self.points[key]
+
+    async def Embed(self, request, context):
+        await self.orders.obey("Embed", request)
+        rows = np.asarray([[len(entry.text), 1.0] for entry in request.inputs], "<f4")
+        tensor = Embedding(data=rows.tobytes(), dtype=Embedding.DTYPE_FLOAT32, shape=rows.shape, space=request.model)
+        return retrieval.EmbedResponse(embeddings=tensor, tokens=len(rows), model=request.model)
+
+    async def CreateCollection(self, request, context):
+        await self.orders.obey("CreateCollection", request)
+        self.points[current().tenant, request.name] = {}
+        return retrieval.CreateCollectionResponse(collection=retrieval.Collection(name=request.name))
+
+    async def Upsert(self, request, context):
+        await self.orders.obey("Upsert", request)
+        self.collection(request.collection).update({point.id: point for point in request.points})
+        return retrieval.UpsertResponse(written=len(request.points))
+
+    async def Search(self, request, context):
+        await self.orders.obey("Search", request)
+        asked = set(request.text.lower().split())
+        scored = [
+            retrieval.ScoredPoint(point=point, score=len(asked & set(point.text.lower().split())))
+            for point in self.collection(request.collection).values()
+        ]
+        best = sorted(scored, key=lambda hit: -hit.score)
+        return retrieval.SearchResponse(points=best[: request.limit])
+
+    async def Delete(self, request, context):
+        await self.orders.obey("Delete", request)
+        points = self.collection(request.collection)
+        doomed = [key for key, point in points.items() if point.metadata["file_id"] == request.filter["file_id"]]
+        for key in doomed:
+            del points[key]
+        return retrieval.DeleteResponse(deleted=len(doomed))

@@ -1,0 +1,200 @@
+"""Over a real socket: clients that leave, bodies that do not end, and the official client."""
+
+import asyncio
+import json
+import re
+import time
+
+import httpx
+import openai
+import pytest
+
+from gateway.http import responses
+from gateway.http import server as web_module
+from gateway.http.app import build_app
+from gateway.http.server import HEAD_SECONDS, WebServer
+from gateway.routes.health import Alive
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import FailedPrecondition
+
+
+@pytest.fixture
+async def address(build):
+    """A listening gateway's address."""
+    parts = build(
+        http_port=0, chat_body_bytes=1 << 20, image_bytes=1 << 20, file_bytes=1 << 20, drain_seconds=1,
+        default_seconds=60, chat_seconds=60,
+    )  # fmt: skip
+    web = WebServer(build_app(parts), parts.settings)
+    await web.start()
+    yield f"http://127.0.0.1:{web.port}"
+    await web.stop()
+
+
+@pytest.fixture
+async def client(address):
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{address}/v1", max_retries=0) as client:
+        yield client
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_stops_the_work(address, orders, stream):
+    orders.seconds["token"] = 30
+    body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    async with httpx.AsyncClient() as http:
+        asking = asyncio.create_task(http.post(f"{address}/v1/chat/completions", json=body))
+        await orders.arrived["token"].wait()
+        asking.cancel()
+        await asyncio.wait_for(orders.left.wait(), 20)
+    assert orders.cancelled == ["token"]
+
+
+async def test_a_client_that_leaves_stops_a_picture_from_being_read(address, orders):
+    orders.seconds["ReadText"] = 30
+    async with httpx.AsyncClient() as http:
+        asking = asyncio.create_task(http.post(f"{address}/v1/vision/read", content=b"x" * 1000))
+        await orders.arrived["ReadText"].wait()
+        asking.cancel()
+        await asyncio.wait_for(orders.left.wait(), 20)
+    assert orders.cancelled == ["ReadText"]
+
+
+@pytest.mark.parametrize("path", ["/v1/vision/read", "/v1/chat/completions"])
+@pytest.mark.parametrize("stated", [True, False])
+async def test_a_body_over_the_limit_is_refused_at_once(address, path, stated):
+    """The rest of it is never sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+    size = "content-length: 65536000" if stated else "transfer-encoding: chunked"
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: a\r\n{size}\r\n\r\n".encode())
+    if not stated:
+        writer.write((b"10000\r\n" + bytes(1 << 16) + b"\r\n") * 32)
+    async with asyncio.timeout(20):
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))
+    assert (head.split()[1], json.loads(body)["error"]["code"]) == (b"413", "too_large")
+    writer.close()
+
+
+async def test_a_form_that_never_ends_is_bounded(address):
+    async def endless():
+        yield b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(1000):
+            yield bytes(1 << 16)
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    async with httpx.AsyncClient() as http:
+        response = await http.post(f"{address}/v1/files", content=endless(), headers=headers)
+    assert (response.status_code, response.json()["error"]["param"]) == (413, "file")
+
+
+async def test_a_taken_port_is_a_clear_error(address, build):
+    port = int(address.rpartition(":")[2])
+    parts = build(http_port=port)
+    with pytest.raises(FailedPrecondition, match=f"127.0.0.1:{port} cannot be listened on"):
+        await WebServer(build_app(parts), parts.settings).start()
+
+
+async def test_the_official_client(client, orders):
+    assert "fake-reader" in [model.id async for model in client.models.list()]
+    answer = await client.chat.completions.create(model="fake-generator", messages=[{"role": "user", "content": "Hi"}])
+    assert answer.choices[0].message.content == "It is 42."
+    assert answer.model_extra["polyphony"]["prompt_version"] == "chat-1"
+    stream = await client.chat.completions.create(
+        model="fake-generator",
+        messages=[{"role": "user", "content": "Hi"}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "It is 42."
+    assert chunks[-1].usage.total_tokens == 9
+    spoken = await client.audio.speech.create(model="fake-synthesizer", voice="default", input="Hello")
+    assert spoken.content == b"Hello"
+    words = await client.audio.transcriptions.create(model="fake-transcriber", file=("a.wav", b"sound"))
+    assert words.text == "What is the total?"
+    verbose = await client.audio.transcriptions.create(
+        model="fake-transcriber",
+        file=("a.wav", b"sound"),
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+    )
+    assert verbose.segments[0].text == "What is the total?"
+    vectors = await client.embeddings.create(model="fake-embedder", input=["a", "abc"])
+    assert [row.embedding for row in vectors.data] == [[1, 1], [3, 1]]
+
+
+async def test_the_official_client_searches_a_vector_store(client):
+    file = await client.files.create(file=("bill.txt", b"The bill is 42 euros."), purpose="assistants")
+    store = await client.vector_stores.create(name="bills")
+    attached = await client.vector_stores.files.create_and_poll(file_id=file.id, vector_store_id=store.id)
+    assert attached.status == "completed"
+    found = await client.vector_stores.search(store.id, query="What is the bill?", max_num_results=2)
+    assert [(row.file_id, row.content[0].text) for row in found.data] == [(file.id, "The bill is 42 euros.")]
+    assert (await client.vector_stores.retrieve(store.id)).file_counts.completed == 1
+    assert [row.id async for row in client.files.list()] == [file.id]
+    assert (await client.files.content(file.id)).content == b"The bill is 42 euros."
+    assert (await client.vector_stores.delete(store.id)).deleted
+    assert (await client.files.delete(file.id)).deleted
+
+
+async def test_the_official_client_understands_failures(client):
+    with pytest.raises(openai.NotFoundError) as missing:
+        await client.chat.completions.create(model="none", messages=[{"role": "user", "content": "Hi"}])
+    assert (missing.value.param, missing.value.code) == ("model", "not_found")
+    assert missing.value.request_id
+
+
+async def test_a_stream_ends_though_its_client_has_stopped_reading(monkeypatch):
+    monkeypatch.setattr(responses, "LAST_WORDS_SECONDS", 0.05)
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.05)))
+    began = time.monotonic()
+    sent = []
+
+    async def events():
+        yield Alive()
+        await asyncio.sleep(30)
+
+    async def send(message):
+        if len(sent) == 2:
+            await asyncio.Event().wait()
+        sent.append(message)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(responses.EventStream(events())({}, None, send), 20)
+    assert time.monotonic() - began < 10
+    assert len(sent) == 2
+
+
+async def closed(address, *pieces, seconds=HEAD_SECONDS / 2):
+    """Whether the gateway hangs up on what is sent, by default before it would for lateness."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+    try:
+        async with asyncio.timeout(seconds):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            await reader.read()
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        writer.close()
+    return True
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"POST /docs HTTP/1.1\r\nhost: a\r\n"])
+async def test_a_head_that_does_not_end_is_bounded(address, start):
+    assert await closed(address, start, *[b"a" * 16384] * 64)
+
+
+async def test_a_head_that_is_late_is_not_waited_for(address, monkeypatch):
+    monkeypatch.setattr(web_module, "HEAD_SECONDS", 0.1)
+    assert await closed(address, seconds=20)
+    assert await closed(address, b"GET / HTTP/1.1\r\n", seconds=20)
+
+
+async def test_requests_that_nobody_waits_for_are_bounded(address, orders):
+    orders.seconds["ReadText"] = 30
+    one = b"POST /v1/vision/read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"
+    assert await closed(address, *[one * 100] * 8)

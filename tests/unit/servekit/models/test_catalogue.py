@@ -1,0 +1,92 @@
+"""The catalogue: every row parses and points at what is there."""
+
+import importlib
+from importlib import resources
+from typing import get_args
+
+import pytest
+
+from servekit.models import catalogue
+from servekit.rpc.errors import NotFound
+
+MODELS, PROFILES = catalogue.names("models"), catalogue.names("profiles")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_parses_and_its_service_can_load_it(name):
+    spec = catalogue.model(name)
+    assert spec.id == name
+    assert spec.licence
+    package = {"vision": "read_text", "generation": "generate_text", "retrieval": "embed", "speech": "models"}
+    runtimes = importlib.import_module(f"services.{spec.service}.{package[spec.service]}").RUNTIMES
+    assert spec.runtime in runtimes
+    assert len({file.path for file in spec.files}) == len(spec.files)
+    for file in spec.files:
+        assert not file.path.startswith("/")
+        assert ".." not in file.path
+        assert file.sources
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_names_models_of_the_right_service(name):
+    for service, row in catalogue.profile(name).services.items():
+        for spec in catalogue.models_of(name, service):
+            assert spec.service == service, f"{name}: {spec.id}"
+        assert len(set(row.models)) == len(row.models)
+
+
+# What routes need of a profile. Words are also found by a transcriber, speakers also told by an encoder of voices,
+# feeling also read from words and pitch.
+NEEDED = set(get_args(catalogue.Task)) - {"align", "diarize", "recognize_emotion"}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_has_a_model_for_every_route(name):
+    specs = [spec for service in catalogue.profile(name).services for spec in catalogue.models_of(name, service)]
+    assert {spec.task for spec in specs} >= NEEDED
+    assert any(spec.options.get("translates", True) for spec in specs if spec.task == "transcribe")
+
+
+@pytest.mark.parametrize("name", sorted(set(PROFILES) - {"fake"}))
+def test_the_models_of_the_official_client_are_the_defaults(name):
+    speech = catalogue.models_of(name, "speech")
+    heard, spoken = (next(spec for spec in speech if spec.task == task) for task in ("transcribe", "synthesize"))
+    assert {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize"} == set(
+        heard.aliases
+    )
+    assert {"tts-1", "tts-1-hd", "gpt-4o-mini-tts"} == set(spoken.aliases)
+
+
+def test_names_and_aliases_are_no_ones_twice():
+    for profile in PROFILES:
+        specs = [
+            spec for service in catalogue.profile(profile).services for spec in catalogue.models_of(profile, service)
+        ]
+        names = [name for spec in specs for name in (spec.id, *spec.aliases)]
+        assert len(set(names)) == len(names), profile
+
+
+def test_the_fakes_weigh_nothing():
+    for service in catalogue.profile("fake").services:
+        assert all(not spec.files for spec in catalogue.models_of("fake", service))
+
+
+def test_what_is_not_there_is_not_found():
+    for find, name in ((catalogue.model, "gpt-9"), (catalogue.profile, "toaster"), (catalogue.model, "")):
+        with pytest.raises(NotFound, match="the catalogue has no"):
+            find(name)
+    assert catalogue.models_of("fake", "toaster") == ()
+
+
+def test_a_folder_of_rows_adds_to_the_catalogue_and_takes_the_place_of_its_own(tmp_path):
+    for kind in ("models", "profiles"):
+        (tmp_path / kind).mkdir()
+    source = resources.files("catalogue") / "models" / "fake-reader.toml"
+    (tmp_path / "models" / "our-reader.toml").write_text(source.read_text())
+    (tmp_path / "profiles" / "fake.toml").write_text('title = "Ours"\n[services.vision]\nmodels = ["our-reader"]\n')
+    assert catalogue.names("models", tmp_path) == sorted([*MODELS, "our-reader"])
+    assert catalogue.names("profiles", tmp_path) == PROFILES
+    (ours,) = catalogue.models_of("fake", "vision", tmp_path)
+    assert (ours.id, ours.runtime) == ("our-reader", catalogue.model("fake-reader").runtime)
+    assert catalogue.models_of("embedded", "vision", tmp_path) == catalogue.models_of("embedded", "vision")
+    assert catalogue.names("models", tmp_path / "nothing") == MODELS

@@ -1,0 +1,154 @@
+"""Schedulers under attack: whatever fails, and whoever leaves, no other caller is left waiting."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from servekit.rpc.context import CancellationToken, RequestContext, enter
+from servekit.rpc.errors import Cancelled, DeadlineExceeded, Internal, InvalidArgument, Overloaded
+from servekit.scheduling.stream import StreamScheduler
+from tests.unit.servekit.conftest import Doubler, kinds, settled
+from tests.watching import until
+
+
+class Panic(BaseException):
+    """As an extension written in Rust raises: no Exception."""
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+@pytest.mark.parametrize("step", ["prepare", "run"])
+async def test_a_panic_fails_its_callers_and_not_the_scheduler(model, open_scheduler, step, prepares):
+    def panic(*_):
+        raise Panic("secret")
+
+    scheduler = await open_scheduler(model, prepares=prepares)
+    setattr(model, step, panic)
+    (outcome,) = await settled(scheduler.submit(1))
+    assert (type(outcome), outcome.message) == (Internal, "internal error")
+    delattr(model, step)
+    assert await settled(scheduler.submit(1)) == [2]
+
+
+async def test_a_panic_ends_a_stream_and_not_the_scheduler(model, open_scheduler):
+    scheduler = await open_scheduler(model, kind=StreamScheduler)
+
+    def panics(model, cancellation):
+        yield 1
+        raise Panic("secret")
+
+    async def collect(work):
+        return [event async for event in scheduler.stream(work, cost=0.0)]
+
+    (outcome,) = await settled(collect(panics))
+    assert type(outcome) is Internal
+    assert await settled(*(collect(lambda model, cancellation: iter("ab")) for _ in range(3))) == [["a", "b"]] * 3
+
+
+async def test_callers_that_left_take_no_room_from_those_who_stay(model, open_scheduler):
+    began, may_end = threading.Event(), threading.Event()
+    model.run = lambda items, cancellation: (began.set(), may_end.wait(5), items)[2]
+    scheduler = await open_scheduler(model, max_queue_cost=10, max_batch_cost=1, prepares=False)
+    first = asyncio.ensure_future(scheduler.submit(1))
+    await asyncio.to_thread(began.wait, 5)
+    crowd = [asyncio.ensure_future(scheduler.submit(n)) for n in range(10)]
+    await asyncio.sleep(0)
+    assert kinds(await settled(scheduler.submit(0))) == {Overloaded}
+    for caller in crowd:
+        caller.cancel()
+    await settled(*crowd)
+    await asyncio.sleep(0.06)
+    late = asyncio.ensure_future(scheduler.submit(3))
+    await asyncio.sleep(0)
+    may_end.set()
+    assert await settled(first, late) == [1, 3]
+
+
+async def test_random_cancellation_loses_and_crosses_nothing(open_scheduler):
+    model = Doubler()
+    model.run = lambda items, cancellation: (time.sleep(0.001), [item * 2 for item in items])[1]
+    scheduler = await open_scheduler(model, model)
+
+    async def caller(number):
+        call = asyncio.ensure_future(scheduler.submit(number))
+        if number % 3 == 0:
+            await asyncio.sleep(number % 7 / 1000)
+            call.cancel()
+        return await call
+
+    outcomes = await settled(*(caller(number) for number in range(600)))
+    for number, outcome in enumerate(outcomes):
+        assert outcome == number * 2 or (number % 3 == 0 and isinstance(outcome, asyncio.CancelledError))
+    await until(lambda: not scheduler._running_cost)  # the last of them may have left a run
+    assert (len(scheduler._queue), scheduler._queue.cost, scheduler._running_cost) == (0, 0.0, 0.0)
+
+
+async def test_whoever_makes_a_batch_fail_fails_alone(open_scheduler):
+    model = Doubler()
+    sizes = []
+
+    def run(items, cancellation):
+        sizes.append(len(items))
+        if 13 in items:
+            raise InvalidArgument("13 is out of bounds", field="number")
+        return items
+
+    began, may_end = threading.Event(), threading.Event()
+    model.run = lambda items, cancellation: (began.set(), may_end.wait(5), items)[2]
+    scheduler = await open_scheduler(model)
+    first = asyncio.ensure_future(scheduler.submit(1))
+    await asyncio.to_thread(began.wait, 5)
+    rest = [asyncio.ensure_future(scheduler.submit(n)) for n in range(10, 18)]
+    await asyncio.sleep(0.05)
+    model.run = run
+    may_end.set()
+    outcomes = await settled(first, *rest)
+    assert [type(outcome) for outcome in outcomes] == [int] * 4 + [InvalidArgument] + [int] * 4
+    assert max(sizes) > 1
+
+
+async def test_a_batch_knows_whether_its_callers_left_or_are_late(model, open_scheduler):
+    began, verdicts = threading.Semaphore(0), []
+
+    def run(items, cancellation):
+        began.release()
+        while not cancellation.cancelled:
+            time.sleep(0.005)
+        try:
+            cancellation.raise_if_cancelled()
+        except Exception as error:
+            verdicts.append(type(error))
+            raise
+
+    model.run = run
+    scheduler = await open_scheduler(model)
+
+    async def late():
+        enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.5)))
+        return await scheduler.submit(1)
+
+    assert kinds(await settled(late())) == {DeadlineExceeded}
+    await asyncio.to_thread(began.acquire)
+    caller = asyncio.ensure_future(scheduler.submit(1))
+    await asyncio.to_thread(began.acquire)
+    caller.cancel()
+    await until(lambda: len(verdicts) == 2)
+    assert verdicts == [DeadlineExceeded, Cancelled]
+
+
+async def test_a_caller_whose_deadline_the_queue_exceeds_is_refused_at_once(model, open_scheduler):
+    model.run = lambda items, cancellation: (time.sleep(0.1), items)[1]
+    scheduler = await open_scheduler(model, max_batch_cost=1)
+    await scheduler.submit(1)
+    crowd = [asyncio.ensure_future(scheduler.submit(n)) for n in range(10)]
+    await asyncio.sleep(0)
+    each = scheduler._seconds_per_cost
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 3 * each)))
+    late = asyncio.ensure_future(scheduler.submit(1))
+    await asyncio.sleep(0)
+    assert late.done()
+    (outcome,) = await settled(late)
+    assert type(outcome) is Overloaded
+    assert outcome.retry_after == pytest.approx(10 * each, rel=0.4)
+    assert await settled(*crowd) == list(range(10))

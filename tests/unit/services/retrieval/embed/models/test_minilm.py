@@ -1,0 +1,126 @@
+"""MiniLM with its real weights, against vectors that another implementation made."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from servekit.models import catalogue
+from servekit.ops.settings import ProcessSettings
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge
+from services.retrieval.embed.models.minilm import load
+from services.retrieval.export import network
+from services.retrieval.settings import RetrievalSettings
+
+REFERENCE = json.loads((Path(__file__).parents[2] / "reference_vectors.json").read_text())["rows"]
+SPEC = catalogue.model("all-minilm-l6-v2")
+FOLDER = SPEC.folder(ProcessSettings().models_dir)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    assert (FOLDER / "model.safetensors").exists(), "its weights are missing: run `polyphony models pull`"
+    model = load(SPEC, RetrievalSettings(threads=1))
+    yield model
+    model.close()
+
+
+def test_its_vectors_are_those_of_the_reference(minilm):
+    embedded = minilm.run([minilm.prepare(row["text"]) for row in REFERENCE], CancellationToken())
+    assert [e.tokens for e in embedded] == [row["tokens"] for row in REFERENCE]
+    assert [e.truncated for e in embedded] == [row["truncated"] for row in REFERENCE]
+    vectors = np.stack([e.vector for e in embedded])
+    assert vectors.dtype == np.float32
+    assert np.abs(vectors - [row["embedding"] for row in REFERENCE]).max() < 1e-5
+
+
+def test_its_neighbours_do_not_change_a_text(minilm):
+    for row in REFERENCE:
+        [alone] = minilm.run([minilm.prepare(row["text"])], CancellationToken())
+        assert np.abs(alone.vector - row["embedding"]).max() < 1e-5
+
+
+def test_it_runs_on_several_threads_at_once(minilm):
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda row: minilm.run([minilm.prepare(row["text"])], CancellationToken()), REFERENCE))
+    for [embedded], row in zip(runs, REFERENCE, strict=True):
+        assert np.abs(embedded.vector - row["embedding"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("text", ["word " * 20_000, "x" * 90 + " " * 40_000 + "tail " * 300, "今" * 20_000])
+def test_a_long_text_is_cut_where_the_whole_would_be(minilm, text):
+    tokens = minilm.prepare(text)
+    whole = minilm._tokenizer.encode(text).ids
+    assert tokens.truncated
+    assert tokens.ids.tolist() == [*whole[:255], whole[-1]]
+
+
+def test_a_text_of_few_tokens_and_many_characters_is_not_cut(minilm):
+    tokens = minilm.prepare("alpha" + " " * 40_000 + "omega")
+    assert (len(tokens.ids), tokens.truncated) == (4, False)
+
+
+def test_it_stops_between_batches_when_nobody_waits(minilm):
+    cancellation = CancellationToken()
+    cancellation.cancel()
+    with pytest.raises(Cancelled):
+        minilm.run([minilm.prepare("unheard")], cancellation)
+
+
+def test_its_network_takes_a_large_batch_in_parts(minilm):
+    rows, tokens = 70, 32
+    ids = np.random.default_rng(0).integers(1000, 20_000, (rows, tokens))
+    mask = np.ones_like(ids)
+    vectors = minilm.backend.infer({"input_ids": ids, "attention_mask": mask})["embedding"]
+    assert vectors.shape == (rows, 384)
+    last = minilm.backend.infer({"input_ids": ids[-1:], "attention_mask": mask[-1:]})["embedding"]
+    assert np.abs(vectors[-1] - last[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "error"),
+    [
+        (np.ones((1, 257), np.int64), np.ones((1, 257), np.int64), TooLarge),
+        (np.ones((2, 8), np.int64), np.ones((2, 5), np.int64), InvalidArgument),
+        (np.full((1, 8), 30_522), np.ones((1, 8), np.int64), InvalidArgument),
+    ],
+)
+def test_its_network_refuses_what_does_not_fit(minilm, ids, mask, error):
+    with pytest.raises(error) as raised:
+        minilm.backend.infer({"input_ids": ids, "attention_mask": mask})
+    assert raised.value.field.startswith("inputs")
+
+
+def test_the_network_is_made_once_and_anew_when_the_weights_change(tmp_path):
+    config = json.loads((FOLDER / "config.json").read_text()) | {"num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = {name: array for name, array in load_file(FOLDER / "model.safetensors").items() if ".layer.0." in name}
+    whole = load_file(FOLDER / "model.safetensors")
+    weights |= {name: array[:64] for name, array in whole.items() if name.startswith("embeddings.")}
+    save_file(weights, tmp_path / "model.safetensors")
+    first = network(tmp_path)
+    assert isinstance(first, Path)
+    made = first.stat().st_mtime_ns
+    assert network(tmp_path) == first
+    assert first.stat().st_mtime_ns == made
+    weights["encoder.layer.0.output.dense.bias"] = weights["encoder.layer.0.output.dense.bias"] + 1
+    save_file(weights, tmp_path / "model.safetensors")
+    assert network(tmp_path) != first
+    assert not first.exists()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; tests/images has it read-only")
+def test_the_network_of_a_folder_that_may_only_be_read_is_kept_in_memory(tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(FOLDER / name)
+    tmp_path.chmod(0o555)
+    made = network(tmp_path)
+    assert isinstance(made, bytes)
+    assert onnx.load_model_from_string(made).graph.output[0].name == "embedding"
