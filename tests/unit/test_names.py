@@ -1,0 +1,106 @@
+"""One word for one thing: no public class name stands in two packages, and replaced names do not come back."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OURS = (
+    "benchmarks",
+    "capacity",
+    "client",
+    "dashboards",
+    "evaluation",
+    "examples",
+    "fleet",
+    "gateway",
+    "servekit",
+    "services",
+)
+
+ALLOWED = {
+    "Hibari": "a voice of the evaluation set and the runtime of the service are both named after the model",
+    "Kokoro": "a voice of the evaluation set and the runtime of the service are both named after the model",
+    "Caller": "to be renamed",
+    "Clip": "to be renamed",
+    "Delta": "to be renamed",
+    "Diarization": "to be renamed",
+    "Enhancement": "to be renamed",
+    "Failure": "to be renamed",
+    "Finished": "to be renamed",
+    "Gateway": "to be renamed",
+    "Heard": "to be renamed",
+    "Hearing": "to be renamed",
+    "Job": "to be renamed",
+    "Listening": "to be renamed",
+    "Look": "to be renamed",
+    "Medium": "to be renamed",
+    "Outcome": "to be renamed",
+    "Part": "to be renamed",
+    "Parts": "to be renamed",
+    "Passage": "to be renamed",
+    "Progress": "to be renamed",
+    "Question": "to be renamed",
+    "Recording": "to be renamed",
+    "Records": "to be renamed",
+    "Result": "to be renamed",
+    "Search": "to be renamed",
+    "Server": "to be renamed",
+    "Sound": "to be renamed",
+    "SoundClasses": "to be renamed",
+    "Sounds": "to be renamed",
+    "Speak": "to be renamed",
+    "Spoken": "to be renamed",
+    "Talk": "to be renamed",
+    "Task": "to be renamed",
+    "Transcribe": "to be renamed",
+    "Transcription": "to be renamed",
+    "Turn": "to be renamed",
+    "Voices": "to be renamed",
+    "Word": "to be renamed",
+}
+"""Class names that several packages may define, each with the reason. This list only shrinks."""
+
+
+def modules() -> Iterator[tuple[Path, ast.Module]]:
+    """Every first-party module with its syntax tree."""
+    for folder in OURS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT), ast.parse(path.read_text())
+
+
+def package(path: Path) -> str:
+    """The top two levels of the package that a module belongs to, such as `services.speech`."""
+    return ".".join(path.parent.parts[:2])
+
+
+def public_names(tree: ast.Module) -> set[str]:
+    """The public classes and functions of a module, methods included."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, kinds) and not node.name.startswith("_")}
+
+
+def replaced_names() -> set[str]:
+    """The names in the last table of the glossary."""
+    table = (ROOT / "docs" / "glossary.md").read_text().partition("## Names that were replaced")[2]
+    return {name for row in re.findall(r"^\|([^|]*)\|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_a_public_class_name_belongs_to_one_package() -> None:
+    packages: dict[str, set[str]] = defaultdict(set)
+    for path, tree in modules():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                packages[node.name].add(package(path))
+    shared = {name: sorted(found) for name, found in packages.items() if len(found) > 1}
+    assert {name: found for name, found in shared.items() if name not in ALLOWED} == {}
+    assert sorted(set(ALLOWED) - set(shared)) == [], "these are no longer shared: take them off the list"
+
+
+def test_replaced_names_do_not_come_back() -> None:
+    replaced = replaced_names()
+    assert {"Flag", "ModelCard"} <= replaced
+    found = {str(path): names & replaced for path, tree in modules() if (names := public_names(tree))}
+    assert {path: names for path, names in found.items() if names} == {}
