@@ -13,17 +13,23 @@ from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.scheduler import Scheduler
 from servekit.scheduling.stream import StreamScheduler
 from servekit.scheduling.tensors import TensorScheduler
+from services.speech import alignment, diarization, emotion, enhancement, synthesis, transcription, voice_activity
 from services.speech.alignment.finders import AlignerScheduler
 from services.speech.diarization.listeners import DiarizerScheduler, EncoderScheduler
 from services.speech.emotion.emotion import EmotionScheduler, SentimentScheduler
-from services.speech.models import RUNTIMES
-from services.speech.ports.enhancer import Enhancer
-from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.synthesizer import Synthesizer
-from services.speech.ports.transcriber import TranscriberScheduler
+from services.speech.enhancement import Enhancer
 from services.speech.settings import SpeechSettings
+from services.speech.synthesis import Synthesizer
+from services.speech.transcription import TranscriberScheduler
+from services.speech.voice_activity import SpeechDetector
 
 log = logging.getLogger(__name__)
+
+RUNTIMES = {
+    runtime: target
+    for task in (alignment, diarization, emotion, enhancement, synthesis, transcription, voice_activity)
+    for runtime, target in task.RUNTIMES.items()
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from evaluation.metrics import word_error_rate
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.ops.settings import default_home
 from servekit.rpc.context import CancellationToken
-from services.speech.models.hibari import Hibari
-from services.speech.models.whisper import Whisper
-from services.speech.models.whisper_decoding import TEMPERATURES
-from services.speech.models.whisper_timing import joined
-from services.speech.ports.synthesizer import Speaker
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Window, Word
+from services.speech.synthesis import Speaker
+from services.speech.synthesis.models.hibari import Hibari
+from services.speech.transcription import LISTENING_RATE, Instructions, Window, Word
+from services.speech.transcription.models.whisper.decoding import TEMPERATURES
+from services.speech.transcription.models.whisper.timing import joined
+from services.speech.transcription.models.whisper.whisper import Whisper
 
 WEIGHTS = Path(os.environ.get("POLYPHONY_HOME", default_home())) / "models" / "whisper-base"
 

@@ -13,14 +13,12 @@ from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignRe
 
 from servekit.models.loading import Models
 from servekit.rpc.errors import InvalidArgument, TooLarge
+from services.speech.alignment import Place
 from services.speech.alignment.anchors import anchored, complete, heard_words
 from services.speech.alignment.finders import AlignerScheduler, AttentionFinder, Finder, Places, TrellisFinder
 from services.speech.audio.recording import Recording, Recordings
-from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
-from services.speech.ports.aligner import Place
-from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, TranscriberScheduler, Word
 from services.speech.spans import span
+from services.speech.transcription import LISTENING_RATE, Instructions, TranscriberScheduler, Word
 from services.speech.transcription.transcription import (
     LEAST_SECONDS,
     Transcription,
@@ -28,6 +26,8 @@ from services.speech.transcription.transcription import (
     gathered,
 )
 from services.speech.transcription.windows import Clip, WindowCutter
+from services.speech.voice_activity import SpeechDetector
+from services.speech.voice_activity.voice_activity import Sensitivity, VoiceActivity
 from services.speech.words import TextWord, split
 
 

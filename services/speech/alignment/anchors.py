@@ -6,8 +6,8 @@ from itertools import accumulate
 
 from rapidfuzz.distance import Levenshtein
 
-from services.speech.ports.aligner import Place
-from services.speech.ports.transcriber import Word
+from services.speech.alignment import Place
+from services.speech.transcription import Word
 from services.speech.words import fold, split
 
 _NO_LETTER = re.compile(r"[\W_]")

@@ -8,9 +8,9 @@ from servekit.media.scripts import join
 from servekit.rpc.errors import TooLarge
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.session import Session
+from services.speech.alignment import Aligner, Place, Spoken
 from services.speech.alignment.anchors import by_letters
-from services.speech.ports.aligner import Aligner, Place, Spoken
-from services.speech.ports.transcriber import (
+from services.speech.transcription import (
     LISTENING_RATE,
     WINDOW_SECONDS,
     Instructions,

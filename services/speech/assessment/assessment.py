@@ -8,8 +8,8 @@ from servekit.media.scripts import join
 from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.assessment.scoring import Assessment, Judged, assess
 from services.speech.audio.recording import Recordings
-from services.speech.ports.transcriber import Instructions
 from services.speech.spans import span
+from services.speech.transcription import Instructions
 from services.speech.transcription.transcription import Started, Transcription, gathered
 from services.speech.words import split
 

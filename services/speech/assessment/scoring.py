@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from servekit.media.scripts import is_unspaced
-from services.speech.ports.transcriber import Word
+from services.speech.transcription import Word
 from services.speech.words import TextWord, fold, split
 
 SURE = 0.5  # the confidence from which a right word counts whole

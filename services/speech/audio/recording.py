@@ -15,8 +15,8 @@ from servekit.media.audio import AudioLimits, audio_chunks, claimed_seconds
 from servekit.media.objects import ObjectStore
 from servekit.rpc.context import current
 from servekit.rpc.errors import Overloaded
-from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
+from services.speech.transcription import LISTENING_RATE
 
 CHUNK_SECONDS = 1.0
 CROWDED_SECONDS = 1.0  # what a caller is told to wait while too many are open

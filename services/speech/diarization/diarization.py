@@ -11,9 +11,9 @@ from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse, Kn
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
 from services.speech.audio.recording import Recordings
+from services.speech.diarization import Turn
 from services.speech.diarization.clustering import matched
 from services.speech.diarization.listeners import Listener
-from services.speech.ports.diarizer import Turn
 from services.speech.spans import span
 
 LEAST_REFERENCE_SECONDS = 1.0

@@ -16,12 +16,11 @@ from servekit.rpc.context import CancellationToken, current
 from servekit.rpc.errors import TooLarge
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recording, through
-from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
+from services.speech.diarization import LISTENING_RATE, Diarizer, Partials, People, SpeakerEncoder, Talk, Turn, Voices
 from services.speech.diarization.clustering import Clusters, cluster
 from services.speech.diarization.voice_windows import STEP, VoiceWindows
-from services.speech.ports.diarizer import Diarizer, People, Talk, Turn
-from services.speech.ports.speaker_encoder import LISTENING_RATE, Partials, SpeakerEncoder, Voices
-from services.speech.ports.speech_detector import SpeechDetector
+from services.speech.voice_activity import SpeechDetector
+from services.speech.voice_activity.voice_activity import Sensitivity, VoiceActivity
 
 EncoderScheduler = BatchScheduler[Partials, Voices]
 DiarizerScheduler = BatchScheduler[Talk, People]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.audio.voice_activity import Span, VoiceActivity
-from services.speech.ports.speaker_encoder import LISTENING_RATE, Partials
+from services.speech.diarization import LISTENING_RATE, Partials
+from services.speech.voice_activity.voice_activity import Span, VoiceActivity
 
 STEP = LISTENING_RATE * 4 // 10  # from the middle of a window to that of the next
 

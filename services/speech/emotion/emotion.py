@@ -18,8 +18,8 @@ from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recording, Recordings, through
 from services.speech.emotion.affect import arousal, emotions, sentiments, together
 from services.speech.emotion.prosody import ProsodyTrack, Sound
-from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS, Instructions, Segment
 from services.speech.spans import span
+from services.speech.transcription import LISTENING_RATE, WINDOW_SECONDS, Instructions, Segment
 from services.speech.transcription.transcription import Transcription, gathered
 from services.speech.words import split
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from scipy.signal import firwin, lfilter
 
 from servekit.rpc.context import CancellationToken
-from services.speech.audio.voice_activity import Sensitivity, Span, VoiceActivity
+from services.speech.enhancement import CLEANING_RATE, Enhancer
 from services.speech.enhancement.loudness import LoudnessMeter
 from services.speech.enhancement.noise import StepPowers
 from services.speech.enhancement.trimming import joined, kept
-from services.speech.ports.enhancer import CLEANING_RATE, Enhancer
-from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.transcription import LISTENING_RATE
+from services.speech.voice_activity import SpeechDetector
+from services.speech.voice_activity.voice_activity import Sensitivity, Span, VoiceActivity
 
 # Every pause counts, and speech gets no padding: what is made of it adds its own.
 ALERT = Sensitivity(min_silence_seconds=0.1, padding_seconds=0.0)

@@ -12,10 +12,10 @@ from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Unimplemented
 from servekit.scheduling.stream import StreamScheduler
 from services.speech.audio.recording import Recordings
+from services.speech.enhancement import CLEANING_RATE, Enhancer
 from services.speech.enhancement.cleaning import Cleaning
-from services.speech.ports.enhancer import CLEANING_RATE, Enhancer
-from services.speech.ports.speech_detector import SpeechDetector
 from services.speech.spans import span
+from services.speech.voice_activity import SpeechDetector
 
 LOUDNESS = (-40.0, -5.0)  # LUFS
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import firwin, sosfilt, upfirdn
 
-from services.speech.ports.enhancer import CLEANING_RATE
+from services.speech.enhancement import CLEANING_RATE
 
 # Table 1 and 2 of the recommendation, for 48 kHz: the head's shelf, and the high pass of the revised B curve.
 _K_WEIGHTING = np.array(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.audio.voice_activity import Span
-from services.speech.ports.enhancer import CLEANING_RATE
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.enhancement import CLEANING_RATE
+from services.speech.transcription import LISTENING_RATE
+from services.speech.voice_activity.voice_activity import Span
 
 STEP = CLEANING_RATE // 50  # 20 ms
 MARGIN = 5  # steps beside speech that are neither: breath, and the room's echo

@@ -6,9 +6,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.audio.voice_activity import Span
-from services.speech.ports.enhancer import CLEANING_RATE
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.enhancement import CLEANING_RATE
+from services.speech.transcription import LISTENING_RATE
+from services.speech.voice_activity.voice_activity import Span
 
 LONGEST_PAUSE = int(0.6 * CLEANING_RATE)  # up to this a pause belongs to what is said
 EDGE = int(0.2 * CLEANING_RATE)  # is left before and after speech, which begins and ends softly

@@ -8,9 +8,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.audio.voice_activity import HYSTERESIS
-from services.speech.ports.speech_detector import STEP
-from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS
+from services.speech.transcription import LISTENING_RATE, WINDOW_SECONDS
+from services.speech.voice_activity import STEP
+from services.speech.voice_activity.voice_activity import HYSTERESIS
 
 BEGINNING_STEPS = 3  # so many in a row are speech, and no click
 PAUSE_SECONDS = 0.2  # a silence after which a phrase may be over: it is worth decoding

@@ -10,7 +10,7 @@ from servekit.rpc.errors import Overloaded, ServeError
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import Phrase
 from services.speech.live.keeping import REST_SECONDS, Kept
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, TranscriberScheduler, Window
+from services.speech.transcription import LISTENING_RATE, Instructions, Passage, TranscriberScheduler, Window
 
 BUSY_SECONDS = 0.1  # a scheduler with so much before it has no time for words that may yet change
 RETRY_SECONDS = 0.25  # least time between two attempts to get a phrase's last words into a full scheduler

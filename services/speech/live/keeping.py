@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from servekit.media.scripts import join
 from services.speech.live.agreement import Agreement
 from services.speech.live.endpointing import CUT_SECONDS, LONGEST_SECONDS
-from services.speech.ports.speech_detector import STEP
-from services.speech.ports.transcriber import LISTENING_RATE, Passage, Segment, Word
+from services.speech.transcription import LISTENING_RATE, Passage, Segment, Word
+from services.speech.voice_activity import STEP
 
 REST_SECONDS = 4.0  # of sound; less is decoded as it is
 LEAST_SECONDS = 2.0  # of it that are worth a cut,

@@ -9,16 +9,16 @@ from polyphony.speech.v1 import speech_pb2 as pb
 from servekit.models.loading import Models
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import Overloaded, Unavailable
-from services.speech.audio.voice_activity import LEAST_THRESHOLD
 from services.speech.live.endpointing import Endpointer, Endpoints, Phrase
 from services.speech.live.following import Final, Follower, Partial
 from services.speech.live.pcm import PcmStream
 from services.speech.live.stream import Ear, LiveStream
-from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE, TranscriberScheduler
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
+from services.speech.transcription import LISTENING_RATE, TranscriberScheduler
 from services.speech.transcription.transcripts import basics_of
+from services.speech.voice_activity import SpeechDetector
+from services.speech.voice_activity.voice_activity import LEAST_THRESHOLD
 
 RATES = (8_000, 48_000)
 END_SILENCES = (0.2, 3.0)

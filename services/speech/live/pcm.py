@@ -4,7 +4,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.transcription import LISTENING_RATE
 
 SAMPLE_BYTES = 2
 

@@ -12,9 +12,9 @@ from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge, Unavailabl
 from services.speech.audio.recording import through
 from services.speech.live.endpointing import Endpointer, Phrase
 from services.speech.live.pcm import PcmStream
-from services.speech.ports.speech_detector import STEP, Listening
-from services.speech.ports.transcriber import LISTENING_RATE
 from services.speech.settings import SpeechSettings
+from services.speech.transcription import LISTENING_RATE
+from services.speech.voice_activity import STEP, Listening
 
 WAITING_PHRASES = 2  # that may wait for the one before them: then the stream is not read on
 SLICE_BYTES = 1 << 16  # what is resampled and judged at once of a large message

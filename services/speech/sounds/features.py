@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from servekit.rpc.context import CancellationToken
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.transcription import LISTENING_RATE
 
 FRAME = 512  # 32 ms
 HOP = 256

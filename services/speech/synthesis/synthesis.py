@@ -18,8 +18,8 @@ from servekit.rpc.bounds import within
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import InvalidArgument, TooLarge
 from servekit.scheduling.stream import StreamScheduler
-from services.speech.ports.synthesizer import Speaker, Synthesizer
 from services.speech.settings import SpeechSettings
+from services.speech.synthesis import Speaker, Synthesizer
 from services.speech.synthesis.normalization import english
 from services.speech.synthesis.pace import Stretcher, silence
 from services.speech.synthesis.readers import Readers

@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from servekit.models.loading import Models
 from servekit.scheduling.session import Session
 from services.speech.audio.recording import Recording, through
-from services.speech.audio.voice_activity import NORMAL, Sensitivity, VoiceActivity
-from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import (
+from services.speech.transcription import (
     LISTENING_RATE,
     Instructions,
     Passage,
@@ -23,6 +21,8 @@ from services.speech.ports.transcriber import (
     hear,
 )
 from services.speech.transcription.windows import Clip, WindowCutter
+from services.speech.voice_activity import SpeechDetector
+from services.speech.voice_activity.voice_activity import NORMAL, Sensitivity, VoiceActivity
 
 PROGRESS_SECONDS = 1.0
 IN_FLIGHT = 2  # windows of a recording: one is prepared, or heard by another engine, while one runs

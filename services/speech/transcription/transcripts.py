@@ -6,11 +6,11 @@ from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import InvalidArgument, TooLarge
-from services.speech.audio.voice_activity import LEAST_THRESHOLD, NORMAL, Sensitivity
-from services.speech.ports.transcriber import Instructions, Segment
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
+from services.speech.transcription import Instructions, Segment
 from services.speech.transcription.transcription import Finished, Heard, Progress, Started
+from services.speech.voice_activity.voice_activity import LEAST_THRESHOLD, NORMAL, Sensitivity
 
 MAX_SILENCE_SECONDS = 10.0
 MAX_PADDING_SECONDS = 2.0

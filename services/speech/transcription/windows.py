@@ -11,8 +11,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.audio.voice_activity import Span, VoiceActivity
-from services.speech.ports.transcriber import LISTENING_RATE, WINDOW_SECONDS
+from services.speech.transcription import LISTENING_RATE, WINDOW_SECONDS
+from services.speech.voice_activity.voice_activity import Span, VoiceActivity
 
 LONGEST = int(WINDOW_SECONDS * LISTENING_RATE)
 HOP = LISTENING_RATE // 50  # of the loudness that a cut is chosen by

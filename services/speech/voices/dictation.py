@@ -5,7 +5,7 @@ from io import BytesIO
 from servekit.media.audio import AudioLimits
 from servekit.media.scripts import join
 from services.speech.audio.recording import Recording
-from services.speech.ports.transcriber import Instructions
+from services.speech.transcription import Instructions
 from services.speech.transcription.transcription import Transcription, gathered
 from services.speech.voices.references import Spoken
 

@@ -9,9 +9,9 @@ from polyphony.type.v1.media_pb2 import Media
 from servekit.media.audio_encoder import encode_audio
 from servekit.rpc.errors import InvalidArgument
 from services.speech.audio.recording import Recordings
-from services.speech.audio.voice_activity import Sensitivity, Span, VoiceActivity
-from services.speech.ports.speech_detector import SpeechDetector
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.transcription import LISTENING_RATE
+from services.speech.voice_activity import SpeechDetector
+from services.speech.voice_activity.voice_activity import Sensitivity, Span, VoiceActivity
 
 LEAST_SECONDS, MOST_SECONDS = 3.0, 30.0  # of speech
 MAX_SOUND_SECONDS = 60.0  # of the recording, its silences included

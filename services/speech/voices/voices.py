@@ -14,8 +14,8 @@ from servekit.models.loading import Models
 from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.scheduling.stream import StreamScheduler
 from services.speech.names import checked_name
-from services.speech.ports.synthesizer import Reference, Speaker, Synthesizer
 from services.speech.settings import SpeechSettings
+from services.speech.synthesis import Reference, Speaker, Synthesizer
 from services.speech.synthesis.readers import Readers
 from services.speech.synthesis.scripts import language_of
 from services.speech.voices.references import References, Spoken

@@ -17,7 +17,7 @@ def test_every_model_parses_and_its_service_can_load_it(name):
     spec = catalogue.model(name)
     assert spec.id == name
     assert spec.licence
-    package = {"vision": "read_text", "generation": "generate_text", "retrieval": "embed", "speech": "models"}
+    package = {"vision": "read_text", "generation": "generate_text", "retrieval": "embed", "speech": "schedulers"}
     runtimes = importlib.import_module(f"services.{spec.service}.{package[spec.service]}").RUNTIMES
     assert spec.runtime in runtimes
     assert len({file.path for file in spec.files}) == len(spec.files)

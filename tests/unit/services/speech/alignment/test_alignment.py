@@ -16,12 +16,12 @@ from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.alignment.alignment import Alignment
+from services.speech.alignment.models.fake import FakeAligner
 from services.speech.audio.recording import Recordings
-from services.speech.models.fake_aligner import FakeAligner
-from services.speech.models.fake_speech_detector import FakeSpeechDetector
-from services.speech.ports.transcriber import Passage, Segment, Word
 from services.speech.settings import SpeechSettings
+from services.speech.transcription import Passage, Segment, Word
 from services.speech.transcription.transcription import Transcription
+from services.speech.voice_activity.models.fake import FakeSpeechDetector
 from tests.unit.services.speech.doubles import TranscriberDouble
 
 RATE = 16_000

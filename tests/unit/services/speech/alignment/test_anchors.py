@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.speech.alignment import Place
 from services.speech.alignment.anchors import anchored, by_letters, complete, heard_words
-from services.speech.ports.aligner import Place
-from services.speech.ports.transcriber import Word
+from services.speech.transcription import Word
 
 PLACES = [Place(second, second + 1, 0.9) for second in range(5)]
 

@@ -10,8 +10,8 @@ from servekit.media.objects import ObjectStore
 from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from services.speech.assessment.assessment import Assessor
 from services.speech.audio.recording import Recordings
-from services.speech.ports.transcriber import Segment, Word
 from services.speech.settings import SpeechSettings
+from services.speech.transcription import Segment, Word
 from services.speech.transcription.transcription import Finished, Progress, Started
 
 SOUND = Media(inline=encode_audio(np.zeros(16_000, np.float32), "audio/wav", 16_000))

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.speech.assessment.scoring import assess, judge
-from services.speech.ports.transcriber import Word
+from services.speech.transcription import Word
 from services.speech.words import split
 
 

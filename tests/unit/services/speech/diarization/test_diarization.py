@@ -20,9 +20,10 @@ from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.diarization.diarization import Diarization
 from services.speech.diarization.listeners import VoiceListener
-from services.speech.models import resemblyzer, silero
+from services.speech.diarization.models import resemblyzer
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
+from services.speech.voice_activity.models import silero
 
 RATE = 16_000
 LOW, HIGH, SILENCE = 150.0, 700.0, 0.0

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.speech.audio.voice_activity import Sensitivity, VoiceActivity
 from services.speech.diarization.voice_windows import STEP, VoiceWindows
-from services.speech.models.fake_speech_detector import FakeSpeechDetector
+from services.speech.voice_activity.models.fake import FakeSpeechDetector
+from services.speech.voice_activity.voice_activity import Sensitivity, VoiceActivity
 
 RATE = 16_000
 SIZE = 25_600

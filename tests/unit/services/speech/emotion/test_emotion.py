@@ -14,9 +14,9 @@ from servekit.rpc.errors import NotFound
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.emotion.emotion import EmotionAnalysis
-from services.speech.models import vader
-from services.speech.ports.transcriber import Segment
+from services.speech.emotion.models import vader
 from services.speech.settings import SpeechSettings
+from services.speech.transcription import Segment
 from services.speech.transcription.transcription import Finished, Started
 
 RATE = 16_000

@@ -20,10 +20,10 @@ from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
 from services.speech.audio.recording import Recordings
 from services.speech.enhancement.enhancement import Enhancement
-from services.speech.models import deepfilter
-from services.speech.models.fake_speech_detector import FakeSpeechDetector
+from services.speech.enhancement.models import deepfilter
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
+from services.speech.voice_activity.models.fake import FakeSpeechDetector
 
 
 def wav(samples, rate=16_000, channels=1):
@@ -222,7 +222,7 @@ async def test_a_machine_without_the_runtime_gets_the_gate(serve, dial, tmp_path
     for kind in ("models", "profiles"):
         (tmp_path / "catalogue" / kind).mkdir(parents=True)
     (tmp_path / "catalogue" / "models" / "filter.toml").write_text(
-        'title = "t"\ntask = "enhance"\nservice = "speech"\nloader = "deepfilter"\nlicence = "MIT"\nmemory_mb = 1\n'
+        'title = "t"\ntask = "enhance"\nservice = "speech"\nruntime = "deepfilter"\nlicence = "MIT"\nmemory_mb = 1\n'
     )
     names = '["fake-speech-detector", "fake-transcriber", "fake-synthesizer", "filter", "spectral-gate"]'
     profile = f'title = "t"\n[services.speech]\nmodels = {names}\n'

@@ -2,8 +2,8 @@ import numpy as np
 import pyloudnorm
 import pytest
 
+from services.speech.enhancement import CLEANING_RATE
 from services.speech.enhancement.loudness import PEAK_DB, LoudnessMeter
-from services.speech.ports.enhancer import CLEANING_RATE
 
 
 def tone(seconds=3.0, level_db=-20.0, hertz=997.0, phase=0.0):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from services.speech.audio.voice_activity import Span
+from services.speech.enhancement import CLEANING_RATE
 from services.speech.enhancement.noise import RANGE_DB, StepPowers
-from services.speech.ports.enhancer import CLEANING_RATE
-from services.speech.ports.transcriber import LISTENING_RATE
+from services.speech.transcription import LISTENING_RATE
+from services.speech.voice_activity.voice_activity import Span
 
 SPOKEN = [(0.5, 1.7), (2.4, 3.9), (4.3, 5.0)]
 SPANS = [Span(int(start * LISTENING_RATE), int(end * LISTENING_RATE)) for start, end in SPOKEN]

@@ -2,9 +2,9 @@ import io
 
 import numpy as np
 
-from services.speech.audio.voice_activity import Span
+from services.speech.enhancement import CLEANING_RATE as RATE
 from services.speech.enhancement.trimming import EDGE, FADE, joined, kept
-from services.speech.ports.enhancer import CLEANING_RATE as RATE
+from services.speech.voice_activity.voice_activity import Span
 
 SECOND = 16_000
 

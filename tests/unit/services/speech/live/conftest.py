@@ -15,8 +15,8 @@ from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import ServeError
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.live.live import LiveTranscription
-from services.speech.ports.transcriber import Passage, Segment, Word
 from services.speech.settings import SpeechSettings
+from services.speech.transcription import Passage, Segment, Word
 from tests.unit.services.speech.doubles import TranscriberDouble
 
 SPEC = ModelSpec(

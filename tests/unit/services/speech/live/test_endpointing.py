@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.speech.live.endpointing import Endpointer, Endpoints
-from services.speech.ports.speech_detector import STEP
+from services.speech.voice_activity import STEP
 
 STEPS = 16_000 / STEP  # a second
 

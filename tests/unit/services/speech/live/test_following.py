@@ -8,8 +8,8 @@ import pytest
 
 from services.speech.live.endpointing import Phrase
 from services.speech.live.following import Final, Follower, Partial
-from services.speech.ports.speech_detector import STEP
-from services.speech.ports.transcriber import LISTENING_RATE, Instructions, Passage, Segment, Word
+from services.speech.transcription import LISTENING_RATE, Instructions, Passage, Segment, Word
+from services.speech.voice_activity import STEP
 
 HALF = LISTENING_RATE // 2
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from services.speech.live.agreement import Agreement
 from services.speech.live.keeping import CERTAIN_SECONDS, Kept
-from services.speech.ports.transcriber import Passage, Segment, Word
+from services.speech.transcription import Passage, Segment, Word
 
 SECOND = 16_000
 HALF = 0.5  # a word each

@@ -19,12 +19,11 @@ from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, Overloaded, Unavailable
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
-from services.speech.audio.voice_activity import NORMAL, Sensitivity
-from services.speech.models.fake_speech_detector import FakeSpeechDetector
-from services.speech.ports.transcriber import Instructions, Passage, Segment, Word
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import transcription
+from services.speech.transcription import Instructions, Passage, Segment, Word, transcription
 from services.speech.transcription.transcription import Finished, Progress, Started, Transcription
+from services.speech.voice_activity.models.fake import FakeSpeechDetector
+from services.speech.voice_activity.voice_activity import NORMAL, Sensitivity
 from tests.unit.services.speech.doubles import TranscriberDouble
 from tests.watching import until
 

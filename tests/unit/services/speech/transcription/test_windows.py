@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.speech.audio.voice_activity import Sensitivity, Span, VoiceActivity
-from services.speech.models.fake_speech_detector import FakeSpeechDetector
-from services.speech.ports.transcriber import WINDOW_SECONDS
+from services.speech.transcription import WINDOW_SECONDS
 from services.speech.transcription.windows import LONGEST, Clip, WindowCutter
+from services.speech.voice_activity.models.fake import FakeSpeechDetector
+from services.speech.voice_activity.voice_activity import Sensitivity, Span, VoiceActivity
 
 RATE = 16_000
 

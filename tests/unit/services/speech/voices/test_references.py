@@ -13,8 +13,8 @@ from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.rpc.errors import InvalidArgument
 from services.speech.audio.recording import Recordings
-from services.speech.models.silero import Silero
 from services.speech.settings import SpeechSettings
+from services.speech.voice_activity.models.silero import Silero
 from services.speech.voices.references import REFERENCE_RATE, References
 
 WEIGHTS = Path(faster_whisper.__file__).parent / "assets" / "silero_vad_v6.onnx"

@@ -1,0 +1,1 @@
+"""Diarizers and speaker encoders."""

@@ -1,0 +1,95 @@
+"""Models of speakers without models: a voice is where in the spectrum its sound lies."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.models.backend import TensorSpec
+from servekit.models.backends.fake import FakeBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
+from services.speech.diarization import LISTENING_RATE, Partials, People, Talk, Turn, Voices
+from services.speech.settings import SpeechSettings
+
+BANDS = 16
+
+
+class _Fake:
+    """What both share: faults, of which a run is a step."""
+
+    known_voice = 0.9
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
+
+    def warm(self) -> None:
+        """Always warm."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class FakeSpeakerEncoder(_Fake):
+    """The power of a partial in sixteen bands of an octave's third each, from 80 Hz."""
+
+    dimensions = BANDS
+    partial_samples = LISTENING_RATE // 2
+    same_voice = 0.9
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        float32 = np.dtype(np.float32)
+        self.backend = FakeBackend(
+            [TensorSpec("mel", float32, (-1, -1, BANDS))], [TensorSpec("embedding", float32, (-1, BANDS))]
+        )
+
+    def prepare(self, request: Partials) -> Partials:
+        return request
+
+    def run(self, items: Sequence[Partials], cancellation: CancellationToken) -> Sequence[Voices]:
+        self.faults.step(cancellation)
+        return [_bands(item) for item in items]
+
+
+class FakeDiarizer(_Fake):
+    """Two people who take turns every two seconds of a recording, whatever is in it; silence is nobody's."""
+
+    def prepare(self, request: Talk) -> Talk:
+        return request
+
+    def run(self, items: Sequence[Talk], cancellation: CancellationToken) -> Sequence[People]:
+        self.faults.step(cancellation)
+        return [_turns(item) for item in items]
+
+
+def _bands(partials: Partials) -> NDArray[np.float32]:
+    power = np.square(np.abs(np.fft.rfft(partials)))
+    edges = 80 * 2 ** (np.arange(BANDS + 1) / 3)
+    places = np.searchsorted(edges, np.fft.rfftfreq(partials.shape[1], 1 / LISTENING_RATE)) - 1
+    sums = np.stack([power[:, places == band].sum(axis=1) for band in range(BANDS)], axis=1)
+    voices = np.sqrt(sums) + 1e-6
+    lengths = np.linalg.norm(voices, axis=1, keepdims=True)
+    return np.asarray(voices / lengths, np.float32)
+
+
+def _turns(talk: Talk) -> People:
+    size = 2 * LISTENING_RATE
+    people = talk.speakers or min(2, talk.most)
+    turns = [
+        Turn(begin / LISTENING_RATE, min(begin + size, len(talk.samples)) / LISTENING_RATE, begin // size % people, 0.9)
+        for begin in range(0, len(talk.samples), size)
+        if talk.samples[begin : begin + size].any()
+    ]
+    return People(tuple(turns), np.eye(people, BANDS, dtype=np.float32))
+
+
+def load_encoder(spec: ModelSpec, settings: SpeechSettings) -> FakeSpeakerEncoder:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeSpeakerEncoder(spec)
+
+
+def load_diarizer(spec: ModelSpec, settings: SpeechSettings) -> FakeDiarizer:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeDiarizer(spec)

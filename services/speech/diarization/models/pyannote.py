@@ -1,0 +1,83 @@
+"""pyannote.audio's pipelines, which hear overlapping speech; written, not run here: their weights are gated.
+
+They come from a hub to whoever has accepted their terms; `load` says how. They run on torch, which is in an extra of
+its own and is imported with this file only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pyannote.audio import Pipeline
+
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition, OutOfMemory
+from services.speech.diarization import LISTENING_RATE, People, Talk, Turn
+from services.speech.settings import SpeechSettings
+
+
+class Pyannote:
+    """One pipeline, one recording at a time.
+
+    Args:
+        pipeline: Of pyannote.audio 4, on its device.
+        known_voice: The cosine from which the voices of two recordings are of one person.
+    """
+
+    def __init__(self, pipeline: Any, known_voice: float) -> None:
+        self._pipeline = pipeline
+        self.known_voice = known_voice
+
+    def warm(self) -> None:
+        self.run([Talk(np.zeros(10 * LISTENING_RATE, np.float32), 0, 2)], CancellationToken())
+
+    def close(self) -> None:
+        self._pipeline = None
+
+    def prepare(self, request: Talk) -> Talk:
+        return request
+
+    def run(self, items: Sequence[Talk], cancellation: CancellationToken) -> Sequence[People]:
+        return [self._tell(item, cancellation) for item in items]
+
+    def _tell(self, talk: Talk, cancellation: CancellationToken) -> People:
+        def look(*_: object, **__: object) -> None:
+            """Called by the pipeline after every step and batch."""
+            cancellation.raise_if_cancelled()
+
+        cancellation.raise_if_cancelled()
+        waveform = torch.from_numpy(np.array(talk.samples, np.float32)[None])
+        bounds = {"num_speakers": talk.speakers} if talk.speakers else {"max_speakers": talk.most}
+        try:
+            told = self._pipeline({"waveform": waveform, "sample_rate": LISTENING_RATE}, hook=look, **bounds)
+        except torch.cuda.OutOfMemoryError as error:
+            raise OutOfMemory("the GPU has no memory for this recording") from error
+        people = {label: number for number, label in enumerate(told.speaker_diarization.labels())}
+        turns = [
+            Turn(max(0.0, turn.start), min(turn.end, talk.seconds), people[label], 1.0)
+            for turn, _, label in told.speaker_diarization.itertracks(yield_label=True)
+        ]
+        voices = np.nan_to_num(np.asarray(told.speaker_embeddings, np.float32)[: len(people)])
+        lengths = np.maximum(np.linalg.norm(voices, axis=-1, keepdims=True), 1e-9)
+        return People(tuple(sorted(turns, key=lambda turn: turn.start)), np.asarray(voices / lengths, np.float32))
+
+
+def load(spec: ModelSpec, settings: SpeechSettings) -> Pyannote:
+    """Load a pipeline from the model's folder, which holds its repository: config.yaml and what that names.
+
+    Options of the spec: `device` (cuda), `known_voice` (0.5).
+
+    Raises:
+        FailedPrecondition: The folder does not hold it.
+    """
+    folder = spec.folder(settings.models_dir)
+    if not (folder / "config.yaml").is_file():
+        raise FailedPrecondition(
+            f"{spec.id} is gated: accept the terms of {spec.origin}, then download it with your token: "
+            f"hf download {spec.origin} --local-dir {folder}"
+        )
+    pipeline = Pipeline.from_pretrained(folder)
+    pipeline.to(torch.device(spec.options.get("device", "cuda")))
+    return Pyannote(pipeline, float(spec.options.get("known_voice", 0.5)))

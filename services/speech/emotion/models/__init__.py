@@ -1,0 +1,1 @@
+"""Sentiment classifiers and emotion recognizers."""

@@ -1,0 +1,106 @@
+"""Kokoro 82M: one network, a style for each voice; English, Chinese and Japanese at 24 kHz.
+
+StyleTTS 2 with an iSTFTNet decoder. The network takes (1, n) phoneme ids framed by 0, the (1, 256) style of a voice
+for so many phonemes, and a speed.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.models.backend import TensorBackend
+from servekit.models.backends.onnx import OnnxBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import InvalidArgument
+from services.speech.settings import SpeechSettings
+from services.speech.synthesis import Speaker, VoiceRow
+from services.speech.synthesis.models.phonemes import Phonemize, phonemizers
+from services.speech.synthesis.pace import trimmed
+
+MAX_PHONEMES = 500  # a style has a row for each length up to 510
+LANGUAGES = {"a": "en", "b": "en", "z": "zh", "j": "ja"}
+_BREAK = re.compile(r"(?<=[,.!?;:])\s*|\s+")
+
+
+class Kokoro:
+    """The voices of one network; safe to use from several threads at once.
+
+    Args:
+        backend: The network.
+        styles: (510, 1, 256) of each voice by its name, the default first; its first letter says its accent.
+        readers: Text to phonemes, by accent.
+    """
+
+    sample_rate = 24_000
+    cloned_languages: tuple[str, ...] = ()
+    speeds = (0.5, 2.0)
+    max_characters = 160
+
+    def __init__(
+        self, backend: TensorBackend, styles: Mapping[str, NDArray[np.float32]], readers: Mapping[str, Phonemize]
+    ) -> None:
+        self._backend = backend
+        self._styles = styles
+        self._readers = readers
+        self._ids: Mapping[str, int] = json.loads((files("hibari") / "assets/vocab.json").read_text())
+        self.voices = tuple(VoiceRow(name, (LANGUAGES[name[0]],)) for name in styles)
+
+    def speak(
+        self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
+    ) -> Iterator[NDArray[np.float32]]:
+        try:
+            phonemes = self._readers[speaker.voice[0]](piece)
+        except (LookupError, ValueError) as error:
+            raise InvalidArgument(f"cannot tell how to pronounce {piece[:40]!r}", field="text") from error
+        style = self._styles[speaker.voice]
+        for portion in _portions("".join(phoneme for phoneme in phonemes if phoneme in self._ids)):
+            cancellation.raise_if_cancelled()
+            tokens = [self._ids[phoneme] for phoneme in portion]
+            feeds: dict[str, NDArray[Any]] = {
+                "tokens": np.asarray([[0, *tokens, 0]], np.int64),
+                "style": np.asarray(style[len(tokens) - 1], np.float32).reshape(1, -1),
+                "speed": np.asarray([speed], np.float32),
+            }
+            yield trimmed(np.asarray(self._backend.infer(feeds)["audio"], np.float32).reshape(-1), self.sample_rate)
+
+    def warm(self) -> None:
+        greetings = {"en": "Good morning.", "zh": "早上好。", "ja": "おはようございます。"}
+        for language in dict.fromkeys(row.languages[0] for row in self.voices):
+            voice = next(row.name for row in self.voices if row.languages[0] == language)
+            for _ in self.speak(greetings[language], Speaker(voice, language), 1.0, CancellationToken()):
+                pass
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+def _portions(phonemes: str) -> Iterator[str]:
+    """Phonemes in portions of at most `MAX_PHONEMES`, cut where something ends."""
+    while len(phonemes) > MAX_PHONEMES:
+        breaks = [place.end() for place in _BREAK.finditer(phonemes, 1, MAX_PHONEMES)]
+        cut = breaks[-1] if breaks else MAX_PHONEMES
+        yield phonemes[:cut]
+        phonemes = phonemes[cut:].lstrip()
+    if phonemes.strip():
+        yield phonemes
+
+
+def load(spec: ModelSpec, settings: SpeechSettings) -> Kokoro:
+    """Load `options.network` and the voices `options.voices` of the arrays in `options.styles`, an npz that holds no
+    pickles.
+
+    Raises:
+        FailedPrecondition: The library that reads one of the languages is not installed.
+    """
+    folder = spec.folder(settings.models_dir)
+    names = spec.options["voices"]
+    with np.load(folder / spec.options["styles"], allow_pickle=False) as arrays:
+        styles = {name: arrays[name] for name in names}
+    backend = OnnxBackend(folder / spec.options["network"], settings.threads, settings.provider)
+    return Kokoro(backend, styles, phonemizers(name[0] for name in names))

@@ -1,0 +1,119 @@
+"""Voices on a vLLM-Omni server, reached over its `/v1/audio/speech`: its own, or one that a recording shows it.
+
+The wire is that of vLLM-Omni's speech API: OpenAI's fields, and `language`, `task_type`, `ref_audio` and `ref_text`
+beside them. Raw samples are streamed as they are decoded.
+"""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.chat.vllm import VllmServer
+from servekit.models.catalogue import ModelSpec
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import FailedPrecondition
+from services.speech.settings import SpeechSettings
+from services.speech.synthesis import Speaker, VoiceRow
+
+# What the server calls languages.
+_LANGUAGES = {
+    "en": "English",
+    "zh": "Chinese",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "de": "German",
+    "fr": "French",
+    "ru": "Russian",
+    "pt": "Portuguese",
+    "es": "Spanish",
+    "it": "Italian",
+}
+
+
+class VllmOmni:
+    """A `Synthesizer` whose engine is a vLLM-Omni server. Closing a stream makes the server stop speaking it.
+
+    Args:
+        url: Where the server is.
+        served_as: The name under which the server serves the model.
+        voices: The model's own.
+        cloned_languages: What it speaks with a reference; nothing where the checkpoint cannot.
+        sample_rate: Of what it speaks, in Hz.
+    """
+
+    speeds = (1.0, 1.0)  # the server streams at its own pace only
+    max_characters = 400
+
+    def __init__(
+        self,
+        url: str,
+        served_as: str,
+        *,
+        voices: tuple[VoiceRow, ...],
+        cloned_languages: tuple[str, ...],
+        sample_rate: int,
+    ) -> None:
+        self._server = VllmServer(url, "vLLM-Omni", refusal="the model cannot speak this", field="text")
+        self._served_as = served_as
+        self.voices = voices
+        self.cloned_languages = cloned_languages
+        self.sample_rate = sample_rate
+
+    def speak(
+        self,
+        piece: str,
+        speaker: Speaker,
+        speed: float,  # noqa: ARG002
+        cancellation: CancellationToken,
+    ) -> Iterator[NDArray[np.float32]]:
+        with self._server.stream("/v1/audio/speech", self._request(piece, speaker)) as response:
+            rest = b""
+            for data in response.iter_bytes():
+                cancellation.raise_if_cancelled()
+                whole = len(rest + data) // 2 * 2
+                samples, rest = (rest + data)[:whole], (rest + data)[whole:]
+                if samples:
+                    yield np.frombuffer(samples, "<i2").astype(np.float32) / np.float32(32768)
+
+    def _request(self, piece: str, speaker: Speaker) -> dict[str, Any]:
+        body = {
+            "model": self._served_as,
+            "input": piece,
+            "language": _LANGUAGES.get(speaker.language, "Auto"),
+            "response_format": "pcm",
+            "stream_format": "audio",
+        }
+        if speaker.reference is None:
+            return body | {"voice": speaker.voice}
+        recording = base64.b64encode(speaker.reference.recording).decode()
+        body |= {"task_type": "Base", "ref_audio": f"data:audio/wav;base64,{recording}"}
+        if speaker.reference.text:
+            return body | {"ref_text": speaker.reference.text}
+        return body | {"x_vector_only_mode": True}
+
+    def warm(self) -> None:
+        self._server.warm()
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def load(spec: ModelSpec, settings: SpeechSettings) -> VllmOmni:
+    """Reach the server of `settings.vllm_omni`; the spec's options say what it serves.
+
+    Raises:
+        FailedPrecondition: No server is set.
+    """
+    if not settings.vllm_omni:
+        raise FailedPrecondition(f"{spec.id} runs on vLLM-Omni: say where it is", field="vllm_omni")
+    languages = tuple(spec.options["languages"])
+    return VllmOmni(
+        settings.vllm_omni,
+        str(spec.options.get("served_as", spec.id)),
+        voices=tuple(VoiceRow(name, languages) for name in spec.options.get("voices", ())),
+        cloned_languages=languages if spec.options.get("clones") else (),
+        sample_rate=int(spec.options.get("sample_rate", 24_000)),
+    )

@@ -1,0 +1,88 @@
+"""A transcriber without a model: words that are drawn from the samples."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servekit.models.catalogue import ModelSpec
+from servekit.models.faults import Faults
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import EngineCrashed, InvalidArgument, ServeError
+from services.speech.settings import SpeechSettings
+from services.speech.transcription import LISTENING_RATE, Instructions, Passage, Segment, Window, Word
+
+PIECE_SECONDS = 5.0
+WORDS = ("amber", "birch", "copper", "delta", "ember", "fjord", "garnet", "harbour")
+
+
+class FakeTranscriber:
+    """A segment of two words for every five seconds that are not silent; each is a step for its faults.
+
+    A prefix comes before them; a text that is known takes their place, its words spread evenly.
+    """
+
+    batches = False
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.faults = Faults(spec)
+
+    def check(self, instructions: Instructions) -> None:
+        if instructions.language and (len(instructions.language) != 2 or not instructions.language.isalpha()):
+            raise InvalidArgument(f"no language has the code {instructions.language!r}", field="language")
+
+    def cost(self, window: Window) -> float:
+        return window.seconds
+
+    def warm(self) -> None:
+        """Always warm."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def prepare(self, request: Window) -> Window:
+        return request
+
+    def run(self, items: Sequence[Window], cancellation: CancellationToken) -> Sequence[Passage | ServeError]:
+        return [self._hear(window, cancellation) for window in items]
+
+    def _hear(self, window: Window, cancellation: CancellationToken) -> Passage | ServeError:
+        step = int(PIECE_SECONDS * LISTENING_RATE)
+        segments: list[Segment] = []
+        try:
+            for begin in range(0, len(window.samples), step):
+                self.faults.step(cancellation)
+                piece = window.samples[begin : begin + step]
+                if piece.any():
+                    segments.append(_segment(piece, begin / LISTENING_RATE, word_times=window.instructions.word_times))
+        except EngineCrashed:
+            raise
+        except ServeError as error:
+            return error
+        if window.text:
+            segments = [_spread(window.text.split(), 0.0, window.seconds, word_times=True)]
+        elif window.prefix:
+            begun = segments[0] if segments else Segment(0.0, window.seconds, "", -0.1, 0.01)
+            texts = [*window.prefix.split(), *begun.text.split()]
+            segments[:1] = [_spread(texts, begun.start, begun.end, word_times=window.instructions.word_times)]
+        stated = window.instructions.language
+        return Passage(stated or ("en" if segments else ""), 1.0 if stated or segments else 0.0, tuple(segments))
+
+
+def _segment(piece: NDArray[np.float32], start: float, *, word_times: bool) -> Segment:
+    digest = zlib.crc32(np.ascontiguousarray(piece).tobytes())
+    texts = [WORDS[digest % 8], WORDS[digest // 8 % 8]]
+    return _spread(texts, start, start + len(piece) / LISTENING_RATE, word_times=word_times)
+
+
+def _spread(texts: list[str], start: float, end: float, *, word_times: bool) -> Segment:
+    """A segment whose words all take as long."""
+    step = (end - start) / len(texts)
+    words = tuple(Word(start + i * step, start + (i + 1) * step, text, 0.9) for i, text in enumerate(texts))
+    return Segment(start, end, " ".join(texts), -0.1, 0.01, words=words if word_times else ())
+
+
+def load(spec: ModelSpec, settings: SpeechSettings) -> FakeTranscriber:  # noqa: ARG001
+    """The fake of a spec."""
+    return FakeTranscriber(spec)
