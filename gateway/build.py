@@ -6,12 +6,12 @@ import logging
 from polyphony.gateway.v1 import gateway_pb2
 from polyphony.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
 
+from gateway.app import build_app
+from gateway.app_state import AppState
+from gateway.auth import require_loopback
 from gateway.clients import Clients
-from gateway.http.app import build_app
-from gateway.http.auth import require_loopback
 from gateway.http.server import WebServer
 from gateway.media.sweep import sweep_forever
-from gateway.parts import Parts
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
 from servekit.ops.telemetry import Telemetry
@@ -27,20 +27,20 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
         SystemExit: The keys file cannot be used, or it would stand open without one.
     """
     clients = Clients.connect(settings, telemetry)
-    parts = Parts.build(settings, telemetry, clients)
-    require_loopback(settings.http_host, parts.keys)
-    require_loopback(settings.host, parts.keys)
-    web = WebServer(build_app(parts), settings)
+    state = AppState.build(settings, telemetry, clients)
+    require_loopback(settings.http_host, state.keys)
+    require_loopback(settings.host, state.keys)
+    web = WebServer(build_app(state), settings)
 
     sweeping: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         await web.start()
-        sweeping.append(asyncio.create_task(sweep_forever(parts.store, settings.sweep_seconds)))
+        sweeping.append(asyncio.create_task(sweep_forever(state.store, settings.sweep_seconds)))
         log.info("serving HTTP on %s:%d", settings.http_host, web.port)
 
     async def drain() -> None:
-        parts.leaving.set()
+        state.shutting_down.set()
         await asyncio.sleep(settings.notice_seconds)
         await web.stop()
 
@@ -51,7 +51,7 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
 
     return ServiceSpec(
         add=add_GatewayServiceServicer_to_server,
-        servicer=GatewayService(parts),
+        servicer=GatewayService(state),
         descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
         start=start,
         drain=drain,

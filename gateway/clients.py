@@ -12,7 +12,7 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
-from gateway.offered_load import DemandChannel
+from gateway.offered_load import OfferedLoadChannel
 from gateway.settings import GatewaySettings
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.client import connect
@@ -54,7 +54,9 @@ class Clients:
 
         def metered(noun: str) -> grpc.aio.Channel:
             unserved = telemetry.unserved_demand.labels(noun)
-            return cast("grpc.aio.Channel", DemandChannel(channels[noun], unserved, settings.unserved_call_seconds))
+            return cast(
+                "grpc.aio.Channel", OfferedLoadChannel(channels[noun], unserved, settings.unserved_call_seconds)
+            )
 
         return cls(
             VisionServiceStub(metered("vision")),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
-from gateway.http.auth import Caller
+from gateway.auth import Caller
 from servekit.models.catalogue import ModelSpec, Service, Task, models_of
 from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
 

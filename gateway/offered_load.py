@@ -12,7 +12,7 @@ from servekit.rpc.errors import Unreachable
 from servekit.scheduling.scheduler import smooth
 
 
-class DemandChannel:
+class OfferedLoadChannel:
     """A channel, for its generated stub, that counts the engine seconds of calls which found nobody.
 
     How many those would have been is not known here: as many as calls that were served took of late, waiting included.

@@ -10,8 +10,8 @@ from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from polyphony.generation.v1.generation_pb2 import JsonObject, TextFormat
 from polyphony.type.v1.media_pb2 import Media
 
-from gateway.http.auth import Caller
-from gateway.parts import Parts
+from gateway.app_state import AppState
+from gateway.auth import Caller
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Medium, Sound, Spoken, Turn
 from gateway.pipelines.prompt import Role
 from gateway.pipelines.steps import Step
@@ -29,28 +29,28 @@ class GatewayService(GatewayServiceServicer):
     """The servicer.
 
     Args:
-        parts: What the gateway is built of.
+        state: What the handlers share: settings, clients, stores and pipelines.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, state: AppState) -> None:
+        self._state = state
 
     async def Chat(
         self, request: pb.ChatRequest, context: grpc.aio.ServicerContext[pb.ChatRequest, pb.ChatResponse]
     ) -> AsyncIterator[pb.ChatResponse]:
         """Answer a conversation, event by event."""
         caller = self._caller(context)
-        async with aclosing(self._parts.chat.run(plan_of(request), caller)) as events:
+        async with aclosing(self._state.chat.run(plan_of(request), caller)) as events:
             async for event in events:
                 yield _response(event)
 
     def _caller(self, context: grpc.aio.ServicerContext[pb.ChatRequest, pb.ChatResponse]) -> Caller:
         """Who calls: the key's owner where there are keys, else whom an internal system speaks for."""
         call = current()
-        if not self._parts.keys:
+        if not self._state.keys:
             return Caller(call.tenant)
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        caller = self._parts.keys.authenticate(metadata.get("authorization", ""))
+        caller = self._state.keys.authenticate(metadata.get("authorization", ""))
         caller.admit()
         enter(replace(call, tenant=caller.tenant))
         return caller

@@ -76,7 +76,7 @@ class GatewaySettings(ProcessSettings):
     sweep_seconds: float = Field(default=3600.0, gt=0)
     """How often expired media are thrown away."""
 
-    inline_bytes: int = Field(default=4 * MIB, gt=0)
+    max_inline_media_bytes: int = Field(default=4 * MIB, gt=0)
     """Media above this travel to the services through the object store instead of in the message."""
 
     chat_characters: int = Field(default=200_000, gt=0)

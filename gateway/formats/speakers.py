@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from polyphony.speech.v1.speakers_pb2 import KnownSpeaker
 from polyphony.type.v1.media_pb2 import Media
 
-from gateway.http.auth import Caller
-from gateway.media.resolver import parse_media_source
+from gateway.auth import Caller
+from gateway.media.resolver import InlineSource, parse_media_source
 from gateway.models import ModelDirectory
 from servekit.rpc.errors import InvalidArgument, Unimplemented
 
@@ -30,10 +30,10 @@ def known_speakers(names: Sequence[str], references: Sequence[str]) -> list[Know
 
 
 def _recording(url: str, field: str) -> Media:
-    located = parse_media_source(url, field)
-    if not isinstance(located, Media):
-        raise InvalidArgument("a reference has to be a data URL", field=field)
-    return located
+    source = parse_media_source(url, field)
+    if not isinstance(source, InlineSource):
+        raise InvalidArgument(f"{field} must be a data URL", field=field)
+    return Media(mime_type=source.mime_type, inline=source.data)
 
 
 def diarizing_model(models: ModelDirectory, name: str, caller: Caller) -> str:

@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.http.auth import Caller
+from gateway.auth import Caller
 from gateway.http.errors import error_response
 from servekit.rpc.context import NAME, REQUEST_ID, CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, Internal, InvalidArgument, ServeError, reason
 
 if TYPE_CHECKING:
-    from gateway.parts import Parts
+    from gateway.app_state import AppState
 
 log = logging.getLogger(__name__)
 
@@ -28,21 +28,21 @@ TIMEOUT = "x-polyphony-timeout"
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class HandlerContext:
     """What a handler works with.
 
     Attributes:
-        parts: What the gateway is built of.
+        state: What the handlers share: settings, clients, stores and pipelines.
         caller: Who asks.
         request: The HTTP request.
     """
 
-    parts: "Parts"
+    state: "AppState"
     caller: Caller
     request: Request
 
 
-Handler = Callable[[Context], Awaitable[Response]]
+Handler = Callable[[HandlerContext], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +79,17 @@ class Operation:
 class Endpoint:
     """One operation as an ASGI application."""
 
-    def __init__(self, operation: Operation, parts: "Parts") -> None:
+    def __init__(self, operation: Operation, state: "AppState") -> None:
         self._operation = operation
-        self._parts = parts
+        self._state = state
         self._name = f"{operation.method} {operation.path}"
-        self._in_flight = parts.telemetry.in_flight.labels(self._name)
-        self._latency = parts.telemetry.latency.labels(self._name)
+        self._in_flight = state.telemetry.in_flight.labels(self._name)
+        self._latency = state.telemetry.latency.labels(self._name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
         headers = Headers(scope=scope)
-        telemetry = self._parts.telemetry
+        telemetry = self._state.telemetry
         call = RequestContext(
             request_id=request_id(headers), cancellation=CancellationToken(began + self._default_seconds)
         )
@@ -128,12 +128,12 @@ class Endpoint:
 
     @property
     def _default_seconds(self) -> float:
-        return float(getattr(self._parts.settings, self._operation.seconds))
+        return float(getattr(self._state.settings, self._operation.seconds))
 
     async def _answer(self, request: Request, headers: Headers, call: RequestContext, exchange: "_Exchange") -> None:
         caller = Caller(call.tenant)
         if not self._operation.is_open:
-            caller = self._parts.keys.authenticate(headers.get("authorization", ""))
+            caller = self._state.keys.authenticate(headers.get("authorization", ""))
             caller.admit()
         seconds = min(self._default_seconds, _asked_seconds(headers))
         call = replace(
@@ -143,7 +143,7 @@ class Endpoint:
         try:
             async with asyncio.timeout(call.cancellation.remaining_seconds()) as limit:
                 exchange.on_start = lambda: limit.reschedule(None)  # from here on the response minds its deadline
-                response = await self._operation.handler(Context(self._parts, caller, request))
+                response = await self._operation.handler(HandlerContext(self._state, caller, request))
                 await response(request.scope, exchange.receive, exchange.send)
         except TimeoutError as error:
             raise DeadlineExceeded(f"there was no answer within {seconds:g} s") from error

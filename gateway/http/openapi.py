@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.http.endpoint import Operation
-from gateway.http.errors import ErrorAnswer
+from gateway.schemas.errors import ErrorAnswer
 
 _NAME = re.compile(r"{(\w+)}")
 

@@ -87,7 +87,7 @@ class _Socket(WSProtocol):
             self.transport.resume_reading()
 
     def shutdown(self) -> None:
-        """Leave an open socket to its handler, which is told of the end by `Parts.leaving`."""
+        """Leave an open socket to its handler, which is told of the end by `AppState.shutting_down`."""
         if not self.handshake_complete:
             super().shutdown()
 

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from gateway.http.auth import Caller
+from gateway.auth import Caller
 from gateway.http.endpoint import request_id
 from gateway.http.errors import error_response
 from gateway.http.responses import LAST_WORDS_SECONDS
@@ -22,7 +22,7 @@ from servekit.rpc.context import REQUEST_ID, CancellationToken, RequestContext, 
 from servekit.rpc.errors import Internal, PermissionDenied, ServeError, Unavailable, reason
 
 if TYPE_CHECKING:
-    from gateway.parts import Parts
+    from gateway.app_state import AppState
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class SocketContext:
     """What a handler works with.
 
     Attributes:
-        parts: What the gateway is built of.
+        state: What the handlers share: settings, clients, stores and pipelines.
         caller: Who asks.
         socket: Not yet accepted; the handler does, once it knows that it can answer.
     """
 
-    parts: "Parts"
+    state: "AppState"
     caller: Caller
     socket: WebSocket
 
@@ -96,18 +96,18 @@ class SocketOperation:
 class SocketEndpoint:
     """One such operation as an ASGI application."""
 
-    def __init__(self, operation: SocketOperation, parts: "Parts") -> None:
+    def __init__(self, operation: SocketOperation, state: "AppState") -> None:
         self._operation = operation
-        self._parts = parts
+        self._state = state
         self._name = f"WS {operation.path}"
-        self._in_flight = parts.telemetry.in_flight.labels(self._name)
-        self._latency = parts.telemetry.latency.labels(self._name)
+        self._in_flight = state.telemetry.in_flight.labels(self._name)
+        self._latency = state.telemetry.latency.labels(self._name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
         socket = WebSocket(scope, receive, send)
-        telemetry = self._parts.telemetry
-        seconds = float(getattr(self._parts.settings, self._operation.seconds))
+        telemetry = self._state.telemetry
+        seconds = float(getattr(self._state.settings, self._operation.seconds))
         # What is still understood when its time is over has time to be told.
         cancellation = CancellationToken(began + seconds + LAST_WORDS_SECONDS)
         call = RequestContext(request_id=request_id(socket.headers), cancellation=cancellation)
@@ -138,15 +138,15 @@ class SocketEndpoint:
             self._latency.observe(time.monotonic() - began, trace)
 
     async def _answer(self, socket: WebSocket, call: RequestContext) -> None:
-        if self._parts.leaving.is_set():
+        if self._state.shutting_down.is_set():
             raise Unavailable("the gateway is stopping", retry_after=1.0)
-        keys = self._parts.keys
+        keys = self._state.keys
         if not keys:
             require_own_page(socket.headers)
         caller = keys.authenticate(_authorization(socket))
         caller.admit()
         enter(replace(call, tenant=caller.tenant))
-        await self._operation.handler(SocketContext(self._parts, caller, socket))
+        await self._operation.handler(SocketContext(self._state, caller, socket))
 
     async def _tell(self, socket: WebSocket, error: ServeError) -> None:
         """Say what went wrong: as the answer to the handshake, or as the last event."""

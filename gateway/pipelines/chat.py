@@ -6,20 +6,22 @@ from contextlib import aclosing
 from polyphony.generation.v1.generation_pb2 import GenerateTextRequest, TextFinished, TextMessage
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
 
+from gateway.auth import Caller
 from gateway.clients import Clients
 from gateway.formats.voices import find_voice
-from gateway.http.auth import Caller
-from gateway.http.errors import renaming
 from gateway.models import ModelDirectory
 from gateway.pipelines.context_builder import ContextBuilder
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, Finished, Medium, Sound, Spoken
 from gateway.pipelines.prompt import Passage, PromptTemplate
 from gateway.pipelines.steps import Step, StepRecorder
 from gateway.settings import GatewaySettings
+from gateway.streams import audio_chunks, completed
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import InvalidArgument, ServeError, TooLarge, Unavailable
+from servekit.rpc.errors import InvalidArgument, ServeError, TooLarge
 
 _REASONS = {TextFinished.REASON_LENGTH: "length"}
+# The caller's names for the fields of a `SynthesizeRequest`.
+SPEECH_FIELDS = {"text": "audio", "model": "audio", "voice": "audio.voice", "mime_type": "audio.format"}
 
 
 class ChatPipeline:
@@ -104,26 +106,21 @@ class ChatPipeline:
             seed=plan.seed,
             format=plan.format,
         )
-        complete = False
-        with renaming(messages="messages", format="response_format"):  # of our messages the caller knows no index
-            async for event in self._clients.generation.GenerateText(request):
-                if event.HasField("delta"):
-                    yield Delta(event.delta)
-                elif event.HasField("finished"):
-                    complete = True
-                    finished.reason = _REASONS.get(event.finished.reason, "stop")
-                    finished.prompt_tokens = event.finished.usage.prompt_tokens
-                    finished.completion_tokens = event.finished.usage.completion_tokens
-        if not complete:
-            raise Unavailable("the answer broke off", retry_after=1.0)
+        names = {"messages": "messages", "format": "response_format"}  # of our messages the caller knows no index
+        async for event in completed(self._clients.generation.GenerateText(request), "generation", **names):
+            if event.HasField("delta"):
+                yield Delta(event.delta)
+            elif event.HasField("finished"):
+                finished.reason = _REASONS.get(event.finished.reason, "stop")
+                finished.prompt_tokens = event.finished.usage.prompt_tokens
+                finished.completion_tokens = event.finished.usage.completion_tokens
 
     async def _speak(self, spoken: Spoken, text: str, step: Step, recorder: StepRecorder) -> AsyncGenerator[Sound]:
         try:
             voice, _ = await find_voice(self._clients, spoken.voice, step.model)
             request = SynthesizeRequest(text=text, model=step.model, voice=voice, mime_type=spoken.mime_type)
-            with renaming(text="audio", model="audio", voice="audio.voice", mime_type="audio.format"):
-                async for event in self._clients.speech.Synthesize(request):
-                    if event.HasField("chunk"):
-                        yield Sound(event.chunk)
+            events = completed(self._clients.speech.Synthesize(request), "speech", **SPEECH_FIELDS)
+            async for chunk in audio_chunks(events):
+                yield Sound(chunk)
         except ServeError as error:
             recorder.mark_degraded(step, error)

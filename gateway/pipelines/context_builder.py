@@ -13,13 +13,14 @@ from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 
 from gateway.clients import Clients
 from gateway.media.cache import ResultCache
-from gateway.media.resolver import MediaResolver, address
+from gateway.media.resolver import MediaResolver, content_address
 from gateway.models import ModelDirectory
 from gateway.pipelines.conversation import ChatPlan, FileSearch, Medium, Source
 from gateway.pipelines.prompt import ExtractedText, ResolvedMessage
 from gateway.pipelines.steps import Step, StepRecorder
 from gateway.records import Records
 from gateway.settings import GatewaySettings
+from gateway.streams import completed
 from servekit.media.scripts import join
 from servekit.rpc.context import current
 from servekit.rpc.errors import ServeError
@@ -97,8 +98,8 @@ class ContextBuilder:
 
         async def work(step: Step) -> str:
             tenant = current().tenant
-            media = await self._media_resolver.media(medium.located, tenant, bound, medium.field)
-            key = (tenant, model, address(media))
+            media = await self._media_resolver.resolve(medium.located, tenant, bound, medium.field)
+            key = (tenant, model, content_address(media))
             text = self._cache.get(key)
             step.cached = text is not None
             if text is None:
@@ -107,7 +108,7 @@ class ContextBuilder:
             return text
 
         try:
-            return ExtractedText(medium.kind, await recorder.attempt(name, model, until, work))
+            return ExtractedText(medium.kind, await recorder.run_optional(name, model, until, work))
         except ServeError as error:
             error.field = medium.field
             raise
@@ -119,7 +120,9 @@ class ContextBuilder:
         return "\n".join(line.text for line in response.lines)
 
     async def _transcribe(self, audio: Media, model: str) -> str:
-        events = self._clients.speech.Transcribe(TranscribeRequest(audio=audio, model=model))
+        events = completed(
+            self._clients.speech.Transcribe(TranscribeRequest(audio=audio, model=model)), "transcription"
+        )
         return join([event.segment.text async for event in events if event.HasField("segment")])
 
     async def _search(
@@ -145,7 +148,7 @@ class ContextBuilder:
             best = sorted((source for sources in found for source in sources), key=lambda s: -s.score)[:limit]
             return [replace(source, number=number) for number, source in enumerate(best, 1)]
 
-        return await recorder.attempt("search", self._models.default("embed").id, until, work)
+        return await recorder.run_optional("search", self._models.default("embed").id, until, work)
 
 
 def _source(store_id: str, hit: ScoredPoint) -> Source:

@@ -8,6 +8,7 @@ from polyphony.speech.v1.speech_pb2 import TranscribeRequest
 
 from gateway.clients import Clients
 from gateway.formats.transcripts import DiarizedSegment, DiarizedTranscript, Transcript, gather
+from gateway.streams import completed
 from servekit.media.scripts import join
 
 NOBODY = "A"  # who speaks where words were heard and no speaker anywhere
@@ -24,7 +25,7 @@ async def diarized_transcript(
     transcribe.word_times = True
     try:
         async with asyncio.TaskGroup() as group:
-            hearing = group.create_task(gather(clients.speech.Transcribe(transcribe)))
+            hearing = group.create_task(gather(completed(clients.speech.Transcribe(transcribe), "transcription")))
             telling = group.create_task(_tell(clients, diarize))
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None

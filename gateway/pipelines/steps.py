@@ -94,7 +94,7 @@ class StepRecorder:
         step.error = error.message
         self.failures.append(error)
 
-    async def attempt(
+    async def run_optional(
         self, name: str, model: str, until: float, work: Callable[[Step], Awaitable[Result]]
     ) -> Result | None:
         """Do a step that the request can go on without.

@@ -43,12 +43,12 @@ class RealtimeSession:
 
     def __init__(self, context: SocketContext, listening: Listening, model: str, *, beta: bool) -> None:
         self._context = context
-        self._parts = context.parts
+        self._state = context.state
         self._listening = listening
         self._model = model
         self._beta = beta
         self._id = fresh_id("sess_")
-        self._ends = int(time.time() + self._parts.settings.realtime_seconds)
+        self._ends = int(time.time() + self._state.settings.realtime_seconds)
         self._main = asyncio.current_task()
         self._failure: Exception | None = None
         self._hearing: Hearing | None = None
@@ -79,7 +79,7 @@ class RealtimeSession:
                 await self._hearing.cancel()
 
     async def _converse(self) -> None:
-        longest = self._parts.settings.realtime_seconds
+        longest = self._state.settings.realtime_seconds
         try:
             async with asyncio.timeout(longest) as limit:
                 while True:
@@ -119,7 +119,7 @@ class RealtimeSession:
                 await self._clear()
             case wire.UpdateSession() | wire.UpdateBetaSession():
                 listening = self._listening.changed(event.session)
-                model = self._parts.models.resolve("transcribe", listening.writing.model or "", self._context.caller)
+                model = self._state.models.resolve("transcribe", listening.writing.model or "", self._context.caller)
                 await self._finish()
                 self._listening, self._model = listening, model
                 self._beta = isinstance(event, wire.UpdateBetaSession)
@@ -129,7 +129,7 @@ class RealtimeSession:
         pcm = self._listening.pcm(data)
         if self._hearing is None:
             self._items.base, self._items.by_hand = self._sent, self._listening.turn_detection is None
-            speech, config = self._parts.clients.speech, self._listening.config(self._model)
+            speech, config = self._state.clients.speech, self._listening.config(self._model)
             self._hearing = Hearing(speech, config, self._items.heard, self._fail)
         seconds = len(pcm) / SAMPLE_BYTES / self._listening.rate
         self._sent += seconds
@@ -171,7 +171,7 @@ class RealtimeSession:
         self._stop(error)
 
     async def _leave(self) -> None:
-        await self._parts.leaving.wait()
+        await self._state.shutting_down.wait()
         self._stop(Unavailable("the gateway is stopping", retry_after=1.0))
 
     def _stop(self, error: Exception) -> None:

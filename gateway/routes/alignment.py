@@ -6,13 +6,13 @@ from itertools import groupby
 from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest
 from starlette.responses import PlainTextResponse, Response
 
+from gateway.auth import Caller
+from gateway.field_names import rename_fields
 from gateway.formats.subtitles import MEDIA_TYPES, Timed, subtitles
-from gateway.formats.transcripts import moments
-from gateway.http.auth import Caller
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.formats.transcripts import rounded_span
+from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.media.uploads import audio_form
 from gateway.models import ModelDirectory
 from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
 from servekit.models.catalogue import Task
@@ -21,20 +21,20 @@ TEXT_BYTES = 1 << 20  # more than the service takes, in any script
 TASKS: tuple[Task, ...] = ("align", "transcribe")  # what finds words, the better first
 
 
-async def align(context: Context) -> Response:
+async def align(context: HandlerContext) -> Response:
     """Find when each word of a known text is said, as JSON or as subtitles."""
-    parts = context.parts
+    state = context.state
     form, audio = await audio_form(context, AlignmentForm, field_bytes=TEXT_BYTES)
-    model = _model(parts.models, form.model, context.caller)
+    model = _model(state.models, form.model, context.caller)
     request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
-    with renaming(audio="file"):
-        response = await parts.clients.speech.Align(request)
+    with rename_fields(audio="file"):
+        response = await state.clients.speech.Align(request)
     if form.response_format in MEDIA_TYPES:
         lines = [list(map(_timed, words)) for _, words in groupby(response.words, key=lambda word: word.line)]
         text = await asyncio.to_thread(subtitles, lines, form.response_format)
         return PlainTextResponse(text, media_type=MEDIA_TYPES[form.response_format])
     words = [
-        PlacedWord(word.text, *moments(word.time), round(word.confidence, 4), word.line) for word in response.words
+        PlacedWord(word.text, *rounded_span(word.time), round(word.confidence, 4), word.line) for word in response.words
     ]
     return json_response(AlignmentAnswer(words, response.duration_seconds, response.language, response.model))
 

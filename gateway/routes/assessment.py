@@ -5,10 +5,10 @@ from typing import Any
 from polyphony.speech.v1.assessment_pb2 import AssessedWord, AssessRequest, AssessResponse, WordVerdict
 from starlette.responses import Response
 
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.field_names import rename_fields
+from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.media.uploads import audio_form
 from gateway.schemas.assessment import (
     AssessmentAnswer,
     AssessmentForm,
@@ -18,18 +18,18 @@ from gateway.schemas.assessment import (
 )
 
 
-async def assess(context: Context) -> Response:
+async def assess(context: HandlerContext) -> Response:
     """Compare a recording with a text, word by word, and score it."""
-    parts = context.parts
+    state = context.state
     form, audio = await audio_form(context, AssessmentForm)
     request = AssessRequest(
         audio=audio,
         reference_text=form.reference_text,
         language=form.language,
-        model=parts.models.resolve("transcribe", form.model, context.caller),
+        model=state.models.resolve("transcribe", form.model, context.caller),
     )
-    with renaming(audio="file"):
-        response = await parts.clients.speech.Assess(request)
+    with rename_fields(audio="file"):
+        response = await state.clients.speech.Assess(request)
     return json_response(_answer(response))
 
 

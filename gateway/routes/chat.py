@@ -10,9 +10,9 @@ from polyphony.generation.v1.generation_pb2 import JsonObject, TextFormat
 from starlette.responses import Response
 
 from gateway.http.bodies import read_json
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import EventStream, json_response
-from gateway.media.resolver import FILE_PREFIX, MediaSource, inline, parse_media_source
+from gateway.media.resolver import FILE_PREFIX, MediaSource, decode_base64, parse_media_source
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Finished, Medium, Sound, Spoken, Turn
 from gateway.records import fresh_id, now
 from gateway.schemas.chat import (
@@ -44,12 +44,12 @@ from gateway.schemas.speech import MIME_TYPES
 from servekit.rpc.errors import InvalidArgument, Unavailable
 
 
-async def create_completion(context: Context) -> Response:
+async def create_completion(context: HandlerContext) -> Response:
     """Answer a conversation, whole or streamed."""
-    parts = context.parts
-    body = await read_json(context.request, ChatRequest, parts.settings.chat_body_bytes)
-    events = parts.chat.run(plan_of(body), context.caller)
-    wire = _Wire(body, parts.models.resolve("generate_text", body.model, context.caller))
+    state = context.state
+    body = await read_json(context.request, ChatRequest, state.settings.chat_body_bytes)
+    events = state.chat.run(plan_of(body), context.caller)
+    wire = _Wire(body, state.models.resolve("generate_text", body.model, context.caller))
     return EventStream(wire.chunks(events)) if body.stream else json_response(await wire.whole(events))
 
 
@@ -126,7 +126,7 @@ def _sound(audio: InputAudio, field: str) -> MediaSource:
     """A recording; plain base64 as OpenAI has it, and all that an image may be."""
     if audio.data.startswith(("data:", "http://", "https://", FILE_PREFIX)):
         return parse_media_source(audio.data, field)
-    return inline(audio.data, f"audio/{audio.format}", field)
+    return decode_base64(audio.data, f"audio/{audio.format}", field)
 
 
 def _format(body: ChatRequest) -> TextFormat | None:

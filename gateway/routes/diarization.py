@@ -3,27 +3,27 @@
 from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse
 from starlette.responses import Response
 
+from gateway.field_names import rename_fields
 from gateway.formats.speakers import FIELDS, LISTS, REFERENCE_BYTES, diarizing_model, known_speakers
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.media.uploads import audio_form
 from gateway.schemas.diarization import Diarization, DiarizationForm, SpeakerTotal, SpokenTurn
 
 
-async def diarize(context: Context) -> Response:
+async def diarize(context: HandlerContext) -> Response:
     """Tell who speaks when in a recording; a large one is streamed to the object store and heard from there."""
-    parts = context.parts
+    state = context.state
     form, audio = await audio_form(context, DiarizationForm, lists=LISTS, field_bytes=REFERENCE_BYTES)
     request = DiarizeRequest(
         audio=audio,
-        model=diarizing_model(parts.models, form.model, context.caller),
+        model=diarizing_model(state.models, form.model, context.caller),
         speakers=form.speakers,
         max_speakers=form.max_speakers,
         known_speakers=known_speakers(form.known_speaker_names, form.known_speaker_references),
     )
-    with renaming(audio="file", **FIELDS):
-        response = await parts.clients.speech.Diarize(request)
+    with rename_fields(audio="file", **FIELDS):
+        response = await state.clients.speech.Diarize(request)
     return json_response(_answer(response))
 
 

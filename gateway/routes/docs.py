@@ -9,7 +9,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.openapi import document
 from gateway.http.responses import json_response
 
@@ -29,14 +29,14 @@ _PAGE = """<!doctype html>
 _SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", deepLinking: true });\n'
 
 
-async def page(_: Context) -> Response:
+async def page(_: HandlerContext) -> Response:
     """A page to read and to try."""
     return HTMLResponse(
         _PAGE, headers={"content-security-policy": "default-src 'self' data:; style-src 'self' 'unsafe-inline'"}
     )
 
 
-async def script(_: Context) -> Response:
+async def script(_: HandlerContext) -> Response:
     """What starts the page."""
     return Response(_SCRIPT, media_type="text/javascript")
 
@@ -45,7 +45,7 @@ def operations(described: Sequence[Operation]) -> tuple[Operation, ...]:
     """The page and the document of these operations."""
     answer = document(described, version("polyphony"))
 
-    async def openapi(_: Context) -> Response:
+    async def openapi(_: HandlerContext) -> Response:
         """The OpenAPI document."""
         return json_response(answer)
 

@@ -7,9 +7,9 @@ from polyphony.retrieval.v1.retrieval_pb2 import EmbedInput, EmbedRequest
 from polyphony.type.v1.embedding_pb2 import Embedding
 from starlette.responses import Response
 
+from gateway.field_names import rename_fields
 from gateway.http.bodies import read_json
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
 from gateway.schemas.embeddings import EmbeddingRow, Embeddings, EmbeddingsRequest, EmbeddingsUsage
 from servekit.rpc.errors import Internal, InvalidArgument, TooLarge
@@ -17,15 +17,15 @@ from servekit.rpc.errors import Internal, InvalidArgument, TooLarge
 MAX_INPUTS = 2048
 
 
-async def create_embeddings(context: Context) -> Response:
+async def create_embeddings(context: HandlerContext) -> Response:
     """Embed one text or several."""
-    parts = context.parts
-    body = await read_json(context.request, EmbeddingsRequest, parts.settings.body_bytes)
+    state = context.state
+    body = await read_json(context.request, EmbeddingsRequest, state.settings.body_bytes)
     texts = _texts(body)
-    model = parts.models.resolve("embed", body.model, context.caller)
+    model = state.models.resolve("embed", body.model, context.caller)
     request = EmbedRequest(inputs=[EmbedInput(text=text) for text in texts], model=model)
-    with renaming(inputs="input[]"):
-        response = await parts.clients.retrieval.Embed(request)
+    with rename_fields(inputs="input[]"):
+        response = await state.clients.retrieval.Embed(request)
     if response.embeddings.dtype != Embedding.DTYPE_FLOAT32:
         raise Internal("the service gave another dtype than float32")
     rows = np.frombuffer(response.embeddings.data, "<f4").reshape(tuple(response.embeddings.shape))

@@ -13,10 +13,10 @@ from polyphony.speech.v1.emotion_pb2 import (
 )
 from starlette.responses import Response
 
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.field_names import rename_fields
+from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.media.uploads import audio_form
 from gateway.schemas.emotion import (
     EmotionAnswer,
     EmotionForm,
@@ -27,13 +27,13 @@ from gateway.schemas.emotion import (
 )
 
 
-async def analyze(context: Context) -> Response:
+async def analyze(context: HandlerContext) -> Response:
     """Tell the emotion of a recording, segment by segment, and what it was told by."""
-    parts = context.parts
+    state = context.state
     form, audio = await audio_form(context, EmotionForm)
-    model = parts.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""
-    with renaming(audio="file"):
-        response = await parts.clients.speech.AnalyzeEmotion(
+    model = state.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""
+    with rename_fields(audio="file"):
+        response = await state.clients.speech.AnalyzeEmotion(
             AnalyzeEmotionRequest(audio=audio, language=form.language, model=model)
         )
     return json_response(_answer(response))

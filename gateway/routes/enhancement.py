@@ -8,25 +8,25 @@ from msgspec import UNSET, UnsetType
 from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest, EnhanceResponse
 from starlette.responses import Response
 
-from gateway.http.audio_stream import chunks, complete
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.intake import audio_form
 from gateway.http.responses import ByteStream, json_response
-from gateway.media.resolver import FILE_PREFIX, PASSING_SECONDS
-from gateway.media.uploads import audio_form
+from gateway.media.resolver import FILE_PREFIX, TRANSIENT_TTL_SECONDS
 from gateway.records import FileRecord, fresh_id, now
 from gateway.schemas.enhancement import EnhanceForm, Enhancement, KeptSpan
 from gateway.schemas.speech import MIME_TYPES
+from gateway.streams import audio_chunks, completed
 
 
-async def enhance(context: Context) -> Response:
+async def enhance(context: HandlerContext) -> Response:
     """Clean a recording: noise out, to a loudness, silence out. The sound is sent as it is made.
 
     Its figures are known at its end, where HTTP has no place for them: `answer=json` gives them, and the sound as a
     file that is kept for an hour.
     """
-    parts = context.parts
+    state = context.state
     form, audio = await audio_form(context, EnhanceForm)
-    model = parts.models.resolve("enhance", form.model, context.caller)
+    model = state.models.resolve("enhance", form.model, context.caller)
     request = EnhanceRequest(
         audio=audio,
         model=model if form.model else "",  # the service knows best which of them its machine can run
@@ -35,14 +35,14 @@ async def enhance(context: Context) -> Response:
         trim_silence=form.trim_silence,
         mime_type=MIME_TYPES[form.response_format],
     )
-    events = complete(parts.clients.speech.Enhance(request), "the cleaning", audio="file")
+    events = completed(state.clients.speech.Enhance(request), "enhancement", audio="file")
     if form.answer == "audio":
-        return ByteStream(chunks(events), request.mime_type)
+        return ByteStream(audio_chunks(events), request.mime_type)
     return json_response(await _kept(context, events, request.mime_type, f"enhanced.{form.response_format}"))
 
 
 async def _kept(
-    context: Context, events: AsyncGenerator[EnhanceResponse], mime_type: str, filename: str
+    context: HandlerContext, events: AsyncGenerator[EnhanceResponse], mime_type: str, filename: str
 ) -> Enhancement:
     """Keep the sound as a file of the tenant's, as it comes."""
     told: dict[str, EnhanceResponse] = {}
@@ -53,11 +53,11 @@ async def _kept(
                 told[event.WhichOneof("event") or ""] = event
                 yield event
 
-    parts, tenant = context.parts, context.caller.tenant
-    reference = await parts.store.put(tenant, chunks(noted()), mime_type, PASSING_SECONDS)
-    size, expires_at = (await parts.store.about(tenant, reference)).size, now() + int(PASSING_SECONDS)
+    state, tenant = context.state, context.caller.tenant
+    reference = await state.store.put(tenant, audio_chunks(noted()), mime_type, TRANSIENT_TTL_SECONDS)
+    size, expires_at = (await state.store.about(tenant, reference)).size, now() + int(TRANSIENT_TTL_SECONDS)
     file_id = fresh_id(FILE_PREFIX)
-    await parts.records.add_file(
+    await state.records.add_file(
         tenant, FileRecord(file_id, filename, size, mime_type, "user_data", reference, now(), expires_at)
     )
     started, finished = told["started"].started, told["finished"].finished

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.forms import Part, read_form
 from gateway.http.responses import ByteStream, json_response
 from gateway.media.resolver import FILE_PREFIX
@@ -14,46 +14,46 @@ from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
 from servekit.rpc.errors import InvalidArgument
 
 
-async def upload(context: Context) -> Response:
+async def upload(context: HandlerContext) -> Response:
     """Keep a file: it is streamed to the object store as it arrives."""
-    parts = context.parts
+    state = context.state
     form, kept = await read_form(
-        context.request, parts.settings.file_bytes, FileForm, lambda part: _keep(context, part)
+        context.request, state.settings.file_bytes, FileForm, lambda part: _keep(context, part)
     )
     expires_at = kept.created_at + form.expires_after.seconds if form.expires_after else None
     record = replace(kept, purpose=form.purpose, expires_at=expires_at)
-    await parts.records.add_file(context.caller.tenant, record)
+    await state.records.add_file(context.caller.tenant, record)
     return json_response(_answer(record))
 
 
-async def _keep(context: Context, part: Part) -> FileRecord:
-    store, tenant = context.parts.store, context.caller.tenant
-    reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.parts.settings.file_bytes)
+async def _keep(context: HandlerContext, part: Part) -> FileRecord:
+    store, tenant = context.state.store, context.caller.tenant
+    reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.state.settings.file_bytes)
     about = await store.about(tenant, reference)
     if not about.size:
         raise InvalidArgument("the file is empty", field="file")
     return FileRecord(fresh_id(FILE_PREFIX), part.filename, about.size, about.mime_type, "", reference, now())
 
 
-async def list_files(context: Context) -> Response:
+async def list_files(context: HandlerContext) -> Response:
     """Every file, the newest first; of one `purpose` if the query says so."""
     purpose = context.request.query_params.get("purpose")
-    records = await context.parts.records.files(context.caller.tenant)
+    records = await context.state.records.files(context.caller.tenant)
     data = [_answer(record) for record in records if purpose in (None, record.purpose)]
     return json_response(FileList(data, data[0].id, data[-1].id) if data else FileList([]))
 
 
-async def get_file(context: Context) -> Response:
+async def get_file(context: HandlerContext) -> Response:
     """One file."""
     return json_response(_answer(await _record(context)))
 
 
-async def get_content(context: Context) -> Response:
+async def get_content(context: HandlerContext) -> Response:
     """A file's bytes."""
     record = await _record(context)
 
     async def chunks() -> AsyncGenerator[bytes]:
-        async for chunk in context.parts.store.stream(context.caller.tenant, record.reference, "file_id"):
+        async for chunk in context.state.store.stream(context.caller.tenant, record.reference, "file_id"):
             yield chunk
 
     response = ByteStream(chunks(), record.mime_type)
@@ -62,15 +62,15 @@ async def get_content(context: Context) -> Response:
     return response
 
 
-async def delete_file(context: Context) -> Response:
+async def delete_file(context: HandlerContext) -> Response:
     """Forget a file. What was indexed of it stays in its vector stores."""
     record = await _record(context)
-    await context.parts.records.remove_file(context.caller.tenant, record)
+    await context.state.records.remove_file(context.caller.tenant, record)
     return json_response(Deleted(record.id, "file"))
 
 
-async def _record(context: Context) -> FileRecord:
-    return await context.parts.records.file(context.caller.tenant, context.request.path_params["file_id"])
+async def _record(context: HandlerContext) -> FileRecord:
+    return await context.state.records.file(context.caller.tenant, context.request.path_params["file_id"])
 
 
 def _answer(record: FileRecord) -> FileAnswer:

@@ -6,7 +6,7 @@ from msgspec import Struct
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
 
 
@@ -24,16 +24,16 @@ class Readiness(Struct):
     services: dict[str, Literal["serving", "not_serving"]]
 
 
-async def healthz(_: Context) -> Response:
+async def healthz(_: HandlerContext) -> Response:
     """Say that the process is alive."""
     return json_response(Alive())
 
 
-async def readyz(context: Context) -> Response:
+async def readyz(context: HandlerContext) -> Response:
     """Say which services serve; 503 where none does, or the gateway is about to end."""
-    services = await context.parts.clients.health(context.parts.settings.health_seconds)
+    services = await context.state.clients.health(context.state.settings.health_seconds)
     status: Literal["ready", "degraded", "unavailable", "leaving"] = "degraded"
-    if context.parts.leaving.is_set():
+    if context.state.shutting_down.is_set():
         status = "leaving"
     elif all(services.values()):
         status = "ready"
@@ -45,10 +45,10 @@ async def readyz(context: Context) -> Response:
     return json_response(Readiness(status, told), 200 if status in ("ready", "degraded") else 503)
 
 
-async def metrics(context: Context) -> Response:
+async def metrics(context: HandlerContext) -> Response:
     """The metrics, in plain text or OpenMetrics as the caller accepts."""
     encode, media_type = choose_encoder(context.request.headers.get("accept", ""))
-    return Response(encode(context.parts.telemetry.registry), media_type=media_type)
+    return Response(encode(context.state.telemetry.registry), media_type=media_type)
 
 
 OPERATIONS = (

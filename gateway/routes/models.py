@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
 from gateway.schemas.models import ModelAnswer, ModelList
 from servekit.models.catalogue import ModelSpec
@@ -12,16 +12,16 @@ def _answer(name: str, spec: ModelSpec) -> ModelAnswer:
     return ModelAnswer(name, 0, spec.origin or "polyphony", spec.id, spec.task, spec.title, spec.licence)
 
 
-async def list_models(context: Context) -> Response:
+async def list_models(context: HandlerContext) -> Response:
     """Every model that the caller may ask for, aliases too."""
-    specs = [spec for spec in context.parts.models.specs if context.caller.sees(spec.id)]
+    specs = [spec for spec in context.state.models.specs if context.caller.sees(spec.id)]
     return json_response(ModelList([_answer(name, spec) for spec in specs for name in (spec.id, *spec.aliases)]))
 
 
-async def get_model(context: Context) -> Response:
+async def get_model(context: HandlerContext) -> Response:
     """One model."""
     name = context.request.path_params["model"]
-    spec = context.parts.models.get(name)
+    spec = context.state.models.get(name)
     context.caller.require(spec.id)
     return json_response(_answer(name, spec))
 

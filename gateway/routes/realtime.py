@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from starlette.responses import HTMLResponse, Response
 
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.sockets import SocketContext, SocketOperation
 from gateway.realtime.session import RealtimeSession, error_event
 from gateway.realtime.session_config import Listening
@@ -32,13 +32,13 @@ async def converse(context: SocketContext) -> None:
     if intent != "transcription":
         raise InvalidArgument("a live session is for transcription: intent=transcription", field="intent")
     name = socket.query_params.get("model", "")
-    model = context.parts.models.resolve("transcribe", name, context.caller)
+    model = context.state.models.resolve("transcribe", name, context.caller)
     beta = socket.headers.get(BETA_HEADER) == BETA or BETA_SUBPROTOCOL in socket.scope["subprotocols"]
     await context.accept()
     await RealtimeSession(context, Listening(writing=Writing(model, "", "", [])), model, beta=beta).run()
 
 
-async def page(_: Context) -> Response:
+async def page(_: HandlerContext) -> Response:
     """A page that listens to a microphone, or to a recording that it plays."""
     return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
 

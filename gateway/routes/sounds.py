@@ -4,12 +4,12 @@ from polyphony.speech.v1 import sounds_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 from starlette.responses import Response
 
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.field_names import rename_fields
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.forms import Part, read_form
+from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.media.resolver import PASSING_SECONDS
-from gateway.media.uploads import audio_form
+from gateway.media.resolver import TRANSIENT_TTL_SECONDS
 from gateway.schemas import sounds as schemas
 from servekit.rpc.errors import InvalidArgument
 
@@ -17,19 +17,19 @@ MAX_PARTS = 1024  # a file and a label for each clip
 CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}
 
 
-async def fit(context: Context) -> Response:
+async def fit(context: HandlerContext) -> Response:
     """Learn a model from files: all normal, or a label for each. A name that is taken gets a new version."""
-    parts = context.parts
+    state = context.state
     files: list[str] = []
 
     async def keep(part: Part) -> list[str]:
         tenant = context.caller.tenant
-        files.append(await parts.store.put(tenant, part, part.mime_type, PASSING_SECONDS))
+        files.append(await state.store.put(tenant, part, part.mime_type, TRANSIENT_TTL_SECONDS))
         return files
 
     form, references = await read_form(
         context.request,
-        parts.settings.audio_bytes,
+        state.settings.audio_bytes,
         schemas.FitForm,
         keep,
         lists=("labels",),
@@ -46,30 +46,30 @@ async def fit(context: Context) -> Response:
         for reference, label in zip(references, labels, strict=True)
     ]
     request = pb.FitSoundModelRequest(name=form.name, clips=clips, false_alarm_rate=form.false_alarm_rate)
-    with renaming(**CLIP_FIELDS):
-        answer = await parts.clients.speech.FitSoundModel(request)
+    with rename_fields(**CLIP_FIELDS):
+        answer = await state.clients.speech.FitSoundModel(request)
     return json_response(_model(answer.model))
 
 
-async def list_models(context: Context) -> Response:
+async def list_models(context: HandlerContext) -> Response:
     """Every sound model, in its last version."""
-    answer = await context.parts.clients.speech.ListSoundModels(pb.ListSoundModelsRequest())
+    answer = await context.state.clients.speech.ListSoundModels(pb.ListSoundModelsRequest())
     return json_response(schemas.SoundModelList([_model(model) for model in answer.models]))
 
 
-async def delete(context: Context) -> Response:
+async def delete(context: HandlerContext) -> Response:
     """Delete a sound model, all its versions."""
     name = context.request.path_params["name"]
-    await context.parts.clients.speech.DeleteSoundModel(pb.DeleteSoundModelRequest(name=name))
+    await context.state.clients.speech.DeleteSoundModel(pb.DeleteSoundModelRequest(name=name))
     return json_response(schemas.DeletedModel(name))
 
 
-async def score(context: Context) -> Response:
+async def score(context: HandlerContext) -> Response:
     """Tell how unlike what is normal a recording is, stretch by stretch."""
     name, form, audio = await _asked(context)
-    with renaming(audio="file"):
+    with rename_fields(audio="file"):
         request = pb.ScoreSoundRequest(name=name, version=form.version, audio=audio)
-        answer = await context.parts.clients.speech.ScoreSound(request)
+        answer = await context.state.clients.speech.ScoreSound(request)
     stretches = [
         schemas.ScoredSpan(row.time.start_seconds, row.time.end_seconds, row.score) for row in answer.stretches
     ]
@@ -78,12 +78,12 @@ async def score(context: Context) -> Response:
     )
 
 
-async def classify(context: Context) -> Response:
+async def classify(context: HandlerContext) -> Response:
     """Tell which of a model's classes a recording is, stretch by stretch."""
     name, form, audio = await _asked(context)
-    with renaming(audio="file"):
+    with rename_fields(audio="file"):
         request = pb.ClassifySoundRequest(name=name, version=form.version, audio=audio)
-        answer = await context.parts.clients.speech.ClassifySound(request)
+        answer = await context.state.clients.speech.ClassifySound(request)
     classes = [schemas.SoundClass(row.label, row.probability) for row in answer.classes]
     stretches = [
         schemas.ClassifiedSpan(
@@ -94,7 +94,7 @@ async def classify(context: Context) -> Response:
     return json_response(schemas.SoundClasses(classes, stretches, answer.version))
 
 
-async def _asked(context: Context) -> tuple[str, schemas.SoundForm, Media]:
+async def _asked(context: HandlerContext) -> tuple[str, schemas.SoundForm, Media]:
     form, audio = await audio_form(context, schemas.SoundForm)
     return context.request.path_params["name"], form, audio
 

@@ -8,43 +8,43 @@ import msgspec
 from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, SynthesizeResponse
 from starlette.responses import Response
 
+from gateway.field_names import rename_fields
 from gateway.formats.voices import find_voice
-from gateway.http.audio_stream import chunks, complete
 from gateway.http.bodies import read_json
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import ByteStream, EventStream
 from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRequest, SpeechUsage, VoiceId
+from gateway.streams import audio_chunks, completed
 from servekit.rpc.errors import InvalidArgument
 
 NAMES = {"text": "input", "mime_type": "response_format"}  # fields of the service, as the body has them
 TOKENS_PER_SECOND = 20  # what a second of sound is counted as
 
 
-async def speak(context: Context) -> Response:
+async def speak(context: HandlerContext) -> Response:
     """Speak a text; the sound is sent as it is made, raw or as events of base64."""
-    parts = context.parts
-    body = await read_json(context.request, SpeechRequest, parts.settings.body_bytes)
+    state = context.state
+    body = await read_json(context.request, SpeechRequest, state.settings.body_bytes)
     if body.instructions.strip():
         message = "no voice here follows instructions: choose a voice and a speed"
         raise InvalidArgument(message, field="instructions")
     voice = body.voice.id if isinstance(body.voice, VoiceId) else body.voice
-    named = parts.models.resolve("synthesize", body.model, context.caller) if body.model else ""
-    with renaming(**NAMES):
-        voice, model = await find_voice(parts.clients, voice, named)
+    named = state.models.resolve("synthesize", body.model, context.caller) if body.model else ""
+    with rename_fields(**NAMES):
+        voice, model = await find_voice(state.clients, voice, named)
     mime_type = MIME_TYPES[body.response_format]
     request = SynthesizeRequest(
         text=body.input,
-        model=parts.models.resolve("synthesize", model, context.caller),
+        model=state.models.resolve("synthesize", model, context.caller),
         voice=voice,
         speed=body.speed,
         mime_type=mime_type,
         language=body.language,
     )
-    events = complete(parts.clients.speech.Synthesize(request), "the speech", **NAMES)
+    events = completed(state.clients.speech.Synthesize(request), "speech", **NAMES)
     if body.stream_format == "sse":
         return EventStream(_deltas(events, len(body.input)))
-    return ByteStream(chunks(events), mime_type)
+    return ByteStream(audio_chunks(events), mime_type)
 
 
 async def _deltas(events: AsyncGenerator[SynthesizeResponse], characters: int) -> AsyncGenerator[msgspec.Struct]:

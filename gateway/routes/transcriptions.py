@@ -1,7 +1,9 @@
-"""`/v1/audio/transcriptions` and `/v1/audio/translations`: recordings as words."""
+"""`/v1/audio/transcriptions` and `/v1/audio/translations`: recordings as text."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Collection
 
+import msgspec
 from polyphony.speech.v1.speakers_pb2 import DiarizeRequest
 from polyphony.speech.v1.speech_pb2 import (
     TranscribeRequest,
@@ -10,20 +12,41 @@ from polyphony.speech.v1.speech_pb2 import (
     VoiceActivityOptions,
 )
 from polyphony.type.v1.media_pb2 import Media
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from gateway.field_names import rename_fields
 from gateway.formats.speakers import FIELDS as SPEAKER_FIELDS
 from gateway.formats.speakers import LISTS as SPEAKER_LISTS
 from gateway.formats.speakers import REFERENCE_BYTES, known_speakers
-from gateway.formats.subtitles import MEDIA_TYPES
-from gateway.formats.transcripts import answer, answer_by_speaker, gather, told, told_by_speaker
+from gateway.formats.subtitles import MEDIA_TYPES, subtitles
+from gateway.formats.transcripts import (
+    DiarizedTranscript,
+    Task,
+    Transcript,
+    gather,
+    speaker_segments,
+    timed_phrases,
+    verbose_transcription,
+)
 from gateway.http.bodies import decode
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
-from gateway.http.responses import EventStream
-from gateway.media.uploads import audio_form
+from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.intake import audio_form
+from gateway.http.responses import Comment, EventStream, json_response
 from gateway.pipelines.diarized_transcript import diarized_transcript
-from gateway.schemas.transcriptions import ListeningForm, ServerVad, Transcription, TranscriptionForm, TranslationForm
+from gateway.schemas.transcriptions import (
+    DiarizedTranscription,
+    DurationUsage,
+    HeardSoFar,
+    ListeningForm,
+    ServerVad,
+    TextDelta,
+    TextDone,
+    Transcription,
+    TranscriptionForm,
+    TranslationForm,
+)
+from gateway.streams import completed
+from servekit.media.scripts import is_spaced
 from servekit.rpc.errors import InvalidArgument
 
 LISTS = (
@@ -38,30 +61,31 @@ LISTS = (
 NAMES = {"audio": "file", "task": "model", "voice_activity": "chunking_strategy"}
 
 
-async def transcribe(context: Context) -> Response:
+async def transcribe(context: HandlerContext) -> Response:
     """Write down a recording; a large one is streamed to the object store and heard from there."""
     form, audio = await audio_form(context, TranscriptionForm, lists=LISTS, field_bytes=REFERENCE_BYTES)
     _check(form)
     request = _request(form, audio)
-    request.model = context.parts.models.resolve("transcribe", form.model, context.caller)
+    request.model = context.state.models.resolve("transcribe", form.model, context.caller)
     request.language = form.language or next(iter(form.languages), "")
     request.word_times = form.response_format in MEDIA_TYPES or "word" in form.timestamp_granularities
     if form.response_format == "diarized_json":
         return await _by_speaker(context, form, request)
-    heard = _listen(context, request)
+    events = completed(context.state.clients.speech.Transcribe(request), "transcription", **NAMES)
     if form.stream:
-        return EventStream(told(heard))
-    return await answer(await gather(heard), form.response_format, "transcribe", form.timestamp_granularities)
+        return EventStream(_deltas(events))
+    return await _response(await gather(events), form.response_format, "transcribe", form.timestamp_granularities)
 
 
-async def translate(context: Context) -> Response:
+async def translate(context: HandlerContext) -> Response:
     """Write down in English what is said in a recording, whatever the language."""
     form, audio = await audio_form(context, TranslationForm, lists=LISTS)
     request = _request(form, audio)
-    request.model = context.parts.models.translator(form.model, context.caller)
+    request.model = context.state.models.translator(form.model, context.caller)
     request.task = TranscriptionTask.TRANSCRIPTION_TASK_TRANSLATE
     request.word_times = form.response_format in MEDIA_TYPES
-    return await answer(await gather(_listen(context, request)), form.response_format, "translate")
+    events = completed(context.state.clients.speech.Transcribe(request), "translation", **NAMES)
+    return await _response(await gather(events), form.response_format, "translate")
 
 
 def _check(form: TranscriptionForm) -> None:
@@ -94,13 +118,13 @@ def _request(form: ListeningForm, audio: Media) -> TranscribeRequest:
     )
 
 
-async def _by_speaker(context: Context, form: TranscriptionForm, request: TranscribeRequest) -> Response:
+async def _by_speaker(context: HandlerContext, form: TranscriptionForm, request: TranscribeRequest) -> Response:
     """What is said and who says it, whole or as a stream of segments."""
     known = known_speakers(form.known_speaker_names, form.known_speaker_references)
     speakers = DiarizeRequest(audio=request.audio, known_speakers=known)
-    with renaming(**NAMES, **SPEAKER_FIELDS):
-        said = await diarized_transcript(context.parts.clients, request, speakers)
-    return EventStream(told_by_speaker(said)) if form.stream else answer_by_speaker(said)
+    with rename_fields(**NAMES, **SPEAKER_FIELDS):
+        transcript = await diarized_transcript(context.state.clients, request, speakers)
+    return EventStream(_diarized_events(transcript)) if form.stream else _diarized_response(transcript)
 
 
 def _voice_activity(form: ListeningForm) -> VoiceActivityOptions:
@@ -121,10 +145,47 @@ def _voice_activity(form: ListeningForm) -> VoiceActivityOptions:
     return options
 
 
-async def _listen(context: Context, request: TranscribeRequest) -> AsyncGenerator[TranscribeResponse]:
-    with renaming(**NAMES):
-        async for event in context.parts.clients.speech.Transcribe(request):
-            yield event
+async def _response(transcript: Transcript, form: str, task: Task, granularities: Collection[str] = ()) -> Response:
+    """A transcript in the `response_format` that was asked for."""
+    if form in MEDIA_TYPES:
+        text = await asyncio.to_thread(subtitles, timed_phrases(transcript), form)
+        return PlainTextResponse(text, media_type=MEDIA_TYPES[form])
+    if form == "text":
+        return PlainTextResponse(f"{transcript.text}\n")
+    if form == "json":
+        return json_response(Transcription(transcript.text, DurationUsage(transcript.seconds)))
+    return json_response(verbose_transcription(transcript, task, granularities))
+
+
+async def _deltas(events: AsyncIterable[TranscribeResponse]) -> AsyncGenerator[msgspec.Struct | Comment]:
+    """The events of a transcription as OpenAI streams them, with the progress in comments between them."""
+    text = ""
+    async for event in events:
+        match event.WhichOneof("event"):
+            case "started":
+                yield Comment(HeardSoFar(0.0, 0.0))
+            case "progress":
+                yield Comment(HeardSoFar(event.progress.heard_seconds, event.progress.duration_seconds))
+            case "segment":
+                if said := event.segment.text.strip():
+                    delta = f" {said}" if is_spaced(text, said) else said
+                    text += delta
+                    yield TextDelta(delta)
+            case "finished":
+                yield TextDone(text, DurationUsage(event.finished.duration_seconds))
+
+
+def _diarized_response(transcript: DiarizedTranscript) -> Response:
+    usage = DurationUsage(transcript.seconds)
+    segments = speaker_segments(transcript)
+    return json_response(DiarizedTranscription("transcribe", transcript.seconds, transcript.text, segments, usage))
+
+
+async def _diarized_events(transcript: DiarizedTranscript) -> AsyncGenerator[msgspec.Struct | Comment]:
+    """The segments as a stream; all are known before the first is sent."""
+    for segment in speaker_segments(transcript):
+        yield segment
+    yield TextDone(transcript.text, DurationUsage(transcript.seconds))
 
 
 OPERATIONS = (

@@ -5,7 +5,7 @@ from polyphony.retrieval.v1.retrieval_pb2 import CreateCollectionRequest, Search
 from starlette.responses import Response
 
 from gateway.http.bodies import read_json
-from gateway.http.endpoint import Context, Operation
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
 from gateway.pipelines.index_document import index_document, metadata, remove_document
 from gateway.records import IndexedFile, StoreRecord, fresh_id, now
@@ -26,83 +26,83 @@ from gateway.schemas.vector_stores import (
 )
 
 
-async def create_store(context: Context) -> Response:
+async def create_store(context: HandlerContext) -> Response:
     """Make a vector store, with files in it if they are named."""
-    parts, tenant = context.parts, context.caller.tenant
-    body = await read_json(context.request, CreateStoreRequest, parts.settings.body_bytes)
+    state, tenant = context.state, context.caller.tenant
+    body = await read_json(context.request, CreateStoreRequest, state.settings.body_bytes)
     for index, file_id in enumerate(body.file_ids):
-        await parts.records.file(tenant, file_id, f"file_ids[{index}]")
+        await state.records.file(tenant, file_id, f"file_ids[{index}]")
     record = StoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
-    await parts.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id))
-    await parts.records.add_store(tenant, record)
+    await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id))
+    await state.records.add_store(tenant, record)
     for file_id in body.file_ids:
         await _index(context, record.id, file_id, {})
     return json_response(await _answer(context, record))
 
 
-async def list_stores(context: Context) -> Response:
+async def list_stores(context: HandlerContext) -> Response:
     """Every vector store, the newest first."""
-    records = await context.parts.records.stores(context.caller.tenant)
+    records = await context.state.records.stores(context.caller.tenant)
     data = [await _answer(context, record) for record in records]
     return json_response(StoreList(data, data[0].id, data[-1].id) if data else StoreList([]))
 
 
-async def get_store(context: Context) -> Response:
+async def get_store(context: HandlerContext) -> Response:
     """One vector store."""
     return json_response(await _answer(context, await _store(context)))
 
 
-async def delete_store(context: Context) -> Response:
+async def delete_store(context: HandlerContext) -> Response:
     """Delete a vector store and its passages; the files stay."""
-    parts, tenant = context.parts, context.caller.tenant
+    state, tenant = context.state, context.caller.tenant
     record = await _store(context)
-    for indexed in await parts.records.indexed(tenant, record.id):
-        await remove_document(parts.clients, record.id, indexed.file_id)
-    await parts.records.remove_store(tenant, record.id)
+    for indexed in await state.records.indexed(tenant, record.id):
+        await remove_document(state.clients, record.id, indexed.file_id)
+    await state.records.remove_store(tenant, record.id)
     return json_response(Deleted(record.id, "vector_store.deleted"))
 
 
-async def attach_file(context: Context) -> Response:
+async def attach_file(context: HandlerContext) -> Response:
     """Index a text file; when this answers, it can be searched."""
     record = await _store(context)
-    body = await read_json(context.request, AttachRequest, context.parts.settings.body_bytes)
+    body = await read_json(context.request, AttachRequest, context.state.settings.body_bytes)
     indexed = await _index(context, record.id, body.file_id, body.attributes or {})
     return json_response(_file_answer(indexed))
 
 
-async def list_store_files(context: Context) -> Response:
+async def list_store_files(context: HandlerContext) -> Response:
     """The files in a vector store, the newest first."""
     record = await _store(context)
-    data = [_file_answer(row) for row in await context.parts.records.indexed(context.caller.tenant, record.id)]
+    data = [_file_answer(row) for row in await context.state.records.indexed(context.caller.tenant, record.id)]
     return json_response(StoreFileList(data, data[0].id, data[-1].id) if data else StoreFileList([]))
 
 
-async def get_store_file(context: Context) -> Response:
+async def get_store_file(context: HandlerContext) -> Response:
     """One file in a vector store."""
     return json_response(_file_answer(await _indexed(context)))
 
 
-async def detach_file(context: Context) -> Response:
+async def detach_file(context: HandlerContext) -> Response:
     """Delete a file's passages; the file stays."""
-    parts = context.parts
+    state = context.state
     indexed = await _indexed(context)
-    await remove_document(parts.clients, indexed.store_id, indexed.file_id)
-    await parts.records.remove_indexed(context.caller.tenant, indexed.store_id, indexed.file_id)
+    await remove_document(state.clients, indexed.store_id, indexed.file_id)
+    await state.records.remove_indexed(context.caller.tenant, indexed.store_id, indexed.file_id)
     return json_response(Deleted(indexed.file_id, "vector_store.file.deleted"))
 
 
-async def search_store(context: Context) -> Response:
+async def search_store(context: HandlerContext) -> Response:
     """Find the passages nearest to a question."""
-    parts = context.parts
+    state = context.state
     record = await _store(context)
-    body = await read_json(context.request, StoreSearchRequest, parts.settings.body_bytes)
+    body = await read_json(context.request, StoreSearchRequest, state.settings.body_bytes)
     queries = [body.query] if isinstance(body.query, str) else body.query
     request = SearchRequest(collection=record.id, text=" ".join(queries), limit=body.max_num_results)
     if body.ranking_options is not None and body.ranking_options.score_threshold is not None:
         request.min_score = body.ranking_options.score_threshold
     if body.filters is not None:
         request.filter.CopyFrom(metadata({"attributes": {body.filters.key: body.filters.value}}))
-    found = await parts.clients.retrieval.Search(request)
+    found = await state.clients.retrieval.Search(request)
     data = []
     for hit in found.points:
         about = json_format.MessageToDict(hit.point.metadata)
@@ -111,30 +111,30 @@ async def search_store(context: Context) -> Response:
     return json_response(StoreSearchAnswer(queries, data))
 
 
-async def _store(context: Context) -> StoreRecord:
-    return await context.parts.records.store(context.caller.tenant, context.request.path_params["vector_store_id"])
+async def _store(context: HandlerContext) -> StoreRecord:
+    return await context.state.records.store(context.caller.tenant, context.request.path_params["vector_store_id"])
 
 
-async def _indexed(context: Context) -> IndexedFile:
+async def _indexed(context: HandlerContext) -> IndexedFile:
     record = await _store(context)
-    return await context.parts.records.indexed_file(
+    return await context.state.records.indexed_file(
         context.caller.tenant, record.id, context.request.path_params["file_id"]
     )
 
 
-async def _index(context: Context, store_id: str, file_id: str, attributes: Attributes) -> IndexedFile:
-    parts, tenant = context.parts, context.caller.tenant
-    file = await parts.records.file(tenant, file_id)
-    content = await parts.store.read(tenant, file.reference, parts.settings.document_bytes, "file_id")
-    tokens = parts.settings.passage_tokens
-    chunks = await index_document(parts.clients, store_id, file, content, attributes, tokens)
+async def _index(context: HandlerContext, store_id: str, file_id: str, attributes: Attributes) -> IndexedFile:
+    state, tenant = context.state, context.caller.tenant
+    file = await state.records.file(tenant, file_id)
+    content = await state.store.read(tenant, file.reference, state.settings.document_bytes, "file_id")
+    tokens = state.settings.passage_tokens
+    chunks = await index_document(state.clients, store_id, file, content, attributes, tokens)
     indexed = IndexedFile(store_id, file.id, file.filename, file.size, chunks, now(), attributes)
-    await parts.records.add_indexed(tenant, indexed)
+    await state.records.add_indexed(tenant, indexed)
     return indexed
 
 
-async def _answer(context: Context, record: StoreRecord) -> StoreAnswer:
-    files = await context.parts.records.indexed(context.caller.tenant, record.id)
+async def _answer(context: HandlerContext, record: StoreRecord) -> StoreAnswer:
+    files = await context.state.records.indexed(context.caller.tenant, record.id)
     counts = FileCounts(len(files), len(files))
     size = sum(file.size for file in files)
     return StoreAnswer(record.id, record.name, record.created_at, size, counts, dict(record.metadata))

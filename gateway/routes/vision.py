@@ -4,9 +4,9 @@ from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest, ReadTextResponse
 from starlette.responses import Response
 
+from gateway.field_names import rename_fields
 from gateway.http.bodies import read, read_json
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.forms import Part, form_struct, read_form
 from gateway.http.responses import json_response
 from gateway.media.resolver import parse_media_source
@@ -14,7 +14,7 @@ from gateway.schemas.vision import Box, ReadAnswer, ReadLine, ReadOptions, ReadR
 from servekit.rpc.errors import InvalidArgument
 
 
-async def read_text(context: Context) -> Response:
+async def read_text(context: HandlerContext) -> Response:
     """Read the text of an image. The raw body is the quickest way."""
     kind = context.request.headers.get("content-type", "").partition(";")[0].strip()
     if kind == "application/json":
@@ -23,42 +23,42 @@ async def read_text(context: Context) -> Response:
         image, options, field = await _from_form(context)
     else:
         image, options, field = await _from_body(context, kind)
-    parts = context.parts
-    model = parts.models.resolve("read_text", options.model, context.caller)
+    state = context.state
+    model = state.models.resolve("read_text", options.model, context.caller)
     request = ReadTextRequest(image=image, model=model, min_confidence=options.min_confidence)
-    with renaming(image=field):
-        response = await parts.clients.vision.ReadText(request)
+    with rename_fields(image=field):
+        response = await state.clients.vision.ReadText(request)
     return json_response(_answer(response))
 
 
-async def _from_body(context: Context, kind: str) -> tuple[Media, ReadOptions, str]:
+async def _from_body(context: HandlerContext, kind: str) -> tuple[Media, ReadOptions, str]:
     query = {key: [value] for key, value in context.request.query_params.items()}
     options = form_struct(query, ReadOptions)
-    data = await read(context.request, context.parts.settings.image_bytes, "body")
+    data = await read(context.request, context.state.settings.image_bytes, "body")
     return await _carried(context, data, kind, "body"), options, "body"
 
 
-async def _from_form(context: Context) -> tuple[Media, ReadOptions, str]:
+async def _from_form(context: HandlerContext) -> tuple[Media, ReadOptions, str]:
     async def take(part: Part) -> tuple[bytes, str]:
         return b"".join([piece async for piece in part]), part.mime_type
 
-    options, file = await read_form(context.request, context.parts.settings.image_bytes, ReadOptions, take)
+    options, file = await read_form(context.request, context.state.settings.image_bytes, ReadOptions, take)
     return await _carried(context, *file, "file"), options, "file"
 
 
-async def _from_json(context: Context) -> tuple[Media, ReadOptions, str]:
-    settings = context.parts.settings
+async def _from_json(context: HandlerContext) -> tuple[Media, ReadOptions, str]:
+    settings = context.state.settings
     body = await read_json(context.request, ReadRequest, settings.image_bytes * 4 // 3 + settings.body_bytes)
-    located = parse_media_source(body.image_url, "image_url")
-    image = await context.parts.media_resolver.media(located, context.caller.tenant, settings.image_bytes, "image_url")
+    source = parse_media_source(body.image_url, "image_url")
+    image = await context.state.media_resolver.resolve(source, context.caller.tenant, settings.image_bytes, "image_url")
     return image, ReadOptions(model=body.model, min_confidence=body.min_confidence), "image_url"
 
 
-async def _carried(context: Context, image: bytes, mime_type: str, field: str) -> Media:
+async def _carried(context: HandlerContext, image: bytes, mime_type: str, field: str) -> Media:
     if not image:
         raise InvalidArgument("the image is empty", field=field)
-    limit = context.parts.settings.image_bytes
-    return await context.parts.media_resolver.carry(image, mime_type, context.caller.tenant, limit, field)
+    limit = context.state.settings.image_bytes
+    return await context.state.media_resolver.to_media(image, mime_type, context.caller.tenant, limit, field)
 
 
 def _answer(response: ReadTextResponse) -> ReadAnswer:

@@ -3,22 +3,22 @@
 from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest, Voice
 from starlette.responses import Response
 
-from gateway.http.endpoint import Context, Operation
-from gateway.http.errors import renaming
+from gateway.field_names import rename_fields
+from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.media.uploads import audio_form
 from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceList
 
 
-async def list_voices(context: Context) -> Response:
+async def list_voices(context: HandlerContext) -> Response:
     """List the voices of the models that the caller may use, and those of the caller's own."""
-    listed = await context.parts.clients.speech.ListVoices(ListVoicesRequest())
+    listed = await context.state.clients.speech.ListVoices(ListVoicesRequest())
     return json_response(VoiceList([_answer(voice) for voice in listed.voices]))
 
 
-async def create_voice(context: Context) -> Response:
+async def create_voice(context: HandlerContext) -> Response:
     """Make a voice of a recording of somebody who agrees."""
-    parts = context.parts
+    state = context.state
     form, audio = await audio_form(context, VoiceForm)
     stated = form.consent.strip()
     agreed = stated.lower() == "true"
@@ -27,19 +27,19 @@ async def create_voice(context: Context) -> Response:
         reference_audio=audio,
         reference_text=form.text,
         language=form.language,
-        model=parts.models.resolve("synthesize", form.model, context.caller) if form.model else "",
+        model=state.models.resolve("synthesize", form.model, context.caller) if form.model else "",
         consent=agreed or (bool(stated) and stated.lower() != "false"),
         consent_statement=form.consent_statement if agreed else form.consent_statement or stated,
     )
-    with renaming(reference_audio="audio_sample", reference_text="text"):
-        response = await parts.clients.speech.CreateVoice(request)
+    with rename_fields(reference_audio="audio_sample", reference_text="text"):
+        response = await state.clients.speech.CreateVoice(request)
     return json_response(_answer(response.voice))
 
 
-async def delete_voice(context: Context) -> Response:
+async def delete_voice(context: HandlerContext) -> Response:
     """Delete a voice of the caller's own, and its recording."""
     name = context.request.path_params["name"]
-    await context.parts.clients.speech.DeleteVoice(DeleteVoiceRequest(name=name))
+    await context.state.clients.speech.DeleteVoice(DeleteVoiceRequest(name=name))
     return json_response(VoiceDeleted(name))
 
 

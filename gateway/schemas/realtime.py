@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.http.errors import ErrorBody
+from gateway.schemas.errors import ErrorBody
 
 # What clients send.
 

@@ -39,7 +39,6 @@ ALLOWED = {
     "Medium": "to be renamed",
     "Outcome": "to be renamed",
     "Part": "to be renamed",
-    "Parts": "to be renamed",
     "Passage": "to be renamed",
     "Progress": "to be renamed",
     "Question": "to be renamed",

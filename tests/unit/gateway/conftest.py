@@ -8,9 +8,9 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import add_RetrievalServiceServic
 from polyphony.speech.v1.speech_pb2_grpc import add_SpeechServiceServicer_to_server
 from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_server
 
+from gateway.app import build_app
+from gateway.app_state import AppState
 from gateway.clients import Clients
-from gateway.http.app import build_app
-from gateway.parts import Parts
 from gateway.settings import GatewaySettings
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.interceptor import CallInterceptor
@@ -44,7 +44,9 @@ def shelf():
 
 @pytest.fixture
 def settings(tmp_path):
-    return GatewaySettings(home=tmp_path, profile="fake", inline_bytes=1 << 16, default_seconds=5, chat_seconds=5)
+    return GatewaySettings(
+        home=tmp_path, profile="fake", max_inline_media_bytes=1 << 16, default_seconds=5, chat_seconds=5
+    )
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ async def build(services, settings, shelf):
         own = settings.model_copy(update=targets | changes)
         telemetry = Telemetry(own)
         clients.append(Clients.connect(own, telemetry))
-        return Parts.build(own, telemetry, clients[-1], shelf)
+        return AppState.build(own, telemetry, clients[-1], shelf)
 
     yield build
     for client in clients:
@@ -79,12 +81,12 @@ async def build(services, settings, shelf):
 
 
 @pytest.fixture
-def parts(build):
+def state(build):
     return build()
 
 
 @pytest.fixture
-async def http(parts):
-    transport = httpx.ASGITransport(build_app(parts))
+async def http(state):
+    transport = httpx.ASGITransport(build_app(state))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client

@@ -8,7 +8,7 @@ import grpc
 import httpx
 from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_server
 
-from gateway.http.app import build_app
+from gateway.app import build_app
 from servekit.rpc.errors import Overloaded, Unavailable
 
 from .fakes.vision import Vision
@@ -18,13 +18,13 @@ BAD = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base
 TEXT = {"type": "text", "text": "What is it?"}
 
 
-def counted(parts, name, **labels):
-    return parts.telemetry.registry.get_sample_value(name, labels) or 0
+def counted(state, name, **labels):
+    return state.telemetry.registry.get_sample_value(name, labels) or 0
 
 
-def steps(parts):
+def steps(state):
     """How often each step came to each end."""
-    (family,) = (row for row in parts.telemetry.registry.collect() if row.name == "polyphony_step_seconds")
+    (family,) = (row for row in state.telemetry.registry.collect() if row.name == "polyphony_step_seconds")
     samples = [sample for sample in family.samples if sample.name.endswith("_count")]
     return {(sample.labels["step"], sample.labels["outcome"]): sample.value for sample in samples}
 
@@ -34,17 +34,17 @@ async def ask(http, *content, **headers):
     return await http.post("/v1/chat/completions", json=body, headers=headers)
 
 
-async def test_steps_and_answers_are_counted_by_what_became_of_them(http, parts, orders):
+async def test_steps_and_answers_are_counted_by_what_became_of_them(http, state, orders):
     await ask(http, PNG, TEXT)
     await ask(http, PNG, PNG, TEXT)
-    assert steps(parts) == {("read_text", "ok"): 1, ("read_text", "cached"): 2, ("generate_text", "ok"): 2}
+    assert steps(state) == {("read_text", "ok"): 1, ("read_text", "cached"): 2, ("generate_text", "ok"): 2}
     assert (await ask(http, BAD, TEXT)).status_code == 415
     orders.fail["ReadText"] = Overloaded("too busy", retry_after=1)
     other = {"type": "image_url", "image_url": {"url": PNG["image_url"]["url"] + "AAAA"}}
     await ask(http, other, TEXT)
     orders.fail["GenerateText"] = Unavailable("gone")
     await ask(http, TEXT)
-    assert steps(parts) == {
+    assert steps(state) == {
         ("read_text", "ok"): 1,
         ("read_text", "cached"): 2,
         ("read_text", "failed"): 1,
@@ -52,32 +52,32 @@ async def test_steps_and_answers_are_counted_by_what_became_of_them(http, parts,
         ("generate_text", "ok"): 3,
         ("generate_text", "failed"): 1,
     }
-    assert counted(parts, "polyphony_answers_total", degraded="false") == 2
-    assert counted(parts, "polyphony_answers_total", degraded="true") == 1
+    assert counted(state, "polyphony_answers_total", degraded="false") == 2
+    assert counted(state, "polyphony_answers_total", degraded="true") == 1
 
 
-async def test_a_step_that_overruns_the_deadline_has_failed_and_one_that_is_left_is_not_counted(http, parts, orders):
+async def test_a_step_that_overruns_the_deadline_has_failed_and_one_that_is_left_is_not_counted(http, state, orders):
     orders.seconds["GenerateText"] = 30
     assert (await ask(http, TEXT, **{"x-polyphony-timeout": "1"})).status_code == 504
-    assert steps(parts) == {("generate_text", "failed"): 1}
+    assert steps(state) == {("generate_text", "failed"): 1}
     asking = asyncio.create_task(ask(http, TEXT))
     orders.arrived["GenerateText"].clear()
     await orders.arrived["GenerateText"].wait()
     asking.cancel()
     await asyncio.wait([asking])
-    assert steps(parts) == {("generate_text", "failed"): 1}
+    assert steps(state) == {("generate_text", "failed"): 1}
 
 
 async def test_what_is_asked_of_a_service_without_a_process_is_counted_until_there_is_one(build, orders):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    parts = build(vision_target=f"127.0.0.1:{port}", unserved_call_seconds=7.0)
+    state = build(vision_target=f"127.0.0.1:{port}", unserved_call_seconds=7.0)
 
     def unserved(service):
-        return counted(parts, "polyphony_unserved_demand_seconds_total", service=service)
+        return counted(state, "polyphony_unserved_demand_seconds_total", service=service)
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(parts)), base_url="http://gateway") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://gateway") as http:
         assert (await ask(http, PNG, TEXT)).json()["polyphony"]["degraded"] == ["read_text"]
         assert (unserved("vision"), unserved("speech"), unserved("generation")) == (7.0, 0, 0)
         await http.get("/readyz")  # asks every service how it is, and wakes none

@@ -34,11 +34,11 @@ async def test_an_image_is_read_however_it_comes(http, orders, way):
     assert (request.image.inline, request.min_confidence) == (IMAGE, 0.5)
 
 
-async def test_a_large_image_goes_by_reference(http, orders, parts):
-    image = bytes(parts.settings.inline_bytes + 1)
+async def test_a_large_image_goes_by_reference(http, orders, state):
+    image = bytes(state.settings.max_inline_media_bytes + 1)
     assert (await http.post("/v1/vision/read", content=image)).status_code == 200
     reference = orders.requests("ReadText")[0].image.reference
-    assert await parts.store.read("default", reference, len(image)) == image
+    assert await state.store.read("default", reference, len(image)) == image
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ async def test_a_recording_is_written_down(http, orders):
     assert orders.requests("Transcribe")[-1].word_times
 
 
-async def test_a_large_recording_is_streamed_to_the_store(http, orders, parts):
-    sound = bytes(3 * parts.settings.inline_bytes)
+async def test_a_large_recording_is_streamed_to_the_store(http, orders, state):
+    sound = bytes(3 * state.settings.max_inline_media_bytes)
     response = await http.post("/v1/audio/transcriptions", files={"file": ("a.wav", sound, "audio/wav")})
     assert response.status_code == 200, response.text
     audio = orders.requests("Transcribe")[0].audio
     assert audio.mime_type == "audio/wav"
-    assert await parts.store.read("default", audio.reference, len(sound)) == sound
+    assert await state.store.read("default", audio.reference, len(sound)) == sound
 
 
 async def test_a_text_is_spoken(http, orders):
@@ -126,7 +126,7 @@ async def test_embeddings_as_numbers_and_as_base64(http):
     assert struct.unpack("<2f", base64.b64decode(packed["data"][0]["embedding"])) == (3, 1)
 
 
-async def test_a_file_from_upload_to_deletion(http, parts):
+async def test_a_file_from_upload_to_deletion(http, state):
     content = bytes(range(256)) * 1000
     files = {"file": ("ä.bin", content, "application/x-thing")}
     kept = (await http.post("/v1/files", files=files, data={"purpose": "user_data"})).json()

@@ -15,9 +15,9 @@ from servekit.rpc.interceptor import CallInterceptor
 
 
 @pytest.fixture
-async def stub(parts, settings):
+async def stub(state, settings):
     server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
-    add_GatewayServiceServicer_to_server(GatewayService(parts), server)
+    add_GatewayServiceServicer_to_server(GatewayService(state), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     channel = connect(f"127.0.0.1:{port}", "polyphony.gateway.v1.GatewayService", settings)
@@ -74,10 +74,10 @@ async def test_where_there_are_keys_a_caller_is_their_owner_whatever_it_says(bui
     keys = settings.home / "keys.toml"
     digest = hashlib.sha256(b"secret").hexdigest()
     keys.write_text(f'[[keys]]\nsha256 = "{digest}"\nowner = "alice"\nburst = 1\nrequests_per_minute = 1\n')
-    parts = build(keys_file=keys)
-    await parts.records.add_store("bob", StoreRecord("vs_1", "his", 0, {}))
+    state = build(keys_file=keys)
+    await state.records.add_store("bob", StoreRecord("vs_1", "his", 0, {}))
     server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
-    add_GatewayServiceServicer_to_server(GatewayService(parts), server)
+    add_GatewayServiceServicer_to_server(GatewayService(state), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     search = pb.FileSearch(vector_store_ids=["vs_1"])

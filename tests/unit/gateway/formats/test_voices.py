@@ -8,13 +8,13 @@ import pytest
 from openai import AsyncOpenAI
 from polyphony.speech.v1.voices_pb2 import Voice
 
-from gateway.http.app import build_app
+from gateway.app import build_app
 from servekit.rpc.errors import InvalidArgument, Unimplemented
 
 
 @pytest.fixture
-async def client(parts):
-    transport = httpx.ASGITransport(build_app(parts))
+async def client(state):
+    transport = httpx.ASGITransport(build_app(state))
     async with httpx.AsyncClient(transport=transport) as http:
         yield AsyncOpenAI(base_url="http://gateway/v1", api_key="none", http_client=http, max_retries=0)
 

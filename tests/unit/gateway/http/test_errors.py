@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.http.errors import renaming
+from gateway.field_names import rename_fields
 from servekit.rpc.errors import InvalidArgument, TooLarge
 
 NAMES = {"audio": "file", "clips": "files[]", "clips.label": "labels[]", "messages": "messages"}
@@ -21,12 +21,12 @@ NAMES = {"audio": "file", "clips": "files[]", "clips.label": "labels[]", "messag
     ],
 )
 def test_a_field_has_the_name_that_the_caller_gave_it(field, told):
-    with pytest.raises(InvalidArgument) as caught, renaming(**NAMES):
+    with pytest.raises(InvalidArgument) as caught, rename_fields(**NAMES):
         raise TooLarge("too long", field=field, retry_after=1.0)
     assert (caught.value.field, caught.value.message, caught.value.retry_after) == (told, "too long", 1.0)
 
 
 def test_what_goes_well_goes_on():
-    with renaming(audio="file"):
+    with rename_fields(audio="file"):
         done = True
     assert done

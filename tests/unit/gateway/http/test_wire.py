@@ -9,9 +9,9 @@ import httpx
 import openai
 import pytest
 
+from gateway.app import build_app
 from gateway.http import responses
 from gateway.http import server as web_module
-from gateway.http.app import build_app
 from gateway.http.server import HEAD_SECONDS, WebServer
 from gateway.routes.health import Alive
 from servekit.rpc.context import CancellationToken, RequestContext, enter
@@ -21,11 +21,11 @@ from servekit.rpc.errors import FailedPrecondition
 @pytest.fixture
 async def address(build):
     """A listening gateway's address."""
-    parts = build(
+    state = build(
         http_port=0, chat_body_bytes=1 << 20, image_bytes=1 << 20, file_bytes=1 << 20, drain_seconds=1,
         default_seconds=60, chat_seconds=60,
     )  # fmt: skip
-    web = WebServer(build_app(parts), parts.settings)
+    web = WebServer(build_app(state), state.settings)
     await web.start()
     yield f"http://127.0.0.1:{web.port}"
     await web.stop()
@@ -89,9 +89,9 @@ async def test_a_form_that_never_ends_is_bounded(address):
 
 async def test_a_taken_port_is_a_clear_error(address, build):
     port = int(address.rpartition(":")[2])
-    parts = build(http_port=port)
+    state = build(http_port=port)
     with pytest.raises(FailedPrecondition, match=f"127.0.0.1:{port} cannot be listened on"):
-        await WebServer(build_app(parts), parts.settings).start()
+        await WebServer(build_app(state), state.settings).start()
 
 
 async def test_the_official_client(client, orders):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.http.app import build_app
+from gateway.app import build_app
 from gateway.http.server import WebServer
 
 LOUD, QUIET = b"\x00\x10" * 2400, bytes(4800)  # a tenth of a second of 24 kHz
@@ -15,15 +15,15 @@ LOUD, QUIET = b"\x00\x10" * 2400, bytes(4800)  # a tenth of a second of 24 kHz
 
 @pytest.fixture
 async def serve_gateway(build):
-    """`port, parts = await serve_gateway(...)`: a listening gateway."""
+    """`port, state = await serve_gateway(...)`: a listening gateway."""
     running = []
 
     async def start(**changes):
-        parts = build(http_port=0, drain_seconds=2, **changes)
-        web = WebServer(build_app(parts), parts.settings)
+        state = build(http_port=0, drain_seconds=2, **changes)
+        web = WebServer(build_app(state), state.settings)
         await web.start()
         running.append(web)
-        return web, parts
+        return web, state
 
     yield start
     for web in running:

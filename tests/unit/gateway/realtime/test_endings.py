@@ -130,11 +130,11 @@ async def send_on(ws):
 
 
 async def test_a_gateway_that_stops_says_so_after_the_last_words(gateway, url):
-    web, parts = gateway
+    web, state = gateway
     async with session(url) as ws:
         await ws.send(LOUD)
         await until(ws, PARTIAL)
-        parts.leaving.set()
+        state.shutting_down.set()
         stopping = asyncio.create_task(web.stop())
         events = await until(ws, "error")
         assert COMPLETED in [event["type"] for event in events]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http.auth import Caller
+from gateway.auth import Caller
 from gateway.models import ModelDirectory
 from servekit.rpc.errors import InvalidArgument, NotFound
 

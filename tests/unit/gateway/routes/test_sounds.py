@@ -35,7 +35,7 @@ async def test_its_figures_are_json_and_its_sound_is_a_file(http, orders):
 
 
 @pytest.mark.parametrize("answer", ["audio", "json"])
-async def test_a_cleaning_that_breaks_off_says_so_and_is_hung_up(http, parts, monkeypatch, answer):
+async def test_a_cleaning_that_breaks_off_says_so_and_is_hung_up(http, state, monkeypatch, answer):
     closed = []
 
     async def enhance(request):
@@ -45,12 +45,12 @@ async def test_a_cleaning_that_breaks_off_says_so_and_is_hung_up(http, parts, mo
         finally:
             closed.append(True)
 
-    monkeypatch.setattr(parts.clients.speech, "Enhance", enhance)
+    monkeypatch.setattr(state.clients.speech, "Enhance", enhance)
     if answer == "json":
         response = await http.post("/v1/audio/enhance", files=FILE, data={"answer": answer})
         assert response.status_code == 503
     else:
-        with pytest.raises(Exception, match="broke off"):
+        with pytest.raises(Exception, match="ended before its final event"):
             await http.post("/v1/audio/enhance", files=FILE, data={"answer": answer})
     assert closed
 
@@ -78,7 +78,7 @@ async def test_the_service_speaks_of_audio_and_the_form_of_a_file(http, orders, 
     assert (response.status_code, response.json()["error"]["param"]) == (400, "file")
 
 
-async def test_a_model_is_learned_of_files_and_their_labels(http, orders, parts):
+async def test_a_model_is_learned_of_files_and_their_labels(http, orders, state):
     files = [("files", (f"{n}.wav", bytes([n]) * 9, "audio/wav")) for n in range(3)]
     data = {"name": "pump", "labels": ["normal", "normal", "alarm"], "false_alarm_rate": "0.05"}
     response = await http.post("/v1/audio/sound_models", files=files, data=data)
@@ -88,7 +88,7 @@ async def test_a_model_is_learned_of_files_and_their_labels(http, orders, parts)
     (request,) = orders.requests("FitSoundModel")
     assert [clip.label for clip in request.clips] == data["labels"]
     assert request.false_alarm_rate == pytest.approx(0.05)
-    kept = [await parts.store.read("default", clip.audio.reference, 100) for clip in request.clips]
+    kept = [await state.store.read("default", clip.audio.reference, 100) for clip in request.clips]
     assert kept == [bytes([n]) * 9 for n in range(3)]
 
 

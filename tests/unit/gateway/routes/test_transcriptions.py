@@ -12,7 +12,7 @@ from polyphony.speech.v1.speakers_pb2 import DiarizeResponse, SpeakerTurn
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
-from gateway.http.app import build_app
+from gateway.app import build_app
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import InvalidArgument, Unavailable
 from servekit.rpc.interceptor import CallInterceptor

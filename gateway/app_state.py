@@ -1,11 +1,11 @@
-"""What the gateway is built of."""
+"""What the handlers of the gateway share, built once per process."""
 
 import asyncio
 from dataclasses import dataclass, field
 from typing import Self
 
+from gateway.auth import Keys
 from gateway.clients import Clients
-from gateway.http.auth import Keys
 from gateway.media.cache import ResultCache
 from gateway.media.fetch import Fetcher
 from gateway.media.resolver import Fetching, MediaResolver
@@ -22,11 +22,11 @@ TEMPLATE = "chat-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything that handlers work with, built once and passed down.
+class AppState:
+    """The settings, clients, stores and pipelines that every handler uses.
 
     Attributes:
-        leaving: Set once the process is about to end.
+        shutting_down: Set once the process begins to shut down.
     """
 
     settings: GatewaySettings
@@ -38,7 +38,7 @@ class Parts:
     records: Records
     media_resolver: MediaResolver
     chat: ChatPipeline
-    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def build(
@@ -59,7 +59,7 @@ class Parts:
         fetcher = fetcher or Fetcher(
             allow=settings.fetch_allow, max_bytes=settings.fetch_bytes, timeout=settings.fetch_seconds
         )
-        media_resolver = MediaResolver(store, records, fetcher, settings.inline_bytes)
+        media_resolver = MediaResolver(store, records, fetcher, settings.max_inline_media_bytes)
         budgets = Budgets(settings.image_tokens, settings.recording_tokens, settings.passage_tokens)
         template = PromptTemplate(TEMPLATE, budgets)
         cache = ResultCache(settings.cached_results)

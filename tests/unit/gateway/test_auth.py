@@ -3,8 +3,8 @@ import hashlib
 import httpx
 import pytest
 
-from gateway.http.app import build_app
-from gateway.http.auth import Keys, TokenBucket, require_loopback
+from gateway.app import build_app
+from gateway.auth import Keys, TokenBucket, require_loopback
 from servekit.rpc.errors import RateLimited
 
 

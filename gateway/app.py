@@ -1,4 +1,4 @@
-"""The HTTP application: one table of operations."""
+"""The HTTP application: the table of its operations and WebSockets."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from gateway.app_state import AppState
 from gateway.http.endpoint import Endpoint, Operation, request_id
 from gateway.http.errors import error_response
 from gateway.http.sockets import SocketEndpoint, SocketOperation
-from gateway.parts import Parts
 from gateway.routes import (
     alignment,
     assessment,
@@ -56,22 +56,22 @@ OPERATIONS: tuple[Operation, ...] = (
 SOCKETS: tuple[SocketOperation, ...] = realtime.SOCKETS
 
 
-def build_app(parts: Parts) -> Starlette:
-    """The application over these parts."""
+def build_app(state: AppState) -> Starlette:
+    """The application, whose handlers share `state`."""
     rows = (*OPERATIONS, *docs.operations(OPERATIONS))
     routes: list[BaseRoute] = [
-        Route(row.path, Endpoint(row, parts), methods=[row.method], name=row.summary) for row in rows
+        Route(row.path, Endpoint(row, state), methods=[row.method], name=row.summary) for row in rows
     ]
-    routes += [WebSocketRoute(row.path, SocketEndpoint(row, parts), name=row.summary) for row in SOCKETS]
+    routes += [WebSocketRoute(row.path, SocketEndpoint(row, state), name=row.summary) for row in SOCKETS]
     return Starlette(routes=[*routes, docs.assets()], exception_handlers={HTTPException: _no_route})
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
-    """What Starlette itself says no to: an unknown path, or a method that the path does not have."""
+    """The response where no route matches: an unknown path, or a method that the path does not have."""
     path = request.url.path
-    failure: ServeError = NotFound(f"there is nothing at {path}")
+    failure: ServeError = NotFound(f"no route for {path}")
     if isinstance(error, HTTPException) and error.status_code == 405:
-        failure = InvalidArgument(f"{path} does not take {request.method}")
+        failure = InvalidArgument(f"no method {request.method} for {path}")
     response = error_response(failure)
     if isinstance(error, HTTPException):
         response.status_code = error.status_code

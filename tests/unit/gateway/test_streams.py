@@ -1,14 +1,14 @@
-"""Sound that a service streams, over calls that end as they are told to."""
+"""Streaming calls that finish, fail, or end before their final event."""
 
 import pytest
 from polyphony.speech.v1.speech_pb2 import SynthesizeResponse
 
-from gateway.http.audio_stream import chunks, complete
+from gateway.streams import audio_chunks, completed
 from servekit.rpc.errors import InvalidArgument, Unavailable
 
 
 class Call:
-    """A call that streams two chunks and then ends, fails or, given nothing, breaks off."""
+    """A call that streams two chunks, then ends with `ending`: an event, an error, or nothing."""
 
     def __init__(self, ending=None):
         self.ending, self.open = ending, True
@@ -29,26 +29,26 @@ FINISHED = SynthesizeResponse()
 FINISHED.finished.SetInParent()
 
 
-async def test_its_chunks_are_the_sound():
-    assert [chunk async for chunk in chunks(complete(Call(FINISHED).stream(), "it"))] == [b"ha", b"lf"]
+async def test_audio_chunks_yields_the_bytes_of_a_completed_call():
+    assert [chunk async for chunk in audio_chunks(completed(Call(FINISHED).stream(), "speech"))] == [b"ha", b"lf"]
 
 
 @pytest.mark.parametrize(
     ("ending", "error", "field", "message"),
     [
-        (None, Unavailable, "", "the speech broke off"),
+        (None, Unavailable, "", "the speech stream ended before its final event"),
         (InvalidArgument("no", field="text"), InvalidArgument, "input", "no"),
     ],
 )
-async def test_one_that_does_not_finish_says_so(ending, error, field, message):
+async def test_completed_raises_when_the_stream_does_not_finish(ending, error, field, message):
     with pytest.raises(error, match=message) as caught:
-        _ = [chunk async for chunk in chunks(complete(Call(ending).stream(), "the speech", text="input"))]
+        _ = [chunk async for chunk in audio_chunks(completed(Call(ending).stream(), "speech", text="input"))]
     assert caught.value.field == field
 
 
-async def test_a_call_ends_when_its_sound_is_no_longer_wanted():
+async def test_closing_the_generator_cancels_the_call():
     call = Call(FINISHED)
-    sound = chunks(complete(call.stream(), "it"))
-    assert await anext(sound) == b"ha"
-    await sound.aclose()
+    chunks = audio_chunks(completed(call.stream(), "speech"))
+    assert await anext(chunks) == b"ha"
+    await chunks.aclose()
     assert not call.open

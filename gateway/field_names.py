@@ -1,0 +1,33 @@
+"""Errors of a service speak of the fields of its own request; callers know the fields of theirs."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from servekit.rpc.errors import ServeError
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+@contextmanager
+def rename_fields(**names: str) -> Iterator[None]:
+    """Rewrite the field of each error raised in the block to the caller's name for it.
+
+    Args:
+        names: The caller's fields, by the service's without indices: `audio`, `clips.label`. A nested field takes
+            the name of its nearest parent that is listed. `[]` in the caller's name stands for the index in the
+            service's, if there is one.
+    """
+    try:
+        yield
+    except ServeError as error:
+        error.field = _renamed(error.field, names)
+        raise
+
+
+def _renamed(field: str, names: Mapping[str, str]) -> str:
+    path = _INDEX.sub("", field)
+    while path and path not in names:
+        path = path.rpartition(".")[0]
+    index = _INDEX.search(field)
+    return names[path].replace("[]", index[0] if index else "") if path else field
