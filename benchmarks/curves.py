@@ -147,8 +147,8 @@ def _level(call: RequestContext, callers: int, metrics: str, kind: Kind) -> Leve
     return Level(
         callers=callers,
         calls_per_second=count / passed,
-        engine_seconds=gained["polyphony_engine_seconds_sum"] / count,
-        demand_seconds=gained["polyphony_demand_seconds_total"] / count,
+        engine_seconds=gained["polyphony_inference_duration_seconds_sum"] / count,
+        demand_seconds=gained["polyphony_offered_load_engine_seconds_total"] / count,
         service_cpu_seconds=gained["process_cpu_seconds_total"] / count,
         p50=percentile(taken, 0.5),
         p95=percentile(taken, 0.95),
@@ -161,8 +161,13 @@ def _counters_at(url: str, model: str) -> dict[str, float]:
 
 def counters(exposition: str, model: str) -> dict[str, float]:
     """The counters of a model, and of its process, in what `/metrics` says."""
-    engine = "polyphony_engine_seconds"
-    names = (f"{engine}_sum", f"{engine}_count", "polyphony_demand_seconds_total", "process_cpu_seconds_total")
+    engine = "polyphony_inference_duration_seconds"
+    names = (
+        f"{engine}_sum",
+        f"{engine}_count",
+        "polyphony_offered_load_engine_seconds_total",
+        "process_cpu_seconds_total",
+    )
     found = dict.fromkeys(names, 0.0)
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:

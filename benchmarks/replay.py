@@ -78,7 +78,7 @@ async def _call(service: Alone, arrivals: NDArray[np.float64]) -> tuple[NDArray[
 
 def _engine(service: Alone) -> tuple[float, float]:
     found = counters(httpx.get(service.metrics).raise_for_status().text, "fake-reader")
-    return found["polyphony_engine_seconds_sum"], found["polyphony_engine_seconds_count"]
+    return found["polyphony_inference_duration_seconds_sum"], found["polyphony_inference_duration_seconds_count"]
 
 
 def _curve(engine_seconds: float) -> Curve:

@@ -1,4 +1,4 @@
-"""`python -m dashboards` writes dashboards and rules into the chart; `--check` only says whether they are fresh."""
+"""`python -m dashboards` writes dashboards and rules into the chart; `--check` only reports stale files."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ CHART = Path(__file__).parent.parent / "charts" / "polyphony"
 
 
 def files() -> dict[Path, str]:
-    """Every file, as it should be."""
+    """The expected content of every file."""
     made = {
         CHART / "dashboards" / f"{name}.json": json.dumps(board, cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
         for name, board in boards().items()
@@ -23,18 +23,18 @@ def files() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write the files, or exit with 1 where one is stale, missing or too many."""
+    """Write the files; with `--check`, exit with 1 if one is stale, missing or superfluous."""
     parser = ArgumentParser("python -m dashboards", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file is stale")
     only_check = parser.parse_args().check
     made = files()
-    there = {*CHART.glob("dashboards/*.json"), *CHART.glob("rules/*.yaml")}
+    present = {*CHART.glob("dashboards/*.json"), *CHART.glob("rules/*.yaml")}
     stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
-    too_many = sorted(there - made.keys())
-    if only_check and (stale or too_many):
-        names = ", ".join(str(path.relative_to(CHART)) for path in [*stale, *too_many])
+    superfluous = sorted(present - made.keys())
+    if only_check and (stale or superfluous):
+        names = ", ".join(str(path.relative_to(CHART)) for path in [*stale, *superfluous])
         sys.exit(f"{names}: stale; run python -m dashboards")
-    for path in too_many:
+    for path in superfluous:
         path.unlink()
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)

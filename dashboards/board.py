@@ -1,4 +1,4 @@
-"""A dashboard: rows of panels under a stable name."""
+"""A dashboard: rows of panels with a stable uid."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,14 +17,14 @@ Rows = Mapping[str, Sequence[Builder[Panel]]]
 
 
 def board(name: str, title: str, about: str, rows: Rows, *, choose: Mapping[str, str] | None = None) -> Dashboard:
-    """Rows of panels as a dashboard.
+    """Build a dashboard from rows of panels.
 
     Args:
-        name: Stable; the file and, after `polyphony-`, the uid.
-        title: What the list of dashboards says.
-        about: What it answers.
-        rows: Panels by the row's title.
-        choose: Variables that the operator sets, each with the PromQL of its values.
+        name: The name of the file; the uid is `polyphony-<name>`. It is stable.
+        title: The title in the list of dashboards.
+        about: The description.
+        rows: Panels by the title of their row.
+        choose: Variables that the operator selects, each with the PromQL query of its values.
     """
     made = (
         dashboard.Dashboard(f"Polyphony / {title}")
@@ -58,6 +58,6 @@ def board(name: str, title: str, about: str, rows: Rows, *, choose: Mapping[str,
 
 
 def _neighbours() -> dashboard.DashboardLink:
-    """The other dashboards, one click away and at the same time."""
+    """A menu of the other dashboards, which keeps the time range."""
     link = dashboard.DashboardLink("Polyphony").type(DashboardLinkType.DASHBOARDS).tags(["polyphony"])
     return link.as_dropdown(True).keep_time(True)

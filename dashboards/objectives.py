@@ -1,27 +1,28 @@
-"""What is promised to callers, as numbers: the objectives that error budgets are made of."""
+"""Service level objectives, from which the error budgets follow."""
 
 from dataclasses import dataclass
 
 BUDGET_DAYS = 28
-"""Over which a budget is counted. Prometheus has to keep as much, or it counts over what there is."""
+"""Period of an error budget. With a shorter retention in Prometheus, the budget covers the retention only."""
 
-FEWEST_BAD = 10
-"""Of calls, within an alert's longest window. Fewer say little of a share: one of ten in a quiet hour wakes nobody."""
+MIN_BAD_REQUESTS = 10
+"""Fewest bad requests within an alert's longest window: with fewer, the ratio of a quiet hour says little."""
 
-FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
-"""Codes that are the fleet's fault.
+SERVER_ERRORS = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
+"""Status codes that count as errors of the fleet.
 
-A deadline that passes is one even where the caller set it (`x-polyphony-timeout`, gRPC): the metrics do not tell whose
-it was, and to leave such calls out would hide that engines hang, where callers wait less long than a route allows.
-A scheduler rejects at once what it cannot finish in time (RESOURCE_EXHAUSTED), so what passes its deadline was mostly
-admitted.
+DEADLINE_EXCEEDED is one of them even where the caller set the deadline (`x-polyphony-timeout`, gRPC): the metrics do
+not tell who set it, and without it hanging engines would stay unseen where callers wait less long than a route allows.
+A scheduler rejects at once what it cannot finish in time (RESOURCE_EXHAUSTED), so that most requests that exceed their
+deadline had been admitted.
 """
 
-ASIDE = "RESOURCE_EXHAUSTED|CANCELLED"
-"""Codes that say nothing of availability: shed with a delay to wait, or left by the caller. Shedding has an alert."""
+EXCLUDED = "RESOURCE_EXHAUSTED|CANCELLED"
+"""Status codes that availability does not count: rejected with a retry delay, or cancelled by the caller. Rejections
+have an alert of their own."""
 
 PROBES = "GET /(healthz|readyz|metrics|docs.*|openapi.json)"
-"""Calls of machines that look after the gateway, and of nobody else."""
+"""Routes that probes and monitoring call, not applications."""
 
 AVAILABILITY = {
     "gateway": 0.995,
@@ -30,18 +31,18 @@ AVAILABILITY = {
     "generation": 0.995,
     "retrieval": 0.999,
 }
-"""Share of the calls that were let in which the process answers. Retrieval answers in milliseconds and stands behind
-every search, so that its share is the highest."""
+"""Objective of each process: share of the admitted requests that succeed. Retrieval has the highest, since it answers
+in milliseconds and every search depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How quickly the gateway answers a class of routes.
+    """The latency objective of a class of routes.
 
     Attributes:
-        methods: The routes, as a pattern of the label `method`.
-        seconds: One of the bounds of `servekit.ops.telemetry.SECONDS`.
-        objective: The share of calls that end within it.
+        methods: A regular expression that matches the label `method` of the routes.
+        seconds: The bound, one of `servekit.ops.telemetry.SECONDS`.
+        objective: The share of requests that end within the bound.
     """
 
     methods: str
@@ -50,7 +51,7 @@ class Latency:
 
     @property
     def bound(self) -> str:
-        """The bound as the label `le` has it."""
+        """The bound as a value of the label `le`."""
         return str(float(self.seconds))
 
 
@@ -62,8 +63,9 @@ LATENCY = {
     "indexing": Latency("POST /v1/vector_stores(/[{].*[}]/files)?", 60, 0.95),
     "records": Latency("(GET|DELETE) /v1/[a-z_]+(/[{].*[}])?(/files)?", 0.5, 0.99),
 }
-"""By the class's name. A stream is timed to its end; a refused call ends at once and counts as quick.
+"""Latency objectives by the name of the class. A stream is timed to its end; a rejected request ends at once and counts
+as fast.
 
-Files that go up and down (`POST /v1/files`, `GET /v1/files/{file_id}/content`) take as long as their size and the
-caller's line: they have no such objective, only that of availability.
+Uploads and downloads (`POST /v1/files`, `GET /v1/files/{file_id}/content`) have no latency objective, since their time
+depends on the size of the file and on the caller's network.
 """

@@ -1,4 +1,4 @@
-"""One panel in one call: what it shows, what to do about it, and its unit."""
+"""Panels of a dashboard, each with a title, a description and a unit."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataSourc
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 Limits = tuple[float, float]
-"""Where a value becomes worth a look, and where it is bad. Bad may be the lower of the two."""
+"""The thresholds of a value: warning and critical. Critical may be the lower of the two."""
 
 
 def lines(
@@ -27,17 +27,17 @@ def lines(
     stacked: bool = False,
     width: int = 8,
 ) -> timeseries.Panel:
-    """Values over time.
+    """A panel of values over time.
 
     Args:
-        title: What it shows.
-        about: What to make of it and what to do, in a sentence or two.
-        unit: Grafana's name of the unit.
-        queries: PromQL by the legend of its lines.
-        limits: Drawn as dashed lines.
-        exemplars: Whether to mark single requests, each with the way to its trace.
-        stacked: Whether the values add up.
-        width: Of 24.
+        title: What the panel shows.
+        about: How to read it and what to do about it, in a sentence or two.
+        unit: The unit by Grafana's name.
+        queries: PromQL expressions by their legend.
+        limits: Thresholds, drawn as dashed lines.
+        exemplars: Whether to mark single requests, each with a link to its trace.
+        stacked: Whether the lines are stacked.
+        width: The width of the panel, of 24 columns.
     """
     panel = (
         timeseries.Panel()
@@ -66,7 +66,7 @@ def lines(
 def number(
     title: str, about: str, unit: str, query: str, *, limits: Limits | None = None, legend: str = "", width: int = 4
 ) -> stat.Panel:
-    """The value now, one a series, coloured by its limits."""
+    """A panel of the current value of each series, coloured by its thresholds."""
     panel = (
         stat.Panel()
         .title(title)
@@ -92,15 +92,15 @@ def _targets(queries: Mapping[str, str], *, instant: bool, exemplars: bool) -> l
 
 
 def _thresholds(limits: Limits) -> dashboard.ThresholdsConfig:
-    look, bad = limits
-    rising = [Threshold(None, "green"), Threshold(look, "orange"), Threshold(bad, "red")]
-    falling = [Threshold(None, "red"), Threshold(bad, "orange"), Threshold(look, "green")]
-    steps: Sequence[Threshold] = rising if bad >= look else falling
+    warning, critical = limits
+    rising = [Threshold(None, "green"), Threshold(warning, "orange"), Threshold(critical, "red")]
+    falling = [Threshold(None, "red"), Threshold(critical, "orange"), Threshold(warning, "green")]
+    steps: Sequence[Threshold] = rising if critical >= warning else falling
     return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(list(steps))
 
 
 def _traces() -> dashboard.DashboardLink:
-    """To the slow traces of the same time, in the data source that the board's `traces` names."""
+    """A link to the slow traces of the same time range, in the data source of the variable `traces`."""
     query = {"refId": "A", "queryType": "traceql", "query": '{resource.service.name=~"polyphony-.*" && duration>1s}'}
     left = {
         "datasource": "${traces}",

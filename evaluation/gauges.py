@@ -1,4 +1,4 @@
-"""What a replay found, as gauges in a Prometheus Pushgateway."""
+"""The results of a canary run as gauges in a Prometheus Pushgateway."""
 
 from collections.abc import Sequence
 
@@ -11,26 +11,31 @@ PUSH_SECONDS = 10.0
 
 
 def of_task(result: Result) -> CollectorRegistry:
-    """The gauges of one task. No quality where nothing was answered: it is not known."""
+    """The gauges of one task. The quality gauge is absent where no item was answered."""
     gauges = CollectorRegistry()
-    quality = Gauge("polyphony_quality", "How good the answers were, 0 to 1", ["metric"], registry=gauges)
+    quality = Gauge(
+        "polyphony_canary_quality_ratio",
+        "Value of a quality metric over the answered items, 0 to 1.",
+        ["metric"],
+        registry=gauges,
+    )
     for metric, value in result.quality.items():
         quality.labels(metric).set(value)
-    Gauge("polyphony_quality_items", "What was asked", registry=gauges).set(result.items)
-    Gauge("polyphony_quality_failures", "What had no answer", registry=gauges).set(len(result.failures))
+    Gauge("polyphony_canary_items", "Items that were sent.", registry=gauges).set(result.items)
+    Gauge("polyphony_canary_failed_items", "Items that got no answer.", registry=gauges).set(len(result.failures))
     return gauges
 
 
 def of_success() -> CollectorRegistry:
-    """The time of a replay in which every item was answered: now."""
+    """The time of a run in which every item was answered: now."""
     gauges = CollectorRegistry()
     name = "polyphony_canary_last_success_timestamp_seconds"
-    Gauge(name, "When every item was answered, in seconds since 1970", registry=gauges).set_to_current_time()
+    Gauge(name, "Unix time at which every item was last answered.", registry=gauges).set_to_current_time()
     return gauges
 
 
 def push(results: Sequence[Result], pushgateway: str) -> None:
-    """Replace what was pushed of each task, whose name is the group's label `task`, and note a success.
+    """Replace the gauges of each task, in a group labelled `task`; record a success if no item failed.
 
     Raises:
         OSError: The Pushgateway cannot be reached or refuses.

@@ -53,7 +53,7 @@ class Clients:
         }
 
         def metered(noun: str) -> grpc.aio.Channel:
-            unserved = telemetry.unserved_demand.labels(noun)
+            unserved = telemetry.unserved_load.labels(noun)
             return cast(
                 "grpc.aio.Channel", OfferedLoadChannel(channels[noun], unserved, settings.unserved_call_seconds)
             )

@@ -30,4 +30,4 @@ def total(metrics: str, name: str) -> float:
 
 def in_flight(metrics: str) -> float:
     """How many calls run in a process."""
-    return total(metrics, "polyphony_in_flight")
+    return total(metrics, "polyphony_requests_in_flight")

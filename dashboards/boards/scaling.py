@@ -1,4 +1,4 @@
-"""Whether there are as many pods as the work needs."""
+"""The dashboard of offered load and replicas."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -14,29 +14,30 @@ REPLICAS = "kube_horizontalpodautoscaler"
 def made() -> Dashboard:
     """The dashboard."""
     work = [
-        lines("Demand of a pod", "Engine seconds asked for a second: what the autoscaler reads. Refused work counts.",
-              "short", {"{{job}} {{instance}}": rate("polyphony_demand_seconds_total", "job, instance")}),
-        lines("Load", "Demand per engine second. The autoscaler holds it near its target, 0.7 unless set.",
+        lines("Offered load of a pod", "Engine seconds requested a second, rejected ones too: the autoscalers read it.",
+              "short", {"{{job}} {{instance}}": rate("polyphony_offered_load_engine_seconds_total", "job, instance")}),
+        lines("Utilization", "Offered load per engine. The autoscaler holds it near its target, 0.7 by default.",
               "percentunit", {"{{job}} {{model}}": load()}, limits=(0.7, 0.9)),
-        lines("Demand without a pod", "Engine seconds of calls that found no pod of the service: what wakes one that "
-              "was scaled to zero. For long: it does not come up.", "short",
-              {"{{service}}": rate("polyphony_unserved_demand_seconds_total", "service")}),
+        lines("Unserved load", "Engine seconds of requests that found no pod of the service: this scales it up from "
+              "zero. For long: the service does not start.", "short",
+              {"{{service}}": rate("polyphony_unserved_load_engine_seconds_total", "service")}),
     ]  # fmt: skip
     pods = [
-        lines("Replicas", "What runs, what the autoscaler wants, and its bound. At the bound: raise maxReplicas.",
+        lines("Replicas", "Current, desired and maximum. At the maximum: raise maxReplicas.",
               "short", {f"{{{{horizontalpodautoscaler}}}} {name}": ours(f"{REPLICAS}_{metric}{{{SCALER}}}")
-                        for name, metric in (("run", "status_current_replicas"), ("wanted", "status_desired_replicas"),
-                                             ("at most", "spec_max_replicas"))}, width=12),
-        lines("Pods that wait", "Wanted but not placed: no node has the GPU or the memory. `kubectl describe pod`.",
+                        for name, metric in (("current", "status_current_replicas"),
+                                             ("desired", "status_desired_replicas"),
+                                             ("maximum", "spec_max_replicas"))}, width=12),
+        lines("Pending pods", "Not scheduled: no node has the GPU or the memory. `kubectl describe pod`.",
               "short", {"{{pod}}": ours(f'kube_pod_status_phase{{phase="Pending", pod=~"{PODS}"}} > 0')}, width=12),
-        lines("KEDA, value", "What the scaler of a service that may go to zero reads.", "short",
+        lines("KEDA, value", "The metric of the scaler of a service that scales to zero.", "short",
               {"{{scaledObject}}": f"sum by (scaledObject) {VALUE}"}, width=12),
-        lines("KEDA, active", "0: the service is at zero pods, or about to be.", "short",
+        lines("KEDA, active", "0: the service has zero pods, or will.", "short",
               {"{{scaledObject}}": f"max by (scaledObject) {ACTIVE}"}, width=12),
     ]  # fmt: skip
     return board(
         "scaling",
         "Scaling",
-        "The work that is asked for and the pods there are for it.",
-        {"Work": work, "Pods": pods},
+        "Offered load and the pods that serve it.",
+        {"Load": work, "Pods": pods},
     )

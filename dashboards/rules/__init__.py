@@ -1,4 +1,4 @@
-"""What Prometheus records and what it wakes people for, a file a group."""
+"""Recording and alerting rules of Prometheus, one module a group."""
 
 from dashboards.rules import budgets, capacity, models, processes, quality
 from dashboards.rules.rule import Group

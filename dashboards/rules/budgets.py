@@ -1,26 +1,37 @@
-"""Error budgets, and alerts on how fast they burn: several windows, several rates.
+"""Error budgets, and multi-window, multi-burn-rate alerts on them.
 
-The method is that of The Site Reliability Workbook, chapter 5: a long window says that it matters,
-a short one that it still goes on. Of few calls a share says little: a floor of bad ones keeps quiet hours quiet.
+The method is that of The Site Reliability Workbook, chapter 5: the long window shows that the loss is significant, the
+short one that it continues. A minimum number of bad requests keeps quiet hours from firing.
 """
 
 from collections.abc import Iterator
 
-from dashboards.objectives import ASIDE, AVAILABILITY, BUDGET_DAYS, FAULTS, FEWEST_BAD, LATENCY, PROBES, Latency
+from dashboards.objectives import (
+    AVAILABILITY,
+    BUDGET_DAYS,
+    EXCLUDED,
+    LATENCY,
+    MIN_BAD_REQUESTS,
+    PROBES,
+    SERVER_ERRORS,
+    Latency,
+)
 from dashboards.promql import GATEWAY, PROCESSES, rate
 from dashboards.rules.rule import Alert, Group, Record
 
-OBJECTIVE, CALLS, BAD = "slo:polyphony_objective:ratio", "slo:polyphony_calls:rate5m", "slo:polyphony_bad:rate5m"
-BURN, COUNT, LEFT = "slo:polyphony_burn:rate", "slo:polyphony_bad:count", "slo:polyphony_budget_left:ratio"
+OBJECTIVE = "slo:polyphony_objective:ratio"
+REQUESTS, BAD = "slo:polyphony_requests:rate5m", "slo:polyphony_bad_requests:rate5m"
+BURN, COUNT = "slo:polyphony_burn_rate:ratio_rate", "slo:polyphony_bad_requests:increase"
+REMAINING = "slo:polyphony_error_budget_remaining:ratio"
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
 
-# How much of the budget is gone within the long window when it fires.
+# Share of the budget that is spent within the long window when the alert fires, the long and the short window.
 FAST = ((0.02, "1h", "5m"), (0.05, "6h", "30m"))
 SLOW = ((0.10, "1d", "2h"), (0.10, "3d", "6h"))
 
 
 def group() -> Group:
-    """Records, then alerts."""
+    """The recording rules, then the alerts."""
     return Group("budgets", [*_objectives(), *_availability(), *_latency(), *_burn(), *_alerts()])
 
 
@@ -32,18 +43,18 @@ def _objectives() -> Iterator[Record]:
 
 
 def _availability() -> Iterator[Record]:
-    let_in = f'{PROCESSES}, method!~"{PROBES}", code!~"{ASIDE}"'
-    calls = rate("polyphony_requests_total", "job", let_in, "5m")
-    bad = rate("polyphony_requests_total", "job", f'{let_in}, code=~"{FAULTS}"', "5m")
-    yield Record(CALLS, calls, {"slo": "availability"})
-    yield Record(BAD, f"{bad}\nor\n{calls} * 0", {"slo": "availability"})
+    admitted = f'{PROCESSES}, method!~"{PROBES}", code!~"{EXCLUDED}"'
+    requests = rate("polyphony_requests_total", "job", admitted, "5m")
+    bad = rate("polyphony_requests_total", "job", f'{admitted}, code=~"{SERVER_ERRORS}"', "5m")
+    yield Record(REQUESTS, requests, {"slo": "availability"})
+    yield Record(BAD, f"{bad}\nor\n{requests} * 0", {"slo": "availability"})
 
 
 def _latency() -> Iterator[Record]:
     for route, latency in LATENCY.items():
-        calls, quick = _timed(latency)
-        yield Record(CALLS, calls, _named(route))
-        yield Record(BAD, f"{calls}\n- {quick}", _named(route))
+        requests, quick = _timed(latency)
+        yield Record(REQUESTS, requests, _named(route))
+        yield Record(BAD, f"{requests}\n- {quick}", _named(route))
 
 
 def _named(route: str) -> dict[str, str]:
@@ -51,10 +62,12 @@ def _named(route: str) -> dict[str, str]:
 
 
 def _timed(latency: Latency) -> tuple[str, str]:
-    """All calls of a class, and those that ended within the bound."""
+    """The rates of all requests of a class and of those that ended within the bound."""
     where = f'{GATEWAY}, method=~"{latency.methods}"'
-    calls = rate("polyphony_request_seconds_count", where=where, window="5m")
-    return calls, rate("polyphony_request_seconds_bucket", where=f'{where}, le="{latency.bound}"', window="5m")
+    requests = rate("polyphony_request_duration_seconds_count", where=where, window="5m")
+    return requests, rate(
+        "polyphony_request_duration_seconds_bucket", where=f'{where}, le="{latency.bound}"', window="5m"
+    )
 
 
 def _burn() -> Iterator[Record]:
@@ -62,25 +75,29 @@ def _burn() -> Iterator[Record]:
         yield Record(f"{BURN}{window}", f"{_bad_share(window)}\n/ (1 - {OBJECTIVE})")
     for _, window, _ in (*FAST, *SLOW):
         yield Record(f"{COUNT}{window}", _bad_count(window))
-    yield Record(LEFT, f"1 - {_bad_share(f'{BUDGET_DAYS}d')}\n/ (1 - {OBJECTIVE})")
+    yield Record(REMAINING, f"1 - {_bad_share(f'{BUDGET_DAYS}d')}\n/ (1 - {OBJECTIVE})")
 
 
 def _bad_share(window: str) -> str:
-    """Of the calls in a window, each with the same weight."""
+    """The share of bad requests in a window, each request with the same weight."""
     if window == "5m":
-        return f"{BAD} / ({CALLS} > 0)"
-    return f"sum_over_time({BAD}[{window}]) / (sum_over_time({CALLS}[{window}]) > 0)"
+        return f"{BAD} / ({REQUESTS} > 0)"
+    return f"sum_over_time({BAD}[{window}]) / (sum_over_time({REQUESTS}[{window}]) > 0)"
 
 
 def _bad_count(window: str) -> str:
-    """About so many calls: a rate recorded every n seconds stands for n. The objective, always there, tells n."""
+    """The approximate number of bad requests in a window.
+
+    A rate that is recorded every n seconds stands for n seconds; the samples of the objective, which is always
+    recorded, tell n.
+    """
     return f"sum_over_time({BAD}[{window}])\n* 300 / count_over_time({OBJECTIVE}[5m])"
 
 
 def _alerts() -> Iterator[Alert]:
     about = {
-        "availability": ("{{ $labels.job }} fails calls", "Callers see errors of {{ $labels.job }}"),
-        "latency": ("{{ $labels.route }} is slow", "Callers wait for {{ $labels.route }} longer than is promised"),
+        "availability": ("{{ $labels.job }} fails requests", "Callers get errors from {{ $labels.job }}"),
+        "latency": ("{{ $labels.route }} is slow", "Requests to {{ $labels.route }} exceed their latency objective"),
     }
     for slo, (what, meaning) in about.items():
         for speed, windows in (("fast", FAST), ("slowly", SLOW)):
@@ -95,7 +112,7 @@ def _alerts() -> Iterator[Alert]:
 
 
 def _burning(slo: str, spent: float, long: str, short: str) -> str:
-    """Burns so fast, over both windows, that `spent` of the budget is gone within the long one; of calls enough."""
+    """A condition: at this burn rate, over both windows, `spent` of the budget is gone within the long window."""
     limit = round(spent * BUDGET_DAYS * 24 / HOURS[long], 2)
     burns = (f'{BURN}{window}{{slo="{slo}"}} > {limit}' for window in (long, short))
-    return f"({' and '.join(burns)} and {COUNT}{long} >= {FEWEST_BAD})"
+    return f"({' and '.join(burns)} and {COUNT}{long} >= {MIN_BAD_REQUESTS})"

@@ -1,16 +1,16 @@
-"""Room: more work than engines, callers turned away, answers without a part."""
+"""Alerts on capacity: saturation, rejected requests, degraded responses, missing services."""
 
-from dashboards.objectives import FEWEST_BAD
+from dashboards.objectives import MIN_BAD_REQUESTS
 from dashboards.promql import APPLICATIONS, load, ours, rate, share
 from dashboards.rules.rule import Alert, Group
 
-REFUSED = 'reason=~"OVERLOADED|OUT_OF_MEMORY"'
+OVERLOADED = 'reason=~"OVERLOADED|OUT_OF_MEMORY"'
 
 
 def group() -> Group:
     """The alerts."""
-    refused = rate("polyphony_refusals_total", "job, model", REFUSED, "10m")
-    taken = rate("polyphony_queue_wait_seconds_count", "job, model", "", "10m")
+    rejected = rate("polyphony_rejected_requests_total", "job, model", OVERLOADED, "10m")
+    admitted = rate("polyphony_queue_duration_seconds_count", "job, model", "", "10m")
     replicas = "kube_horizontalpodautoscaler"
     scaler = f'{{horizontalpodautoscaler=~"{APPLICATIONS}"}}'
     bound = f"{replicas}_status_current_replicas{scaler} >= {replicas}_spec_max_replicas{scaler} > 1"
@@ -22,45 +22,45 @@ def group() -> Group:
                 "warning",
                 f"{load(window='5m')} > 0.9",
                 "15m",
-                "{{ $labels.model }} is asked for {{ $value | humanizePercentage }} of what its engines can do",
-                "The queue of {{ $labels.model }} fills, and what exceeds it is turned away. "
-                "Autoscaling should have answered by now.",
+                "The offered load of {{ $labels.model }} is {{ $value | humanizePercentage }} of its engines' capacity",
+                "The queue of {{ $labels.model }} fills up, and requests beyond it are rejected. "
+                "Autoscaling should have added pods by now.",
             ),
             Alert(
-                "RefusesMuch",
+                "RejectsRequests",
                 "critical",
-                f"({refused})\n/ ({refused} + {taken})\n> 0.05\nand {refused} * 600 >= {FEWEST_BAD}",
+                f"({rejected})\n/ ({rejected} + {admitted})\n> 0.05\nand {rejected} * 600 >= {MIN_BAD_REQUESTS}",
                 "10m",
-                "{{ $labels.model }} turns {{ $value | humanizePercentage }} of its items away",
-                "Callers of {{ $labels.job }} get 429 with a delay to wait. Those who try again add to the load.",
+                "{{ $labels.model }} rejects {{ $value | humanizePercentage }} of its items",
+                "Callers of {{ $labels.job }} get status 429 with a retry delay. Retries add to the load.",
             ),
             Alert(
-                "AnswersDegraded",
+                "ResponsesDegraded",
                 "warning",
                 share(
-                    rate("polyphony_answers_total", "job", 'degraded="true"', "10m"),
-                    rate("polyphony_answers_total", "job", "", "10m"),
+                    rate("polyphony_pipeline_responses_total", "job", 'degraded="true"', "10m"),
+                    rate("polyphony_pipeline_responses_total", "job", "", "10m"),
                 )
                 + "\n> 0.05",
                 "10m",
-                "{{ $value | humanizePercentage }} of the composed answers leave a step out",
-                "Callers get answers, but without what an image, a recording or a search would have added.",
+                "{{ $value | humanizePercentage }} of the pipeline responses are degraded",
+                "Callers get answers without the text of an image, a recording or a search.",
             ),
             Alert(
                 "ServiceMissing",
                 "critical",
-                f"{rate('polyphony_unserved_demand_seconds_total', 'service', '', '5m')} > 0",
+                f"{rate('polyphony_unserved_load_engine_seconds_total', 'service', '', '5m')} > 0",
                 "10m",
-                "The gateway finds no pod of {{ $labels.service }}",
-                "Calls for {{ $labels.service }} have failed for ten minutes: it is at zero pods and does not come up.",
+                "The gateway reaches no pod of {{ $labels.service }}",
+                "Requests for {{ $labels.service }} have failed for ten minutes: it has no pods and does not start.",
             ),
             Alert(
-                "ScaledToItsBound",
+                "AtMaxReplicas",
                 "warning",
                 ours(bound),
                 "30m",
-                "{{ $labels.horizontalpodautoscaler }} has run at its bound of {{ $value }} replicas for half an hour",
-                "There is no room left to scale: the next rise of the load is turned away.",
+                "{{ $labels.horizontalpodautoscaler }} has had its maximum of {{ $value }} replicas for 30 minutes",
+                "It cannot scale further: the next rise of the load will be rejected.",
             ),
         ],
     )

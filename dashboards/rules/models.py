@@ -1,12 +1,12 @@
-"""Models and what they run on: loading, engines that do not move, the GPU."""
+"""Alerts on models and GPUs: loading, hanging engines, hardware errors, memory."""
 
 from dashboards.promql import ours
 from dashboards.rules.rule import Alert, Group, Record
 
 XID = "gpu:polyphony_xid:last"
 HARDWARE = "46|48|61|62|63|64|74|79|92|94|95|110|119|120|140"
-"""XIDs of memory, links, the bus and the GPU's own controllers, of NVIDIA's catalogue of XID errors. Those that are
-left are a program's, such as 13, 31, 43 and 45."""
+"""XIDs of memory, links, the bus and the GPU's controllers, by NVIDIA's catalogue of XID errors. The others are errors
+of a program, such as 13, 31, 43 and 45."""
 
 
 def group() -> Group:
@@ -24,8 +24,8 @@ def group() -> Group:
                 "polyphony_model_ready == 0",
                 "10m",
                 "{{ $labels.model }} of {{ $labels.instance }} is not ready",
-                "The process runs and its model does not: it still loads, or its engine has died and does not come "
-                "back. Calls go to the other replicas, if there are any.",
+                "The process runs without this model: the model is still loading, or its engine crashed and does not "
+                "restart. Requests go to the other replicas, if there are any.",
             ),
             Alert(
                 "ModelLoadFailed",
@@ -34,18 +34,18 @@ def group() -> Group:
                 "and on (job, instance) changes(process_start_time_seconds[15m]) > 1",
                 "0m",
                 "{{ $labels.model }} of {{ $labels.instance }} cannot be loaded",
-                "Its process ends and begins again without the model ever being ready: weights are missing or broken, "
-                "or there is not memory enough. The pod gets no calls.",
+                "Its process restarts without the model ever being ready: weights are missing or corrupt, or there is "
+                "not enough memory. The pod gets no requests.",
             ),
             Alert(
                 "QueueStuck",
                 "critical",
-                # The longest deadline is 600 s: no run lasts longer than the window.
+                # The longest deadline is 600 s, so that no run lasts longer than the window.
                 "min_over_time(polyphony_queue_depth[15m]) > 0\n"
-                f"and {same} increase(polyphony_engine_seconds_count[15m]) == 0",
+                f"and {same} increase(polyphony_inference_duration_seconds_count[15m]) == 0",
                 "1m",
-                "{{ $labels.model }} of {{ $labels.instance }} has work waiting and does none",
-                "{{ $value }} items wait and no run has ended for 15 minutes, longer than any deadline: "
+                "{{ $labels.model }} of {{ $labels.instance }} has queued items and processes none",
+                "{{ $value }} items are queued and no run has ended for 15 minutes, longer than any deadline: "
                 "the engine hangs.",
             ),
             Alert(
@@ -54,33 +54,34 @@ def group() -> Group:
                 _came(f'xid=~"{HARDWARE}"'),
                 "0m",
                 "GPU {{ $labels.gpu }} of {{ $labels.Hostname }} is faulty: XID {{ $labels.xid }}",
-                "The driver has met an error of the hardware within the last hour. Engines on it may hang or answer "
-                "nonsense.",
+                "The driver reported a hardware error within the last hour. Engines on this GPU may hang or return "
+                "wrong results.",
             ),
             Alert(
                 "GpuProgramFaults",
                 "warning",
                 _came(f'xid!~"0|{HARDWARE}"'),
                 "0m",
-                "A program on GPU {{ $labels.gpu }} of {{ $labels.Hostname }} was ended: XID {{ $labels.xid }}",
-                "The driver has met an error of a program within the last hour. Its calls have failed.",
+                "A program on GPU {{ $labels.gpu }} of {{ $labels.Hostname }} failed: XID {{ $labels.xid }}",
+                "The driver reported an error of a program within the last hour. The program's requests failed.",
             ),
             Alert(
                 "GpuMemoryGrows",
                 "warning",
                 ours(full),
                 "1h",
-                "GPU {{ $labels.gpu }} of {{ $labels.Hostname }} is out of memory within a day",
-                "Its memory grows and is not given back. When it is full, large items fail first.",
+                "GPU {{ $labels.gpu }} of {{ $labels.Hostname }} will run out of memory within a day",
+                "Its memory use grows and is not released. When it is full, large requests fail first.",
             ),
         ],
     )
 
 
 def _came(which: str) -> str:
-    """Errors that came within the last hour: the exporter goes on saying the last one for as long as it runs.
+    """Errors that appeared within the last hour.
 
-    What a GPU says that was unknown a minute before may be old.
+    The exporter repeats the last error for as long as it runs, and the first value of a GPU that was unknown a minute
+    before may be old: only changes count.
     """
     new = f"{XID}{{{which}}} unless {XID} offset 1m"
     return f"max_over_time((\n  {new}\n  and on (Hostname, gpu) {XID} offset 1m\n)[1h:1m])"

@@ -1,7 +1,7 @@
-"""Quality: the canary's measures against those of the last week.
+"""Alerts on quality: the canary's metrics compared with the median of the last week.
 
-Its set is small: one question of eight is 0.125 of the accuracy. The bounds are those that one question or query cannot
-cross, and one recording or picture only if it is wholly misread; the median of a week is not moved by a bad day.
+The canary set is small: one question of eight is 0.125 of the accuracy. One wrong answer alone crosses no threshold;
+one recording or image does so only where all of it is misread. A bad day does not move the median of a week.
 """
 
 from dashboards.promql import ours
@@ -13,7 +13,10 @@ LATE = 3 * 3600  # of a canary that runs every half hour
 
 def group() -> Group:
     """The alerts."""
-    errors, hits = 'polyphony_quality{metric=~".*_error_rate"}', 'polyphony_quality{metric!~".*_error_rate"}'
+    errors, hits = (
+        'polyphony_canary_quality_ratio{metric=~".*_error_rate"}',
+        'polyphony_canary_quality_ratio{metric!~".*_error_rate"}',
+    )
     last, job = "polyphony_canary_last_success_timestamp_seconds", ours('kube_cronjob_created{cronjob=~".+-canary"}')
     return Group(
         "quality",
@@ -30,7 +33,7 @@ def group() -> Group:
             Alert(
                 "CanaryFails",
                 "warning",
-                "polyphony_quality_failures > 0",
+                "polyphony_canary_failed_items > 0",
                 "45m",
                 "{{ $value }} items of the canary's {{ $labels.task }} gave no answer",
                 "The labelled set is answered only in part: its measures say less than they seem to.",

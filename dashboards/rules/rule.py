@@ -1,4 +1,4 @@
-"""Rules of Prometheus, and the YAML they are loaded from."""
+"""Rules of Prometheus and the YAML from which it loads them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,33 +7,33 @@ from typing import Any, Literal
 import yaml
 
 RUNBOOK = "runbook.md"
-"""The page within `docs/`; where those lie, only a deployment knows. The chart writes its base before each of these."""
+"""The runbook's page within `docs/`. The chart prepends the base URL, which depends on the deployment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A value that is worked out ahead, under a name of its own."""
+    """A recording rule."""
 
     name: str
     expr: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """The rule as Prometheus reads it."""
+        """The rule as a mapping of Prometheus's rule file."""
         return {"record": self.name, "expr": _Expr(self.expr), **({"labels": {**self.labels}} if self.labels else {})}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A state that someone has to know of.
+    """An alerting rule.
 
     Attributes:
-        name: Without `Polyphony`, which all of them begin with.
-        severity: `critical` wakes someone; `warning` is read in the morning.
-        expr: Something that gives a series while the state lasts.
-        lasting: How long it has to last, such as `5m`.
-        summary: One line, with the labels in it.
-        description: What it means for callers; the runbook says what to do.
+        name: The name without the prefix `Polyphony`.
+        severity: `critical` pages someone; `warning` is read during working hours.
+        expr: PromQL that returns a series while the condition holds.
+        lasting: How long the condition must hold before the alert fires, such as `5m`.
+        summary: One line with the labels in it.
+        description: The effect on callers; the runbook says what to do.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Alert:
 
     @property
     def title(self) -> str:
-        """The name as Prometheus has it and as the runbook's heading."""
+        """The name in Prometheus, and the heading in the runbook."""
         return f"Polyphony{self.name}"
 
     def row(self) -> dict[str, Any]:
-        """The rule as Prometheus reads it."""
+        """The rule as a mapping of Prometheus's rule file."""
         return {
             "alert": self.title,
             "expr": _Expr(self.expr),
@@ -65,11 +65,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules that are worked out together; a file.
+    """A rule group, written as one file.
 
     Attributes:
-        name: Of the file.
-        rules: In their order: a record before what reads it.
+        name: The name of the file.
+        rules: The rules in order: a recording rule stands before the rules that read it.
     """
 
     name: str
@@ -77,23 +77,23 @@ class Group:
 
     @property
     def alerts(self) -> list[Alert]:
-        """Those of the rules that are alerts."""
+        """The alerting rules of the group."""
         return [rule for rule in self.rules if isinstance(rule, Alert)]
 
     def yaml(self) -> str:
-        """The file."""
+        """The text of the file."""
         group = {"name": f"polyphony-{self.name}", "rules": [rule.row() for rule in self.rules]}
         return yaml.dump({"groups": [group]}, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 class _Expr(str):
-    """PromQL, written over several lines where it has several."""
+    """PromQL that YAML writes as a block where it has several lines."""
 
     __slots__ = ()
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes PromQL as people would."""
+    """A YAML dumper that writes multi-line PromQL as a block."""
 
 
 def _represent(dumper: _Dumper, expr: _Expr) -> yaml.ScalarNode:

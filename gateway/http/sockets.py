@@ -100,8 +100,8 @@ class SocketEndpoint:
         self._operation = operation
         self._state = state
         self._name = f"WS {operation.path}"
-        self._in_flight = state.telemetry.in_flight.labels(self._name)
-        self._latency = state.telemetry.latency.labels(self._name)
+        self._in_flight = state.telemetry.requests_in_flight.labels(self._name)
+        self._latency = state.telemetry.request_duration.labels(self._name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()

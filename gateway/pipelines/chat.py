@@ -76,7 +76,7 @@ class ChatPipeline:
                         yield sound
             yield step
         finished.seconds, finished.steps, finished.degraded = recorder.seconds, recorder.steps, recorder.degraded
-        self._telemetry.answers.labels(str(bool(recorder.degraded)).lower()).inc()
+        self._telemetry.pipeline_responses.labels(str(bool(recorder.degraded)).lower()).inc()
         yield finished
 
     def _check(self, plan: ChatPlan) -> None:

@@ -70,7 +70,7 @@ class StepRecorder:
         outcome = ""
         try:
             yield step
-            outcome = "left_out" if step.error else "cached" if step.cached else "ok"
+            outcome = "degraded" if step.error else "cached" if step.cached else "ok"
         except BaseException as error:
             cut_short = isinstance(error, asyncio.CancelledError | GeneratorExit)
             outcome = "" if cut_short and current().cancellation.remaining_seconds() else "failed"
@@ -79,7 +79,7 @@ class StepRecorder:
             step.seconds = self.seconds - step.start
             if outcome:
                 kind, _, _ = name.partition(" ")  # without its number
-                times = self._telemetry.step_seconds.labels(kind, outcome)
+                times = self._telemetry.pipeline_step_duration.labels(kind, outcome)
                 times.observe(step.seconds, self._telemetry.exemplar())
                 self._telemetry.event(name, outcome=outcome, model=model, seconds=step.seconds)
 

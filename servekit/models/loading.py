@@ -53,7 +53,7 @@ def specs(settings: ProcessSettings, service: Service, telemetry: Telemetry) -> 
     """
     rows = models_of(settings.profile, service, settings.catalogue)
     for spec in rows:
-        telemetry.ready.labels(spec.id).set(False)
+        telemetry.model_ready.labels(spec.id).set(False)
     needed = sum(spec.memory_mb for spec in rows)
     if settings.memory_mb and needed > settings.memory_mb:
         raise FailedPrecondition(

@@ -1,4 +1,4 @@
-"""What a process tells its operators: metrics and traces, named alike in every service."""
+"""Metrics and traces of a process, with the same names in every service."""
 
 import shutil
 import time
@@ -29,11 +29,11 @@ from servekit.rpc.tls import expiry
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 COSTS = tuple(4.0**n for n in range(-2, 13))
-EXPORT_SECONDS = 2.0  # how long a collector that is away may hold up the end of a process
+EXPORT_SECONDS = 2.0  # timeout of an export, so that an unreachable collector does not delay the shutdown
 
 
 Exemplar = dict[str, str]
-"""What ties a measurement to a sampled trace."""
+"""The labels that link a measurement to a sampled trace."""
 
 
 class Telemetry:
@@ -53,37 +53,62 @@ class Telemetry:
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
         histogram = partial(Histogram, registry=self.registry)
         seconds, method, model = partial(histogram, buckets=SECONDS), ["method"], ["model"]
-        self.requests = counter("polyphony_requests", "Calls that ended, by status code", ["method", "code"])
-        self.latency = seconds("polyphony_request_seconds", "From a call's arrival to its end", method)
-        self.in_flight = gauge("polyphony_in_flight", "Calls that are running", method)
-        self.ready = gauge("polyphony_model_ready", "Whether a model is loaded and warm", model)
-        self.load_seconds = gauge("polyphony_model_load_seconds", "What loading and warming a model took", model)
-        self.engines = gauge("polyphony_engines", "Engines of a model, or slots of its one engine", model)
-        self.queue_depth = gauge("polyphony_queue_depth", "Items that wait for an engine", model)
-        self.queue_cost = gauge("polyphony_queue_cost", "What the waiting items cost, in the model's unit", model)
-        self.queue_wait = seconds("polyphony_queue_wait_seconds", "From permit to engine", model)
-        self.batch_size = histogram("polyphony_batch_size", "Items that ran together", model, buckets=SIZES)
+        self.requests = counter("polyphony_requests", "Requests that ended, by status code.", ["method", "code"])
+        self.request_duration = seconds(
+            "polyphony_request_duration_seconds", "Time from a request's arrival to its end.", method
+        )
+        self.requests_in_flight = gauge("polyphony_requests_in_flight", "Requests that are being processed.", method)
+        self.model_ready = gauge("polyphony_model_ready", "1 if the model is loaded and warm, else 0.", model)
+        self.model_load_duration = gauge(
+            "polyphony_model_load_duration_seconds", "Time that loading and warming up the model took.", model
+        )
+        self.engines = gauge("polyphony_engines", "Engines of the model, or slots of its only engine.", model)
+        self.queue_depth = gauge("polyphony_queue_depth", "Items that wait for an engine.", model)
+        self.queue_cost = gauge("polyphony_queue_cost", "Cost of the waiting items, in the model's unit.", model)
+        self.queue_duration = seconds(
+            "polyphony_queue_duration_seconds", "Time from an item's admission to its start on an engine.", model
+        )
+        self.batch_size = histogram("polyphony_batch_size", "Items in one batch.", model, buckets=SIZES)
         self.batch_cost = histogram(
-            "polyphony_batch_cost", "What ran together, in the model's unit", model, buckets=COSTS
+            "polyphony_batch_cost", "Cost of one batch, in the model's unit.", model, buckets=COSTS
         )
-        self.engine_seconds = seconds("polyphony_engine_seconds", "One run of an engine", model)
-        self.refusals = counter("polyphony_refusals", "Items turned away or dropped", ["model", "reason"])
-        self.demand = counter(
-            "polyphony_demand_seconds", "Engine seconds asked for, those refused or dropped included", model
+        self.inference_duration = seconds(
+            "polyphony_inference_duration_seconds", "Time of one run of an engine.", model
         )
-        self.unserved_demand = counter(
-            "polyphony_unserved_demand_seconds", "Engine seconds asked of a service that nobody runs", ["service"]
+        self.rejected_requests = counter(
+            "polyphony_rejected_requests",
+            "Items that admission control rejected or that were dropped from the queue, by reason.",
+            ["model", "reason"],
         )
-        self.step_seconds = seconds("polyphony_step_seconds", "A step of a composed request", ["step", "outcome"])
-        self.answers = counter("polyphony_answers", "Composed answers, by whether a step was left out", ["degraded"])
-        disk = gauge("polyphony_disk_bytes", "The file system that a folder is on", ["folder"])
-        disk_free = gauge("polyphony_disk_free_bytes", "What is free of it", ["folder"])
+        self.offered_load = counter(
+            "polyphony_offered_load_engine_seconds",
+            "Engine seconds that were requested, those of rejected and dropped items included.",
+            model,
+        )
+        self.unserved_load = counter(
+            "polyphony_unserved_load_engine_seconds",
+            "Engine seconds that were requested of a service without a running instance.",
+            ["service"],
+        )
+        self.pipeline_step_duration = seconds(
+            "polyphony_pipeline_step_duration_seconds", "Time of one step of a pipeline.", ["step", "outcome"]
+        )
+        self.pipeline_responses = counter(
+            "polyphony_pipeline_responses", "Responses of pipelines, by whether an optional step failed.", ["degraded"]
+        )
+        size = gauge("polyphony_filesystem_size_bytes", "Size of the file system that holds the folder.", ["folder"])
+        available = gauge(
+            "polyphony_filesystem_avail_bytes", "Space available on the file system that holds the folder.", ["folder"]
+        )
         for name, folder in settings.folders.items():
-            disk.labels(name).set_function(partial(_disk, folder, "total"))
-            disk_free.labels(name).set_function(partial(_disk, folder, "free"))
+            size.labels(name).set_function(partial(_disk, folder, "total"))
+            available.labels(name).set_function(partial(_disk, folder, "free"))
         if certificate := settings.tls_certificate:
-            ends = gauge("polyphony_tls_expiry_timestamp_seconds", "When the certificate ends, in seconds since 1970")
-            ends.set_function(lambda: expiry(certificate))
+            expiration = gauge(
+                "polyphony_tls_certificate_expiration_timestamp_seconds",
+                "Unix time at which the process's TLS certificate expires.",
+            )
+            expiration.set_function(lambda: expiry(certificate))
         self._provider: TracerProvider | None = None
         self._tracer: trace.Tracer = trace.NoOpTracer()
         if settings.otlp_endpoint:
@@ -95,7 +120,9 @@ class Telemetry:
             self._tracer = self._provider.get_tracer("polyphony")
 
     def listen(self) -> None:
-        """Open `/metrics`, in plain text or OpenMetrics as the caller accepts; before any model loads, to show that.
+        """Open `/metrics`, in plain text or OpenMetrics as the client accepts.
+
+        The process opens it before it loads models, so that the metrics show the loading.
 
         Raises:
             FailedPrecondition: The port is taken.
@@ -105,39 +132,39 @@ class Telemetry:
             self._metrics, _ = start_http_server(port, host, self.registry)
         except OSError as error:
             raise FailedPrecondition(
-                f"{host}:{port} cannot be listened on; is it taken?", field="metrics_port"
+                f"cannot listen on {host}:{port}: the address is in use or not local", field="metrics_port"
             ) from error
         self.port = self._metrics.server_port
 
     @contextmanager
     def loading(self, model: str) -> Iterator[None]:
-        """Time a part of a model's load."""
+        """Add the time of the block to the load time of a model."""
         began = time.monotonic()
         yield
-        self.load_seconds.labels(model).inc(time.monotonic() - began)
+        self.model_load_duration.labels(model).inc(time.monotonic() - began)
 
     def server_span(self, name: str, metadata: Mapping[str, str]) -> AbstractContextManager[object]:
-        """A span for as long as the context lasts, a child of the one that the caller's `traceparent` names."""
+        """Open a server span, a child of the span that the caller's `traceparent` names."""
         if self._provider is None:
             return nullcontext()
         return self._tracer.start_as_current_span(name, propagate.extract(metadata), SpanKind.SERVER)
 
     def event(self, name: str, **attributes: float | str) -> None:
-        """Note on the current span what has just happened."""
+        """Add an event to the current span."""
         if self._provider is not None:
             trace.get_current_span().add_event(name, attributes)
 
     def exemplar(self) -> Exemplar | None:
-        """The current trace, if it is sampled."""
+        """The exemplar of the current trace; None if it is not sampled."""
         return None if self._provider is None else _exemplar(trace.get_current_span())
 
     def past_span(
         self, name: str, context: Context, start: float, end: float, **attributes: float | str
     ) -> Exemplar | None:
-        """Record a span that has already happened, timed by `time.monotonic()`.
+        """Record a span that has already ended; `start` and `end` are times of `time.monotonic()`.
 
         Returns:
-            Its trace, if it is sampled.
+            The exemplar of its trace; None if it is not sampled.
         """
         if self._provider is None:
             return None
@@ -147,7 +174,7 @@ class Telemetry:
         return _exemplar(span)
 
     def close(self) -> None:
-        """Send what is still to be sent, and stop listening."""
+        """Export the remaining spans and stop serving metrics."""
         if self._metrics is not None:
             self._metrics.shutdown()
             self._metrics.server_close()
@@ -161,11 +188,11 @@ def _exemplar(span: trace.Span) -> Exemplar | None:
 
 
 def _disk(folder: Path, what: Literal["total", "free"]) -> float:
-    """Bytes of the file system that a folder is on, or will be once it is made."""
+    """Bytes of the file system that holds a folder, or would hold it if the folder existed."""
     usage = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists()))
     return float(getattr(usage, what))
 
 
 def inject(metadata: dict[str, str]) -> None:
-    """Hand the current trace on as a W3C `traceparent`."""
+    """Add the current trace to the metadata as a W3C `traceparent`."""
     propagate.inject(metadata)

@@ -97,8 +97,8 @@ class _Method:
         self.name = path.rpartition(".")[2]
         self.seconds = seconds
         self.telemetry = telemetry
-        self.in_flight = telemetry.in_flight.labels(self.name)
-        self.latency = telemetry.latency.labels(self.name)
+        self.in_flight = telemetry.requests_in_flight.labels(self.name)
+        self.latency = telemetry.request_duration.labels(self.name)
         self.good = telemetry.requests.labels(self.name, "OK")
 
 

@@ -41,7 +41,7 @@ class Engines:
         self._name = name
         self._models = models
         self._telemetry = telemetry
-        self._ready_gauge = telemetry.ready.labels(name)
+        self._ready_gauge = telemetry.model_ready.labels(name)
         self._lock = threading.Lock()  # guards the next
         self._alive = 0
         self._stopping = threading.Event()

@@ -59,9 +59,9 @@ class Scheduler(ABC):
         self._running_cost = 0.0
         self._runs = 0
         self._seconds_per_cost = 0.0
-        self._wait = telemetry.queue_wait.labels(spec.id)
-        self._engine_seconds = telemetry.engine_seconds.labels(spec.id)
-        self._demand = telemetry.demand.labels(spec.id)
+        self._wait = telemetry.queue_duration.labels(spec.id)
+        self._engine_seconds = telemetry.inference_duration.labels(spec.id)
+        self._demand = telemetry.offered_load.labels(spec.id)
         telemetry.queue_depth.labels(spec.id).set_function(lambda: len(self._queue))
         telemetry.queue_cost.labels(spec.id).set_function(lambda: self._queue.cost)
 
@@ -261,4 +261,4 @@ class Scheduler(ABC):
         return self._queue.drain()
 
     def _refused(self, error: ServeError) -> None:
-        self._telemetry.refusals.labels(self.spec.id, reason(error)).inc()
+        self._telemetry.rejected_requests.labels(self.spec.id, reason(error)).inc()

@@ -108,12 +108,12 @@ class _Loading:
                     yield spec, await load(spec, self._settings, RUNTIMES, self._telemetry)
                 except Unimplemented as error:
                     log.warning("%s is left out: %s", spec.id, error.message)
-                    self._telemetry.ready.remove(spec.id)
+                    self._telemetry.model_ready.remove(spec.id)
 
     async def detector(self) -> SpeechDetector:
         """The first model that tells speech from silence."""
         async for spec, model in self.models("detect_speech"):
-            self._telemetry.ready.labels(spec.id).set(True)
+            self._telemetry.model_ready.labels(spec.id).set(True)
             detector: SpeechDetector = model
             return detector
         raise FailedPrecondition(f"the profile {self._settings.profile!r} has no speech model that does detect_speech")

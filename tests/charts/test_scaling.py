@@ -12,7 +12,7 @@ from tests.charts.conftest import container, deploy
 from tests.charts.test_settings import SETTINGS
 
 SHARE = 0.7  # docs/decisions/0009-autoscaling.md
-METRIC = "polyphony_demand_seconds_per_second"
+METRIC = "polyphony_offered_load_engine_seconds_per_second"
 SCALED = {
     "embedded": {"vision": "1400m", "speech": "1400m", "generation": "2800m", "retrieval": "1400m"},
     "gpu": {"vision": "700m", "speech": "1400m", "retrieval": "700m"},
@@ -42,7 +42,7 @@ def test_the_adapter_makes_what_the_autoscalers_read(deployments):
     text = deployments["embedded"].one("ConfigMap", "prometheus-adapter")["data"]["values.yaml"]
     (rule,) = yaml.safe_load(text)["rules"]["custom"]
     assert rule["name"]["as"] == METRIC
-    assert rule["seriesQuery"].startswith("polyphony_demand_seconds_total{")
+    assert rule["seriesQuery"].startswith("polyphony_offered_load_engine_seconds_total{")
     assert rule["metricsQuery"] == "sum by (<<.GroupBy>>) (rate(<<.Series>>{<<.LabelMatchers>>}[1m]))"
     assert text == (render.UMBRELLA / "prometheus-adapter.yaml").read_text()
 
@@ -123,8 +123,13 @@ def test_keda_scales_to_zero_and_back_on_what_the_gateway_could_not_hand_over(to
     assert spec["minReplicaCount"] == 0
     (trigger,) = spec["triggers"]
     query = trigger["metadata"]["query"]
-    assert f'polyphony_demand_seconds_total{{job="polyphony-generation",namespace="{render.NAMESPACE}"}}' in query
-    assert f'polyphony_unserved_demand_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}' in query
+    assert (
+        f'polyphony_offered_load_engine_seconds_total{{job="polyphony-generation",namespace="{render.NAMESPACE}"}}'
+        in query
+    )
+    assert (
+        f'polyphony_unserved_load_engine_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}' in query
+    )
     assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("AverageValue", "2.8")
     assert not [a for a in to_zero.of("HorizontalPodAutoscaler") if "generation" in a["metadata"]["name"]]
 
@@ -161,8 +166,9 @@ def test_the_edge_fits_its_board(deployments):
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here: apt-get install prometheus")
 def test_keda_s_query_says_what_is_demanded_with_pods_and_without(to_zero, tmp_path):
     (trigger,) = to_zero.one("ScaledObject", "generation")["spec"]["triggers"]
-    own = f'polyphony_demand_seconds_total{{job="polyphony-generation",namespace="{render.NAMESPACE}",pod="%s"}}'
-    unserved = f'polyphony_unserved_demand_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}'
+    own = 'polyphony_offered_load_engine_seconds_total{job="polyphony-generation",pod="%s"'
+    own += f',namespace="{render.NAMESPACE}"}}'
+    unserved = f'polyphony_unserved_load_engine_seconds_total{{service="generation",namespace="{render.NAMESPACE}"}}'
     rises = {"none": {}, "no pods": {unserved: 0.5}, "two pods": {own % "a": 1, own % "b": 2, unserved: 0}}
     demanded = {"none": 0, "no pods": 0.5, "two pods": 3}
     rules = {"groups": [{"name": "a", "rules": [{"record": "demand", "expr": trigger["metadata"]["query"]}]}]}

@@ -32,9 +32,9 @@ def test_a_fleet_that_does_not_answer_has_no_quality_and_keeps_its_last_success(
         away = gauges(address)
     assert done.returncode == 1
     assert "failed    the gateway does not answer: All connection attempts failed" in done.stdout
-    assert healthy["polyphony_quality", "chat", "accuracy"] == 0
-    assert healthy["polyphony_quality_failures", "chat", ""] == 0
+    assert healthy["polyphony_canary_quality_ratio", "chat", "accuracy"] == 0
+    assert healthy["polyphony_canary_failed_items", "chat", ""] == 0
     assert abs(healthy[SUCCESS] - time.time()) < 60
     assert away[SUCCESS] == healthy[SUCCESS]
-    assert away["polyphony_quality_failures", "chat", ""] == away["polyphony_quality_items", "chat", ""] == 8
-    assert not [name for name, *_ in away if name == "polyphony_quality"]
+    assert away["polyphony_canary_failed_items", "chat", ""] == away["polyphony_canary_items", "chat", ""] == 8
+    assert not [name for name, *_ in away if name == "polyphony_canary_quality_ratio"]

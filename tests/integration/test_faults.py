@@ -23,7 +23,7 @@ def said(text, **more):
 
 def runs(metrics):
     """How often an engine has come to an end."""
-    return total(metrics, "polyphony_engine_seconds_count")
+    return total(metrics, "polyphony_inference_duration_seconds_count")
 
 
 @pytest.mark.parametrize("stream", [False, True])

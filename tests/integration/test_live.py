@@ -22,4 +22,4 @@ def test_what_is_said_comes_back_as_events_and_is_counted(fleet, http):
     deltas = [event["delta"] for event in events if event["type"].endswith(".delta")]
     assert "".join(deltas) == events[-1]["transcript"]
     assert events[-1]["polyphony"]["latency_ms"] >= 0
-    assert 'polyphony_in_flight{method="WS /v1/realtime"}' in http.get("/metrics").text
+    assert 'polyphony_requests_in_flight{method="WS /v1/realtime"}' in http.get("/metrics").text

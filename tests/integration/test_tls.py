@@ -76,7 +76,7 @@ def test_it_answers_over_http_as_ever(status):
         assert [step["name"] for step in answer["polyphony"]["steps"]] == ["read_text", "transcribe", "generate_text"]
         assert len(http.post("/v1/embeddings", json={"input": "a"}).json()["data"]) == 1
     metrics = httpx.get(f"http://{status['vision']['metrics']}/metrics").text
-    assert "polyphony_tls_expiry_timestamp_seconds " in metrics
+    assert "polyphony_tls_certificate_expiration_timestamp_seconds " in metrics
 
 
 def test_a_client_that_the_authority_signed_is_served_by_the_gateway(status, authority):

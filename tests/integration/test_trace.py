@@ -48,11 +48,11 @@ def test_one_trace_holds_the_request_its_hops_and_their_engines(http, spans, fle
     listing = fleet.runner.status()
     exemplar = f'# {{trace_id="{TRACE}"}}'
     for process, metric in (
-        ("gateway", "polyphony_request_seconds_bucket"),
-        ("gateway", "polyphony_step_seconds_bucket"),
-        ("vision", "polyphony_request_seconds_bucket"),
-        ("vision", "polyphony_queue_wait_seconds_bucket"),
-        ("vision", "polyphony_engine_seconds_bucket"),
+        ("gateway", "polyphony_request_duration_seconds_bucket"),
+        ("gateway", "polyphony_pipeline_step_duration_seconds_bucket"),
+        ("vision", "polyphony_request_duration_seconds_bucket"),
+        ("vision", "polyphony_queue_duration_seconds_bucket"),
+        ("vision", "polyphony_inference_duration_seconds_bucket"),
     ):
         url = f"http://{listing[process]['metrics']}/metrics"
         text = httpx.get(url, headers={"accept": "application/openmetrics-text"}).text

@@ -79,7 +79,7 @@ def test_a_latency_panel_leads_to_traces_and_no_other_asks_for_exemplars():
 @pytest.mark.skipif(not shutil.which("promtool"), reason="absent: apt-get install prometheus")
 @pytest.mark.parametrize("namespace", ["polyphony", ""])
 def test_only_our_pods_wait_and_only_those_that_do(namespace, tmp_path):
-    (expr,) = (query.expr for query in queries() if query.panel == "Pods that wait")
+    (expr,) = (query.expr for query in queries() if query.panel == "Pending pods")
     phases = {
         ("polyphony-vision-0", namespace): 1,
         ("polyphony-vision-1", namespace): 0,

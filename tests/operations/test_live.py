@@ -161,7 +161,7 @@ def test_an_exemplar_of_a_latency_panel_is_a_trace_that_was_exported(observed):
     def exported() -> set[str]:
         found = observed.prometheus.get(
             "/query_exemplars",
-            query='polyphony_request_seconds_bucket{job="polyphony-gateway"}',
+            query='polyphony_request_duration_seconds_bucket{job="polyphony-gateway"}',
             start=time.time() - 60,
             end=time.time(),
         )

@@ -24,7 +24,9 @@ def counted(state, name, **labels):
 
 def steps(state):
     """How often each step came to each end."""
-    (family,) = (row for row in state.telemetry.registry.collect() if row.name == "polyphony_step_seconds")
+    (family,) = (
+        row for row in state.telemetry.registry.collect() if row.name == "polyphony_pipeline_step_duration_seconds"
+    )
     samples = [sample for sample in family.samples if sample.name.endswith("_count")]
     return {(sample.labels["step"], sample.labels["outcome"]): sample.value for sample in samples}
 
@@ -52,8 +54,8 @@ async def test_steps_and_answers_are_counted_by_what_became_of_them(http, state,
         ("generate_text", "ok"): 3,
         ("generate_text", "failed"): 1,
     }
-    assert counted(state, "polyphony_answers_total", degraded="false") == 2
-    assert counted(state, "polyphony_answers_total", degraded="true") == 1
+    assert counted(state, "polyphony_pipeline_responses_total", degraded="false") == 2
+    assert counted(state, "polyphony_pipeline_responses_total", degraded="true") == 1
 
 
 async def test_a_step_that_overruns_the_deadline_has_failed_and_one_that_is_left_is_not_counted(http, state, orders):
@@ -75,7 +77,7 @@ async def test_what_is_asked_of_a_service_without_a_process_is_counted_until_the
     state = build(vision_target=f"127.0.0.1:{port}", unserved_call_seconds=7.0)
 
     def unserved(service):
-        return counted(state, "polyphony_unserved_demand_seconds_total", service=service)
+        return counted(state, "polyphony_unserved_load_engine_seconds_total", service=service)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://gateway") as http:
         assert (await ask(http, PNG, TEXT)).json()["polyphony"]["degraded"] == ["read_text"]

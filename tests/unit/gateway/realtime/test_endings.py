@@ -53,7 +53,7 @@ async def test_a_client_that_leaves_while_its_sound_is_backed_up_is_let_go(gatew
                 while True:
                     await ws.send(LOUD * 100)
         ws.transport.abort()
-    in_flight = gateway[1].telemetry.in_flight.labels("WS /v1/realtime")._value
+    in_flight = gateway[1].telemetry.requests_in_flight.labels("WS /v1/realtime")._value
     for _ in range(1000):
         if not in_flight.get():
             break

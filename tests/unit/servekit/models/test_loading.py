@@ -73,6 +73,6 @@ async def test_a_loader_is_imported_by_name_and_an_unknown_one_refused():
     spec, settings = Scheduler("a").spec, ProcessSettings()
     telemetry = Telemetry(settings)
     assert await models.load(spec, settings, {"t": "operator:is_not"}, telemetry) is True
-    assert telemetry.registry.get_sample_value("polyphony_model_load_seconds", {"model": "a"}) > 0
+    assert telemetry.registry.get_sample_value("polyphony_model_load_duration_seconds", {"model": "a"}) > 0
     with pytest.raises(FailedPrecondition, match="wants the loader 't'"):
         await models.load(spec, settings, {"other": "operator:is_not"}, telemetry)

@@ -130,10 +130,14 @@ async def test_latencies_name_a_sampled_trace_and_only_that(settings, collector)
         with telemetry.server_span("call", header):
             assert await scheduler.submit(21) == 42
             trace_id = trace.get_current_span().get_span_context().trace_id
-            telemetry.latency.labels("call").observe(0.1, telemetry.exemplar())
+            telemetry.request_duration.labels("call").observe(0.1, telemetry.exemplar())
         await scheduler.close()
         text = openmetrics.generate_latest(telemetry.registry).decode()
-        for name in ("polyphony_request_seconds", "polyphony_queue_wait_seconds", "polyphony_engine_seconds"):
+        for name in (
+            "polyphony_request_duration_seconds",
+            "polyphony_queue_duration_seconds",
+            "polyphony_inference_duration_seconds",
+        ):
             lines = [line for line in text.splitlines() if line.startswith(f"{name}_bucket") and " # " in line]
             assert [f'# {{trace_id="{trace_id:032x}"}}' in line for line in lines] == [True] * named
         await asyncio.to_thread(telemetry.close)
@@ -148,10 +152,13 @@ def test_without_traces_nothing_is_named(settings):
 def test_the_disks_of_folders_that_are_not_there_yet_are_known(settings):
     value = Telemetry(settings.model_copy(update={"object_store": "s3://bucket/prefix"})).registry.get_sample_value
     usage = shutil.disk_usage(settings.home)
-    assert value("polyphony_disk_bytes", {"folder": "models"}) == usage.total
-    assert 0 < value("polyphony_disk_free_bytes", {"folder": "models"}) <= usage.total
-    assert value("polyphony_disk_bytes", {"folder": "objects"}) is None
-    assert Telemetry(settings).registry.get_sample_value("polyphony_disk_bytes", {"folder": "objects"}) == usage.total
+    assert value("polyphony_filesystem_size_bytes", {"folder": "models"}) == usage.total
+    assert 0 < value("polyphony_filesystem_avail_bytes", {"folder": "models"}) <= usage.total
+    assert value("polyphony_filesystem_size_bytes", {"folder": "objects"}) is None
+    assert (
+        Telemetry(settings).registry.get_sample_value("polyphony_filesystem_size_bytes", {"folder": "objects"})
+        == usage.total
+    )
 
 
 async def test_a_model_says_what_it_took_and_how_many_engines_it_has(serve, scripted, settings):
@@ -163,7 +170,7 @@ async def test_a_model_says_what_it_took_and_how_many_engines_it_has(serve, scri
     await serve(settings, build)
     value = scripted.telemetry.registry.get_sample_value
     assert value("polyphony_engines", {"model": "m"}) == 2
-    assert value("polyphony_model_load_seconds", {"model": "m"}) > 0
+    assert value("polyphony_model_load_duration_seconds", {"model": "m"}) > 0
 
 
 async def test_a_collector_that_is_not_there_holds_nothing_up(serve, dial, scripted, settings):

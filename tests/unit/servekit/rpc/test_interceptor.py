@@ -29,7 +29,7 @@ def counted(scripted, method, code):
 
 
 def in_flight(scripted, method):
-    return scripted.telemetry.in_flight.labels(method)._value.get()
+    return scripted.telemetry.requests_in_flight.labels(method)._value.get()
 
 
 async def test_who_calls_is_known_to_the_handler(vision, scripted):

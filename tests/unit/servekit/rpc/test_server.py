@@ -134,7 +134,7 @@ async def test_metrics_are_served(server, vision):
 
 
 async def until_running(metrics_port, calls):
-    line = f'polyphony_in_flight{{method="VisionService/ReadText"}} {calls}.0'
+    line = f'polyphony_requests_in_flight{{method="VisionService/ReadText"}} {calls}.0'
     async with httpx.AsyncClient() as client:
         for _ in range(1000):
             if line in (await client.get(f"http://127.0.0.1:{metrics_port}/metrics")).text:
@@ -223,6 +223,6 @@ async def test_a_process_that_still_loads_shows_its_metrics_and_ends_at_once(tmp
     )
     port = int((await process.stdout.readline()).split()[1])
     async with httpx.AsyncClient() as client:
-        assert "polyphony_disk_bytes" in (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        assert "polyphony_filesystem_size_bytes" in (await client.get(f"http://127.0.0.1:{port}/metrics")).text
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 30) == 128 + signal.SIGTERM

@@ -126,7 +126,10 @@ def test_the_end_of_a_chains_first_certificate_is_known(tmp_path, settings, year
     chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     assert expiry(chain) == ends.timestamp()
     telemetry = Telemetry(settings.model_copy(update={"tls_certificate": chain, "tls_key": chain}))
-    assert telemetry.registry.get_sample_value("polyphony_tls_expiry_timestamp_seconds") == ends.timestamp()
+    assert (
+        telemetry.registry.get_sample_value("polyphony_tls_certificate_expiration_timestamp_seconds")
+        == ends.timestamp()
+    )
 
 
 @pytest.mark.parametrize("text", [None, "", "not a certificate", NO_PEM])

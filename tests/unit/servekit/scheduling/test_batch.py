@@ -104,7 +104,7 @@ async def test_a_dead_engine_makes_the_scheduler_unready_until_it_is_back(model,
 
 async def test_demand_counts_what_was_refused(model, scheduler):
     await scheduler.submit(1, cost=5.0)
-    demand = scheduler._telemetry.demand.labels("doubler")._value.get
+    demand = scheduler._telemetry.offered_load.labels("doubler")._value.get
     rate, before = scheduler._seconds_per_cost, demand()
     first = await hold(model, scheduler)
     jobs = [asyncio.ensure_future(scheduler.submit(1, cost=15.0)) for _ in range(10)]

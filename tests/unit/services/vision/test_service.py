@@ -140,7 +140,7 @@ async def test_health_reflection_and_metrics(server, stub):
         metrics = (await client.get(f"http://127.0.0.1:{server.metrics_port}/metrics")).text
     assert 'polyphony_requests_total{code="OK",method="VisionService/ReadText"} 1.0' in metrics
     assert 'polyphony_model_ready{model="fake-reader"} 1.0' in metrics
-    assert 'polyphony_demand_seconds_total{model="fake-reader"}' in metrics
+    assert 'polyphony_offered_load_engine_seconds_total{model="fake-reader"}' in metrics
 
 
 async def test_stopping_lets_accepted_calls_end_and_turns_new_ones_away(serve, dial, settings):
@@ -150,7 +150,10 @@ async def test_stopping_lets_accepted_calls_end_and_turns_new_ones_away(serve, d
     telemetry, method = server._telemetry, "VisionService/ReadText"
 
     def arrived():
-        return telemetry.in_flight.labels(method)._value.get() + telemetry.requests.labels(method, "OK")._value.get()
+        return (
+            telemetry.requests_in_flight.labels(method)._value.get()
+            + telemetry.requests.labels(method, "OK")._value.get()
+        )
 
     accepted = [asyncio.ensure_future(stub.ReadText(request(png(seed=n)))) for n in range(8)]
     await until(lambda: arrived() >= 9)

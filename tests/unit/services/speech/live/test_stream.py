@@ -136,7 +136,7 @@ async def test_over_grpc_a_caller_that_leaves_gives_its_place_back(serve, dial, 
     settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, live_streams=1)
     server = await serve(settings, build)
     stub = SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
-    running = server._telemetry.in_flight.labels("SpeechService/StreamingTranscribe")._value
+    running = server._telemetry.requests_in_flight.labels("SpeechService/StreamingTranscribe")._value
     for _ in range(3):
         events = stub.StreamingTranscribe(requests(config(), audio((0.5, 1)), pace=1.0))
         assert (await anext(events)).HasField("started")
