@@ -50,7 +50,7 @@ async def test_steps_and_answers_are_counted_by_what_became_of_them(http, state,
         ("read_text", "ok"): 1,
         ("read_text", "cached"): 2,
         ("read_text", "failed"): 1,
-        ("read_text", "left_out"): 1,
+        ("read_text", "degraded"): 1,
         ("generate_text", "ok"): 3,
         ("generate_text", "failed"): 1,
     }
