@@ -87,6 +87,7 @@ check: build/googleapis ## everything that can be said without running it; write
 	@$(BIN)/buf build --output build/contract.binpb --exclude-source-info
 	$(BIN)/buf breaking build/contract.binpb --against protos/release.binpb
 	$(BIN)/python -m dashboards --check
+	$(BIN)/python -m gateway.app | $(BIN)/openapi-spec-validator -
 	@rm -rf build/gen && $(BIN)/python protos/generate.py build/gen && diff --recursive --brief --exclude=__pycache__ build/gen/polyphony protos/gen/polyphony \
 	    || { echo "protos/gen is stale: run make protos"; exit 1; }
 

@@ -1,4 +1,10 @@
-"""The HTTP application: the table of its operations and WebSockets."""
+"""The HTTP application: the table of its operations and WebSockets.
+
+`python -m gateway.app` prints its OpenAPI document.
+"""
+
+import json
+import sys
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -9,6 +15,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from gateway.app_state import AppState
 from gateway.http.endpoint import Endpoint, Operation, request_id
 from gateway.http.errors import error_response
+from gateway.http.openapi import document
 from gateway.http.sockets import SocketEndpoint, SocketOperation
 from gateway.routes import (
     alignment,
@@ -33,7 +40,7 @@ from gateway.routes import (
 from servekit.rpc.context import REQUEST_ID
 from servekit.rpc.errors import InvalidArgument, NotFound, ServeError
 
-OPERATIONS: tuple[Operation, ...] = (
+_DESCRIBED: tuple[Operation, ...] = (
     *chat.OPERATIONS,
     *transcriptions.OPERATIONS,
     *speech.OPERATIONS,
@@ -53,14 +60,15 @@ OPERATIONS: tuple[Operation, ...] = (
     *health.OPERATIONS,
 )
 
+OPERATIONS: tuple[Operation, ...] = (*_DESCRIBED, *docs.operations(_DESCRIBED))
+
 SOCKETS: tuple[SocketOperation, ...] = realtime.SOCKETS
 
 
 def build_app(state: AppState) -> Starlette:
     """The application, whose handlers share `state`."""
-    rows = (*OPERATIONS, *docs.operations(OPERATIONS))
     routes: list[BaseRoute] = [
-        Route(row.path, Endpoint(row, state), methods=[row.method], name=row.summary) for row in rows
+        Route(row.path, Endpoint(row, state), methods=[row.method], name=row.summary) for row in OPERATIONS
     ]
     routes += [WebSocketRoute(row.path, SocketEndpoint(row, state), name=row.summary) for row in SOCKETS]
     return Starlette(routes=[*routes, docs.assets()], exception_handlers={HTTPException: _no_route})
@@ -78,3 +86,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
         response.headers.update(error.headers or {})
     response.headers[REQUEST_ID] = request_id(request.headers)
     return response
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(document(OPERATIONS)))

@@ -52,8 +52,9 @@ class Operation:
     Attributes:
         method: The HTTP method.
         path: The path, with `{name}` where it varies.
-        handler: What answers.
-        summary: One line for people.
+        id: The `operationId` of the OpenAPI document, unique among all; OpenAI's where it has the operation.
+        handler: Answers a request.
+        summary: A short phrase for people; OpenAI's where it has the operation.
         seconds: The setting that holds its deadline.
         body: The struct of a JSON body.
         form: The struct of a form's small fields; the form also has a `file`.
@@ -65,6 +66,7 @@ class Operation:
 
     method: str
     path: str
+    id: str
     handler: Handler
     summary: str
     seconds: str = "default_seconds"

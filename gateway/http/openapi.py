@@ -1,8 +1,9 @@
-"""The OpenAPI 3.1 document, made of the same operations as the routes."""
+"""The OpenAPI 3.1 document, generated from the operations that make the routes."""
 
 import inspect
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -13,13 +14,8 @@ from gateway.schemas.errors import ErrorAnswer
 _NAME = re.compile(r"{(\w+)}")
 
 
-def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
-    """The document.
-
-    Args:
-        operations: What there is.
-        version: The gateway's version.
-    """
+def document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The document that describes `operations`."""
     kinds = [kind for row in operations for kind in (row.body, row.form, row.answer) if kind is not None]
     schemas, components = msgspec.json.schema_components(
         [*kinds, ErrorAnswer], ref_template="#/components/schemas/{name}"
@@ -30,23 +26,27 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, by_kind)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Polyphony", "version": version, "description": "One front door to many models."},
+        "info": {
+            "title": "Polyphony",
+            "version": version("polyphony"),
+            "description": "One front door to many models.",
+        },
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
     }
 
 
 def _operation(row: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    failure = {"description": "What went wrong", "content": _json(schemas["error"])}
-    success: dict[str, Any] = {"description": "The answer"}
+    failure = {"description": "The error", "content": _json(schemas["error"])}
+    success: dict[str, Any] = {"description": "Success"}
     if row.answer is not None:
         success["content"] = _json(schemas[repr(row.answer)])
     elif row.answer_type:
         success["content"] = {row.answer_type: {}}
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "summary": row.summary,
         "description": inspect.getdoc(row.handler) or row.summary,
-        "operationId": getattr(row.handler, "__name__", row.summary),
+        "operationId": row.id,
         "tags": [row.path.removeprefix("/v1/").strip("/").partition("/")[0]],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -56,8 +56,8 @@ def _operation(row: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "security": [] if row.is_open else [{"key": []}],
     }
     if content := _content(row, schemas):
-        told["requestBody"] = {"required": True, "content": content}
-    return told
+        described["requestBody"] = {"required": True, "content": content}
+    return described
 
 
 def _content(row: Operation, schemas: dict[str, Any]) -> dict[str, Any]:

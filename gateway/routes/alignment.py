@@ -62,8 +62,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/align",
+        "createAlignment",
         align,
-        "Align a text with its recording",
+        "Create forced alignment",
         seconds="audio_seconds",
         form=AlignmentForm,
         answer=AlignmentAnswer,

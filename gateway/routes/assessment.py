@@ -63,8 +63,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/assess",
+        "createAssessment",
         assess,
-        "Assess a learner's recording",
+        "Create pronunciation assessment",
         seconds="audio_seconds",
         form=AssessmentForm,
         answer=AssessmentAnswer,

@@ -216,8 +216,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/chat/completions",
+        "createChatCompletion",
         create_completion,
-        "Answer a conversation of text, images and recordings",
+        "Create chat completion",
         seconds="chat_seconds",
         body=ChatRequest,
         answer=ChatCompletion,

@@ -48,8 +48,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/diarize",
+        "createDiarization",
         diarize,
-        "Tell who speaks when",
+        "Create diarization",
         seconds="audio_seconds",
         form=DiarizationForm,
         answer=Diarization,

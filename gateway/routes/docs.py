@@ -1,8 +1,8 @@
-"""`/docs` and `/openapi.json`: the interface described, with every asset served from here."""
+"""`/docs` and `/openapi.json`: the API reference, with every asset served from here."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
@@ -30,32 +30,43 @@ _SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", deepLinking:
 
 
 async def page(_: HandlerContext) -> Response:
-    """A page to read and to try."""
+    """The API reference, from which requests can be sent."""
     return HTMLResponse(
         _PAGE, headers={"content-security-policy": "default-src 'self' data:; style-src 'self' 'unsafe-inline'"}
     )
 
 
 async def script(_: HandlerContext) -> Response:
-    """What starts the page."""
+    """The script of the API reference."""
     return Response(_SCRIPT, media_type="text/javascript")
 
 
 def operations(described: Sequence[Operation]) -> tuple[Operation, ...]:
-    """The page and the document of these operations."""
-    answer = document(described, version("polyphony"))
+    """The page and the document of these operations and of their own."""
 
     async def openapi(_: HandlerContext) -> Response:
-        """The OpenAPI document."""
+        """The OpenAPI 3.1 document of this interface."""
         return json_response(answer)
 
-    return (
-        Operation("GET", "/openapi.json", openapi, "The OpenAPI document", is_open=True),
-        Operation("GET", "/docs", page, "A page to read and to try", is_open=True),
-        Operation("GET", "/docs/page.js", script, "What starts the page", is_open=True),
+    rows = (
+        Operation(
+            "GET", "/openapi.json", "getOpenApi", openapi, "OpenAPI document", answer=dict[str, Any], is_open=True
+        ),
+        Operation("GET", "/docs", "getDocs", page, "API reference", answer_type="text/html", is_open=True),
+        Operation(
+            "GET",
+            "/docs/page.js",
+            "getDocsScript",
+            script,
+            "Script of the API reference",
+            answer_type="text/javascript",
+            is_open=True,
+        ),
     )
+    answer = document((*described, *rows))
+    return rows
 
 
 def assets() -> Route | Mount:
-    """Swagger UI's own files."""
+    """The files of Swagger UI."""
     return Mount("/docs/assets", StaticFiles(directory=Path(swagger_ui_path)))

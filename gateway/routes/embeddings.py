@@ -62,5 +62,13 @@ def _texts(body: EmbeddingsRequest) -> list[str]:
 
 
 OPERATIONS = (
-    Operation("POST", "/v1/embeddings", create_embeddings, "Embed texts", body=EmbeddingsRequest, answer=Embeddings),
+    Operation(
+        "POST",
+        "/v1/embeddings",
+        "createEmbedding",
+        create_embeddings,
+        "Create embeddings",
+        body=EmbeddingsRequest,
+        answer=Embeddings,
+    ),
 )

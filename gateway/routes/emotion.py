@@ -80,8 +80,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/emotion",
+        "createEmotionAnalysis",
         analyze,
-        "Tell the emotion of a recording",
+        "Create emotion analysis",
         seconds="audio_seconds",
         form=EmotionForm,
         answer=EmotionAnswer,

@@ -85,8 +85,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/enhance",
+        "createEnhancement",
         enhance,
-        "Clean a recording",
+        "Create enhanced audio",
         seconds="audio_seconds",
         form=EnhanceForm,
         answer=Enhancement,

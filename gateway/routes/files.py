@@ -81,16 +81,26 @@ def _answer(record: FileRecord) -> FileAnswer:
 
 
 OPERATIONS = (
-    Operation("POST", "/v1/files", upload, "Upload a file", seconds="file_seconds", form=FileForm, answer=FileAnswer),
-    Operation("GET", "/v1/files", list_files, "List the files", answer=FileList),
-    Operation("GET", "/v1/files/{file_id}", get_file, "Describe a file", answer=FileAnswer),
+    Operation(
+        "POST",
+        "/v1/files",
+        "createFile",
+        upload,
+        "Upload file",
+        seconds="file_seconds",
+        form=FileForm,
+        answer=FileAnswer,
+    ),
+    Operation("GET", "/v1/files", "listFiles", list_files, "List files", answer=FileList),
+    Operation("GET", "/v1/files/{file_id}", "retrieveFile", get_file, "Retrieve file", answer=FileAnswer),
     Operation(
         "GET",
         "/v1/files/{file_id}/content",
+        "downloadFile",
         get_content,
-        "Get a file's bytes",
+        "Retrieve file content",
         seconds="file_seconds",
         answer_type="application/octet-stream",
     ),
-    Operation("DELETE", "/v1/files/{file_id}", delete_file, "Delete a file", answer=Deleted),
+    Operation("DELETE", "/v1/files/{file_id}", "deleteFile", delete_file, "Delete file", answer=Deleted),
 )

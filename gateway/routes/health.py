@@ -52,7 +52,15 @@ async def metrics(context: HandlerContext) -> Response:
 
 
 OPERATIONS = (
-    Operation("GET", "/healthz", healthz, "Say that the gateway is alive", answer=Alive, is_open=True),
-    Operation("GET", "/readyz", readyz, "Say which services serve", answer=Readiness, is_open=True),
-    Operation("GET", "/metrics", metrics, "Metrics for Prometheus", answer_type="text/plain"),
+    Operation("GET", "/healthz", "getLiveness", healthz, "Liveness of the gateway", answer=Alive, is_open=True),
+    Operation(
+        "GET",
+        "/readyz",
+        "getReadiness",
+        readyz,
+        "Readiness of the gateway and its services",
+        answer=Readiness,
+        is_open=True,
+    ),
+    Operation("GET", "/metrics", "getMetrics", metrics, "Metrics for Prometheus", answer_type="text/plain"),
 )

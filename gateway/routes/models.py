@@ -27,6 +27,6 @@ async def get_model(context: HandlerContext) -> Response:
 
 
 OPERATIONS = (
-    Operation("GET", "/v1/models", list_models, "List the models", answer=ModelList),
-    Operation("GET", "/v1/models/{model}", get_model, "Describe a model", answer=ModelAnswer),
+    Operation("GET", "/v1/models", "listModels", list_models, "List models", answer=ModelList),
+    Operation("GET", "/v1/models/{model}", "retrieveModel", get_model, "Retrieve model", answer=ModelAnswer),
 )

@@ -43,10 +43,12 @@ async def page(_: HandlerContext) -> Response:
     return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
 
 
-OPERATIONS = (Operation("GET", "/live", page, "A page to speak to", answer_type="text/html", is_open=True),)
+OPERATIONS = (
+    Operation(
+        "GET", "/live", "getLivePage", page, "Page for live transcription", answer_type="text/html", is_open=True
+    ),
+)
 
 SOCKETS = (
-    SocketOperation(
-        "/v1/realtime", converse, error_event, "Write down what is said while it is said", seconds="realtime_seconds"
-    ),
+    SocketOperation("/v1/realtime", converse, error_event, "Create transcription session", seconds="realtime_seconds"),
 )

@@ -61,8 +61,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/speech",
+        "createSpeech",
         speak,
-        "Speak a text",
+        "Create speech",
         seconds="audio_seconds",
         body=SpeechRequest,
         answer_type="audio/*",

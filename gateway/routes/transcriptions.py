@@ -192,8 +192,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/transcriptions",
+        "createTranscription",
         transcribe,
-        "Write down a recording",
+        "Create transcription",
         seconds="audio_seconds",
         form=TranscriptionForm,
         answer=Transcription,
@@ -201,8 +202,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/audio/translations",
+        "createTranslation",
         translate,
-        "Write down a recording in English",
+        "Create translation",
         seconds="audio_seconds",
         form=TranslationForm,
         answer=Transcription,

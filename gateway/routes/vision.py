@@ -79,8 +79,9 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/vision/read",
+        "readText",
         read_text,
-        "Read the text of an image",
+        "Read text in an image",
         body=ReadRequest,
         form=ReadOptions,
         raw="image/*",

@@ -51,15 +51,16 @@ def _answer(voice: Voice) -> VoiceAnswer:
 
 
 OPERATIONS = (
-    Operation("GET", "/v1/audio/voices", list_voices, "List the voices", answer=VoiceList),
+    Operation("GET", "/v1/audio/voices", "listVoices", list_voices, "List voices", answer=VoiceList),
     Operation(
         "POST",
         "/v1/audio/voices",
+        "createVoice",
         create_voice,
-        "Make a voice of a recording",
+        "Create voice",
         seconds="audio_seconds",
         form=VoiceForm,
         answer=VoiceAnswer,
     ),
-    Operation("DELETE", "/v1/audio/voices/{name}", delete_voice, "Delete a voice", answer=VoiceDeleted),
+    Operation("DELETE", "/v1/audio/voices/{name}", "deleteVoice", delete_voice, "Delete voice", answer=VoiceDeleted),
 )

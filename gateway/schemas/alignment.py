@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from gateway.schemas.languages import Language
+
 
 class AlignmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the `file`.
@@ -13,7 +15,7 @@ class AlignmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     text: Annotated[str, Meta(min_length=1)]
-    language: Annotated[str, Meta(pattern="^([a-z]{2,3})?$")] = ""
+    language: Language = ""
     model: str = ""
     response_format: Literal["json", "srt", "vtt", "lrc"] = "json"
 

@@ -4,12 +4,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from gateway.schemas.languages import Language
+
 
 class AssessmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the learner's `file`."""
 
     reference_text: Annotated[str, Meta(min_length=1)]
-    language: Annotated[str, Meta(pattern="^[a-z]{2,3}$")] = ""
+    language: Language = ""
     model: str = ""
 
 

@@ -1,14 +1,16 @@
 """What `/v1/audio/emotion` takes and gives."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
+
+from gateway.schemas.languages import Language
 
 
 class EmotionForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the `file`; `model` is an acoustic one."""
 
-    language: Annotated[str, Meta(pattern="^[a-z]{2,3}$")] = ""
+    language: Language = ""
     model: str = ""
 
 

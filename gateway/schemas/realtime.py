@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.schemas.errors import ErrorBody
+from gateway.schemas.languages import Language
 
 # What clients send.
 
@@ -30,7 +31,7 @@ class Writing(Struct, forbid_unknown_fields=True):
     """How what is said is written down; `keywords` are names and terms to expect."""
 
     model: str | UnsetType = UNSET
-    language: Annotated[str, Meta(pattern="^([a-z]{2,3})?$")] | UnsetType = UNSET
+    language: Language | UnsetType = UNSET
     prompt: str | UnsetType = UNSET
     keywords: list[str] | UnsetType = UNSET
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from gateway.schemas.languages import Language
+
 # The formats of /v1/audio/speech, and of a spoken chat.
 MIME_TYPES = {
     "mp3": "audio/mpeg",
@@ -32,7 +34,7 @@ class SpeechRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
     speed: Annotated[float, Meta(ge=0.25, le=4)] = 1.0
     stream_format: Literal["audio", "sse"] = "audio"
-    language: Annotated[str, Meta(pattern="^([a-z]{2,3})?$")] = ""
+    language: Language = ""
 
 
 class SpeechUsage(Struct):

@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.schemas.languages import Language
+
 Temperature = Annotated[float, Meta(ge=0, le=1)]
 MOST_SPEAKERS = 8
-Language = Annotated[str, Meta(pattern="^([a-z]{2,3})?$")]
 
 
 class ServerVad(Struct, forbid_unknown_fields=True, kw_only=True):

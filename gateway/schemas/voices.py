@@ -1,8 +1,10 @@
 """What `/v1/audio/voices` takes and gives."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
+
+from gateway.schemas.languages import Language
 
 
 class VoiceForm(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -15,7 +17,7 @@ class VoiceForm(Struct, forbid_unknown_fields=True, kw_only=True):
     consent: str = ""
     consent_statement: str = ""
     text: str = ""
-    language: Annotated[str, Meta(pattern="^([a-z]{2,3})?$")] = ""
+    language: Language = ""
     model: str = ""
     type: Literal["audio_sample"] = "audio_sample"
 
