@@ -1,27 +1,26 @@
 """The composed chat: images read, recordings heard and stores searched at once, then one answer from it all."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from polyphony.generation.v1.generation_pb2 import GenerateTextRequest, TextFinished, TextMessage
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
 
 from gateway.auth import Caller
 from gateway.clients import Clients
-from gateway.formats.voices import find_voice
 from gateway.models import ModelDirectory
+from gateway.pipelines.channel import EventChannel
 from gateway.pipelines.context_builder import ContextBuilder
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, Finished, Medium, Sound, Spoken
 from gateway.pipelines.prompt import Passage, PromptTemplate
-from gateway.pipelines.steps import Step, StepRecorder
+from gateway.pipelines.spoken_answer import SentenceBuffer, synthesize_sentences
+from gateway.pipelines.steps import StepRecorder
 from gateway.settings import GatewaySettings
-from gateway.streams import audio_chunks, completed
+from gateway.streams import completed
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import InvalidArgument, ServeError, TooLarge
 
 _REASONS = {TextFinished.REASON_LENGTH: "length"}
-# The caller's names for the fields of a `SynthesizeRequest`.
-SPEECH_FIELDS = {"text": "audio", "model": "audio", "voice": "audio.voice", "mime_type": "audio.format"}
 
 
 class ChatPipeline:
@@ -49,35 +48,42 @@ class ChatPipeline:
         self._template, self._settings, self._telemetry = template, settings, telemetry
 
     async def run(self, plan: ChatPlan, caller: Caller) -> AsyncGenerator[Event]:
-        """Answer, event by event: steps, deltas of text, sound, and `Finished` at the end.
+        """Answer, event by event: each step when it has ended, deltas of text, audio, and `Finished` at the end.
+
+        Text and its speech overlap: a sentence is synthesized while the next one is generated.
 
         Raises:
             ServeError: The request is wrong, or nothing is left to answer, or the model fails.
         """
         model = self._models.resolve("generate_text", plan.model, caller)
         self._check(plan)
-        recorder = StepRecorder(self._telemetry)
+        channel = EventChannel[Event]()
+        async with aclosing(channel.run(self._answer(plan, model, channel))) as events:
+            async for event in events:
+                yield event
+
+    async def _answer(self, plan: ChatPlan, model: str, channel: EventChannel[Event]) -> None:
+        recorder = StepRecorder(self._telemetry, channel.send_nowait)
         turns, sources = await self._context_builder.of(plan, recorder)
-        for step in recorder.steps:
-            yield step
         passages = sources if sources is None else [Passage(s.number, s.filename, s.text) for s in sources]
         finished = Finished(model, self._template.version, sources or ())
-        text = ""
-        with recorder.step("generate_text", model) as step:
-            async with aclosing(self._generate(plan, self._template.render(turns, passages), finished)) as deltas:
-                async for delta in deltas:
-                    text += delta.text
-                    yield delta
-        yield step
-        if plan.spoken is not None and text.strip():
-            with recorder.step("synthesize", self._models.default("synthesize").id) as step:
-                async with aclosing(self._speak(plan.spoken, text, step, recorder)) as sounds:
-                    async for sound in sounds:
-                        yield sound
-            yield step
+        sentences = SentenceBuffer()
+        try:
+            async with asyncio.TaskGroup() as group:
+                if plan.spoken is not None:
+                    group.create_task(self._speak(plan.spoken, sentences, recorder, channel))
+                with recorder.step("generate_text", model):
+                    messages = self._template.render(turns, passages)
+                    async with aclosing(self._generate(plan, messages, finished)) as deltas:
+                        async for delta in deltas:
+                            sentences.append(delta.text)
+                            await channel.send(delta)
+                sentences.end()
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
         finished.seconds, finished.steps, finished.degraded = recorder.seconds, recorder.steps, recorder.degraded
         self._telemetry.pipeline_responses.labels(str(bool(recorder.degraded)).lower()).inc()
-        yield finished
+        await channel.send(finished)
 
     def _check(self, plan: ChatPlan) -> None:
         """Refuse at once what no model could answer."""
@@ -115,12 +121,20 @@ class ChatPipeline:
                 finished.prompt_tokens = event.finished.usage.prompt_tokens
                 finished.completion_tokens = event.finished.usage.completion_tokens
 
-    async def _speak(self, spoken: Spoken, text: str, step: Step, recorder: StepRecorder) -> AsyncGenerator[Sound]:
-        try:
-            voice, _ = await find_voice(self._clients, spoken.voice, step.model)
-            request = SynthesizeRequest(text=text, model=step.model, voice=voice, mime_type=spoken.mime_type)
-            events = completed(self._clients.speech.Synthesize(request), "speech", **SPEECH_FIELDS)
-            async for chunk in audio_chunks(events):
-                yield Sound(chunk)
-        except ServeError as error:
-            recorder.mark_degraded(step, error)
+    async def _speak(
+        self, spoken: Spoken, sentences: SentenceBuffer, recorder: StepRecorder, channel: EventChannel[Event]
+    ) -> None:
+        """Send the speech of the answer, sentence by sentence; a failure of the service leaves out the rest."""
+        model = self._models.default("synthesize").id
+        if not (first := await sentences.take()):
+            return
+        with recorder.step("synthesize", model) as step:
+            try:
+                audio = synthesize_sentences(
+                    self._clients, sentences, first, voice=spoken.voice, model=model, mime_type=spoken.mime_type
+                )
+                async with aclosing(audio) as chunks:
+                    async for chunk in chunks:
+                        await channel.send(Sound(chunk))
+            except ServeError as error:
+                recorder.mark_degraded(step, error)

@@ -36,18 +36,20 @@ class Step:
 
 
 class StepRecorder:
-    """Keeps the steps of one request, in the order of their beginnings.
+    """Records the steps of one request.
 
     Args:
-        telemetry: Where their times go.
+        telemetry: Where their durations are counted.
+        on_end: Called with each step as soon as it has ended, whether it succeeded or was left out.
 
     Attributes:
-        steps: They.
-        failures: What went wrong in those that were left out.
+        steps: All steps, in the order of their starts.
+        failures: The errors of the steps that were left out.
     """
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, on_end: Callable[[Step], None] = lambda _: None) -> None:
         self._telemetry = telemetry
+        self._on_end = on_end
         self._began = time.monotonic()
         self.steps: list[Step] = []
         self.failures: list[ServeError] = []
@@ -82,6 +84,8 @@ class StepRecorder:
                 times = self._telemetry.pipeline_step_duration.labels(kind, outcome)
                 times.observe(step.seconds, self._telemetry.exemplar())
                 self._telemetry.event(name, outcome=outcome, model=model, seconds=step.seconds)
+            if outcome not in ("", "failed"):
+                self._on_end(step)
 
     def mark_degraded(self, step: Step, error: ServeError) -> None:
         """Note that a step failed and the request goes on without it.

@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
-from gateway.http.responses import EventStream, json_response
+from gateway.http.responses import Comment, EventStream, json_response
 from gateway.media.resolver import FILE_PREFIX, MediaSource, decode_base64, parse_media_source
 from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Finished, Medium, Sound, Spoken, Turn
+from gateway.pipelines.steps import Step
 from gateway.records import fresh_id, now
 from gateway.schemas.chat import (
     AnswerMessage,
@@ -36,6 +37,8 @@ from gateway.schemas.chat import (
     RefusalContent,
     SchemaForm,
     SpokenMessage,
+    StepEnded,
+    StreamOptions,
     SystemMessage,
     TextContent,
     Usage,
@@ -150,7 +153,8 @@ class _Wire:
     def __init__(self, body: ChatRequest, model: str) -> None:
         self._id, self._created, self._model = fresh_id("chatcmpl-"), now(), model
         self._sound_id = fresh_id("audio_")
-        self._wants_usage = body.stream_options is not None and body.stream_options.include_usage
+        options = body.stream_options or StreamOptions()
+        self._wants_usage, self._wants_steps = options.include_usage, options.include_steps
 
     async def whole(self, events: AsyncGenerator[Event]) -> ChatCompletion:
         """The answer when it is complete."""
@@ -163,7 +167,7 @@ class _Wire:
                     sound += event.data
                 elif isinstance(event, Finished):
                     message = AnswerMessage(text)
-                    if sound:
+                    if sound and "synthesize" not in event.degraded:
                         data = base64.b64encode(sound).decode()
                         message.audio = SpokenMessage(self._sound_id, data, text, now())
                     choice = Choice(message, event.reason)
@@ -171,12 +175,18 @@ class _Wire:
                     return ChatCompletion(self._id, self._created, event.model, [choice], usage, polyphony)
         raise Unavailable("the answer broke off", retry_after=1.0)
 
-    async def chunks(self, events: AsyncGenerator[Event]) -> AsyncGenerator[ChatChunk]:
-        """The answer as it is written, then as it is spoken, then how it came about."""
+    async def chunks(self, events: AsyncGenerator[Event]) -> AsyncGenerator[ChatChunk | Comment]:
+        """Steps as they end, text and audio as they are made, and at the end how the answer came about.
+
+        A step is a comment, which clients skip, or a chunk without choices where `include_steps` asks for it.
+        """
         role: str | UnsetType = "assistant"
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Delta):
+                if isinstance(event, Step):
+                    ended = StepEnded(event)
+                    yield self._step_chunk(ended) if self._wants_steps else Comment(ended)
+                elif isinstance(event, Delta):
                     yield self._chunk(ChunkDelta(role, event.text))
                     role = UNSET
                 elif isinstance(event, Sound):
@@ -190,6 +200,9 @@ class _Wire:
                     else:
                         yield last
                         yield ChatChunk(self._id, self._created, self._model, [], _usage(event), _polyphony(event))
+
+    def _step_chunk(self, ended: StepEnded) -> ChatChunk:
+        return ChatChunk(self._id, self._created, self._model, [], polyphony=ended)
 
     def _chunk(self, delta: ChunkDelta, reason: str | None = None) -> ChatChunk:
         return ChatChunk(self._id, self._created, self._model, [ChunkChoice(delta, reason)])

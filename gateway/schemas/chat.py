@@ -129,9 +129,10 @@ class SchemaForm(Strict, tag_field="type", tag="json_schema"):
 
 
 class StreamOptions(Strict):
-    """What a stream carries beside the answer."""
+    """What a stream carries beside the answer: token usage at its end, and a chunk for each step that has ended."""
 
     include_usage: bool = False
+    include_steps: bool = False
     include_obfuscation: bool | None = None
 
 
@@ -258,6 +259,12 @@ class ChunkChoice(Struct):
     index: int = 0
 
 
+class StepEnded(Struct):
+    """A step of the pipeline that has ended: in a comment of the stream, or in a chunk's `polyphony`."""
+
+    step: Step
+
+
 class ChatChunk(Struct):
     """One event of a streamed answer; the last one carries `polyphony`, and `usage` where it was asked for."""
 
@@ -266,5 +273,5 @@ class ChatChunk(Struct):
     model: str
     choices: list[ChunkChoice]
     usage: Usage | UnsetType = UNSET
-    polyphony: Polyphony | UnsetType = UNSET
+    polyphony: Polyphony | StepEnded | UnsetType = UNSET
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

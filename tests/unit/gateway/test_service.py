@@ -33,10 +33,10 @@ def said(*parts, role=pb.ChatMessage.ROLE_USER):
 async def test_the_same_pipeline_answers_over_grpc(stub, orders):
     picture = pb.ChatPart(image=Media(inline=b"a picture"))
     question = pb.ChatPart(audio=Media(inline=b"a recording"))
-    request = pb.ChatRequest(messages=[said(picture, question)], seed=3, spoken=pb.SpokenAnswer())
+    request = pb.ChatRequest(messages=[said(picture, question)], seed=3, spoken=pb.SpokenAnswer(mime_type="audio/pcm"))
     events = [event async for event in stub.Chat(request)]
     assert "".join(event.delta for event in events if event.HasField("delta")) == "It is 42."
-    assert b"".join(event.audio for event in events if event.HasField("audio")) == b"It is 42."
+    assert b"".join(event.audio for event in events if event.HasField("audio")) == b"It is 42. "
     finished = events[-1].finished
     assert [step.name for step in finished.steps] == ["read_text", "transcribe", "generate_text", "synthesize"]
     assert (finished.reason, finished.prompt_tokens, finished.prompt_version) == ("stop", 7, "chat-1")

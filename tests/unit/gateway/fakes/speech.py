@@ -76,9 +76,15 @@ class Speech(SpeechServiceServicer):
 
     async def Synthesize(self, request, context):
         await self.orders.obey("Synthesize", request)
-        yield speech.SynthesizeResponse(started=speech.SynthesisStarted(mime_type=request.mime_type))
-        for byte in request.text.encode():
-            yield speech.SynthesizeResponse(chunk=bytes([byte]))
+        started = speech.SynthesisStarted(mime_type=request.mime_type, sample_rate_hertz=8000)
+        yield speech.SynthesizeResponse(started=started)
+        data = request.text.encode()
+        size = 1
+        if request.mime_type == "audio/pcm":  # samples of 16 bits
+            size, data = 2, data + b" " * (len(data) % 2)
+        for start in range(0, len(data), size):
+            yield speech.SynthesizeResponse(chunk=data[start : start + size])
+            await self.orders.obey("audio", request)
         yield speech.SynthesizeResponse(finished=speech.SynthesisFinished(duration_seconds=1))
 
     async def Assess(self, request, context):

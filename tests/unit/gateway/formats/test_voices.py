@@ -54,7 +54,7 @@ async def test_events_carry_the_sound_and_what_it_is_counted_by(http):
     *lines, end = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
     assert end == "[DONE]"
     *deltas, done = map(json.loads, lines)
-    assert b"".join(base64.b64decode(delta["audio"]) for delta in deltas) == b"hey"
+    assert b"".join(base64.b64decode(delta["audio"]) for delta in deltas) == b"hey "
     assert {delta["type"] for delta in deltas} == {"speech.audio.delta"}
     assert done == {
         "type": "speech.audio.done",

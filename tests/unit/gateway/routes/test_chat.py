@@ -1,10 +1,17 @@
 import asyncio
 import base64
+import io
 import json
+from contextlib import aclosing
 
+import av
 import pytest
+from msgspec import convert
 from polyphony.generation.v1.generation_pb2 import TextMessage
 
+from gateway.auth import Caller
+from gateway.routes.chat import plan_of
+from gateway.schemas.chat import ChatRequest
 from servekit.rpc.errors import Overloaded, Unavailable
 
 PNG = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
@@ -17,6 +24,11 @@ def picture(url=PNG):
 
 def recording(data=WAV):
     return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+
+
+def spoken(form):
+    audio = {"voice": "default", "format": form}
+    return say({"type": "text", "text": "Hi"}, modalities=["text", "audio"], audio=audio)
 
 
 def say(*content, **more):
@@ -152,18 +164,67 @@ async def test_without_the_model_there_is_no_answer(http, orders):
 
 
 async def test_a_spoken_answer(http, orders):
-    body = say(
-        {"type": "text", "text": "Hi"}, modalities=["text", "audio"], audio={"voice": "default", "format": "mp3"}
-    )
+    body = spoken("pcm16")
     answer = await ask(http, body)
     audio = answer["choices"][0]["message"]["audio"]
-    assert base64.b64decode(audio["data"]) == b"It is 42."
+    assert base64.b64decode(audio["data"]) == b"It is 42. "
     assert audio["transcript"] == "It is 42."
-    assert orders.requests("Synthesize")[0].mime_type == "audio/mpeg"
     orders.fail["Synthesize"] = Unavailable("mute")
     answer = await ask(http, body)
     assert "audio" not in answer["choices"][0]["message"]
     assert answer["polyphony"]["degraded"] == ["synthesize"]
+
+
+async def test_the_audio_has_the_format_that_was_asked_for(http, orders):
+    orders.answer = ("The total is 42 euros. " * 100,)
+    audio = (await ask(http, spoken("mp3")))["choices"][0]["message"]["audio"]
+    with av.open(io.BytesIO(base64.b64decode(audio["data"]))) as file:
+        assert file.streams.audio[0].codec_context.name.startswith("mp3")
+
+
+async def test_audio_that_broke_off_is_left_out(http, orders):
+    orders.fail["audio"] = Unavailable("gone")
+    answer = await ask(http, spoken("wav"))
+    assert answer["choices"][0]["message"]["content"] == "It is 42."
+    assert "audio" not in answer["choices"][0]["message"]
+    assert answer["polyphony"]["degraded"] == ["synthesize"]
+
+
+async def test_a_sentence_is_spoken_while_the_next_one_is_written(state, orders):
+    orders.answer = ("The total is 42 euros. ", "It was paid ", "in March of last year. ", "Thanks")
+    orders.seconds["token"] = 0.2
+    kinds = []
+    async with aclosing(state.chat.run(plan_of(convert(spoken("pcm16"), ChatRequest)), Caller("ada"))) as events:
+        async for event in events:
+            kinds.append(type(event).__name__)
+    assert kinds.index("Sound") < len(kinds) - 1 - kinds[::-1].index("Delta")
+    texts = [request.text for request in orders.requests("Synthesize")]
+    assert len(texts) > 1
+    assert " ".join(texts) == "".join(orders.answer)
+
+
+async def test_steps_reach_the_client_while_others_run(state, orders):
+    orders.seconds["Transcribe"] = 30
+    plan = plan_of(convert(say(picture(), recording()), ChatRequest))
+    async with aclosing(state.chat.run(plan, Caller("ada"))) as events:
+        async with asyncio.timeout(10):
+            step = await anext(events)
+    assert (step.name, step.error) == ("read_text", "")
+    assert orders.cancelled == ["Transcribe"]
+
+
+async def test_steps_are_comments_or_chunks_where_they_are_asked_for(http):
+    body = say(picture(), {"type": "text", "text": "Hi"}, stream=True)
+    response = await http.post("/v1/chat/completions", json=body)
+    first, *_ = response.text.split("\n\n")
+    assert json.loads(first.removeprefix(": "))["step"]["name"] == "read_text"
+    body["stream_options"] = {"include_steps": True}
+    response = await http.post("/v1/chat/completions", json=body)
+    *events, _, _ = response.text.split("\n\n")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    steps = [chunk["polyphony"]["step"] for chunk in chunks if not chunk["choices"]]
+    assert [step["name"] for step in steps] == ["read_text", "generate_text"]
+    assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
 
 
 async def test_a_streamed_answer(http):
@@ -172,7 +233,7 @@ async def test_a_streamed_answer(http):
     assert response.headers["content-type"].startswith("text/event-stream")
     *events, done, _ = response.text.split("\n\n")
     assert done == "data: [DONE]"
-    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events if not event.startswith(":")]
     assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks[:-1]) == "It is 42."
     assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"

@@ -1,0 +1,99 @@
+"""A spoken answer: its sentences are synthesized while the rest of the text is still being generated."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+
+import numpy as np
+from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
+
+from gateway.clients import Clients
+from gateway.field_names import rename_fields
+from gateway.formats.voices import find_voice
+from gateway.streams import completed
+from servekit.media.audio_encoder import AudioEncoder
+
+MIN_CHARACTERS = 20  # of what is synthesized at once, but at the end: "1." alone sounds chopped
+PAUSE_SECONDS = 0.35  # of silence between sentences that are synthesized apart
+# A sentence end: closing punctuation before white space, a full-width mark, or an empty line.
+_SENTENCE_END = re.compile(r"""[.!?…]+["'”’»)\]]*\s|[。！？]+[」』”’）】]*|\n\s*\n""")
+_WORD = re.compile(r"[^\W_]")
+# The HTTP names of the fields of a `SynthesizeRequest`.
+_FIELDS = {"text": "audio", "model": "audio", "voice": "audio.voice", "mime_type": "audio.format"}
+
+
+class SentenceBuffer:
+    """Text that grows piece by piece and is taken in whole sentences: one producer, one consumer."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def append(self, text: str) -> None:
+        """Add the next piece of text."""
+        self._text += text
+        self._changed.set()
+
+    def end(self) -> None:
+        """No more text comes."""
+        self._ended = True
+        self._changed.set()
+
+    async def take(self) -> str:
+        """All complete sentences so far; waits for one. At the end the rest, then the empty string.
+
+        Never returns text without a letter or digit: there would be nothing to say.
+        """
+        while True:
+            self._changed.clear()
+            size = len(self._text) if self._ended else self._complete()
+            if size and _WORD.search(self._text, 0, size):
+                taken, self._text = self._text[:size], self._text[size:]
+                return taken.strip()
+            if self._ended:
+                return ""
+            await self._changed.wait()
+
+    def _complete(self) -> int:
+        """Characters up to the end of the last complete sentence; 0 if they are too few."""
+        size = max((end.end() for end in _SENTENCE_END.finditer(self._text)), default=0)
+        return size if size >= MIN_CHARACTERS else 0
+
+
+async def synthesize_sentences(
+    clients: Clients, sentences: SentenceBuffer, first: str, *, voice: str, model: str, mime_type: str
+) -> AsyncGenerator[bytes]:
+    """The speech of a growing text as one stream of encoded audio.
+
+    Args:
+        clients: The services.
+        sentences: The text, as it is generated.
+        first: Its first sentences, already taken.
+        voice: The voice's name.
+        model: The id of the speech synthesis model.
+        mime_type: The media type of the stream, such as `audio/mpeg`.
+
+    Raises:
+        ServeError: The voice or the type is unknown, or synthesis failed; fields have the HTTP request's names.
+    """
+    voice, _ = await find_voice(clients, voice, model)
+    encoder: AudioEncoder | None = None
+    text = first
+    with rename_fields(**_FIELDS):
+        while text:
+            request = SynthesizeRequest(text=text, model=model, voice=voice, mime_type="audio/pcm")
+            async for event in completed(clients.speech.Synthesize(request), "speech"):
+                if event.HasField("started") and encoder is None:
+                    encoder = await asyncio.to_thread(AudioEncoder, mime_type, event.started.sample_rate_hertz)
+                if event.HasField("chunk") and encoder is not None:
+                    samples = np.frombuffer(event.chunk, "<i2").astype(np.float32) / np.float32(32768)
+                    if encoded := await asyncio.to_thread(encoder.encode, samples):
+                        yield encoded
+            text = await sentences.take()
+            if text and encoder is not None:
+                pause = np.zeros(int(PAUSE_SECONDS * encoder.sample_rate), np.float32)
+                if encoded := await asyncio.to_thread(encoder.encode, pause):
+                    yield encoded
+        if encoder is not None and (encoded := await asyncio.to_thread(encoder.finish)):
+            yield encoded
