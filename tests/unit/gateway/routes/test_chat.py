@@ -210,6 +210,7 @@ async def test_steps_reach_the_client_while_others_run(state, orders):
         async with asyncio.timeout(10):
             step = await anext(events)
     assert (step.name, step.error) == ("read_text", "")
+    await asyncio.wait_for(orders.left.wait(), 20)
     assert orders.cancelled == ["Transcribe"]
 
 
