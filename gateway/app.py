@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from gateway.app_state import AppState
-from gateway.http.endpoint import Endpoint, Operation, request_id
+from gateway.http.endpoint import Endpoint, Operation
 from gateway.http.errors import error_response
+from gateway.http.instrumentation import request_id
 from gateway.http.openapi import document
 from gateway.http.sockets import SocketEndpoint, SocketOperation
 from gateway.routes import (

@@ -86,22 +86,16 @@ class GatewaySettings(ProcessSettings):
     """How many images and recordings one conversation may have."""
 
     realtime_seconds: float = Field(default=3540.0, gt=0)
-    """How long a live session may last: a little less than the hour of its stream to the speech service."""
+    """The longest duration of a live session; less than the deadline of StreamingTranscribe, which ends its stream."""
 
     realtime_frame_bytes: int = Field(default=1 * MIB, gt=0)
     """The largest message of a live session: 16 seconds of 24 kHz sound as base64."""
 
     default_seconds: float = Field(default=30.0, gt=0)
-    """The deadline of a route that has none of its own."""
-
-    chat_seconds: float = Field(default=120.0, gt=0)
-    """The deadline of a chat."""
-
-    audio_seconds: float = Field(default=600.0, gt=0)
-    """The deadline of a transcription or a speech."""
+    """The deadline of a request that no RPC of the contract gives one."""
 
     file_seconds: float = Field(default=600.0, gt=0)
-    """The deadline of an upload, and of indexing a file."""
+    """The deadline of uploading or indexing a file."""
 
     branch_share: float = Field(default=0.6, gt=0, lt=1)
     """How much of a chat's deadline its images, recordings and searches may take together, so that

@@ -19,8 +19,8 @@ def json_response(body: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 
-# How long a client that has stopped reading is waited for at the end.
-LAST_WORDS_SECONDS = 5.0
+# How long the end of a stream waits for a client that has stopped reading.
+CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class EventStream(Response):
                 await self._end(send)
 
     async def _end(self, send: Send, error: ServeError | None = None) -> None:
-        async with asyncio.timeout(LAST_WORDS_SECONDS):
+        async with asyncio.timeout(CLOSE_SECONDS):
             if error is not None:
                 await self._send(send, error_answer(error))
             await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})

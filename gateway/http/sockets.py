@@ -1,12 +1,11 @@
-"""What surrounds every WebSocket: who calls and from which page, the trace, the metrics, and errors as events."""
+"""One WebSocket of the interface as an ASGI application: its handshake, its messages, and errors as events."""
 
 import asyncio
 import ipaddress
 import logging
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,37 +13,35 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from gateway.app_state import AppState
 from gateway.auth import Caller
-from gateway.http.endpoint import request_id
 from gateway.http.errors import error_response
-from gateway.http.responses import LAST_WORDS_SECONDS
-from servekit.rpc.context import REQUEST_ID, CancellationToken, RequestContext, enter
-from servekit.rpc.errors import Internal, PermissionDenied, ServeError, Unavailable, reason
-
-if TYPE_CHECKING:
-    from gateway.app_state import AppState
+from gateway.http.instrumentation import Instrumentation
+from gateway.http.responses import CLOSE_SECONDS
+from servekit.rpc.context import REQUEST_ID, RequestContext
+from servekit.rpc.errors import PermissionDenied, ServeError, Unavailable
 
 log = logging.getLogger(__name__)
 
-# What browsers offer, which cannot send headers: the protocol, and beside it the key, as OpenAI has it.
+# The subprotocols that browsers offer, which cannot send headers: the protocol and the API key, as OpenAI has them.
 SUBPROTOCOL = "realtime"
 KEY_PREFIX = "openai-insecure-api-key."
 
-# Why a socket is closed (RFC 6455, and IANA's registry): the client is wrong; try later; the server is.
+# WebSocket close codes (RFC 6455 and IANA's registry): policy violation, try again later, internal error.
 _POLICY, _TRY_LATER, _FAILED = 1008, 1013, 1011
 
 
 @dataclass(frozen=True, slots=True)
 class SocketContext:
-    """What a handler works with.
+    """What a WebSocket handler is called with.
 
     Attributes:
-        state: What the handlers share: settings, clients, stores and pipelines.
-        caller: Who asks.
-        socket: Not yet accepted; the handler does, once it knows that it can answer.
+        state: What the handlers share.
+        caller: The owner of the API key.
+        socket: The WebSocket. It is not accepted yet: the handler accepts it once it knows that it can answer.
     """
 
-    state: "AppState"
+    state: AppState
     caller: Caller
     socket: WebSocket
 
@@ -57,7 +54,7 @@ class SocketContext:
         """The client's next message.
 
         Raises:
-            WebSocketDisconnect: The client has gone.
+            WebSocketDisconnect: The client has disconnected.
         """
         message = await self.socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -69,7 +66,7 @@ class SocketContext:
         """Send an event as JSON.
 
         Raises:
-            WebSocketDisconnect: The client has gone.
+            WebSocketDisconnect: The client has disconnected.
         """
         await self.socket.send_text(msgspec.json.encode(event).decode())
 
@@ -79,11 +76,11 @@ class SocketOperation:
     """One WebSocket of the HTTP interface.
 
     Attributes:
-        path: Where it is.
-        handler: What answers; it returns when the client has gone.
-        failure: An error as an event.
-        summary: One line for people.
-        seconds: The setting that holds how long it may last.
+        path: The path.
+        handler: Answers; it returns when the client has disconnected.
+        failure: Converts an error to an event.
+        summary: A short phrase for people.
+        seconds: The setting that holds the longest duration of a session.
     """
 
     path: str
@@ -96,62 +93,38 @@ class SocketOperation:
 class SocketEndpoint:
     """One such operation as an ASGI application."""
 
-    def __init__(self, operation: SocketOperation, state: "AppState") -> None:
+    def __init__(self, operation: SocketOperation, state: AppState) -> None:
         self._operation = operation
         self._state = state
-        self._name = f"WS {operation.path}"
-        self._in_flight = state.telemetry.requests_in_flight.labels(self._name)
-        self._latency = state.telemetry.request_duration.labels(self._name)
+        # The deadline leaves time to send the last events of a session that has reached its longest duration.
+        self._seconds = float(getattr(state.settings, operation.seconds)) + CLOSE_SECONDS
+        self._instrumentation = Instrumentation(f"WS {operation.path}", state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.monotonic()
         socket = WebSocket(scope, receive, send)
-        telemetry = self._state.telemetry
-        seconds = float(getattr(self._state.settings, self._operation.seconds))
-        # What is still understood when its time is over has time to be told.
-        cancellation = CancellationToken(began + seconds + LAST_WORDS_SECONDS)
-        call = RequestContext(request_id=request_id(socket.headers), cancellation=cancellation)
-        socket.state.request_id = call.request_id
-        code, trace = "OK", None
-        self._in_flight.inc()
-        try:
-            with telemetry.server_span(self._name, socket.headers):
-                trace = telemetry.exemplar()
-                await self._answer(socket, call)
-        except WebSocketDisconnect:
-            pass  # the end of every socket
-        except ServeError as error:
-            code = error.code.name
-            log.info("%s: %s: %s", self._name, reason(error), error.message)
-            await self._tell(socket, error)
-        except asyncio.CancelledError:
-            code = "CANCELLED"
-            raise
-        except Exception:
-            code = "INTERNAL"
-            log.exception("%s failed", self._name)
-            await self._tell(socket, Internal())
-        finally:
-            call.cancellation.cancel()
-            self._in_flight.dec()
-            telemetry.requests.labels(self._name, code).inc()
-            self._latency.observe(time.monotonic() - began, trace)
 
-    async def _answer(self, socket: WebSocket, call: RequestContext) -> None:
+        async def answer(context: RequestContext) -> None:
+            socket.state.request_id = context.request_id
+            with suppress(WebSocketDisconnect):  # how every socket ends
+                await self._answer(socket)
+
+        async def fail(error: ServeError) -> None:
+            await self._fail(socket, error)
+
+        await self._instrumentation.run(socket.headers, self._seconds, answer, fail)
+
+    async def _answer(self, socket: WebSocket) -> None:
         if self._state.shutting_down.is_set():
-            raise Unavailable("the gateway is stopping", retry_after=1.0)
-        keys = self._state.keys
-        if not keys:
+            raise Unavailable("the gateway is shutting down", retry_after=1.0)
+        if not self._state.keys:
             require_own_page(socket.headers)
-        caller = keys.authenticate(_authorization(socket))
-        caller.admit()
-        enter(replace(call, tenant=caller.tenant))
+        caller = self._instrumentation.admit(_authorization(socket))
         await self._operation.handler(SocketContext(self._state, caller, socket))
 
-    async def _tell(self, socket: WebSocket, error: ServeError) -> None:
-        """Say what went wrong: as the answer to the handshake, or as the last event."""
+    async def _fail(self, socket: WebSocket, error: ServeError) -> None:
+        """Send an error: as the response to the handshake, or as the last event."""
         try:
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 if socket.application_state is WebSocketState.CONNECTING:
                     response = error_response(error)
                     response.headers[REQUEST_ID] = socket.state.request_id
@@ -160,22 +133,26 @@ class SocketEndpoint:
                     await socket.send_text(msgspec.json.encode(self._operation.failure(error)).decode())
                     await socket.close(_close_code(error))
         except (TimeoutError, WebSocketDisconnect):
-            log.info("%s: the client did not hear it", self._name)
+            log.info("%s: the client disconnected before it received the error", self._instrumentation.name)
 
 
 def require_own_page(headers: Headers) -> None:
-    """Refuse a page that did not come from here, where no key is asked for: it is the browser's user who can reach
-    this machine, not the page's author. Nor may a foreign name lead here, whatever the page says that it is.
+    """Refuse the connection of a page from another origin, where no API key is required.
+
+    The browser's user can reach this machine, the author of such a page must not. A DNS name that resolves to this
+    machine is refused, too: its `Host` and `Origin` would agree.
 
     Raises:
-        PermissionDenied: The page is a foreign one.
+        PermissionDenied: The origin is not this host by a loopback name.
     """
     origin = headers.get("origin")
     if origin is None:
-        return  # no browser
+        return  # not a browser
     page = urlsplit(origin)
     if page.netloc != headers.get("host") or not _is_loopback(page.hostname or ""):
-        raise PermissionDenied("without API keys, only pages that this machine serves may connect", field="origin")
+        raise PermissionDenied(
+            "the origin must be this host on a loopback address while no API keys are set", field="origin"
+        )
 
 
 def _is_loopback(host: str) -> bool:

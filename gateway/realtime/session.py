@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.http.bodies import decode
 from gateway.http.errors import error_answer
-from gateway.http.responses import LAST_WORDS_SECONDS
+from gateway.http.responses import CLOSE_SECONDS
 from gateway.http.sockets import SocketContext
 from gateway.realtime.items import Items
 from gateway.realtime.session_config import SAMPLE_BYTES, Listening
@@ -182,7 +182,7 @@ class RealtimeSession:
     async def _say_last_words(self, error: Exception) -> None:
         """Tell what is still understood, or that the running phrase is lost."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await self._finish()
                 if isinstance(error, ServeError):
                     await self._items.fail(error)

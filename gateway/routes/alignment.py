@@ -65,7 +65,7 @@ OPERATIONS = (
         "createAlignment",
         align,
         "Create forced alignment",
-        seconds="audio_seconds",
+        rpc="polyphony.speech.v1.SpeechService/Align",
         form=AlignmentForm,
         answer=AlignmentAnswer,
     ),

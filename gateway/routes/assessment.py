@@ -66,7 +66,7 @@ OPERATIONS = (
         "createAssessment",
         assess,
         "Create pronunciation assessment",
-        seconds="audio_seconds",
+        rpc="polyphony.speech.v1.SpeechService/Assess",
         form=AssessmentForm,
         answer=AssessmentAnswer,
     ),

@@ -232,7 +232,7 @@ OPERATIONS = (
         "createChatCompletion",
         create_completion,
         "Create chat completion",
-        seconds="chat_seconds",
+        rpc="polyphony.gateway.v1.GatewayService/Chat",
         body=ChatRequest,
         answer=ChatCompletion,
     ),

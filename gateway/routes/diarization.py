@@ -51,7 +51,7 @@ OPERATIONS = (
         "createDiarization",
         diarize,
         "Create diarization",
-        seconds="audio_seconds",
+        rpc="polyphony.speech.v1.SpeechService/Diarize",
         form=DiarizationForm,
         answer=Diarization,
     ),

@@ -83,7 +83,7 @@ OPERATIONS = (
         "createEmotionAnalysis",
         analyze,
         "Create emotion analysis",
-        seconds="audio_seconds",
+        rpc="polyphony.speech.v1.SpeechService/AnalyzeEmotion",
         form=EmotionForm,
         answer=EmotionAnswer,
     ),

@@ -88,7 +88,7 @@ OPERATIONS = (
         "createEnhancement",
         enhance,
         "Create enhanced audio",
-        seconds="audio_seconds",
+        rpc="polyphony.speech.v1.SpeechService/Enhance",
         form=EnhanceForm,
         answer=Enhancement,
         answer_type="audio/*",

@@ -64,7 +64,7 @@ OPERATIONS = (
         "createSpeech",
         speak,
         "Create speech",
-        seconds="audio_seconds",
+        rpc="polyphony.speech.v1.SpeechService/Synthesize",
         body=SpeechRequest,
         answer_type="audio/*",
     ),

@@ -58,7 +58,7 @@ OPERATIONS = (
         "createVoice",
         create_voice,
         "Create voice",
-        seconds="audio_seconds",
+        rpc="polyphony.speech.v1.SpeechService/CreateVoice",
         form=VoiceForm,
         answer=VoiceAnswer,
     ),

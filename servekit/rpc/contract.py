@@ -30,6 +30,17 @@ def timeouts(service: str) -> dict[str, float]:
     }
 
 
+@cache
+def deadline_seconds(rpc: str) -> float:
+    """The default deadline of an RPC, `package.Service/Method`.
+
+    Raises:
+        KeyError: The contract has no such RPC, or no deadline for it.
+    """
+    service, _, _ = rpc.partition("/")
+    return timeouts(service)[f"/{rpc}"]
+
+
 def check_required(message: Message, path: str = "") -> None:
     """Check the fields that the contract marks REQUIRED, in nested messages too.
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.app import OPERATIONS
 from gateway.settings import GatewaySettings
 from services.generation.settings import GenerationSettings
 from services.retrieval.settings import RetrievalSettings
@@ -59,7 +60,7 @@ def test_a_container_may_do_nothing_that_it_need_not(name):
     assert row["security_opt"] == ["no-new-privileges:true"]
     if name != "weights":
         drain = row["environment"]["POLYPHONY_DRAIN_SECONDS"]
-        longest = max(GatewaySettings().audio_seconds, GatewaySettings().file_seconds)
+        longest = max(row.deadline_seconds(GatewaySettings()) for row in OPERATIONS)
         assert longest < drain < int(row["stop_grace_period"].removesuffix("s"))
         assert row["mem_limit"]
 

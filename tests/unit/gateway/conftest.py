@@ -44,9 +44,7 @@ def shelf():
 
 @pytest.fixture
 def settings(tmp_path):
-    return GatewaySettings(
-        home=tmp_path, profile="fake", max_inline_media_bytes=1 << 16, default_seconds=5, chat_seconds=5
-    )
+    return GatewaySettings(home=tmp_path, profile="fake", max_inline_media_bytes=1 << 16)
 
 
 @pytest.fixture
@@ -88,5 +86,6 @@ def state(build):
 @pytest.fixture
 async def http(state):
     transport = httpx.ASGITransport(build_app(state))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+    headers = {"x-polyphony-timeout": "5"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
         yield client

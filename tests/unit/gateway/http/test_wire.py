@@ -23,7 +23,7 @@ async def address(build):
     """A listening gateway's address."""
     state = build(
         http_port=0, chat_body_bytes=1 << 20, image_bytes=1 << 20, file_bytes=1 << 20, drain_seconds=1,
-        default_seconds=60, chat_seconds=60,
+        default_seconds=60,
     )  # fmt: skip
     web = WebServer(build_app(state), state.settings)
     await web.start()
@@ -145,7 +145,7 @@ async def test_the_official_client_understands_failures(client):
 
 
 async def test_a_stream_ends_though_its_client_has_stopped_reading(monkeypatch):
-    monkeypatch.setattr(responses, "LAST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr(responses, "CLOSE_SECONDS", 0.05)
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.05)))
     began = time.monotonic()
     sent = []

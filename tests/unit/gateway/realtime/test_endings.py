@@ -39,7 +39,7 @@ async def test_a_client_that_leaves_stops_the_work(gateway, url, orders):
     await asyncio.wait_for(orders.left.wait(), 20)
     counted = gateway[1].telemetry
     for _ in range(1000):
-        if not counted.in_flight.labels("WS /v1/realtime")._value.get():
+        if not counted.requests_in_flight.labels("WS /v1/realtime")._value.get():
             break
         await asyncio.sleep(0.02)
     assert counted.requests.labels("WS /v1/realtime", "OK")._value.get() == 1
@@ -112,7 +112,7 @@ async def test_a_session_has_an_end(serve_gateway):
 
 
 async def test_a_session_ends_though_the_service_takes_nothing_more(serve_gateway, orders, monkeypatch):
-    monkeypatch.setattr(realtime, "LAST_WORDS_SECONDS", 0.2)
+    monkeypatch.setattr(realtime, "CLOSE_SECONDS", 0.2)
     orders.seconds["piece"] = 60
     web, _ = await serve_gateway(realtime_seconds=1)
     async with session(f"ws://127.0.0.1:{web.port}/v1/realtime", close_timeout=0.1) as ws:
