@@ -29,8 +29,9 @@ MODULES: Mapping[str, str] = {"gateway": "gateway", **{name: f"services.{name}" 
 
 
 def database(settings: FleetSettings, profile: Profile) -> Postgres | None:
-    """The Postgres that the fleet runs itself; None where no service needs one, or the user named another."""
-    if "retrieval" not in profile.services or settings.chosen("retrieval", "database_url"):
+    """The Postgres that the fleet runs; None where no service needs one, or the profile or the user names a store."""
+    retrieval = profile.services.get("retrieval")
+    if retrieval is None or "database_url" in retrieval.settings or settings.chosen("retrieval", "database_url"):
         return None
     port = settings.chosen("postgres", "port")
     return Postgres(
@@ -69,6 +70,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
             "metrics_port": metrics[name],
             "home": settings.home,
             "profile": settings.profile,
+            **(row.settings if row else {}),
         }
         if name in health:
             fields["health_port"] = health[name]

@@ -1,7 +1,9 @@
-"""`/v1/vector_stores`: text files, indexed and searched."""
+"""`/v1/vector_stores`: collections of text files, indexed and searched."""
+
+from contextlib import suppress
 
 from google.protobuf import json_format
-from polyphony.retrieval.v1.retrieval_pb2 import CreateCollectionRequest, SearchRequest
+from polyphony.retrieval.v1.retrieval_pb2 import CreateCollectionRequest, DeleteCollectionRequest, SearchRequest
 from starlette.responses import Response
 
 from gateway.http.bodies import read_json
@@ -24,46 +26,53 @@ from gateway.schemas.vector_stores import (
     StoreSearchAnswer,
     StoreSearchRequest,
 )
+from servekit.rpc.errors import ServeError
 
 
 async def create_store(context: HandlerContext) -> Response:
-    """Make a vector store, with files in it if they are named."""
+    """Create a vector store and index the files that the request names."""
     state, tenant = context.state, context.caller.tenant
     body = await read_json(context.request, CreateStoreRequest, state.settings.body_bytes)
     for index, file_id in enumerate(body.file_ids):
         await state.records.file(tenant, file_id, f"file_ids[{index}]")
     record = StoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
-    await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id))
-    await state.records.add_store(tenant, record)
+    try:
+        await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id))
+        await state.records.add_store(tenant, record)
+    except BaseException:  # a collection without a record could never be deleted
+        with suppress(ServeError):
+            await _delete_collection(context, record.id)
+        raise
     for file_id in body.file_ids:
         await _index(context, record.id, file_id, {})
     return json_response(await _answer(context, record))
 
 
 async def list_stores(context: HandlerContext) -> Response:
-    """Every vector store, the newest first."""
+    """List the tenant's vector stores, newest first."""
     records = await context.state.records.stores(context.caller.tenant)
     data = [await _answer(context, record) for record in records]
     return json_response(StoreList(data, data[0].id, data[-1].id) if data else StoreList([]))
 
 
 async def get_store(context: HandlerContext) -> Response:
-    """One vector store."""
+    """Describe a vector store."""
     return json_response(await _answer(context, await _store(context)))
 
 
 async def delete_store(context: HandlerContext) -> Response:
-    """Delete a vector store and its passages; the files stay."""
-    state, tenant = context.state, context.caller.tenant
+    """Delete a vector store with its collection; its files are kept.
+
+    The record goes last, so that a deletion that fails midway can be repeated.
+    """
     record = await _store(context)
-    for indexed in await state.records.indexed(tenant, record.id):
-        await remove_document(state.clients, record.id, indexed.file_id)
-    await state.records.remove_store(tenant, record.id)
+    await _delete_collection(context, record.id)
+    await context.state.records.remove_store(context.caller.tenant, record.id)
     return json_response(Deleted(record.id, "vector_store.deleted"))
 
 
 async def attach_file(context: HandlerContext) -> Response:
-    """Index a text file; when this answers, it can be searched."""
+    """Index a text file; it can be searched once the response is sent."""
     record = await _store(context)
     body = await read_json(context.request, AttachRequest, context.state.settings.body_bytes)
     indexed = await _index(context, record.id, body.file_id, body.attributes or {})
@@ -71,19 +80,19 @@ async def attach_file(context: HandlerContext) -> Response:
 
 
 async def list_store_files(context: HandlerContext) -> Response:
-    """The files in a vector store, the newest first."""
+    """List the files of a vector store, newest first."""
     record = await _store(context)
     data = [_file_answer(row) for row in await context.state.records.indexed(context.caller.tenant, record.id)]
     return json_response(StoreFileList(data, data[0].id, data[-1].id) if data else StoreFileList([]))
 
 
 async def get_store_file(context: HandlerContext) -> Response:
-    """One file in a vector store."""
+    """Describe a file of a vector store."""
     return json_response(_file_answer(await _indexed(context)))
 
 
 async def detach_file(context: HandlerContext) -> Response:
-    """Delete a file's passages; the file stays."""
+    """Delete a file's passages from a vector store; the file is kept."""
     state = context.state
     indexed = await _indexed(context)
     await remove_document(state.clients, indexed.store_id, indexed.file_id)
@@ -92,7 +101,7 @@ async def detach_file(context: HandlerContext) -> Response:
 
 
 async def search_store(context: HandlerContext) -> Response:
-    """Find the passages nearest to a question."""
+    """Search a vector store for the passages nearest to a query."""
     state = context.state
     record = await _store(context)
     body = await read_json(context.request, StoreSearchRequest, state.settings.body_bytes)
@@ -113,6 +122,12 @@ async def search_store(context: HandlerContext) -> Response:
 
 async def _store(context: HandlerContext) -> StoreRecord:
     return await context.state.records.store(context.caller.tenant, context.request.path_params["vector_store_id"])
+
+
+async def _delete_collection(context: HandlerContext, store_id: str) -> None:
+    """Delete a store's collection, if it exists."""
+    request = DeleteCollectionRequest(collection=store_id, allow_missing=True)
+    await context.state.clients.retrieval.DeleteCollection(request)
 
 
 async def _indexed(context: HandlerContext) -> IndexedFile:

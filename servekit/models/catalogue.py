@@ -93,10 +93,12 @@ class ServiceProfile(_Row):
     Attributes:
         models: Model ids; the first of a task is the default of that task.
         cores: Its share of the machine's cores, 0 to 1.
+        settings: Fields of its settings that the fleet sets, unless the user sets them.
     """
 
     models: tuple[str, ...]
     cores: float = Field(default=1.0, gt=0, le=1)
+    settings: Mapping[str, str] = {}
 
 
 class Profile(_Row):

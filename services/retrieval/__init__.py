@@ -1,1 +1,1 @@
-"""Embeds texts, keeps vectors and finds the nearest."""
+"""Embeds texts, stores vectors and searches them."""

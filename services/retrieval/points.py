@@ -1,95 +1,110 @@
-"""Points, names and filters as they travel, checked where they enter."""
+"""The RPCs on points: what is written, searched and deleted in a collection."""
 
-import re
+import math
 from collections.abc import Sequence
-from typing import Any
 
-from google.protobuf import json_format, struct_pb2
+import numpy as np
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
 from servekit.rpc.errors import InvalidArgument, TooLarge
-from services.retrieval.stores.postgres import Point
+from services.retrieval.collections import Collections
+from services.retrieval.metadata import checked_text, parse_metadata
+from services.retrieval.stores import Point
+from services.retrieval.vectors import unpack
 
+MAX_POINTS = 1000
+MAX_RESULTS = 1000
+DEFAULT_RESULTS = 10
 MAX_ID_CHARACTERS = 256
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+class Points:
+    """Upsert, Search and Delete.
 
-def checked_name(name: str, field: str) -> str:
-    """A collection's name.
-
-    Raises:
-        InvalidArgument: It cannot be one.
+    Args:
+        collections: The collections that hold the points.
     """
-    if not _NAME.fullmatch(name):
-        raise InvalidArgument("a collection's name is 1 to 64 letters, digits, _ and -", field=field)
-    return name
+
+    def __init__(self, collections: Collections) -> None:
+        self._collections = collections
+
+    async def upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
+        """Write points; those without an embedding are embedded from their text."""
+        if len(request.points) > MAX_POINTS:
+            raise TooLarge(f"points must have at most {MAX_POINTS} items, got {len(request.points)}", field="points")
+        collection = await self._collections.get(request.collection)
+        points = parse_points(request.points)
+        vectors = np.empty((len(points), collection.dimensions), np.float32)
+        texts = []
+        for index, point in enumerate(request.points):
+            if point.HasField("embedding"):
+                vectors[index] = unpack(point.embedding, collection, f"points[{index}].embedding")
+            else:
+                texts.append(index)
+        if texts:
+            fields = [f"points[{index}].text" for index in texts]
+            vectors[texts] = await self._collections.embed(collection, [points[index].text for index in texts], fields)
+        await self._collections.store.upsert_points(collection, points, vectors)
+        return pb.UpsertResponse(written_count=len(points))
+
+    async def search(self, request: pb.SearchRequest) -> pb.SearchResponse:
+        """Find the points nearest to a text or a vector, best first."""
+        if not 0 <= request.limit <= MAX_RESULTS:
+            raise InvalidArgument(f"limit must be in [0, {MAX_RESULTS}], got {request.limit}", field="limit")
+        if math.isnan(request.min_score):
+            raise InvalidArgument("min_score must be a number, got NaN", field="min_score")
+        metadata = parse_metadata(request.filter, "filter")
+        collection = await self._collections.get(request.collection)
+        match request.WhichOneof("query"):
+            case "embedding":
+                vector = unpack(request.embedding, collection, "embedding")
+            case "text":
+                [vector] = await self._collections.embed(collection, [request.text], ["text"])
+            case _:
+                raise InvalidArgument("query must be a text or an embedding, got neither", field="query")
+        limit = request.limit or DEFAULT_RESULTS
+        found = await self._collections.store.search_points(collection, vector, limit, metadata)
+        min_score = request.min_score if request.HasField("min_score") else -math.inf
+        return pb.SearchResponse(
+            points=[pb.ScoredPoint(point=_message(point), score=score) for point, score in found if score >= min_score]
+        )
+
+    async def delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
+        """Delete points by their ids or by a filter."""
+        metadata = parse_metadata(request.filter, "filter")
+        if bool(request.ids) == bool(metadata):
+            raise InvalidArgument("either ids or a filter with at least one key must be given", field="ids")
+        ids = [checked_text(point_id, f"ids[{index}]") for index, point_id in enumerate(request.ids)]
+        collection = await self._collections.get(request.collection)
+        return pb.DeleteResponse(deleted_count=await self._collections.store.delete_points(collection, ids, metadata))
 
 
-def checked_text(text: str, field: str) -> str:
-    """A text that Postgres can keep.
+def parse_points(messages: Sequence[pb.Point]) -> list[Point]:
+    """The points of a request, without their vectors.
 
     Raises:
-        InvalidArgument: It has a zero character.
-    """
-    if "\0" in text:
-        raise InvalidArgument("a text has no zero characters", field=field)
-    return text
-
-
-def fields_of(metadata: struct_pb2.Struct, field: str) -> dict[str, Any]:
-    """Metadata or a filter as what JSON has.
-
-    Raises:
-        InvalidArgument: A number is not finite, or a text has a zero character.
-    """
-    try:
-        values: dict[str, Any] = json_format.MessageToDict(metadata)
-    except (json_format.SerializeToJsonError, ValueError) as error:
-        raise InvalidArgument("every number is finite", field=field) from error
-    for text in _texts(values):
-        checked_text(text, field)
-    return values
-
-
-def points_of(messages: Sequence[pb.Point]) -> list[Point]:
-    """The points of a request.
-
-    Raises:
-        InvalidArgument: An id comes twice, or a value cannot be kept.
+        InvalidArgument: An id is given twice, or a value cannot be stored.
         TooLarge: An id is too long.
     """
     points: dict[str, Point] = {}
     for index, point in enumerate(messages):
         field = f"points[{index}]"
         if len(point.id) > MAX_ID_CHARACTERS:
-            raise TooLarge(f"an id has at most {MAX_ID_CHARACTERS} characters", field=f"{field}.id")
+            message = f"an id must have at most {MAX_ID_CHARACTERS} characters, got {len(point.id)}"
+            raise TooLarge(message, field=f"{field}.id")
         if point.id in points:
-            raise InvalidArgument(f"the id {point.id!r} comes twice", field=f"{field}.id")
+            raise InvalidArgument(f"ids must differ, got {point.id!r} twice", field=f"{field}.id")
         points[point.id] = Point(
             checked_text(point.id, f"{field}.id"),
             checked_text(point.text, f"{field}.text"),
-            fields_of(point.metadata, f"{field}.metadata"),
+            parse_metadata(point.metadata, f"{field}.metadata"),
         )
     return list(points.values())
 
 
-def message(point: Point) -> pb.Point:
+def _message(point: Point) -> pb.Point:
     """A point as a message, without its vector."""
-    made = pb.Point(id=point.id, text=point.text)
+    message = pb.Point(id=point.id, text=point.text)
     if point.metadata:
-        made.metadata.update(point.metadata)
-    return made
-
-
-def _texts(value: object) -> list[str]:
-    """Every text in a JSON value, keys too."""
-    match value:
-        case str():
-            return [value]
-        case dict():
-            return [text for pair in value.items() for part in pair for text in _texts(part)]
-        case list():
-            return [text for part in value for text in _texts(part)]
-        case _:
-            return []
+        message.metadata.update(point.metadata)
+    return message

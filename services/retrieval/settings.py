@@ -1,4 +1,4 @@
-"""What can be set of the retrieval service."""
+"""The settings of the retrieval service."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from servekit.ops.settings import Port, ProcessSettings
 
 
 class RetrievalSettings(ProcessSettings):
-    """The knobs of `POLYPHONY_RETRIEVAL_…`."""
+    """Settings of the retrieval service, by `POLYPHONY_RETRIEVAL_<FIELD>`."""
 
     process: ClassVar[str] = "retrieval"
 
@@ -17,26 +17,26 @@ class RetrievalSettings(ProcessSettings):
     metrics_port: Port = 9154
 
     database_url: SecretStr = SecretStr("")
-    """Where vectors are kept: a Postgres that has pgvector, `postgresql://user:password@host/database`.
-    Without one the service embeds, and keeps nothing."""
+    """The vector store: `postgresql://user:password@host/database`, a Postgres that has pgvector, or `memory:`, whose
+    collections end with the process. Empty: the service embeds, and stores no collections."""
 
     database_connections: int = Field(default=8, ge=1)
-    """How many connections to Postgres this process may hold."""
+    """The maximum number of connections of this process to Postgres."""
 
     provider: Provider = "cpu"
-    """Where onnxruntime runs the networks. On a CPU every thread is an engine of its own; a GPU has one."""
+    """Where ONNX Runtime runs the networks: on a CPU every thread is an engine of its own, a GPU has one engine."""
 
     max_text_characters: int = Field(default=100_000, gt=0)
-    """The longest text that is read. What exceeds a model's window is cut, but tokenised first."""
+    """The maximum length of a text. A text that exceeds the model's window is truncated after it is tokenised."""
 
     max_batch_tokens: int = Field(default=512, gt=0)
-    """What one run of a network may take, padding included. A CPU gains nothing from more,
-    and a short query waits behind less; a GPU wants 16,384."""
+    """The maximum number of tokens in one run of a network, padding included. A CPU gains nothing from more, and a
+    short query waits longer behind a large batch; a GPU needs about 16,384."""
 
     max_queue_tokens: int = Field(default=1 << 20, gt=0)
-    """What may wait for an engine: two of the largest requests."""
+    """The maximum number of queued tokens: two of the largest requests."""
 
     @property
     def engines(self) -> int:
-        """How many threads run each network at once."""
+        """The number of threads that run each network."""
         return self.threads if self.provider == "cpu" else 1

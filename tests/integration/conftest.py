@@ -42,8 +42,6 @@ def spans() -> Iterator[Spans]:
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory, spans: Spans) -> Iterator[Fleet]:
     home = tmp_path_factory.mktemp("fleet")
-    for parent in (home, *home.parents[:2]):
-        parent.chmod(0o755)  # Postgres, which refuses to be root, has to get in
     environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
     environment |= {
         "POLYPHONY_HOME": str(home),

@@ -82,8 +82,6 @@ def test_a_killed_service_is_answered_for_and_comes_back(fleet, http, process, p
 
 def test_a_stop_under_load_loses_no_request_that_was_accepted(fleet, tmp_path_factory):
     home = tmp_path_factory.mktemp("stopping")
-    for parent in (home, *home.parents[:2]):
-        parent.chmod(0o755)
     other = Fleet(home, fleet.environment | {"POLYPHONY_HOME": str(home)})
     other.run("up", "--profile", "fake")
 

@@ -32,8 +32,6 @@ def authority() -> trustme.CA:
 def secure(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Fleet]:
     """Each process has a certificate of its own, with its name and where it is on this machine."""
     home = tmp_path_factory.mktemp("secure")
-    for parent in (home, *home.parents[:2]):
-        parent.chmod(0o755)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
     environment |= {"POLYPHONY_HOME": str(home), "POLYPHONY_FLEET_PORTS": "free"}
     environment["POLYPHONY_TLS_AUTHORITY"] = str(home / "authority.pem")

@@ -59,8 +59,6 @@ class Observed:
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     folder, home = tmp_path_factory.mktemp("observed"), tmp_path_factory.mktemp("fleet")
-    for parent in (home, *home.parents[:2]):
-        parent.chmod(0o755)  # Postgres, which refuses to be root, has to get in
     (folder / "pictures.json").write_text(json.dumps([base64.b64encode(picture(n)).decode() for n in range(40)]))
     (folder / "recording.wav").write_bytes(recording())
     spans = Spans()

@@ -48,13 +48,18 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-async def services(orders, settings):
+def retrieval(orders):
+    return Retrieval(orders)
+
+
+@pytest.fixture
+async def services(orders, settings, retrieval):
     """The services' address."""
     server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
     add_VisionServiceServicer_to_server(Vision(orders), server)
     add_SpeechServiceServicer_to_server(Speech(orders), server)
     add_GenerationServiceServicer_to_server(Generation(orders), server)
-    add_RetrievalServiceServicer_to_server(Retrieval(orders), server)
+    add_RetrievalServiceServicer_to_server(retrieval, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield f"127.0.0.1:{port}"

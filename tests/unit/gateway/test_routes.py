@@ -161,6 +161,36 @@ async def test_a_vector_store_from_creation_to_deletion(http):
     assert (await http.get(url)).status_code == 404
 
 
+async def test_deleting_a_vector_store_deletes_its_collection(http, orders):
+    text = "The bill is 42 euros."
+    file = (await http.post("/v1/files", files={"file": ("a.txt", text)})).json()["id"]
+    store = (await http.post("/v1/vector_stores", json={"file_ids": [file]})).json()["id"]
+    url = f"/v1/vector_stores/{store}"
+    orders.fail["DeleteCollection"] = Unavailable("the database does not answer")
+    assert (await http.delete(url)).status_code == 503
+    assert (await http.get(url)).json()["file_counts"]["total"] == 1
+    del orders.fail["DeleteCollection"]
+    assert (await http.delete(url)).status_code == 200
+    assert {request.collection for request in orders.requests("DeleteCollection")} == {store}
+    assert (await http.get("/v1/vector_stores")).json()["data"] == []
+
+
+async def test_a_vector_store_whose_collection_is_gone_can_be_deleted(http, retrieval):
+    store = (await http.post("/v1/vector_stores", json={})).json()["id"]
+    retrieval.points.clear()
+    assert (await http.delete(f"/v1/vector_stores/{store}")).status_code == 200
+    assert (await http.get("/v1/vector_stores")).json()["data"] == []
+
+
+async def test_a_vector_store_that_is_not_recorded_leaves_no_collection(http, state, retrieval, monkeypatch):
+    async def fail(tenant, record):
+        raise Unavailable("the object store does not answer")
+
+    monkeypatch.setattr(state.records, "add_store", fail)
+    assert (await http.post("/v1/vector_stores", json={})).status_code == 503
+    assert retrieval.points == {}
+
+
 async def test_only_text_is_indexed(http):
     file = (await http.post("/v1/files", files={"file": ("a.bin", b"\xff\xfe\x00")})).json()["id"]
     store = (await http.post("/v1/vector_stores", json={})).json()["id"]

@@ -61,13 +61,19 @@ def test_what_the_user_set_wins(settings: FleetSettings):
         "POLYPHONY_RETRIEVAL_DATABASE_URL": "postgresql://elsewhere/db",
     }
     mine = with_environment(settings, **chosen)
-    assert plan.database(mine, FAKE) is None
+    assert plan.database(mine, catalogue.profile("embedded")) is None
     processes = planned(mine)
     assert processes["vision"].environment["POLYPHONY_VISION_THREADS"] == "5"
     assert "POLYPHONY_SPEECH_THREADS" not in processes["speech"].environment
     assert processes["gateway"].environment["POLYPHONY_GATEWAY_SPEECH_TARGET"] == "elsewhere:1"
     assert processes["retrieval"].environment["POLYPHONY_RETRIEVAL_DATABASE_URL"] == "postgresql://elsewhere/db"
     assert processes["vision"].environment["POLYPHONY_VISION_PORT"] != "0"
+
+
+def test_a_fleet_of_fakes_stores_vectors_in_memory_and_runs_no_postgres(settings: FleetSettings):
+    assert plan.database(settings, FAKE) is None
+    assert planned(settings)["retrieval"].environment["POLYPHONY_RETRIEVAL_DATABASE_URL"] == "memory:"
+    assert plan.database(settings, catalogue.profile("embedded")) is not None
 
 
 def test_a_taken_port_is_named_with_its_holder_and_its_setting(settings: FleetSettings):

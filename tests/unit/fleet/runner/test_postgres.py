@@ -14,7 +14,7 @@ from servekit.models import catalogue
 
 
 def cluster(settings: FleetSettings) -> Postgres:
-    postgres = plan.database(settings, catalogue.profile("fake"))
+    postgres = plan.database(settings, catalogue.profile("embedded"))
     assert postgres is not None
     postgres.prepare()
     return postgres

@@ -1,4 +1,4 @@
-"""Keeps points in a dictionary."""
+"""A retrieval service over a dictionary."""
 
 import numpy as np
 from polyphony.retrieval.v1 import retrieval_pb2 as retrieval
@@ -19,7 +19,7 @@ class Retrieval(RetrievalServiceServicer):
     def collection(self, name):
         key = (current().tenant, name)
         if key not in self.points:
-            raise NotFound("there is no such collection", field="collection")
+            raise NotFound("no such collection", field="collection")
         return self.points[key]
 
     async def Embed(self, request, context):
@@ -33,10 +33,16 @@ class Retrieval(RetrievalServiceServicer):
         self.points[current().tenant, request.name] = {}
         return retrieval.CreateCollectionResponse(collection=retrieval.Collection(name=request.name))
 
+    async def DeleteCollection(self, request, context):
+        await self.orders.obey("DeleteCollection", request)
+        if self.points.pop((current().tenant, request.collection), None) is None and not request.allow_missing:
+            raise NotFound("no such collection", field="collection")
+        return retrieval.DeleteCollectionResponse()
+
     async def Upsert(self, request, context):
         await self.orders.obey("Upsert", request)
         self.collection(request.collection).update({point.id: point for point in request.points})
-        return retrieval.UpsertResponse(written=len(request.points))
+        return retrieval.UpsertResponse(written_count=len(request.points))
 
     async def Search(self, request, context):
         await self.orders.obey("Search", request)
@@ -54,4 +60,4 @@ class Retrieval(RetrievalServiceServicer):
         doomed = [key for key, point in points.items() if point.metadata["file_id"] == request.filter["file_id"]]
         for key in doomed:
             del points[key]
-        return retrieval.DeleteResponse(deleted=len(doomed))
+        return retrieval.DeleteResponse(deleted_count=len(doomed))

@@ -1,15 +1,17 @@
-"""The retrieval service over real gRPC and a real Postgres, on its fake model."""
+"""The retrieval service over real gRPC, on its fake model."""
 
 import asyncio
 import time
 
 import numpy as np
+import psycopg
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from polyphony.type.v1.embedding_pb2 import Embedding
+from pydantic import SecretStr
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from servekit.rpc.context import CancellationToken, RequestContext, enter
@@ -29,9 +31,9 @@ NAME = "polyphony.retrieval.v1.RetrievalService"
 
 
 @pytest.fixture
-def settings(tmp_path, database_url):
+def settings(tmp_path):
     return RetrievalSettings(
-        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=2, database_url=database_url, drain_seconds=0.0
+        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=2, database_url="memory:", drain_seconds=0.0
     )
 
 
@@ -117,7 +119,7 @@ async def test_what_is_written_as_text_is_found_by_text(stub):
         pb.Point(id="3", text="replace the pump filter"),
     ]
     written = await stub.Upsert(pb.UpsertRequest(collection="manuals", points=points))
-    assert written.written == 3
+    assert written.written_count == 3
     found = await stub.Search(pb.SearchRequest(collection="manuals", text="pump pressure", limit=2))
     assert [hit.point.id for hit in found.points] == ["1", "3"]
     assert found.points[0].point == points[0]
@@ -129,8 +131,8 @@ async def test_what_is_written_as_text_is_found_by_text(stub):
     least = pb.SearchRequest(collection="manuals", text="pump pressure", min_score=found.points[0].score - 1e-4)
     assert [hit.point.id for hit in (await stub.Search(least)).points] == ["1"]
 
-    assert (await stub.Delete(pb.DeleteRequest(collection="manuals", filter=struct(page=2)))).deleted == 1
-    assert (await stub.Delete(pb.DeleteRequest(collection="manuals", ids=["1", "x"]))).deleted == 1
+    assert (await stub.Delete(pb.DeleteRequest(collection="manuals", filter=struct(page=2)))).deleted_count == 1
+    assert (await stub.Delete(pb.DeleteRequest(collection="manuals", ids=["1", "x"]))).deleted_count == 1
     left = await stub.Search(pb.SearchRequest(collection="manuals", text="pump pressure"))
     assert [hit.point.id for hit in left.points] == ["3"]
 
@@ -164,12 +166,49 @@ async def test_tenants_do_not_see_each_other(stub):
         stub.Search(pb.SearchRequest(collection="notes", text="hers")),
         stub.Upsert(pb.UpsertRequest(collection="notes", points=[pb.Point(id="1", text="his")])),
         stub.Delete(pb.DeleteRequest(collection="notes", ids=["1"])),
+        stub.DescribeCollection(pb.DescribeCollectionRequest(collection="notes")),
+        stub.DeleteCollection(pb.DeleteCollectionRequest(collection="notes")),
     ):
         with pytest.raises(NotFound) as raised:
             await call
         assert raised.value.field == "collection"
+    await stub.DeleteCollection(pb.DeleteCollectionRequest(collection="notes", allow_missing=True))
+    assert not (await stub.ListCollections(pb.ListCollectionsRequest())).collections
     await stub.CreateCollection(pb.CreateCollectionRequest(name="notes"))
     assert not (await stub.Search(pb.SearchRequest(collection="notes", text="hers"))).points
+    await stub.DeleteCollection(pb.DeleteCollectionRequest(collection="notes"))
+    enter(RequestContext(tenant="ada"))
+    assert (await stub.DescribeCollection(pb.DescribeCollectionRequest(collection="notes"))).point_count == 1
+
+
+async def test_a_collection_is_described_and_deleted(stub):
+    request = pb.CreateCollectionRequest(name="v", space="clip/b32", dimensions=2, metric=pb.METRIC_DOT)
+    created = await stub.CreateCollection(request)
+    await stub.Upsert(pb.UpsertRequest(collection="v", points=[pb.Point(id="1", embedding=vector([1, 0]))]))
+    described = await stub.DescribeCollection(pb.DescribeCollectionRequest(collection="v"))
+    expected = pb.Collection(name="v", space="clip/b32", dimensions=2, metric=pb.METRIC_DOT)
+    assert (described.collection, described.point_count) == (expected, 1)
+    assert created.collection == expected
+    await stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v"))
+    await refused(stub.DescribeCollection(pb.DescribeCollectionRequest(collection="v")), "collection", NotFound)
+    await refused(stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v")), "collection", NotFound)
+    await stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v", allow_missing=True))
+
+
+async def test_collections_are_listed_in_pages(stub):
+    names = [f"c{number:02}" for number in range(60)]
+    for name in names:
+        await stub.CreateCollection(pb.CreateCollectionRequest(name=name))
+    pages, token = [], None
+    while token != "":
+        page = await stub.ListCollections(pb.ListCollectionsRequest(page_size=20, page_token=token or ""))
+        pages.append([collection.name for collection in page.collections])
+        token = page.next_page_token
+    assert pages == [names[:20], names[20:40], names[40:]]
+    assert len((await stub.ListCollections(pb.ListCollectionsRequest())).collections) == 50
+    assert len((await stub.ListCollections(pb.ListCollectionsRequest(page_size=5000))).collections) == 60
+    await refused(stub.ListCollections(pb.ListCollectionsRequest(page_size=-1)), "page_size")
+    await refused(stub.ListCollections(pb.ListCollectionsRequest(page_token="a/b")), "page_token")
 
 
 BAD_COLLECTIONS = (
@@ -187,6 +226,8 @@ BAD_COLLECTIONS = (
 async def test_create_refuses(stub):
     for request, field in BAD_COLLECTIONS:
         await refused(stub.CreateCollection(request), field)
+    await refused(stub.DescribeCollection(pb.DescribeCollectionRequest(collection="a/b")), "collection")
+    await refused(stub.DeleteCollection(pb.DeleteCollectionRequest(allow_missing=True)), "collection")
 
 
 BAD_VECTORS = [
@@ -264,7 +305,48 @@ async def test_a_deadline_that_has_passed(stub):
         await stub.Embed(pb.EmbedRequest(inputs=texts(*["a b c"] * 2000)))
 
 
-async def test_without_its_database_it_is_not_ready_and_still_embeds(postgres, stub, server):
+@pytest.fixture
+async def postgres_server(serve, settings, database_url):
+    server = await serve(settings.model_copy(update={"database_url": SecretStr(database_url)}), build)
+    await until_health_is(server, health_pb2.HealthCheckResponse.SERVING)
+    return server
+
+
+async def test_a_deleted_collection_leaves_no_table_in_postgres(postgres_server, dial, database_url):
+    stub = RetrievalServiceStub(dial(postgres_server, NAME))
+
+    def tables():
+        with psycopg.connect(database_url) as connection:
+            return connection.execute(
+                "SELECT count(*) FROM pg_class WHERE relnamespace = 'retrieval'::regnamespace"
+            ).fetchone()
+
+    before = await asyncio.to_thread(tables)
+    for name in ("a", "b"):
+        await stub.CreateCollection(pb.CreateCollectionRequest(name=name))
+        await stub.Upsert(pb.UpsertRequest(collection=name, points=[pb.Point(id="1", text="a b c")]))
+    assert await asyncio.to_thread(tables) > before
+    for name in ("a", "b"):
+        await stub.DeleteCollection(pb.DeleteCollectionRequest(collection=name))
+    assert await asyncio.to_thread(tables) == before
+
+
+async def test_without_a_database_url_it_embeds_and_stores_nothing(serve, settings, dial):
+    server = await serve(settings.model_copy(update={"database_url": SecretStr("")}), build)
+    await until_health_is(server, health_pb2.HealthCheckResponse.SERVING)
+    stub = RetrievalServiceStub(dial(server, NAME))
+    assert (await stub.Embed(pb.EmbedRequest(inputs=texts("a b")))).tokens == 2
+    for call in (
+        stub.CreateCollection(pb.CreateCollectionRequest(name="docs")),
+        stub.ListCollections(pb.ListCollectionsRequest()),
+        stub.Search(pb.SearchRequest(collection="docs", text="a")),
+    ):
+        with pytest.raises(FailedPrecondition, match="database_url is empty"):
+            await call
+
+
+async def test_without_its_database_it_is_not_ready_and_still_embeds(postgres, postgres_server, dial):
+    server, stub = postgres_server, RetrievalServiceStub(dial(postgres_server, NAME))
     await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
     await asyncio.to_thread(postgres.stop)
     try:

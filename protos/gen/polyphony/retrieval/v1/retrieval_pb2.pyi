@@ -28,40 +28,40 @@ class _Metric:
 class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     METRIC_UNSPECIFIED: _Metric.ValueType  # 0
-    """Not stated: cosine."""
+    """No metric is stated: cosine similarity."""
     METRIC_COSINE: _Metric.ValueType  # 1
     """Cosine similarity, -1 to 1."""
     METRIC_DOT: _Metric.ValueType  # 2
-    """Inner product."""
+    """The inner product."""
     METRIC_EUCLIDEAN: _Metric.ValueType  # 3
-    """Minus the Euclidean distance."""
+    """The negated Euclidean distance, at most 0."""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
-    """How near two vectors are."""
+    """How two vectors are compared."""
 
 METRIC_UNSPECIFIED: Metric.ValueType  # 0
-"""Not stated: cosine."""
+"""No metric is stated: cosine similarity."""
 METRIC_COSINE: Metric.ValueType  # 1
 """Cosine similarity, -1 to 1."""
 METRIC_DOT: Metric.ValueType  # 2
-"""Inner product."""
+"""The inner product."""
 METRIC_EUCLIDEAN: Metric.ValueType  # 3
-"""Minus the Euclidean distance."""
+"""The negated Euclidean distance, at most 0."""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
 class EmbedRequest(_message.Message):
-    """Asks for embeddings."""
+    """The request of Embed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INPUTS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """A model id of the catalogue; empty for the service's default."""
+    """A model id of the catalogue; empty for the service's default model."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbedInput]:
-        """What to embed; at most 2,048 inputs."""
+        """The inputs to embed, 1 to 2,048."""
 
     def __init__(
         self,
@@ -79,13 +79,15 @@ Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
 @_typing.final
 class EmbedInput(_message.Message):
-    """One thing to embed."""
+    """One input of Embed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """A text; what exceeds the model's window is cut and counted."""
+    """A text of 1 to 100,000 characters, unless the service sets another
+    maximum. What exceeds the model's window is truncated.
+    """
     def __init__(
         self,
         *,
@@ -103,7 +105,9 @@ Global___EmbedInput: _TypeAlias = EmbedInput  # noqa: Y015
 
 @_typing.final
 class EmbedResponse(_message.Message):
-    """Embeddings, one for each input in its order."""
+    """The response of Embed: one embedding for each input, in the order of the
+    inputs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -112,16 +116,20 @@ class EmbedResponse(_message.Message):
     TRUNCATED_INPUTS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     tokens: _builtins.int
-    """Tokens that were embedded, over all inputs."""
+    """The number of tokens that were embedded, over all inputs, special tokens
+    included.
+    """
     model: _builtins.str
-    """The model that embedded them."""
+    """The id of the model that embedded the inputs."""
     @_builtins.property
     def embeddings(self) -> _embedding_pb2.Embedding:
         """One tensor of shape `[inputs, dimensions]`, L2-normalised."""
 
     @_builtins.property
     def truncated_inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Which inputs were cut to the model's window, from 0."""
+        """The indexes, from 0, of the inputs that were truncated to the model's
+        window.
+        """
 
     def __init__(
         self,
@@ -150,13 +158,15 @@ class Collection(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name within the tenant: 1 to 64 letters, digits, `_` and `-`."""
+    """The collection's name within its tenant: 1 to 64 letters, digits, `_` and
+    `-`.
+    """
     space: _builtins.str
-    """The vector space of its points: a model id."""
+    """The embedding space of the collection's points: a model id."""
     dimensions: _builtins.int
-    """Numbers in a vector."""
+    """The number of dimensions of a vector."""
     metric: Global___Metric.ValueType
-    """How its vectors are compared."""
+    """How the collection's vectors are compared."""
     def __init__(
         self,
         *,
@@ -175,7 +185,7 @@ Global___Collection: _TypeAlias = Collection  # noqa: Y015
 
 @_typing.final
 class CreateCollectionRequest(_message.Message):
-    """Asks for an empty collection."""
+    """The request of CreateCollection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,15 +194,15 @@ class CreateCollectionRequest(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name: 1 to 64 letters, digits, `_` and `-`."""
+    """The name of the new collection: 1 to 64 letters, digits, `_` and `-`."""
     space: _builtins.str
-    """The vector space; empty for the service's default model."""
+    """The embedding space: a model id; empty for the service's default model."""
     dimensions: _builtins.int
-    """Numbers in a vector; 0 where the space is a model of the service, which
-    knows it.
+    """The number of dimensions of a vector, 1 to 2,000; 0 where the space is a
+    model of the service, which knows the number.
     """
     metric: Global___Metric.ValueType
-    """How vectors are compared."""
+    """How the collection's vectors are compared."""
     def __init__(
         self,
         *,
@@ -211,14 +221,14 @@ Global___CreateCollectionRequest: _TypeAlias = CreateCollectionRequest  # noqa: 
 
 @_typing.final
 class CreateCollectionResponse(_message.Message):
-    """The collection that was made."""
+    """The response of CreateCollection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COLLECTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def collection(self) -> Global___Collection:
-        """It."""
+        """The collection that was created."""
 
     def __init__(
         self,
@@ -234,6 +244,158 @@ class CreateCollectionResponse(_message.Message):
 Global___CreateCollectionResponse: _TypeAlias = CreateCollectionResponse  # noqa: Y015
 
 @_typing.final
+class DescribeCollectionRequest(_message.Message):
+    """The request of DescribeCollection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    """The name of the collection."""
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeCollectionRequest: _TypeAlias = DescribeCollectionRequest  # noqa: Y015
+
+@_typing.final
+class DescribeCollectionResponse(_message.Message):
+    """The response of DescribeCollection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    POINT_COUNT_FIELD_NUMBER: _builtins.int
+    point_count: _builtins.int
+    """The number of points in the collection."""
+    @_builtins.property
+    def collection(self) -> Global___Collection:
+        """The collection."""
+
+    def __init__(
+        self,
+        *,
+        collection: Global___Collection | None = ...,
+        point_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "point_count", b"point_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeCollectionResponse: _TypeAlias = DescribeCollectionResponse  # noqa: Y015
+
+@_typing.final
+class ListCollectionsRequest(_message.Message):
+    """The request of ListCollections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The maximum number of collections on a page; 0 means 50, and more than
+    1,000 means 1,000.
+    """
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCollectionsRequest: _TypeAlias = ListCollectionsRequest  # noqa: Y015
+
+@_typing.final
+class ListCollectionsResponse(_message.Message):
+    """The response of ListCollections: one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The `page_token` of the next page; empty on the last page."""
+    @_builtins.property
+    def collections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Collection]:
+        """The collections, in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        collections: _abc.Iterable[Global___Collection] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCollectionsResponse: _TypeAlias = ListCollectionsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteCollectionRequest(_message.Message):
+    """The request of DeleteCollection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    """The name of the collection."""
+    allow_missing: _builtins.bool
+    """Whether the call succeeds where the tenant has no such collection; the
+    call fails with NOT_FOUND otherwise. A call that sets this may be repeated
+    safely.
+    """
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "collection", b"collection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCollectionRequest: _TypeAlias = DeleteCollectionRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCollectionResponse(_message.Message):
+    """The response of DeleteCollection: the collection no longer exists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCollectionResponse: _TypeAlias = DeleteCollectionResponse  # noqa: Y015
+
+@_typing.final
 class Point(_message.Message):
     """One point of a collection."""
 
@@ -244,16 +406,16 @@ class Point(_message.Message):
     EMBEDDING_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id within the collection: 1 to 256 characters."""
+    """The point's id within its collection: 1 to 256 characters."""
     text: _builtins.str
-    """Its text. Embedded by the service where no embedding is given."""
+    """The point's text. The service embeds it where the point has no embedding."""
     @_builtins.property
     def embedding(self) -> _embedding_pb2.Embedding:
-        """Its vector, of the collection's space."""
+        """The point's vector, of the collection's space and of shape `[dimensions]`."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """What the caller wants to have back, and to filter by."""
+        """Metadata that searches return and filter by."""
 
     def __init__(
         self,
@@ -273,17 +435,17 @@ Global___Point: _TypeAlias = Point  # noqa: Y015
 
 @_typing.final
 class UpsertRequest(_message.Message):
-    """Asks for points to be written: all of them or, on an error, none."""
+    """The request of Upsert. All points are written or, on an error, none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COLLECTION_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection."""
+    """The name of the collection."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
-        """The points; at most 1,000."""
+        """The points to write, 1 to 1,000, each of another id."""
 
     def __init__(
         self,
@@ -301,21 +463,21 @@ Global___UpsertRequest: _TypeAlias = UpsertRequest  # noqa: Y015
 
 @_typing.final
 class UpsertResponse(_message.Message):
-    """What was written."""
+    """The response of Upsert."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    WRITTEN_FIELD_NUMBER: _builtins.int
-    written: _builtins.int
-    """How many points were written."""
+    WRITTEN_COUNT_FIELD_NUMBER: _builtins.int
+    written_count: _builtins.int
+    """The number of points that were written."""
     def __init__(
         self,
         *,
-        written: _builtins.int = ...,
+        written_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written_count", b"written_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,7 +485,7 @@ Global___UpsertResponse: _TypeAlias = UpsertResponse  # noqa: Y015
 
 @_typing.final
 class SearchRequest(_message.Message):
-    """Asks for the nearest points."""
+    """The request of Search."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -334,20 +496,22 @@ class SearchRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     MIN_SCORE_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection."""
+    """The name of the collection."""
     text: _builtins.str
-    """A text, embedded by the service with the collection's model."""
+    """A text, which the service embeds with the collection's model."""
     limit: _builtins.int
-    """How many points to give back, at most 1,000; 0 means 10."""
+    """The maximum number of points to return, at most 1,000; 0 means 10."""
     min_score: _builtins.float
-    """Only points that score at least this."""
+    """Only points that score at least this are returned."""
     @_builtins.property
     def embedding(self) -> _embedding_pb2.Embedding:
-        """A vector of the collection's space."""
+        """A vector of the collection's space and of shape `[dimensions]`."""
 
     @_builtins.property
     def filter(self) -> _struct_pb2.Struct:
-        """Only points whose metadata contains these keys with these values."""
+        """Only points whose metadata contains these keys with these values are
+        returned.
+        """
 
     def __init__(
         self,
@@ -376,7 +540,7 @@ Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
 
 @_typing.final
 class SearchResponse(_message.Message):
-    """What was found."""
+    """The response of Search."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -400,14 +564,16 @@ Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015
 
 @_typing.final
 class ScoredPoint(_message.Message):
-    """A point and how well it fits."""
+    """A point that was found, and its score."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POINT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """The collection's metric between it and the query; greater is nearer."""
+    """The collection's metric between the point and the query; greater is
+    nearer.
+    """
     @_builtins.property
     def point(self) -> Global___Point:
         """The point, without its embedding."""
@@ -428,7 +594,7 @@ Global___ScoredPoint: _TypeAlias = ScoredPoint  # noqa: Y015
 
 @_typing.final
 class DeleteRequest(_message.Message):
-    """Asks for points to be deleted."""
+    """The request of Delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -436,15 +602,15 @@ class DeleteRequest(_message.Message):
     IDS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection."""
+    """The name of the collection."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The points' ids; unknown ones are passed over."""
+        """The ids of the points to delete; unknown ids are ignored."""
 
     @_builtins.property
     def filter(self) -> _struct_pb2.Struct:
         """Instead of ids: all points whose metadata contains these keys with these
-        values.
+        values are deleted.
         """
 
     def __init__(
@@ -464,21 +630,21 @@ Global___DeleteRequest: _TypeAlias = DeleteRequest  # noqa: Y015
 
 @_typing.final
 class DeleteResponse(_message.Message):
-    """What was deleted."""
+    """The response of Delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DELETED_FIELD_NUMBER: _builtins.int
-    deleted: _builtins.int
-    """How many points were deleted."""
+    DELETED_COUNT_FIELD_NUMBER: _builtins.int
+    deleted_count: _builtins.int
+    """The number of points that were deleted."""
     def __init__(
         self,
         *,
-        deleted: _builtins.int = ...,
+        deleted_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_count", b"deleted_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class RetrievalServiceStub:
-    """Embeds, keeps and finds. Collections belong to the caller's tenant.
+    """Embeds texts, stores vectors in collections and searches them. A collection
+    belongs to the caller's tenant; those of other tenants are not found.
     """
 
     def __init__(self, channel):
@@ -44,6 +45,21 @@ class RetrievalServiceStub:
                 '/polyphony.retrieval.v1.RetrievalService/CreateCollection',
                 request_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.CreateCollectionRequest.SerializeToString,
                 response_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.CreateCollectionResponse.FromString,
+                _registered_method=True)
+        self.DescribeCollection = channel.unary_unary(
+                '/polyphony.retrieval.v1.RetrievalService/DescribeCollection',
+                request_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DescribeCollectionRequest.SerializeToString,
+                response_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DescribeCollectionResponse.FromString,
+                _registered_method=True)
+        self.ListCollections = channel.unary_unary(
+                '/polyphony.retrieval.v1.RetrievalService/ListCollections',
+                request_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ListCollectionsRequest.SerializeToString,
+                response_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ListCollectionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteCollection = channel.unary_unary(
+                '/polyphony.retrieval.v1.RetrievalService/DeleteCollection',
+                request_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DeleteCollectionRequest.SerializeToString,
+                response_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DeleteCollectionResponse.FromString,
                 _registered_method=True)
         self.Upsert = channel.unary_unary(
                 '/polyphony.retrieval.v1.RetrievalService/Upsert',
@@ -63,7 +79,8 @@ class RetrievalServiceStub:
 
 
 class RetrievalServiceServicer:
-    """Embeds, keeps and finds. Collections belong to the caller's tenant.
+    """Embeds texts, stores vectors in collections and searches them. A collection
+    belongs to the caller's tenant; those of other tenants are not found.
     """
 
     def Embed(self, request, context):
@@ -74,14 +91,35 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateCollection(self, request, context):
-        """Makes an empty collection.
+        """Creates an empty collection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeCollection(self, request, context):
+        """Returns a collection and the number of its points.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCollections(self, request, context):
+        """Lists the tenant's collections, one page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCollection(self, request, context):
+        """Deletes a collection with its points and indexes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Upsert(self, request, context):
-        """Writes points; a point of the same id is replaced.
+        """Writes points to a collection; a point whose id exists is replaced.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +133,7 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Delete(self, request, context):
-        """Deletes points.
+        """Deletes points of a collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,6 +151,21 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.CreateCollection,
                     request_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.CreateCollectionRequest.FromString,
                     response_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.CreateCollectionResponse.SerializeToString,
+            ),
+            'DescribeCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeCollection,
+                    request_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DescribeCollectionRequest.FromString,
+                    response_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DescribeCollectionResponse.SerializeToString,
+            ),
+            'ListCollections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCollections,
+                    request_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ListCollectionsRequest.FromString,
+                    response_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ListCollectionsResponse.SerializeToString,
+            ),
+            'DeleteCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCollection,
+                    request_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DeleteCollectionRequest.FromString,
+                    response_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DeleteCollectionResponse.SerializeToString,
             ),
             'Upsert': grpc.unary_unary_rpc_method_handler(
                     servicer.Upsert,
@@ -138,7 +191,8 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RetrievalService:
-    """Embeds, keeps and finds. Collections belong to the caller's tenant.
+    """Embeds texts, stores vectors in collections and searches them. A collection
+    belongs to the caller's tenant; those of other tenants are not found.
     """
 
     @staticmethod
@@ -185,6 +239,87 @@ class RetrievalService:
             '/polyphony.retrieval.v1.RetrievalService/CreateCollection',
             polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.CreateCollectionRequest.SerializeToString,
             polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.CreateCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.retrieval.v1.RetrievalService/DescribeCollection',
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DescribeCollectionRequest.SerializeToString,
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DescribeCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCollections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.retrieval.v1.RetrievalService/ListCollections',
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ListCollectionsRequest.SerializeToString,
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ListCollectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polyphony.retrieval.v1.RetrievalService/DeleteCollection',
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DeleteCollectionRequest.SerializeToString,
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.DeleteCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RetrievalServiceStub:
-    """Embeds, keeps and finds. Collections belong to the caller's tenant."""
+    """Embeds texts, stores vectors in collections and searches them. A collection
+    belongs to the caller's tenant; those of other tenants are not found.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,32 +38,48 @@ class RetrievalServiceStub:
     Embed: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.EmbedRequest, _retrieval_pb2.EmbedResponse]
     """Embeds texts, several in one call."""
     CreateCollection: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.CreateCollectionRequest, _retrieval_pb2.CreateCollectionResponse]
-    """Makes an empty collection."""
+    """Creates an empty collection."""
+    DescribeCollection: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.DescribeCollectionRequest, _retrieval_pb2.DescribeCollectionResponse]
+    """Returns a collection and the number of its points."""
+    ListCollections: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.ListCollectionsRequest, _retrieval_pb2.ListCollectionsResponse]
+    """Lists the tenant's collections, one page at a time."""
+    DeleteCollection: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteCollectionRequest, _retrieval_pb2.DeleteCollectionResponse]
+    """Deletes a collection with its points and indexes."""
     Upsert: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.UpsertRequest, _retrieval_pb2.UpsertResponse]
-    """Writes points; a point of the same id is replaced."""
+    """Writes points to a collection; a point whose id exists is replaced."""
     Search: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]
     """Finds the points nearest to a query, best first."""
     Delete: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteRequest, _retrieval_pb2.DeleteResponse]
-    """Deletes points."""
+    """Deletes points of a collection."""
 
 @_typing.type_check_only
 class RetrievalServiceAsyncStub(RetrievalServiceStub):
-    """Embeds, keeps and finds. Collections belong to the caller's tenant."""
+    """Embeds texts, stores vectors in collections and searches them. A collection
+    belongs to the caller's tenant; those of other tenants are not found.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Embed: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.EmbedRequest, _retrieval_pb2.EmbedResponse]  # type: ignore[assignment]
     """Embeds texts, several in one call."""
     CreateCollection: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.CreateCollectionRequest, _retrieval_pb2.CreateCollectionResponse]  # type: ignore[assignment]
-    """Makes an empty collection."""
+    """Creates an empty collection."""
+    DescribeCollection: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.DescribeCollectionRequest, _retrieval_pb2.DescribeCollectionResponse]  # type: ignore[assignment]
+    """Returns a collection and the number of its points."""
+    ListCollections: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.ListCollectionsRequest, _retrieval_pb2.ListCollectionsResponse]  # type: ignore[assignment]
+    """Lists the tenant's collections, one page at a time."""
+    DeleteCollection: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteCollectionRequest, _retrieval_pb2.DeleteCollectionResponse]  # type: ignore[assignment]
+    """Deletes a collection with its points and indexes."""
     Upsert: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.UpsertRequest, _retrieval_pb2.UpsertResponse]  # type: ignore[assignment]
-    """Writes points; a point of the same id is replaced."""
+    """Writes points to a collection; a point whose id exists is replaced."""
     Search: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]  # type: ignore[assignment]
     """Finds the points nearest to a query, best first."""
     Delete: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteRequest, _retrieval_pb2.DeleteResponse]  # type: ignore[assignment]
-    """Deletes points."""
+    """Deletes points of a collection."""
 
 class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Embeds, keeps and finds. Collections belong to the caller's tenant."""
+    """Embeds texts, stores vectors in collections and searches them. A collection
+    belongs to the caller's tenant; those of other tenants are not found.
+    """
 
     @_abc_1.abstractmethod
     def Embed(
@@ -77,7 +95,31 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_pb2.CreateCollectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.CreateCollectionResponse, _abc.Awaitable[_retrieval_pb2.CreateCollectionResponse]]:
-        """Makes an empty collection."""
+        """Creates an empty collection."""
+
+    @_abc_1.abstractmethod
+    def DescribeCollection(
+        self,
+        request: _retrieval_pb2.DescribeCollectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_pb2.DescribeCollectionResponse, _abc.Awaitable[_retrieval_pb2.DescribeCollectionResponse]]:
+        """Returns a collection and the number of its points."""
+
+    @_abc_1.abstractmethod
+    def ListCollections(
+        self,
+        request: _retrieval_pb2.ListCollectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_pb2.ListCollectionsResponse, _abc.Awaitable[_retrieval_pb2.ListCollectionsResponse]]:
+        """Lists the tenant's collections, one page at a time."""
+
+    @_abc_1.abstractmethod
+    def DeleteCollection(
+        self,
+        request: _retrieval_pb2.DeleteCollectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_pb2.DeleteCollectionResponse, _abc.Awaitable[_retrieval_pb2.DeleteCollectionResponse]]:
+        """Deletes a collection with its points and indexes."""
 
     @_abc_1.abstractmethod
     def Upsert(
@@ -85,7 +127,7 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_pb2.UpsertRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.UpsertResponse, _abc.Awaitable[_retrieval_pb2.UpsertResponse]]:
-        """Writes points; a point of the same id is replaced."""
+        """Writes points to a collection; a point whose id exists is replaced."""
 
     @_abc_1.abstractmethod
     def Search(
@@ -101,6 +143,6 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.DeleteResponse, _abc.Awaitable[_retrieval_pb2.DeleteResponse]]:
-        """Deletes points."""
+        """Deletes points of a collection."""
 
 def add_RetrievalServiceServicer_to_server(servicer: RetrievalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
