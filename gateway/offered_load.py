@@ -9,7 +9,7 @@ import grpc
 from prometheus_client import Counter
 
 from servekit.rpc.errors import Unreachable
-from servekit.scheduling.scheduler import smooth
+from servekit.scheduling.service_time import ExponentialMovingAverage
 
 
 class OfferedLoadChannel:
@@ -26,7 +26,7 @@ class OfferedLoadChannel:
     def __init__(self, channel: grpc.aio.Channel, unserved: Counter, seconds: float) -> None:
         self._channel = channel
         self._unserved = unserved
-        self._seconds = seconds
+        self._seconds = ExponentialMovingAverage(seconds)
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Callable[[Any], Awaitable[Any]]:
         """Called by the stub."""
@@ -60,7 +60,7 @@ class OfferedLoadChannel:
                     async for response in responses:
                         yield response
             except Unreachable:
-                self._unserved.inc(self._seconds)
+                self._unserved.inc(self._seconds.value)
                 raise
 
         return call
@@ -71,7 +71,7 @@ class OfferedLoadChannel:
         try:
             yield
         except Unreachable:
-            self._unserved.inc(self._seconds)
+            self._unserved.inc(self._seconds.value)
             raise
         else:
-            self._seconds = smooth(self._seconds, time.monotonic() - began)
+            self._seconds.observe(time.monotonic() - began)

@@ -1,16 +1,15 @@
-"""Pods: a permit, a queue and engines, as `servekit/scheduling/scheduler.py` has them, on a simulated clock."""
+"""Pods: the queue and the engines of a replica on a simulated clock, behind the admission control of the real one."""
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 
 from capacity.curve import Curve
-from servekit.scheduling.service_time import FullPrice
-
-SMOOTHING = 0.2  # of servekit/scheduling/scheduler.py, as is the next
-PROMISED_SHARE = 0.8
+from servekit.rpc.errors import Overloaded
+from servekit.scheduling.admission import Admission, Backlog
+from servekit.scheduling.service_time import ServiceTimeModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,11 @@ class Pod(ABC):
         self._taken = [0.0] + [curve.taken(n) for n in range(1, max(curve.batch, curve.engines) + 1)]
         self._queue: deque[Job] = deque()
         self._queued = self._running = 0.0  # work
-        self._seconds_per_work = self._seconds_per_run = 0.0
-        self._full_price = FullPrice(curve.engines if curve.kind == "slots" else 1 / curve.batch)
+        slots = curve.kind == "slots"
+        self._service_time = (
+            ServiceTimeModel.of_slots(curve.engines) if slots else ServiceTimeModel.of_batches(curve.batch)
+        )
+        self._admission = Admission("the model", self._service_time, max_queue_cost=curve.queue)
         self._demand = self._busy = self._now = 0.0
         self._calls = 0
 
@@ -76,7 +78,7 @@ class Pod(ABC):
         """Let a call in, or refuse it, by the permit's rules."""
         now = job.arrived
         self._pass(now)
-        self._demand += job.work * self._full_price.seconds_per_cost
+        self._demand += job.work * self._service_time.full_seconds_per_cost
         if not self._admits(job):
             while self._queue and self._queue[0].deadline <= now:
                 self._queued -= self._queue.popleft().work
@@ -108,19 +110,19 @@ class Pod(ABC):
     def _pass(self, now: float) -> None:
         """Let time pass."""
 
+    @property
     @abstractmethod
-    def _expected(self, job: Job) -> tuple[float, float]:
-        """Seconds that a call would wait, and seconds that it would then take."""
+    def _runs_now(self) -> int:
+        """How many runs are going on."""
 
     def _admits(self, job: Job) -> bool:
-        if self._queue and self._queued + job.work > self.curve.queue:
+        backlog = Backlog(len(self._queue), self._queued, self._runs_now, self._running, self.curve.engines)
+        seconds = self._service_time.seconds(job.work, runs=1)
+        try:
+            self._admission.admit(job.work, seconds, backlog, job.deadline - job.arrived)
+        except Overloaded:
             return False
-        wait, seconds = self._expected(job)
-        return not wait or wait + seconds <= (job.deadline - job.arrived) * PROMISED_SHARE
-
-    def _learn(self, seconds: float, work: float) -> None:
-        known = self._seconds_per_work or seconds / work
-        self._seconds_per_work = known + SMOOTHING * (seconds / work - known)
+        return True
 
 
 class SlotPod(Pod):
@@ -143,10 +145,9 @@ class SlotPod(Pod):
         self._pass(now)
         for slot in [slot for slot in self._slots if slot[0] <= self._done + 1e-9 or slot[2].deadline <= now]:
             end, began, job, first = slot
-            self._full_price.learn((first + len(self._slots)) / 2, (now - began) / job.work)
+            self._service_time.observe((first + len(self._slots)) / 2, (now - began) / job.work)
             self._slots.remove(slot)
             self._running -= job.work
-            self._learn(now - began, job.work)
             yield End(job, now, end <= self._done + 1e-9)
         while self._queue and len(self._slots) < self.curve.engines:
             job = self._queue.popleft()
@@ -163,9 +164,9 @@ class SlotPod(Pod):
         self._done += seconds / self._stretch[len(self._slots)]
         self._busy += seconds * len(self._slots)
 
-    def _expected(self, job: Job) -> tuple[float, float]:
-        wait = (self._queued + self._running) * self._seconds_per_work / self.curve.engines
-        return wait, job.work * self._seconds_per_work
+    @property
+    def _runs_now(self) -> int:
+        return len(self._slots)
 
 
 class BatchPod(Pod):
@@ -184,10 +185,7 @@ class BatchPod(Pod):
             end, began, work, jobs = run
             self._runs.remove(run)
             self._running -= work
-            self._learn(end - began, work)
-            self._full_price.learn(1 / work, (end - began) / work)
-            known = self._seconds_per_run or end - began
-            self._seconds_per_run = known + SMOOTHING * (end - began - known)
+            self._service_time.observe(1 / work, (end - began) / work)
             for job in jobs:
                 yield End(job, now, job.deadline >= now)
         while self._queue and len(self._runs) < self.curve.engines:
@@ -218,8 +216,6 @@ class BatchPod(Pod):
         seconds, self._now = now - self._now, now
         self._busy += seconds * len(self._runs)
 
-    def _expected(self, job: Job) -> tuple[float, float]:
-        work = self._queued + self._running
-        one = job.work * self._seconds_per_work
-        runs = ceil(work / self.curve.batch) * self._seconds_per_run
-        return min(work * self._seconds_per_work, runs) / self.curve.engines, min(one, self._seconds_per_run)
+    @property
+    def _runs_now(self) -> int:
+        return len(self._runs)

@@ -1,24 +1,26 @@
-"""Batching: models that answer at once, many callers to one run of the engine.
+"""Dynamic batching: models that answer at once, many callers to one run of the engine.
 
 While a batch runs, the next items are prepared; the moment the engine is free it
 takes whatever is prepared, up to a budget of cost. Nothing waits for a batch to fill.
 """
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from math import ceil
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, ServeError
+from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import Model
-from servekit.scheduling.queue import Job, JobQueue, Run
-from servekit.scheduling.scheduler import Scheduler, smooth
-from servekit.scheduling.service_time import FullPrice
-from servekit.scheduling.session import Promises, Session
+from servekit.scheduling.queue import FairQueue, WorkItem
+from servekit.scheduling.scheduler import Run, Scheduler
+from servekit.scheduling.service_time import ServiceTimeModel
+from servekit.scheduling.session import Session
 
 Request = TypeVar("Request")
 Item = TypeVar("Item")
@@ -38,32 +40,32 @@ class BatchModel(Model, Protocol[RequestIn, Item, ResultOut]):
         """
 
     def run(self, items: Sequence[Item], cancellation: CancellationToken) -> Sequence[ResultOut | ServeError]:
-        """Run the items, on this engine's thread; one result or error an item, in their order.
+        """Run the items, on this engine's thread; one result or error per item, in their order.
 
-        The cancellation token is set when nobody waits for any of them.
+        The cancellation token is cancelled once all their callers have left or are late.
 
         Raises:
-            OutOfMemory: There was no memory for so many; the scheduler halves them and tries again.
-            EngineCrashed: The engine has died.
+            OutOfMemory: There is no memory for so many; the scheduler halves them and tries again.
+            EngineCrashed: The engine has crashed.
         """
 
 
-class _BatchCancellation(CancellationToken):
-    """Set when nobody waits for any item of a batch."""
+class BatchCancellation(CancellationToken):
+    """Cancelled once every item of a batch is."""
 
-    __slots__ = ("_jobs",)
+    __slots__ = ("_items",)
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        super().__init__(max(job.cancellation.deadline for job in jobs))
-        self._jobs = jobs
+    def __init__(self, items: Sequence[WorkItem]) -> None:
+        super().__init__(max(item.cancellation.deadline for item in items))
+        self._items = items
 
     @property
     def disconnected(self) -> bool:
-        return all(job.cancellation.disconnected for job in self._jobs)
+        return all(item.cancellation.disconnected for item in self._items)
 
     @property
     def cancelled(self) -> bool:
-        return all(job.cancellation.cancelled for job in self._jobs)
+        return all(item.cancellation.cancelled for item in self._items)
 
 
 class BatchScheduler(Scheduler, Generic[Request, Result]):
@@ -72,11 +74,12 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
     Args:
         spec: The model.
         models: One or more instances of it; each has a thread of its own.
-        telemetry: Where the scheduler's metrics go.
-        max_batch_cost: What one run may cost; a dearer item runs alone.
-        max_queue_cost: What may wait.
+        telemetry: Receives the scheduler's metrics and spans.
+        max_batch_cost: The cost of one run; an item that costs more runs alone. 0 runs every item alone.
+        max_queue_cost: The cost that may wait.
         max_sessions: How many sessions there may be at once: each holds memory.
-        prepares: Whether `prepare` is worth a thread of its own; else the engine's thread does it.
+        prepares: Whether `prepare` is worth a thread of its own; otherwise the engine's thread does it.
+        clock: The current time in seconds.
     """
 
     def __init__(
@@ -89,17 +92,15 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
         max_queue_cost: float,
         max_sessions: int = sys.maxsize,
         prepares: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(spec, models, telemetry, max_queue_cost=max_queue_cost)
+        service_time = ServiceTimeModel.of_batches(max_batch_cost)
+        admission = Admission(spec.id, service_time, max_queue_cost=max_queue_cost, max_reservations=max_sessions)
+        super().__init__(spec, models, telemetry, admission, service_time, clock)
         self.model: Any = models[0]  # for what needs no run: its limits, its checks
         self._max_batch_cost = max_batch_cost
-        self._max_sessions = max_sessions
         self._prepares = prepares
-        self._prepared = JobQueue(self._drop)
-        self._sessions: set[Session[Request, Result]] = set()
-        self._promises = Promises()
-        self._seconds_per_run = 0.0
-        self._full_price = FullPrice(1 / max_batch_cost) if max_batch_cost else None
+        self._prepared = FairQueue(self._drop)
         self._batch_size = telemetry.batch_size.labels(spec.id)
         self._batch_cost = telemetry.batch_cost.labels(spec.id)
 
@@ -108,149 +109,126 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
-            ServeError: What the model said of this item.
+            ServeError: The model refused this item.
         """
-        return await self._result(self._admit(request, cost))
+        self._admit(cost, self._service_time.seconds(cost, runs=1))
+        return await self._result(self._enqueue(request, cost))
 
     @asynccontextmanager
-    async def session(self, promised: float, at_once: int = 1) -> AsyncIterator[Session[Request, Result]]:
-        """Admit, or refuse at once, what comes bit by bit; what is admitted is not refused in the middle.
+    async def session(self, cost: float, concurrency: int = 1) -> AsyncIterator[Session[Request, Result]]:
+        """Admit, or refuse at once, items that arrive one by one; what is admitted is not refused in the middle.
 
-        Sessions share the engines by cost, so that nobody waits for the whole of another's. The demand is counted now,
-        by what promises have been worth.
+        Sessions share the engines fairly by cost. Their load is counted now, by the share of reservations that was
+        used so far.
 
         Args:
-            promised: What all of it may cost.
-            at_once: How many of its items may be on their way, which as many engines then work at.
+            cost: The most that all items may cost together.
+            concurrency: How many items may run at once, on as many engines.
 
         Raises:
-            Overloaded: There is no room or no time for so much; nothing was admitted.
+            Overloaded: There is no room or no time; nothing was admitted.
             EngineCrashed: No engine runs.
-            Cancelled, DeadlineExceeded: Nobody waits for it.
+            Cancelled, DeadlineExceeded: The result is no longer wanted.
         """
-        cost = promised * self._promises.worth
-        full = len(self._sessions) >= self._max_sessions
-        engines = max(1, min(at_once, self._engines.alive))
-        self._consider(cost, self._seconds_together(cost) / engines, full=full)
-        session: Session[Request, Result] = Session(self._continue, cost)
-        self._sessions.add(session)
-        try:
+        calibration = self._admission.calibration
+        expected = cost * calibration.used_share
+        engines = max(1, min(concurrency, self._engines.alive))
+        seconds = self._service_time.backlog_seconds(expected) / engines
+        self._admit(expected, seconds, self._admission.admit_reservation)
+        with self._admission.reserve(Session(self._submit_next, expected)) as session:
             yield session
-            self._promises.learn(promised, session.spent)
-        finally:
-            self._sessions.discard(session)
+            calibration.observe(cost, session.spent)
 
-    async def _continue(self, session: Session[Request, Result], request: Request, cost: float) -> Result:
-        """Run the next item of a session; what it costs beyond what was expected is counted now."""
-        self._demand.inc(max(0.0, cost - session.left) * self._price)
-        job = self._enter(request, cost, session.turn)
+    async def _submit_next(self, session: Session[Request, Result], request: Request, cost: float) -> Result:
+        """Run the next item of a session; cost beyond its reservation is counted as offered load now."""
+        self._offer(max(0.0, cost - session.left))
+        item = self._enqueue(request, cost, start_tag=session.start_tag)
         session.spent += cost
-        session.turn = job.turn + cost
-        return await self._result(job)
+        session.start_tag = item.start_tag + cost
+        return await self._result(item)
 
-    async def _result(self, job: Job) -> Result:
+    async def _result(self, item: WorkItem) -> Result:
         try:
-            return cast("Result", await job.future)
+            return cast("Result", await item.future)
         finally:
-            job.cancellation.cancel()  # whoever was cancelled here no longer waits
+            item.cancellation.cancel()  # a caller that was cancelled here no longer waits
 
-    def _promised(self, cost: float) -> float:
-        # Sessions take turns: until so much has run, none of them has had more.
-        return sum(min(session.left, cost) for session in self._sessions)
+    def _backlog(self) -> Backlog:
+        backlog = super()._backlog()
+        return replace(
+            backlog,
+            started_items=backlog.started_items + len(self._prepared),
+            started_cost=backlog.started_cost + self._prepared.cost,
+        )
 
     async def start(self) -> None:
         await super().start()
         if self._prepares:
-            self._engines.start_thread("prepare", self._prepare_forever, self.model)
+            self._engines.start_thread("prepare", self._prepare_all, self.model)
 
     async def close(self) -> None:
         self._prepared.close()
         await super().close()
 
-    def _prepare_forever(self, model: BatchModel[Request, Any, Result]) -> None:
-        """The preparing thread's life: stay one batch ahead of every engine."""
+    def _prepare_all(self, model: BatchModel[Request, Any, Result]) -> None:
+        """Prepare items on this thread, one batch ahead of every engine, until the queue is closed."""
         engines = len(self._engines)
-        while jobs := self._queue.take(self._max_batch_cost):
-            self._put(self._prepared, self._prepare(model, jobs))
+        while items := self._queue.take(self._max_batch_cost):
+            self._put(self._prepared, self._prepare(model, items))
             self._prepared.wait_for_room(self._max_batch_cost * engines, engines)
 
-    def _prepare(self, model: BatchModel[Request, Any, Result], jobs: Sequence[Job]) -> list[Job]:
-        """The jobs that could be prepared; the others are answered: a bad item never fails its neighbours."""
+    def _prepare(self, model: BatchModel[Request, Any, Result], items: Sequence[WorkItem]) -> list[WorkItem]:
+        """Prepare items and answer those that fail: a bad item never fails its neighbours."""
         prepared = []
-        for job in jobs:
+        for item in items:
             try:
-                job.item = model.prepare(job.item)
-            except BaseException as error:  # the panic of a Rust extension is no Exception
-                self._answer([(job, self._outcome(error))])
+                item.request = model.prepare(item.request)
+            except BaseException as error:  # a panic of a Rust extension is no Exception
+                self._answer([(item, self._outcome(error))])
             else:
-                prepared.append(job)
+                prepared.append(item)
         return prepared
 
     def _work(self, model: BatchModel[Request, Any, Result]) -> None:
         source = self._prepared if self._prepares else self._queue
-        while jobs := source.take(self._max_batch_cost):
-            if not self._prepares and not (jobs := self._prepare(model, jobs)):
+        while items := source.take(self._max_batch_cost):
+            if not self._prepares and not (items := self._prepare(model, items)):
                 continue
             try:
-                with self._running(jobs) as run:
-                    outcomes = self._run(model, jobs)
+                with self._running(items) as run:
+                    outcomes = self._run(model, items)
                     run.failed = all(isinstance(outcome, ServeError) for _, outcome in outcomes)
             except EngineCrashed as error:
-                self._gone(error)
-                self._answer([(job, error) for job in jobs])
+                self._mark_unhealthy(error)
+                self._answer([(item, error) for item in items])
                 raise
             self._answer(outcomes)
 
-    def _run(self, model: BatchModel[Request, Any, Result], jobs: Sequence[Job]) -> list[tuple[Job, object]]:
+    def _run(self, model: BatchModel[Request, Any, Result], items: Sequence[WorkItem]) -> list[tuple[WorkItem, object]]:
         try:
-            results: Sequence[object] = model.run([job.item for job in jobs], _BatchCancellation(jobs))
-            if len(results) != len(jobs):
-                raise RuntimeError(f"{len(results)} results for {len(jobs)} items")
+            results: Sequence[object] = model.run([item.request for item in items], BatchCancellation(items))
+            if len(results) != len(items):
+                raise RuntimeError(f"the model returned {len(results)} results for {len(items)} items")
         except EngineCrashed:
             raise
         except (OutOfMemory, MemoryError, InvalidArgument) as error:
-            if len(jobs) > 1:  # too many, or a bad one among them: halve until it stands alone
-                middle = len(jobs) // 2
-                return self._run(model, jobs[:middle]) + self._run(model, jobs[middle:])
+            if len(items) > 1:  # too many, or a bad one among them: halve until it is alone
+                middle = len(items) // 2
+                return self._run(model, items[:middle]) + self._run(model, items[middle:])
             refusal = OutOfMemory(f"{self.spec.id} has no memory for this item")
-            return [(jobs[0], refusal if isinstance(error, MemoryError) else error)]
+            return [(items[0], refusal if isinstance(error, MemoryError) else error)]
         except BaseException as error:  # an engine's error, or a panic, fails its batch and nothing else
             outcome = self._outcome(error)
-            return [(job, outcome) for job in jobs]
-        return list(zip(jobs, results, strict=True))
+            return [(item, outcome) for item in items]
+        return list(zip(items, results, strict=True))
 
-    def _expected_wait(self, promised: float = 0.0) -> float:
-        seconds = self._seconds_together(self._queue.cost + self._prepared.cost + self._running_cost + promised)
-        if not self._max_batch_cost and not promised:
-            runs = len(self._queue) + len(self._prepared) + bool(self._running_cost)
-            seconds = min(seconds, runs * self._seconds_per_run)
-        return seconds / max(1, self._engines.alive)
-
-    def _seconds_together(self, cost: float) -> float:
-        """Seconds that an engine would work at so much, in runs as full as they may be."""
-        seconds = cost * self._seconds_per_cost
-        if not self._max_batch_cost:
-            return seconds
-        # Where a run takes as long however full it is, a cost measured in half-empty runs says too much.
-        return min(seconds, ceil(cost / self._max_batch_cost) * self._seconds_per_run)
-
-    def _expected_seconds(self, cost: float) -> float:
-        return min(super()._expected_seconds(cost), self._seconds_per_run)
-
-    @property
-    def _price(self) -> float:
-        return self._full_price.seconds_per_cost if self._full_price else super()._price
-
-    def _learn(self, run: Run) -> None:
-        super()._learn(run)
-        if self._full_price and run.cost and run.seconds:
-            self._full_price.learn(1 / run.cost, run.seconds / run.cost)
-        self._seconds_per_run = smooth(self._seconds_per_run, run.seconds)
+    def _load(self, run: Run) -> float:
+        return 1 / run.cost
 
     def _report(self, run: Run) -> None:
-        self._batch_size.observe(len(run.jobs))
+        self._batch_size.observe(len(run.items))
         self._batch_cost.observe(run.cost)
         super()._report(run)
 
-    def _drain(self) -> list[Job]:
+    def _drain(self) -> list[WorkItem]:
         return self._prepared.drain() + super()._drain()

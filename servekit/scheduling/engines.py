@@ -1,4 +1,4 @@
-"""Engines: the instances of a model, or the slots of one, a thread each; one that dies is brought back."""
+"""Engines: the instances of a model, or the slots of one, each with a thread; one that crashes is restarted."""
 
 import asyncio
 import logging
@@ -11,30 +11,30 @@ from servekit.rpc.errors import EngineCrashed
 
 log = logging.getLogger(__name__)
 
-REVIVAL_SECONDS = 2.0  # between two attempts to bring an engine back
+RESTART_SECONDS = 2.0  # between two attempts to restart an engine
 
 
 class Model(Protocol):
     """What a scheduler asks of any model."""
 
     def warm(self) -> None:
-        """Run once on something small, so that the first caller does not pay for it.
+        """Run once on a small input, so that the first caller does not pay for it; restart an engine that crashed.
 
         Raises:
             EngineCrashed: The engine does not run.
         """
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Release the model's memory."""
 
 
 class Engines:
-    """What takes the jobs of a scheduler.
+    """The threads that take the work of a scheduler.
 
     Args:
         name: The model's id.
-        models: One entry a thread; the same one several times has as many slots.
-        telemetry: Where it is told whether any is alive, and how long they took to load.
+        models: One entry per thread; a model that is listed several times has as many slots.
+        telemetry: Reports whether an engine is alive, and how long loading took.
     """
 
     def __init__(self, name: str, models: Sequence[Model], telemetry: Telemetry) -> None:
@@ -52,72 +52,72 @@ class Engines:
 
     @property
     def alive(self) -> int:
-        """How many are warm and running."""
+        """How many engines are warm and running."""
         return self._alive
 
     @property
     def stopping(self) -> bool:
-        """Whether they have been told to stop."""
+        """Whether `stop` was called."""
         return self._stopping.is_set()
 
     @property
     def ready(self) -> bool:
-        """Whether any is warm and running, and goes on."""
+        """Whether any engine is warm and running, and none is being stopped."""
         return self._alive > 0 and not self.stopping
 
     async def start(self, work: Callable[[Any], None]) -> None:
-        """Warm every engine, then let it `work`, which returns when the engines stop and raises when its own dies.
+        """Warm every engine, then run `work` on its thread: it returns on stop and raises when its engine crashes.
 
         Raises:
-            ServeError: An engine does not come up.
+            ServeError: An engine does not start.
         """
         with self._telemetry.loading(self._name):
             await asyncio.gather(*(asyncio.to_thread(model.warm) for model in dict.fromkeys(self._models)))
         self._count_alive(len(self._models))
         for number, model in enumerate(self._models):
-            self.start_thread(f"engine-{number}", self._keep_working, work, model)
+            self.start_thread(f"engine-{number}", self._run, work, model)
 
     def start_thread(self, name: str, target: Callable[..., None], *args: Any) -> None:
-        """A thread that ends with those of the engines."""
+        """Start a thread that `join` waits for."""
         thread = threading.Thread(target=target, args=args, name=f"{self._name}-{name}", daemon=True)
         thread.start()
         self._threads.append(thread)
 
-    def lose(self, error: EngineCrashed) -> None:
-        """An engine has died; it is said before the engine's `work` raises."""
-        log.error("an engine of %s is gone: %s", self._name, error.message)
+    def mark_unhealthy(self, error: EngineCrashed) -> None:
+        """Count an engine as crashed, before its `work` raises."""
+        log.error("an engine of %s crashed: %s", self._name, error.message)
         self._count_alive(-1)
 
     def stop(self) -> None:
-        """No work is begun any more."""
+        """Begin no further work."""
         self._stopping.set()
 
     async def join(self) -> None:
-        """Wait until they have stopped."""
+        """Wait until all threads have ended."""
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
     async def close(self) -> None:
-        """Give their memory back."""
+        """Release the memory of all models."""
         for model in dict.fromkeys(self._models):
             await asyncio.to_thread(model.close)
 
-    def _keep_working(self, work: Callable[[Any], None], model: Model) -> None:
-        """A thread's life: work; when the engine dies, bring it back and go on."""
+    def _run(self, work: Callable[[Any], None], model: Model) -> None:
+        """Run `work` until stopped; restart the engine whenever it crashes."""
         while not self.stopping:
             try:
                 work(model)
             except EngineCrashed:
-                self._revive(model)
+                self._restart(model)
 
-    def _revive(self, model: Model) -> None:
-        while not self._stopping.wait(REVIVAL_SECONDS):
+    def _restart(self, model: Model) -> None:
+        while not self._stopping.wait(RESTART_SECONDS):
             try:
                 model.warm()
             except Exception as error:
-                log.warning("an engine of %s is still gone: %s", self._name, error)
+                log.warning("an engine of %s did not restart: %s", self._name, error)
             else:
-                log.info("an engine of %s is back", self._name)
+                log.info("an engine of %s recovered", self._name)
                 self._count_alive(1)
                 return
 

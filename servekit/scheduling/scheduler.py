@@ -1,7 +1,7 @@
-"""A scheduler: one model, the queue before it, and the permit that guards the queue.
+"""A scheduler: one model, the queue before it, and the admission control that guards the queue.
 
-The event loop admits jobs; each engine has a thread of its own that takes them,
-so that an engine never waits for the loop between two runs.
+The event loop admits work items; each engine has a thread of its own that takes
+them, so that an engine never waits for the loop between two runs.
 """
 
 import asyncio
@@ -9,32 +9,85 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, current
 from servekit.rpc.errors import EngineCrashed, Internal, Overloaded, ServeError, Unavailable, reason
-from servekit.scheduling.engines import REVIVAL_SECONDS, Engines, Model
-from servekit.scheduling.queue import Job, JobQueue, Run
+from servekit.scheduling.admission import Admission, Backlog
+from servekit.scheduling.engines import RESTART_SECONDS, Engines, Model
+from servekit.scheduling.queue import FairQueue, WorkItem
+from servekit.scheduling.service_time import ServiceTimeModel
 
 log = logging.getLogger(__name__)
 
-SMOOTHING = 0.2  # how much of a new measurement enters the running estimate of seconds per cost
-PROMISED_SHARE = 0.8  # of what is left of a deadline: estimates err, and an answer has a way to go
+
+@dataclass(slots=True)
+class Run:
+    """Items that an engine runs together.
+
+    Attributes:
+        items: The items.
+        cost: Their cost together.
+        started_at: When the engine took them, by the scheduler's clock.
+        ended_at: When it was done.
+        concurrency: How many runs of the scheduler there were at the same time, this one included.
+        failed: Whether it ended with an error.
+    """
+
+    items: Sequence[WorkItem]
+    cost: float
+    started_at: float
+    ended_at: float = 0.0
+    concurrency: float = 1.0
+    failed: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended_at - self.started_at
+
+    @property
+    def complete(self) -> bool:
+        """Whether it did all its work: it did not fail, and was not cancelled by all callers."""
+        return not self.failed and not all(item.cancellation.cancelled for item in self.items)
 
 
-def smooth(known: float, measured: float) -> float:
-    """A running estimate, bettered by a new measurement; 0 where nothing is known yet."""
-    known = known or measured
-    return known + SMOOTHING * (measured - known)
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of a scheduler at one moment; costs are in the model's unit.
 
+    Attributes:
+        queued_items: Items in the queue.
+        queued_cost: Their cost together.
+        prepared_cost: Cost that has left the queue and waits, prepared, for an engine.
+        reserved_cost: Cost that was admitted for items that are yet to arrive.
+        runs: Runs of engines that are going on.
+        running_items: Items in these runs.
+        running_cost: Their cost together.
+        engines_alive: Engines, or slots, that are warm and running.
+        seconds_per_cost: Recent engine seconds per cost.
+        full_seconds_per_cost: Engine seconds per cost at full load, which offered load is counted by.
+        seconds_per_run: Recent seconds of one run of a batch; 0 for slots.
+        wait_seconds: Seconds until an engine takes what arrives now; 0 while one is free.
+    """
 
-def _resolve(outcomes: Sequence[tuple[Job, object]]) -> None:
-    for job, outcome in outcomes:
-        job.answer(outcome)
+    queued_items: int
+    queued_cost: float
+    prepared_cost: float
+    reserved_cost: float
+    runs: int
+    running_items: int
+    running_cost: float
+    engines_alive: int
+    seconds_per_cost: float
+    full_seconds_per_cost: float
+    seconds_per_run: float
+    wait_seconds: float
 
 
 class Scheduler(ABC):
@@ -42,26 +95,34 @@ class Scheduler(ABC):
 
     Args:
         spec: The model.
-        models: The engines, or the slots of one engine: a thread each.
-        telemetry: Where the scheduler's metrics go.
-        max_queue_cost: How much may wait; what exceeds it is refused at once.
+        models: The engines, or the slots of one engine: one entry per thread.
+        telemetry: Receives the scheduler's metrics and spans.
+        admission: Decides what may wait.
+        service_time: Learns from each run.
+        clock: The current time in seconds.
     """
 
     def __init__(
-        self, spec: ModelSpec, models: Sequence[Model], telemetry: Telemetry, *, max_queue_cost: float
+        self,
+        spec: ModelSpec,
+        models: Sequence[Model],
+        telemetry: Telemetry,
+        admission: Admission,
+        service_time: ServiceTimeModel,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec = spec
         self._engines = Engines(spec.id, models, telemetry)
         self._telemetry = telemetry
-        self._max_queue_cost = max_queue_cost
-        self._queue = JobQueue(self._drop)
-        self._lock = threading.Lock()  # guards the next three
-        self._running_cost = 0.0
-        self._runs = 0
-        self._seconds_per_cost = 0.0
-        self._wait = telemetry.queue_duration.labels(spec.id)
-        self._engine_seconds = telemetry.inference_duration.labels(spec.id)
-        self._demand = telemetry.offered_load.labels(spec.id)
+        self._admission = admission
+        self._service_time = service_time
+        self._clock = clock
+        self._queue = FairQueue(self._drop)
+        self._lock = threading.Lock()  # guards the next and the service time
+        self._runs: list[Run] = []
+        self._queue_duration = telemetry.queue_duration.labels(spec.id)
+        self._inference_duration = telemetry.inference_duration.labels(spec.id)
+        self._offered_load = telemetry.offered_load.labels(spec.id)
         telemetry.queue_depth.labels(spec.id).set_function(lambda: len(self._queue))
         telemetry.queue_cost.labels(spec.id).set_function(lambda: self._queue.cost)
 
@@ -72,193 +133,216 @@ class Scheduler(ABC):
 
     @property
     def engines(self) -> int:
-        """How many engine seconds a second it has: its engines, or the slots of its one engine."""
+        """Its engine seconds per second: its engines, or the slots of its one engine."""
         return len(self._engines)
 
     @property
     def wait_seconds(self) -> float:
-        """How long what comes now would wait for an engine, as far as can be told; 0 while one is free."""
-        return 0.0 if not self._queue and self._runs < self._engines.alive else self._expected_wait()
+        """Predicted seconds until an engine takes what arrives now; 0 while one is free."""
+        backlog = self._backlog()
+        free = not backlog.queued_items and backlog.started_items < backlog.engines
+        return 0.0 if free else self._admission.wait_seconds(backlog)
+
+    def snapshot(self) -> Snapshot:
+        """The scheduler's state at this moment."""
+        with self._lock:
+            runs = tuple(self._runs)
+        backlog = self._backlog()
+        running_cost = sum(run.cost for run in runs)
+        return Snapshot(
+            queued_items=backlog.queued_items,
+            queued_cost=backlog.queued_cost,
+            prepared_cost=backlog.started_cost - running_cost,
+            reserved_cost=self._admission.reserved_cost(),
+            runs=len(runs),
+            running_items=sum(len(run.items) for run in runs),
+            running_cost=running_cost,
+            engines_alive=backlog.engines,
+            seconds_per_cost=self._service_time.seconds_per_cost,
+            full_seconds_per_cost=self._service_time.full_seconds_per_cost,
+            seconds_per_run=self._service_time.seconds_per_run,
+            wait_seconds=self.wait_seconds,
+        )
 
     async def start(self) -> None:
-        """Warm every engine and begin to take jobs.
+        """Warm every engine and begin to take work.
 
         Raises:
-            ServeError: An engine does not come up.
+            ServeError: An engine does not start.
         """
         self._loop = asyncio.get_running_loop()
         await self._engines.start(self._work)
 
     async def close(self) -> None:
-        """Let the running jobs end, fail the waiting ones, give the engines' memory back."""
+        """Let running work end, fail what waits, release the engines' memory."""
         self._engines.stop()
         self._fail_waiting(self._unready())
         self._queue.close()
         await self._engines.join()
-        self._fail_waiting(self._unready())  # what was on its way from one queue to the next
+        self._fail_waiting(self._unready())  # what was between two queues before
         await self._engines.close()
 
     @abstractmethod
     def _work(self, model: Any) -> None:
-        """Take jobs and run them on this thread; return when the scheduler is closed.
+        """Take items and run them on this thread; return when the scheduler is closed.
 
         Raises:
-            EngineCrashed: The engine has died; `_gone` has been told.
+            EngineCrashed: The engine has crashed; `_mark_unhealthy` was called.
         """
 
-    def _admit(self, item: Any, cost: float) -> Job:
-        """Let an item into the queue, or refuse it at once.
+    def _admit(self, cost: float, seconds: float, check: Callable[..., None] | None = None) -> None:
+        """Count the offered load, and refuse at once what there is no room or no time for.
+
+        Args:
+            cost: The item's cost.
+            seconds: How long an engine will work at it.
+            check: The rule of `Admission` to check by; `admit` without one.
 
         Raises:
-            Overloaded: The queue is full, or would not be through before the deadline.
+            Overloaded: The queue is full, or the item would not be done before its deadline.
             EngineCrashed: No engine runs.
-            Cancelled, DeadlineExceeded: Nobody waits for it.
+            Cancelled, DeadlineExceeded: The result is no longer wanted.
         """
-        self._consider(cost, self._expected_seconds(cost))
-        return self._enter(item, cost)
-
-    def _consider(self, cost: float, seconds: float, *, full: bool = False) -> None:
-        """Count what is asked for, and refuse at once what there is no room or no time for; raises as `_admit` does."""
+        check = check or self._admission.admit
         cancellation = current().cancellation
-        self._demand.inc(cost * self._price)
+        self._offer(cost)
         try:
             cancellation.raise_if_cancelled()
             if not self.ready:
                 raise self._unready()
             try:
-                self._check_room(cost, seconds, cancellation, full=full)
+                check(cost, seconds, self._backlog(), cancellation.deadline - self._clock())
             except Overloaded:
                 self._queue.sweep()
-                self._check_room(cost, seconds, cancellation, full=full)
+                check(cost, seconds, self._backlog(), cancellation.deadline - self._clock())
         except ServeError as error:
-            self._refused(error)
+            self._reject(error)
             raise
 
-    def _enter(self, item: Any, cost: float, turn: float = 0.0) -> Job:
-        """Let an item into the queue that has been considered."""
-        job = Job(item, cost, CancellationToken(parent=current().cancellation), self._loop.create_future(), turn)
-        self._put(self._queue, [job])
-        return job
+    def _offer(self, cost: float) -> None:
+        """Count offered load; each cost is counted once, whether it is admitted or refused."""
+        self._offered_load.inc(cost * self._service_time.full_seconds_per_cost)
 
-    def _check_room(self, cost: float, seconds: float, cancellation: CancellationToken, *, full: bool) -> None:
-        promised = self._promised(cost)
-        wait = self._expected_wait(promised)
-        waiting = bool(self._queue or promised)
-        if full or (waiting and self._queue.cost + promised + cost > self._max_queue_cost):
-            raise Overloaded(f"the queue of {self.spec.id} is full", retry_after=max(wait, 0.05))
-        if wait and wait + seconds > cancellation.remaining_seconds() * PROMISED_SHARE:
-            raise Overloaded(f"{self.spec.id} cannot answer before the deadline", retry_after=max(wait, 0.05))
+    def _enqueue(
+        self, request: Any, cost: float, *, start_tag: float = 0.0, batch_cost: float | None = None
+    ) -> WorkItem:
+        """Queue a request that was admitted."""
+        cancellation, future = CancellationToken(parent=current().cancellation), self._loop.create_future()
+        item = WorkItem(request, cost, cancellation, future, start_tag, batch_cost, self._clock())
+        self._put(self._queue, [item])
+        return item
 
-    def _promised(self, cost: float) -> float:  # noqa: ARG002
-        """What was admitted, is yet to come, and will run before so much that comes now is through."""
-        return 0.0
+    def _backlog(self) -> Backlog:
+        with self._lock:
+            runs, cost = len(self._runs), sum(run.cost for run in self._runs)
+        return Backlog(len(self._queue), self._queue.cost, runs, cost, self._engines.alive)
 
-    @property
-    def _price(self) -> float:
-        """Engine seconds that a cost is counted as in the demand."""
-        return self._seconds_per_cost
-
-    def _expected_wait(self, promised: float = 0.0) -> float:
-        """Seconds until an engine would take what comes now, after so much that is yet to come."""
-        return (self._queue.cost + self._running_cost + promised) * self._seconds_per_cost / max(1, self._engines.alive)
-
-    def _expected_seconds(self, cost: float) -> float:
-        """Seconds that an engine would work at so much."""
-        return cost * self._seconds_per_cost
-
-    def _put(self, queue: JobQueue, jobs: list[Job]) -> None:
-        """Queue jobs; fail them if the last engine has died meanwhile, for nobody would take them."""
-        queue.put(jobs)
+    def _put(self, queue: FairQueue, items: list[WorkItem]) -> None:
+        """Queue items; fail them if the last engine has crashed meanwhile, as none would take them."""
+        queue.put(items)
         if not self.ready:
             self._fail_waiting(self._unready())
 
     def _unready(self) -> ServeError:
         if self._engines.stopping:
             return Unavailable("the service is stopping", retry_after=1.0)
-        return EngineCrashed(f"the engine of {self.spec.id} is not running", retry_after=REVIVAL_SECONDS)
+        return EngineCrashed(f"the engine of {self.spec.id} is not running", retry_after=RESTART_SECONDS)
 
-    def _drop(self, job: Job) -> None:
-        """Answer a job that nobody waits for, or whose deadline has passed, without running it."""
+    def _drop(self, item: WorkItem) -> None:
+        """Answer an item that was cancelled before it ran."""
         try:
-            job.cancellation.raise_if_cancelled()
+            item.cancellation.raise_if_cancelled()
         except ServeError as error:
-            self._refused(error)
-            self._answer([(job, error)])
+            self._reject(error)
+            self._answer([(item, error)])
 
     @contextmanager
-    def _running(self, jobs: Sequence[Job]) -> Iterator[Run]:
-        """While an engine runs these jobs together."""
-        cost = sum(job.cost for job in jobs)
+    def _running(self, items: Sequence[WorkItem]) -> Iterator[Run]:
+        """Measure one run of an engine."""
+        run = Run(items, sum(item.cost for item in items), self._clock())
         with self._lock:
-            self._running_cost += cost
-            self._runs += 1
-            first = self._runs
-        run = Run(jobs, cost, time.monotonic())
-        self._loop.call_soon_threadsafe(self._report_wait, jobs, run.began)
+            self._runs.append(run)
+            concurrency = len(self._runs)
+        self._loop.call_soon_threadsafe(self._report_wait, items, run.started_at)
         try:
             yield run
         except BaseException:
             run.failed = True
             raise
         finally:
-            run.ended = time.monotonic()
+            run.ended_at = self._clock()
             with self._lock:
-                run.beside = (first + self._runs) / 2
-                self._runs -= 1
-                self._running_cost = max(0.0, self._running_cost - cost)
-                # One that broke off says what its work costs at least.
-                if run.whole or run.seconds > cost * self._seconds_per_cost > 0:
-                    self._learn(run)
+                run.concurrency = (concurrency + len(self._runs)) / 2
+                self._runs.remove(run)
+                # A run that did not complete gives a lower bound of what its work takes.
+                if run.complete or run.seconds > run.cost * self._service_time.seconds_per_cost > 0:
+                    self._observe(run)
             self._loop.call_soon_threadsafe(self._report, run)
 
-    def _learn(self, run: Run) -> None:
-        """Better the estimates by a run that has ended."""
-        self._seconds_per_cost = smooth(self._seconds_per_cost, run.seconds / run.cost if run.cost else 0.0)
+    def _observe(self, run: Run) -> None:
+        """Add a run that has ended to the service time."""
+        if run.cost and run.seconds:
+            self._service_time.observe(self._load(run), run.seconds / run.cost)
 
-    # Counting happens on the event loop, so that an engine need not wait for it.
+    @abstractmethod
+    def _load(self, run: Run) -> float:
+        """The load of a run, in the unit of the scheduler's service time."""
 
-    def _report_wait(self, jobs: Sequence[Job], began: float) -> None:
-        """Count jobs that an engine has taken."""
-        for job in jobs:
-            trace = self._telemetry.past_span("queue", job.context, job.queued, began, model=self.spec.id)
-            self._wait.observe(began - job.queued, trace)
+    # Metrics are counted on the event loop, so that an engine need not wait for them.
+
+    def _report_wait(self, items: Sequence[WorkItem], taken_at: float) -> None:
+        """Report how long items have waited for an engine."""
+        for item in items:
+            trace = self._telemetry.past_span("queue", item.context, item.queued_at, taken_at, model=self.spec.id)
+            self._queue_duration.observe(taken_at - item.queued_at, trace)
 
     def _report(self, run: Run) -> None:
-        """Count a run that has ended."""
-        size, cost, trace = len(run.jobs), run.cost, None
-        for job in run.jobs:
+        """Report a run that has ended."""
+        trace = None
+        for item in run.items:
             span = self._telemetry.past_span(
-                "engine", job.context, run.began, run.ended, model=self.spec.id, batch_size=size, batch_cost=cost
+                "engine",
+                item.context,
+                run.started_at,
+                run.ended_at,
+                model=self.spec.id,
+                batch_size=len(run.items),
+                batch_cost=run.cost,
             )
             trace = trace or span
-        self._engine_seconds.observe(run.seconds, trace)
+        self._inference_duration.observe(run.seconds, trace)
 
-    def _answer(self, outcomes: Sequence[tuple[Job, object]]) -> None:
+    def _answer(self, outcomes: Sequence[tuple[WorkItem, object]]) -> None:
         """Hand results and errors to their callers, on the event loop."""
         self._loop.call_soon_threadsafe(_resolve, outcomes)
 
     def _outcome(self, error: BaseException) -> ServeError:
-        """What a caller is told of an exception; one that is not in the tree is a bug, and logged."""
+        """The error that a caller gets for an exception; one outside of the tree is a bug, and logged."""
         if isinstance(error, ServeError):
             return error
         log.error("%s failed", self.spec.id, exc_info=error)
         return Internal()
 
-    def _gone(self, error: EngineCrashed) -> None:
-        """An engine has died. Said before its callers are answered, so that they find the scheduler unready."""
-        self._engines.lose(error)
+    def _mark_unhealthy(self, error: EngineCrashed) -> None:
+        """Count an engine as crashed; called before its callers are answered, so that they find it unready."""
+        self._engines.mark_unhealthy(error)
         if not self.ready:
             self._fail_waiting(error)
 
     def _fail_waiting(self, error: ServeError) -> None:
-        jobs = self._drain()
-        for _ in jobs:
-            self._refused(error)
-        self._answer([(job, error) for job in jobs])
+        items = self._drain()
+        for _ in items:
+            self._reject(error)
+        self._answer([(item, error) for item in items])
 
-    def _drain(self) -> list[Job]:
-        """Every job that waits, taken out."""
+    def _drain(self) -> list[WorkItem]:
+        """Take out every item that waits."""
         return self._queue.drain()
 
-    def _refused(self, error: ServeError) -> None:
+    def _reject(self, error: ServeError) -> None:
         self._telemetry.rejected_requests.labels(self.spec.id, reason(error)).inc()
+
+
+def _resolve(outcomes: Sequence[tuple[WorkItem, object]]) -> None:
+    for item, outcome in outcomes:
+        item.resolve(outcome)

@@ -1,42 +1,39 @@
-"""Streaming: models that answer bit by bit. A call occupies one slot until its last event."""
+"""Streaming: models that answer event by event. A call occupies one slot until its last event."""
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, ServeError
+from servekit.rpc.errors import EngineCrashed
+from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import Model
-from servekit.scheduling.queue import Job, Run
-from servekit.scheduling.scheduler import Scheduler
-from servekit.scheduling.service_time import FullPrice
+from servekit.scheduling.events import EventStream
+from servekit.scheduling.queue import WorkItem
+from servekit.scheduling.scheduler import Run, Scheduler
+from servekit.scheduling.service_time import ServiceTimeModel
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 Event = TypeVar("Event")
+Work = Callable[[AnyModel, CancellationToken], Iterator[Event]]
 
 MAX_PENDING = 64  # events that may wait for a slow reader before the engine waits, too
-PATIENCE_SECONDS = 0.1  # how often an engine that waits for a slow reader looks at the cancellation token
+POLL_SECONDS = 0.1  # how often an engine that waits for a slow reader checks the cancellation token
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The last entry of a stream."""
+class _Call(EventStream[Any]):
+    """The work of one call, and its events."""
 
-    error: ServeError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """What a slot's thread writes and its caller reads."""
-
-    work: Callable[[Any, CancellationToken], Iterator[Any]]
-    events: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
-    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MAX_PENDING))
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Work[Any, Any]) -> None:
+        super().__init__(loop)
+        self.work = work
+        self.room = threading.Semaphore(MAX_PENDING)
 
 
 class StreamScheduler(Scheduler, Generic[AnyModel]):
@@ -44,87 +41,127 @@ class StreamScheduler(Scheduler, Generic[AnyModel]):
 
     Args:
         spec: The model.
-        models: One entry a slot: `[model] * 4` for an engine with four slots of its own.
-        telemetry: Where the scheduler's metrics go.
-        max_queue_cost: What may wait for a slot.
+        models: One entry per slot: `[model] * 4` for an engine with four slots of its own.
+        telemetry: Receives the scheduler's metrics and spans.
+        max_queue_cost: The cost that may wait for a slot.
+        clock: The current time in seconds.
     """
 
     def __init__(
-        self, spec: ModelSpec, models: Sequence[AnyModel], telemetry: Telemetry, *, max_queue_cost: float
+        self,
+        spec: ModelSpec,
+        models: Sequence[AnyModel],
+        telemetry: Telemetry,
+        *,
+        max_queue_cost: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(spec, models, telemetry, max_queue_cost=max_queue_cost)
-        self._full_price = FullPrice(len(models))
+        service_time = ServiceTimeModel.of_slots(len(models))
+        admission = Admission(spec.id, service_time, max_queue_cost=max_queue_cost)
+        super().__init__(spec, models, telemetry, admission, service_time, clock)
         self.model: AnyModel = models[0]  # for what needs no slot: its names, its limits, its checks
+        self._preparing: list[float] = []  # estimated costs of calls that are being prepared
 
-    async def stream(
-        self, work: Callable[[AnyModel, CancellationToken], Iterator[Event]], cost: float = 1.0
-    ) -> AsyncGenerator[Event, None]:
+    def stream(self, work: Work[AnyModel, Event], cost: float = 1.0) -> AsyncGenerator[Event, None]:
         """Run `work` on the thread of the next free slot and pass its events on.
 
-        `work` looks at the cancellation token between steps and stops when it is set.
+        `work` checks the cancellation token between steps and stops when it is cancelled.
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
-            ServeError: What the model said.
+            ServeError: The model failed.
         """
-        stream = _Stream(work)
-        job = self._admit(stream, cost)
+        return self._events(lambda: self._submit(work, cost))
+
+    def stream_prepared(
+        self, prepare: Callable[[AnyModel], tuple[Work[AnyModel, Event], float]], estimated_cost: float
+    ) -> AsyncGenerator[Event, None]:
+        """Stream work that has to be prepared first, such as a prompt that is tokenised.
+
+        The call is admitted by an estimate of its cost before anything is computed. Then `prepare` runs beside the
+        event loop, and the call waits for a slot with its exact cost.
+
+        Args:
+            prepare: Returns the work, as for `stream`, and its exact cost.
+            estimated_cost: An estimate of that cost that takes no time.
+
+        Raises:
+            Overloaded: The queue is full; nothing was prepared.
+            ServeError: `prepare` refused the request, or the model failed.
+        """
+        return self._events(lambda: self._submit_prepared(prepare, estimated_cost))
+
+    async def _submit(self, work: Work[AnyModel, Event], cost: float) -> WorkItem:
+        self._admit(cost, self._service_time.seconds(cost))
+        return self._enqueue(_Call(self._loop, work), cost)
+
+    async def _submit_prepared(
+        self, prepare: Callable[[AnyModel], tuple[Work[AnyModel, Event], float]], estimated_cost: float
+    ) -> WorkItem:
+        self._admit(estimated_cost, self._service_time.seconds(estimated_cost))
+        self._preparing.append(estimated_cost)
         try:
-            await job.future
-            while True:
-                event = await stream.events.get()
-                if isinstance(event, _End):
-                    if event.error is not None:
-                        raise event.error
-                    return
-                stream.room.release()
+            work, cost = await asyncio.to_thread(prepare, self.model)
+        except Exception as error:
+            raise self._outcome(error) from error
+        finally:
+            self._preparing.remove(estimated_cost)
+        self._offer(max(0.0, cost - estimated_cost))
+        return self._enqueue(_Call(self._loop, work), cost)
+
+    async def _events(self, submit: Callable[[], Awaitable[WorkItem]]) -> AsyncGenerator[Any, None]:
+        item = await submit()
+        call: _Call = item.request
+        try:
+            await item.future
+            async for event in call:
+                call.room.release()
                 yield event
         finally:
-            job.cancellation.cancel()  # whoever stopped reading no longer waits
+            item.cancellation.cancel()  # a caller that stopped reading no longer waits
 
-    @property
-    def _price(self) -> float:
-        return self._full_price.seconds_per_cost
+    def _backlog(self) -> Backlog:
+        backlog = super()._backlog()
+        return replace(
+            backlog,
+            queued_items=backlog.queued_items + len(self._preparing),
+            queued_cost=backlog.queued_cost + sum(self._preparing),
+        )
 
-    def _learn(self, run: Run) -> None:
-        super()._learn(run)
-        if run.cost and run.seconds:
-            self._full_price.learn(run.beside, run.seconds / run.cost)
+    def _load(self, run: Run) -> float:
+        return run.concurrency
 
     def _work(self, model: Any) -> None:
-        while jobs := self._queue.take(most=1):
-            (job,) = jobs
-            with self._ending(job) as put, self._running(jobs):
-                self._answer([(job, None)])
-                self._run(model, job, put)
+        while items := self._queue.take(most=1):
+            (item,) = items
+            with self._finishing(item), self._running(items):
+                self._answer([(item, None)])
+                self._run(model, item)
 
-    def _run(self, model: Any, job: Job, put: Callable[[Any], None]) -> None:
-        stream: _Stream = job.item
-        events = stream.work(model, job.cancellation)
+    def _run(self, model: Any, item: WorkItem) -> None:
+        call: _Call = item.request
+        events = call.work(model, item.cancellation)
         try:
             for event in events:
-                while not stream.room.acquire(timeout=PATIENCE_SECONDS):
-                    job.cancellation.raise_if_cancelled()
-                put(event)
-            job.cancellation.raise_if_cancelled()
+                while not call.room.acquire(timeout=POLL_SECONDS):
+                    item.cancellation.raise_if_cancelled()
+                call.put(event)
+            item.cancellation.raise_if_cancelled()
         finally:
             if isinstance(events, Generator):
                 events.close()
 
     @contextmanager
-    def _ending(self, job: Job) -> Generator[Callable[[Any], None], None, None]:
-        """Whatever happens, the reader hears of the end."""
-
-        def put(event: Any) -> None:
-            self._loop.call_soon_threadsafe(job.item.events.put_nowait, event)
-
+    def _finishing(self, item: WorkItem) -> Generator[None, None, None]:
+        """End the item's events, whatever happens."""
+        call: _Call = item.request
         try:
-            yield put
+            yield
         except EngineCrashed as error:
-            self._gone(error)
-            put(_End(error))
+            self._mark_unhealthy(error)
+            call.finish(error)
             raise
-        except BaseException as error:  # the panic of a Rust extension is no Exception
-            put(_End(self._outcome(error)))
+        except BaseException as error:  # a panic of a Rust extension is no Exception
+            call.finish(self._outcome(error))
         else:
-            put(_End())
+            call.finish()

@@ -1,6 +1,5 @@
 """The generation service: what each RPC does."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 
@@ -14,21 +13,22 @@ from servekit.models.loading import Models, load, specs
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.server import ServiceSpec
-from servekit.scheduling.stream import StreamScheduler
+from servekit.scheduling.stream import StreamScheduler, Work
 from services.generation.generate_text import (
     RUNTIMES,
     Delta,
     Event,
     Finished,
-    Prepared,
     Progress,
+    Prompt,
     TextGenerator,
     prompts,
 )
 from services.generation.settings import GenerationSettings
 
 TYPICAL_ANSWER_TOKENS = 256  # few answers use all that they may
-READING = 0.25  # what a token of the prompt takes, by one that is written
+PROMPT_TOKEN_COST = 0.25  # the cost of a token that is read, where a written one costs 1
+BYTES_PER_TOKEN = 4  # UTF-8, of common languages
 REASONS = {"stop": pb.TextFinished.REASON_STOP, "length": pb.TextFinished.REASON_LENGTH}
 
 
@@ -49,21 +49,34 @@ class GenerationService(GenerationServiceServicer):
     ) -> AsyncIterator[pb.GenerateTextResponse]:
         scheduler = self._generators.get(request.model)
         prompt = prompts.read(request, self._settings)
-        prepared = await asyncio.to_thread(scheduler.model.prepare, prompt)
-        started = pb.TextStarted(model=scheduler.spec.id, truncated_parts=prepared.truncated)
 
-        def write(model: TextGenerator, cancellation: CancellationToken) -> Iterator[pb.GenerateTextResponse]:
-            yield pb.GenerateTextResponse(started=started)
-            yield from map(_response, model.generate(prepared, cancellation))
+        def prepare(model: TextGenerator) -> tuple[Work[TextGenerator, pb.GenerateTextResponse], float]:
+            prepared = model.prepare(prompt)
+            started = pb.TextStarted(model=scheduler.spec.id, truncated_parts=prepared.truncated)
 
-        async with aclosing(scheduler.stream(write, _cost(prepared))) as responses:
+            def write(model: TextGenerator, cancellation: CancellationToken) -> Iterator[pb.GenerateTextResponse]:
+                yield pb.GenerateTextResponse(started=started)
+                yield from map(_response, model.generate(prepared, cancellation))
+
+            return write, _cost(prepared.tokens, prepared.prompt.max_tokens)
+
+        async with aclosing(scheduler.stream_prepared(prepare, _estimated_cost(prompt))) as responses:
             async for response in responses:
                 yield response
 
 
-def _cost(prepared: Prepared) -> float:
-    """In tokens written."""
-    return READING * prepared.tokens + min(prepared.prompt.max_tokens, TYPICAL_ANSWER_TOKENS)
+def _cost(prompt_tokens: int, max_tokens: int) -> float:
+    """The cost of a text in written tokens; 0 `max_tokens` are as many as fit."""
+    return PROMPT_TOKEN_COST * prompt_tokens + min(max_tokens or TYPICAL_ANSWER_TOKENS, TYPICAL_ANSWER_TOKENS)
+
+
+def _estimated_cost(prompt: Prompt) -> float:
+    """The cost by the bytes of the prompt, before it is tokenised."""
+    tokens = 0
+    for part in (part for turn in prompt.turns for part in turn.parts):
+        estimate = len(part.text.encode()) // BYTES_PER_TOKEN + 1
+        tokens += min(estimate, part.max_tokens or estimate)
+    return _cost(tokens, prompt.max_tokens)
 
 
 def _response(event: Event) -> pb.GenerateTextResponse:

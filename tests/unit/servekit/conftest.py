@@ -3,6 +3,7 @@
 import asyncio
 import io
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -21,6 +22,7 @@ from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, ServeError, Unimplemented
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.batch import BatchScheduler
+from servekit.scheduling.stream import StreamScheduler
 
 VISION = "polyphony.vision.v1.VisionService"
 SPEECH = "polyphony.speech.v1.SpeechService"
@@ -146,8 +148,8 @@ def certificates(tmp_path):
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
@@ -206,23 +208,25 @@ def model():
 
 
 @pytest.fixture
-async def scheduler(model):
-    scheduler = BatchScheduler(DOUBLER, [model], Telemetry(ProcessSettings()), max_batch_cost=8, max_queue_cost=20)
-    await scheduler.start()
-    yield scheduler
-    model.may_end.set()
-    await scheduler.close()
-    assert model.closed
+def telemetry():
+    return Telemetry(ProcessSettings())
 
 
 @pytest.fixture
-async def open_scheduler():
+async def scheduler(model, open_scheduler, virtual_clock):
+    """The doubler's: batches of 8, 20 may wait; its time passes only where a test advances it."""
+    yield await open_scheduler(model, max_queue_cost=20, clock=virtual_clock)
+    model.may_end.set()
+
+
+@pytest.fixture
+async def open_scheduler(telemetry):
     opened = []
 
     async def open_scheduler(*models, kind=BatchScheduler, max_queue_cost=1000, **more):
-        if kind is BatchScheduler:
+        if kind is not StreamScheduler:
             more = {"max_batch_cost": 8, **more}
-        scheduler = kind(DOUBLER, models, Telemetry(ProcessSettings()), max_queue_cost=max_queue_cost, **more)
+        scheduler = kind(DOUBLER, models, telemetry, max_queue_cost=max_queue_cost, **more)
         await scheduler.start()
         opened.append(scheduler)
         return scheduler
@@ -232,6 +236,22 @@ async def open_scheduler():
         await asyncio.wait_for(scheduler.close(), 20)
 
 
+@pytest.fixture
+def offered(telemetry):
+    """Engine seconds of a model that were offered so far."""
+
+    def offered(model=DOUBLER.id):
+        return telemetry.registry.get_sample_value("polyphony_offered_load_engine_seconds_total", {"model": model})
+
+    return offered
+
+
+@pytest.fixture
+def virtual_clock():
+    """A clock that a test advances; ahead of the real one, so that no deadline passes by itself."""
+    return Clock(time.monotonic() + 1e6)
+
+
 async def settled(*calls):
     """What became of each; fails where one hangs."""
     return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 20)
@@ -239,6 +259,16 @@ async def settled(*calls):
 
 def kinds(outcomes):
     return {type(outcome) for outcome in outcomes}
+
+
+def takes(clock, seconds):
+    """A run that takes so long on a virtual clock."""
+
+    def run(items, cancellation):
+        clock.now += seconds
+        return [item * 2 for item in items]
+
+    return run
 
 
 async def hold(model, scheduler):

@@ -33,6 +33,9 @@ async def test_health_follows_the_models(settings, scripted):
 
         def close(self): ...
 
+    def crash(model, cancellation):
+        raise EngineCrashed("dead")
+
     model, telemetry = Slow(), Telemetry(settings)
     scheduler = StreamScheduler(SPEC, [model], telemetry, max_queue_cost=1)
     descriptor = vision_pb2.DESCRIPTOR.services_by_name["VisionService"]
@@ -48,7 +51,8 @@ async def test_health_follows_the_models(settings, scripted):
         model.may_warm.set()
         await starting
         await until_health_is(channel, SERVING)
-        scheduler._engines.lose(EngineCrashed("dead"))
+        with pytest.raises(EngineCrashed):
+            await anext(scheduler.stream(crash))
         await until_health_is(channel, NOT_SERVING)
         await server.stop()
 

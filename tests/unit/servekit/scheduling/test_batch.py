@@ -1,20 +1,21 @@
-"""Batches: filled by cost, prepared ahead, failing alone."""
+"""Dynamic batching: filled by cost, prepared ahead, failing alone."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, EngineCrashed, Internal, InvalidArgument, OutOfMemory, Overloaded
-from tests.unit.servekit.conftest import hold
+from tests.unit.servekit.conftest import hold, takes
 from tests.watching import until
 
 
 async def test_callers_share_batches_up_to_the_budget_and_get_their_own_answers(model, scheduler):
     first = await hold(model, scheduler)
     rest = [asyncio.ensure_future(scheduler.submit(n, cost=2.0)) for n in range(2, 12)]
-    await until(lambda: scheduler._prepared.cost >= 8)
+    await until(lambda: scheduler.snapshot().prepared_cost >= 8)
     model.may_end.set()
     assert await first == 2
     assert await asyncio.gather(*rest) == [n * 2 for n in range(2, 12)]
@@ -26,16 +27,16 @@ async def test_callers_share_batches_up_to_the_budget_and_get_their_own_answers(
 async def test_a_full_queue_refuses_at_once_with_a_delay(model, scheduler):
     first = await hold(model, scheduler)
     waiting = [asyncio.ensure_future(scheduler.submit(2, cost=4.0)) for _ in range(20)]
-    await asyncio.sleep(0.05)
-    refused = [job for job in waiting if job.done()]
+    await asyncio.sleep(0)
+    refused = [call for call in waiting if call.done()]
     assert refused  # while the engine is still busy
-    for job in refused:
+    for call in refused:
         with pytest.raises(Overloaded) as error:
-            await job
+            await call
         assert error.value.retry_after > 0
     model.may_end.set()
     await first
-    assert await asyncio.gather(*(job for job in waiting if job not in refused)) == [4] * (20 - len(refused))
+    assert await asyncio.gather(*(call for call in waiting if call not in refused)) == [4] * (20 - len(refused))
 
 
 async def test_a_bad_item_fails_alone(scheduler):
@@ -56,7 +57,7 @@ async def test_an_engine_error_fails_only_its_batch_and_leaks_nothing(model, sch
 async def test_out_of_memory_halves_the_batch(model, scheduler):
     first = await hold(model, scheduler)
     rest = [asyncio.ensure_future(scheduler.submit(n)) for n in range(2, 8)]
-    await asyncio.sleep(0.05)
+    await until(lambda: scheduler.snapshot().prepared_cost == 6)
     model.most = 2
     model.may_end.set()
     await first
@@ -67,7 +68,7 @@ async def test_out_of_memory_halves_the_batch(model, scheduler):
         await scheduler.submit(1)
 
 
-async def test_the_cancelled_and_the_late_never_reach_the_engine(model, scheduler):
+async def test_cancelled_and_late_items_never_reach_the_engine(model, scheduler):
     first = await hold(model, scheduler)
 
     async def late():
@@ -86,8 +87,8 @@ async def test_the_cancelled_and_the_late_never_reach_the_engine(model, schedule
     assert not {98, 99} & {item for batch in model.batches for item in batch}
 
 
-async def test_a_dead_engine_makes_the_scheduler_unready_until_it_is_back(model, scheduler, monkeypatch):
-    monkeypatch.setattr("servekit.scheduling.engines.REVIVAL_SECONDS", 0.05)
+async def test_a_crashed_engine_makes_the_scheduler_unready_until_it_recovers(model, scheduler, monkeypatch):
+    monkeypatch.setattr("servekit.scheduling.engines.RESTART_SECONDS", 0.05)
     model.gone = True
     with pytest.raises(EngineCrashed):
         await scheduler.submit(1)
@@ -95,79 +96,89 @@ async def test_a_dead_engine_makes_the_scheduler_unready_until_it_is_back(model,
     with pytest.raises(EngineCrashed):
         await scheduler.submit(1)
     model.gone = False
-    for _ in range(100):
-        await asyncio.sleep(0.02)
-        if scheduler.ready:
-            break
+    await until(lambda: scheduler.ready)
     assert await scheduler.submit(1) == 2
 
 
-async def test_demand_counts_what_was_refused(model, scheduler):
+async def test_offered_load_counts_what_was_refused(model, scheduler, virtual_clock, offered):
+    model.run = takes(virtual_clock, 0.5)
     await scheduler.submit(1, cost=5.0)
-    demand = scheduler._telemetry.offered_load.labels("doubler")._value.get
-    rate, before = scheduler._seconds_per_cost, demand()
+    assert offered() == 0  # the first run is not known before it has ended
+    del model.run
     first = await hold(model, scheduler)
-    jobs = [asyncio.ensure_future(scheduler.submit(1, cost=15.0)) for _ in range(10)]
-    await asyncio.sleep(0.05)
-    asked = demand() - before
+    calls = [asyncio.ensure_future(scheduler.submit(1, cost=15.0)) for _ in range(10)]
+    await asyncio.sleep(0)
+    assert offered() == pytest.approx(0.1 * (1 + 10 * 15.0))
     model.may_end.set()
-    outcomes = await asyncio.gather(first, *jobs, return_exceptions=True)
+    outcomes = await asyncio.gather(first, *calls, return_exceptions=True)
     assert any(isinstance(outcome, Overloaded) for outcome in outcomes)
-    assert asked == pytest.approx(rate * (1 + 10 * 15.0))
 
 
-async def test_runs_that_take_as_long_however_full_are_not_counted_by_their_items(model, scheduler):
-    """After lone items, which make an item look dear, a full batch is still known to be one run."""
-
-    def run(items, cancellation):
-        time.sleep(0.1)
-        return [item * 2 for item in items]
-
-    model.run = run
+async def test_runs_that_take_as_long_however_full_are_predicted_by_batches(model, scheduler, virtual_clock):
+    """After single items, which take a whole run each, a full batch is still predicted to be one run."""
+    model.run = takes(virtual_clock, 0.1)
     for _ in range(3):
         await scheduler.submit(1)
+    assert scheduler.snapshot().seconds_per_run == pytest.approx(0.1)
 
     async def in_time(number):
-        enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 10 * scheduler._seconds_per_run)))
+        enter(RequestContext(cancellation=CancellationToken(virtual_clock() + 1.0)))
         return await scheduler.submit(number)
 
     assert await asyncio.gather(*(in_time(n) for n in range(16))) == [n * 2 for n in range(16)]  # two runs
 
 
-async def test_it_says_how_long_what_comes_now_would_wait(model, scheduler):
+async def test_it_predicts_the_wait_of_the_next_caller(model, scheduler, virtual_clock):
     assert scheduler.wait_seconds == 0
     assert scheduler.model is model
+    model.run = takes(virtual_clock, 0.2)
     assert await scheduler.submit(1) == 2
-    await asyncio.to_thread(model.began.acquire)
-    first = await hold(model, scheduler)
-    await asyncio.sleep(0.05)
-    model.may_end.set()
-    await first
+    del model.run
     assert scheduler.wait_seconds == 0  # an engine is free
     second = await hold(model, scheduler)
-    assert scheduler.wait_seconds > 0.005  # as long as the one before took
+    assert scheduler.wait_seconds == pytest.approx(0.2)  # as long as the one before took
     model.may_end.set()
     await second
 
 
 @pytest.mark.parametrize("error", [None, ValueError("broken")])
-async def test_a_run_that_breaks_off_does_not_make_work_look_cheap(model, scheduler, error):
-    def run(items, cancellation):
-        if items == [0]:
-            while not cancellation.cancelled and not error:
-                time.sleep(0.001)
-            if error:
-                raise error
-        time.sleep(0.04 * sum(items))
+async def test_a_run_that_does_not_complete_does_not_shorten_the_service_time(model, scheduler, virtual_clock, error):
+    running = threading.Event()
+
+    def stop(items, cancellation):
+        running.set()
+        while not cancellation.cancelled and not error:
+            time.sleep(0.001)
+        virtual_clock.now += 0.001
+        if error:
+            raise error
         return list(items)
 
-    model.run = run
+    model.run = takes(virtual_clock, 0.2)
     await scheduler.submit(5, 5.0)
-    known = scheduler._seconds_per_cost, scheduler._price
+    known = scheduler.snapshot()
+    model.run = stop
     leaving = asyncio.ensure_future(scheduler.submit(0, 1000.0))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(running.wait, 5)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    await scheduler.submit(5, 5.0)
-    assert scheduler._seconds_per_cost == pytest.approx(known[0], rel=0.3)
-    assert scheduler._price == pytest.approx(known[1], rel=0.3)
+    await until(lambda: not scheduler.snapshot().runs)
+    snapshot = scheduler.snapshot()
+    assert snapshot.seconds_per_cost == known.seconds_per_cost == pytest.approx(0.04)
+    assert snapshot.full_seconds_per_cost == known.full_seconds_per_cost
+
+
+async def test_a_snapshot_shows_what_waits_and_what_runs(model, scheduler):
+    idle = scheduler.snapshot()
+    assert (idle.queued_items, idle.queued_cost, idle.prepared_cost, idle.runs, idle.running_cost) == (0,) * 5
+    assert (idle.engines_alive, idle.seconds_per_cost) == (1, 0)
+    first = await hold(model, scheduler)
+    rest = [asyncio.ensure_future(scheduler.submit(n, cost=4.0)) for n in range(5)]
+    await until(lambda: scheduler.snapshot().prepared_cost == 8)
+    busy = scheduler.snapshot()
+    assert (busy.queued_items, busy.queued_cost) == (3, 12)
+    assert (busy.runs, busy.running_items, busy.running_cost) == (1, 1, 1)
+    async with scheduler.session(2):
+        assert scheduler.snapshot().reserved_cost == 2
+    model.may_end.set()
+    await asyncio.gather(first, *rest)

@@ -1,4 +1,4 @@
-"""Engines that die, come back and close: whenever they do, no caller is left waiting."""
+"""Engines that crash, restart and close: whenever they do, no caller is left waiting."""
 
 import asyncio
 import threading
@@ -12,22 +12,15 @@ from servekit.rpc.errors import EngineCrashed, Unavailable
 from servekit.scheduling import engines
 from servekit.scheduling.batch import BatchScheduler
 from tests.unit.servekit.conftest import DOUBLER, Doubler, kinds, settled
+from tests.watching import until
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(engines, "REVIVAL_SECONDS", 0.05)
+    monkeypatch.setattr(engines, "RESTART_SECONDS", 0.05)
 
 
-async def until_ready(scheduler):
-    for _ in range(200):
-        if scheduler.ready:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the engine does not come back")
-
-
-async def test_an_engine_that_dies_while_items_are_prepared_leaves_nobody_waiting(model, open_scheduler):
+async def test_an_engine_that_crashes_while_items_are_prepared_leaves_nobody_waiting(model, open_scheduler):
     scheduler = await open_scheduler(model)
     running, preparing, died = threading.Event(), threading.Event(), threading.Event()
 
@@ -39,7 +32,7 @@ async def test_an_engine_that_dies_while_items_are_prepared_leaves_nobody_waitin
     def prepare(request):
         if request == 2:
             preparing.set()
-            assert died.wait(5)  # the engine dies while this one is in nobody's queue
+            assert died.wait(5)  # the engine crashes while this one is in no queue
         return request
 
     def warm():
@@ -56,7 +49,7 @@ async def test_an_engine_that_dies_while_items_are_prepared_leaves_nobody_waitin
     assert kinds(outcomes) == {EngineCrashed}
 
 
-async def test_one_dead_engine_of_two_slows_but_fails_only_its_batch(open_scheduler):
+async def test_one_crashed_engine_of_two_fails_only_its_batch(open_scheduler):
     good, bad = Doubler(), Doubler()
     bad_took = threading.Event()
 
@@ -77,7 +70,7 @@ async def test_one_dead_engine_of_two_slows_but_fails_only_its_batch(open_schedu
     assert await settled(*(scheduler.submit(1) for _ in range(10))) == [2] * 10
 
 
-async def test_an_engine_comes_back_from_any_failure_to_revive(model, open_scheduler):
+async def test_an_engine_restarts_after_any_failure_to_restart(model, open_scheduler):
     scheduler = await open_scheduler(model)
     failures = [RuntimeError("driver"), OSError("device"), EngineCrashed("still dead")]
 
@@ -91,12 +84,12 @@ async def test_an_engine_comes_back_from_any_failure_to_revive(model, open_sched
     model.run, model.warm = die, warm
     assert kinds(await settled(scheduler.submit(1))) == {EngineCrashed}
     del model.run
-    await until_ready(scheduler)
+    await until(lambda: scheduler.ready)
     assert failures == []
     assert await settled(scheduler.submit(1)) == [2]
 
 
-async def test_engines_that_die_and_revive_under_load_lose_nobody(open_scheduler):
+async def test_engines_that_crash_and_restart_under_load_answer_everybody(open_scheduler):
     def make():
         model = Doubler()
         runs = 0
@@ -143,7 +136,7 @@ async def test_closing_under_load_answers_everybody(open_scheduler, prepares):
     assert kinds(await settled(scheduler.submit(1))) == {Unavailable}
 
 
-async def test_closing_ends_an_engine_that_does_not_come_back(model, open_scheduler):
+async def test_closing_ends_an_engine_that_does_not_restart(model, open_scheduler):
     scheduler = await open_scheduler(model)
 
     def die(*_):

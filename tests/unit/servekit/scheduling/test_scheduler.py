@@ -1,4 +1,4 @@
-"""Schedulers under attack: whatever fails, and whoever leaves, no other caller is left waiting."""
+"""Schedulers under failure: no error and no cancellation leaves another caller waiting."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ import pytest
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import Cancelled, DeadlineExceeded, Internal, InvalidArgument, Overloaded
 from servekit.scheduling.stream import StreamScheduler
-from tests.unit.servekit.conftest import Doubler, kinds, settled
+from tests.unit.servekit.conftest import Doubler, hold, kinds, settled, takes
 from tests.watching import until
 
 
@@ -46,7 +46,7 @@ async def test_a_panic_ends_a_stream_and_not_the_scheduler(model, open_scheduler
     assert await settled(*(collect(lambda model, cancellation: iter("ab")) for _ in range(3))) == [["a", "b"]] * 3
 
 
-async def test_callers_that_left_take_no_room_from_those_who_stay(model, open_scheduler):
+async def test_cancelled_callers_take_no_room_in_the_queue(model, open_scheduler):
     began, may_end = threading.Event(), threading.Event()
     model.run = lambda items, cancellation: (began.set(), may_end.wait(5), items)[2]
     scheduler = await open_scheduler(model, max_queue_cost=10, max_batch_cost=1, prepares=False)
@@ -65,7 +65,7 @@ async def test_callers_that_left_take_no_room_from_those_who_stay(model, open_sc
     assert await settled(first, late) == [1, 3]
 
 
-async def test_random_cancellation_loses_and_crosses_nothing(open_scheduler):
+async def test_random_cancellation_loses_and_confuses_no_answers(open_scheduler):
     model = Doubler()
     model.run = lambda items, cancellation: (time.sleep(0.001), [item * 2 for item in items])[1]
     scheduler = await open_scheduler(model, model)
@@ -80,11 +80,12 @@ async def test_random_cancellation_loses_and_crosses_nothing(open_scheduler):
     outcomes = await settled(*(caller(number) for number in range(600)))
     for number, outcome in enumerate(outcomes):
         assert outcome == number * 2 or (number % 3 == 0 and isinstance(outcome, asyncio.CancelledError))
-    await until(lambda: not scheduler._running_cost)  # the last of them may have left a run
-    assert (len(scheduler._queue), scheduler._queue.cost, scheduler._running_cost) == (0, 0.0, 0.0)
+    await until(lambda: not scheduler.snapshot().runs)  # the last of them may have left a run
+    snapshot = scheduler.snapshot()
+    assert (snapshot.queued_items, snapshot.queued_cost, snapshot.running_cost) == (0, 0.0, 0.0)
 
 
-async def test_whoever_makes_a_batch_fail_fails_alone(open_scheduler):
+async def test_an_item_that_makes_a_batch_fail_fails_alone(open_scheduler):
     model = Doubler()
     sizes = []
 
@@ -100,7 +101,7 @@ async def test_whoever_makes_a_batch_fail_fails_alone(open_scheduler):
     first = asyncio.ensure_future(scheduler.submit(1))
     await asyncio.to_thread(began.wait, 5)
     rest = [asyncio.ensure_future(scheduler.submit(n)) for n in range(10, 18)]
-    await asyncio.sleep(0.05)
+    await until(lambda: scheduler.snapshot().prepared_cost == 8)
     model.run = run
     may_end.set()
     outcomes = await settled(first, *rest)
@@ -108,7 +109,7 @@ async def test_whoever_makes_a_batch_fail_fails_alone(open_scheduler):
     assert max(sizes) > 1
 
 
-async def test_a_batch_knows_whether_its_callers_left_or_are_late(model, open_scheduler):
+async def test_a_batch_is_cancelled_once_its_callers_left_or_are_late(model, open_scheduler):
     began, verdicts = threading.Semaphore(0), []
 
     def run(items, cancellation):
@@ -137,18 +138,17 @@ async def test_a_batch_knows_whether_its_callers_left_or_are_late(model, open_sc
     assert verdicts == [DeadlineExceeded, Cancelled]
 
 
-async def test_a_caller_whose_deadline_the_queue_exceeds_is_refused_at_once(model, open_scheduler):
-    model.run = lambda items, cancellation: (time.sleep(0.1), items)[1]
-    scheduler = await open_scheduler(model, max_batch_cost=1)
+async def test_a_caller_whose_deadline_the_queue_exceeds_is_refused_at_once(model, open_scheduler, virtual_clock):
+    model.run = takes(virtual_clock, 0.1)
+    scheduler = await open_scheduler(model, max_batch_cost=1, clock=virtual_clock)
     await scheduler.submit(1)
-    crowd = [asyncio.ensure_future(scheduler.submit(n)) for n in range(10)]
+    del model.run
+    first = await hold(model, scheduler)
+    crowd = [asyncio.ensure_future(scheduler.submit(n)) for n in range(9)]
     await asyncio.sleep(0)
-    each = scheduler._seconds_per_cost
-    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 3 * each)))
-    late = asyncio.ensure_future(scheduler.submit(1))
-    await asyncio.sleep(0)
-    assert late.done()
-    (outcome,) = await settled(late)
-    assert type(outcome) is Overloaded
-    assert outcome.retry_after == pytest.approx(10 * each, rel=0.4)
-    assert await settled(*crowd) == list(range(10))
+    enter(RequestContext(cancellation=CancellationToken(virtual_clock() + 0.3)))
+    with pytest.raises(Overloaded) as refused:
+        await scheduler.submit(1)
+    assert refused.value.retry_after == pytest.approx(1.0)
+    model.may_end.set()
+    assert await settled(first, *crowd) == [2, *(n * 2 for n in range(9))]

@@ -1,69 +1,51 @@
-"""Sessions: admitted once, refused as a whole, fair to one another."""
+"""Sessions: admitted once, refused as a whole, sharing fairly."""
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 
 import pytest
 
-from servekit.ops.settings import ProcessSettings
-from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import Overloaded
-from servekit.scheduling.batch import BatchScheduler
-from tests.unit.servekit.conftest import DOUBLER, Doubler, hold
+from tests.unit.servekit.conftest import hold, takes
+from tests.watching import until
 
 
 async def test_a_session_is_admitted_once_and_its_items_are_never_refused(model, scheduler):
     first = await hold(model, scheduler)
-    async with scheduler.session(20) as long:  # as much as there is room for
+    async with scheduler.session(20) as long:  # all that there is room for
         with pytest.raises(Overloaded) as caught:
             async with scheduler.session(1):
                 await scheduler.submit(3, 20)
         assert caught.value.retry_after
-        tasks = [asyncio.ensure_future(long.submit(item, 10)) for item in (4, 5, 6)]  # more than was promised
+        tasks = [asyncio.ensure_future(long.submit(item, 10)) for item in (4, 5, 6)]  # more than was reserved
         await asyncio.sleep(0)
         model.may_end.set()
         assert await asyncio.gather(*tasks) == [8, 10, 12]
     await first
 
 
-async def test_a_short_session_waits_for_no_long_one():
-    model = Doubler()
-    scheduler = BatchScheduler(
-        DOUBLER, [model], Telemetry(ProcessSettings()), max_batch_cost=0, max_queue_cost=100, prepares=False
-    )
-    await scheduler.start()
+async def test_a_short_session_is_not_queued_behind_a_long_one(model, open_scheduler):
+    scheduler = await open_scheduler(model, max_batch_cost=0, max_queue_cost=100, prepares=False)
     first = await hold(model, scheduler)
     async with scheduler.session(90) as long, scheduler.session(5) as short:
         tasks = [asyncio.ensure_future(long.submit(item, 30)) for item in (4, 5)]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         tasks.append(asyncio.ensure_future(short.submit(6, 5)))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         model.may_end.set()
         await asyncio.gather(first, *tasks)
     assert model.batches == [[1], [4], [6], [5]]
-    await scheduler.close()
 
 
-def slow(seconds):
-    """A run that takes so long."""
-
-    def run(items, cancellation):
-        time.sleep(seconds)
-        return list(items)
-
-    return run
-
-
-async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, scheduler):
-    model.run = slow(0.3)
+async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, scheduler, virtual_clock):
+    model.run = takes(virtual_clock, 0.3)
     await scheduler.submit(1)
     del model.run
     waiting = await hold(model, scheduler)
-    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 3.5 * scheduler._seconds_per_run)))
+    enter(RequestContext(cancellation=CancellationToken(virtual_clock() + 3.5 * 0.3)))
     with pytest.raises(Overloaded, match="deadline"):
-        async with scheduler.session(15):  # two runs after one that has begun
+        async with scheduler.session(15):  # two runs after one that has started
             pass
     async with scheduler.session(4) as session:
         model.may_end.set()
@@ -71,50 +53,46 @@ async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, schedule
     await waiting
 
 
-async def test_a_session_at_two_engines_at_once_takes_half_as_long():
-    model = Doubler()
-    model.run = slow(0.2)
-    engines = [model, model]
-    scheduler = BatchScheduler(DOUBLER, engines, Telemetry(ProcessSettings()), max_batch_cost=0, max_queue_cost=100)
-    await scheduler.start()
-    await asyncio.gather(scheduler.submit(1), scheduler.submit(2))  # 0.2 s each
+async def test_a_session_on_two_engines_takes_half_as_long(model, open_scheduler, virtual_clock):
+    model.run = takes(virtual_clock, 0.2)
+    scheduler = await open_scheduler(model, model, max_batch_cost=0, max_queue_cost=100, clock=virtual_clock)
+    await scheduler.submit(1)
     del model.run
     model.may_end.clear()
     waiting = [asyncio.ensure_future(scheduler.submit(1)) for _ in range(2)]
     for _ in waiting:
         await asyncio.to_thread(model.began.acquire)
-    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 10 * scheduler._seconds_per_cost)))
+    enter(RequestContext(cancellation=CancellationToken(virtual_clock() + 10 * 0.2)))
     with pytest.raises(Overloaded, match="deadline"):
         async with scheduler.session(10):
             pass
-    async with scheduler.session(10, at_once=2):
+    async with scheduler.session(10, concurrency=2):
         model.may_end.set()
         await asyncio.gather(*waiting)
-    await scheduler.close()
 
 
-async def test_demand_counts_a_session_once_by_what_promises_are_worth(monkeypatch, scheduler):
-    monkeypatch.setattr(BatchScheduler, "_price", 1.0)
-    demand = scheduler._demand._value.get
+async def test_offered_load_counts_a_session_once_by_the_used_share(model, scheduler, virtual_clock, offered):
+    model.run = lambda items, cancellation: takes(virtual_clock, 8.0 if items == [1] else 0.0)(items, cancellation)
+    await scheduler.submit(1, 8)  # a second per cost; the others are too short to change it
     async with scheduler.session(16) as session:
-        assert demand() == 16
-        await session.submit(1, 4)
-        await session.submit(1, 4)
-        assert demand() == 16
-    async with scheduler.session(16) as session:  # half of what was promised comes, as far as is known
+        assert offered() == 16
+        await session.submit(2, 4)
+        await session.submit(2, 4)
+        assert offered() == 16
+    async with scheduler.session(16) as session:  # half of what is reserved is used, so far
         assert session.left == 8
-        assert demand() == 16 + 8
-        await session.submit(1, 8)
-        assert demand() == 16 + 8
-        await session.submit(1, 8)  # more than was expected
-        assert demand() == 16 + 8 + 8
+        assert offered() == 16 + 8
+        await session.submit(2, 8)
+        assert offered() == 16 + 8
+        await session.submit(2, 8)  # more than was expected
+        assert offered() == 16 + 8 + 8
     with pytest.raises(Overloaded):
         async with scheduler.session(2), scheduler.session(100):
             pass
-    assert demand() > 32 + 50  # what is refused is asked for, too
+    assert offered() > 32 + 50  # what is refused was offered, too
 
 
-async def test_a_caller_who_leaves_takes_the_session_along(model, scheduler):
+async def test_cancelling_a_session_cancels_its_items(model, scheduler):
     first = await hold(model, scheduler)
 
     async def visit():
@@ -122,11 +100,10 @@ async def test_a_caller_who_leaves_takes_the_session_along(model, scheduler):
             await asyncio.gather(session.submit(20, 8), session.submit(21, 8))
 
     visiting = asyncio.ensure_future(visit())
-    await asyncio.sleep(0.01)
+    await until(lambda: scheduler.snapshot().prepared_cost)
     visiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await visiting
-    await asyncio.sleep(0.1)
     async with scheduler.session(18):
         pass
     model.may_end.set()
@@ -136,39 +113,30 @@ async def test_a_caller_who_leaves_takes_the_session_along(model, scheduler):
     assert [21] not in model.batches
 
 
-async def test_sessions_are_as_many_as_there_is_memory_for():
-    scheduler = BatchScheduler(
-        DOUBLER, [Doubler()], Telemetry(ProcessSettings()), max_batch_cost=8, max_queue_cost=20, max_sessions=2
-    )
-    await scheduler.start()
-    demand = scheduler._demand._value.get
+async def test_at_most_max_sessions_are_admitted(model, open_scheduler, virtual_clock, offered):
+    model.run = takes(virtual_clock, 1.0)
+    scheduler = await open_scheduler(model, max_sessions=2, clock=virtual_clock)
     await scheduler.submit(1)
     async with scheduler.session(1), scheduler.session(1):
-        before = demand()
+        before = offered()
         with pytest.raises(Overloaded) as caught:
             async with scheduler.session(1):
                 pass
         assert caught.value.retry_after
-        assert demand() > before  # refused work included
+        assert offered() > before  # refused work included
     async with scheduler.session(1):
         pass
-    await scheduler.close()
 
 
-async def test_what_sessions_promised_counts_by_full_runs_like_what_waits(model, scheduler):
-    """A run takes 0.1 s however full: forty that are promised are five runs, whatever lone items took."""
-
-    def run(items, cancellation):
-        time.sleep(0.1)
-        return list(items)
-
-    model.run = run
+async def test_reserved_cost_is_predicted_by_full_batches(model, open_scheduler, virtual_clock):
+    """A run takes 0.1 s however full: a reserved cost of 40 is five runs, whatever single items took."""
+    model.run = takes(virtual_clock, 0.1)
+    scheduler = await open_scheduler(model, max_queue_cost=40, clock=virtual_clock)
     for _ in range(3):
         await scheduler.submit(1)
-    scheduler._max_queue_cost = 40
     async with AsyncExitStack() as stack:
         for _ in range(40):
             await stack.enter_async_context(scheduler.session(1))
         with pytest.raises(Overloaded) as caught:
             await stack.enter_async_context(scheduler.session(1))
-    assert 3 < caught.value.retry_after / scheduler._seconds_per_run < 10
+    assert caught.value.retry_after == pytest.approx(5 * 0.1)

@@ -1,4 +1,4 @@
-"""Streams: one call a slot, stopped within one step, errors at the right end."""
+"""Streams: one call per slot, prepared after admission, stopped within one step, errors to their caller alone."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,6 @@ import time
 import pytest
 
 from servekit.models.catalogue import ModelSpec
-from servekit.ops.settings import ProcessSettings
-from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, Internal, InvalidArgument, Overloaded
 from servekit.scheduling.stream import MAX_PENDING, StreamScheduler
@@ -56,11 +54,30 @@ def model():
 
 
 @pytest.fixture
-async def scheduler(model):
-    scheduler = StreamScheduler(SPEC, [model] * 2, Telemetry(ProcessSettings()), max_queue_cost=4)
+async def scheduler(model, telemetry, virtual_clock):
+    """Two slots, a queue of 4; its time passes only where a test advances it."""
+    scheduler = StreamScheduler(SPEC, [model] * 2, telemetry, max_queue_cost=4, clock=virtual_clock)
     await scheduler.start()
     yield scheduler
     await scheduler.close()
+
+
+@pytest.fixture
+async def busy(scheduler):
+    """Both slots are taken until the test sets this."""
+    may_end = threading.Event()
+
+    def wait(model, cancellation):
+        yield "started"
+        assert may_end.wait(10)
+
+    streams = [scheduler.stream(wait) for _ in range(2)]
+    for stream in streams:
+        await anext(stream)
+    yield may_end
+    may_end.set()
+    for stream in streams:
+        await stream.aclose()
 
 
 async def collect(scheduler, work):
@@ -105,7 +122,7 @@ async def test_the_deadline_stops_the_engine_and_says_so(model, scheduler):
     assert model.steps < 20
 
 
-async def test_a_slow_reader_holds_the_engine_back(model, scheduler):
+async def test_an_engine_waits_for_a_slow_reader(model, scheduler):
     async with contextlib.aclosing(
         scheduler.stream(lambda model, cancellation: model.count(10_000, cancellation))
     ) as events:
@@ -130,15 +147,112 @@ async def test_errors_reach_the_reader_and_bugs_leak_nothing(scheduler):
     assert await collect(scheduler, lambda model, cancellation: model.count(2, cancellation)) == [0, 1]
 
 
-async def test_a_stream_that_is_left_does_not_make_work_look_cheap(scheduler):
-    assert [
-        event async for event in scheduler.stream(lambda model, cancellation: model.count(10, cancellation, 0.01), 10.0)
-    ]
-    known = scheduler._seconds_per_cost, scheduler._price
-    assert known[0] >= 0.01
+async def test_a_stream_that_is_left_does_not_shorten_the_service_time(scheduler, virtual_clock):
+    def work(model, cancellation):
+        for number in range(10):
+            virtual_clock.now += 0.01
+            cancellation.raise_if_cancelled()
+            yield number
+
+    assert [event async for event in scheduler.stream(work, 10.0)] == list(range(10))
+    known = scheduler.snapshot()
+    assert known.seconds_per_cost == pytest.approx(0.01)
     async with contextlib.aclosing(
-        scheduler.stream(lambda model, cancellation: model.count(1000, cancellation, 0.01), 1000.0)
+        scheduler.stream(lambda model, cancellation: model.count(1000, cancellation, 0.001), 1000.0)
     ) as events:
         await anext(events)
-    await asyncio.sleep(0.05)
-    assert (scheduler._seconds_per_cost, scheduler._price) == pytest.approx(known, rel=0.3)
+    await until(lambda: not scheduler.snapshot().runs)
+    assert scheduler.snapshot() == known
+
+
+def counting(to, cost):
+    """Preparation that returns work which counts to a number."""
+    return lambda model: (lambda model, cancellation: model.count(to, cancellation), cost)
+
+
+async def test_a_call_is_prepared_beside_the_loop_before_its_work(scheduler):
+    threads = []
+
+    def prepare(model):
+        threads.append(threading.current_thread())
+        return counting(3, 2.0)(model)
+
+    assert [event async for event in scheduler.stream_prepared(prepare, 1.0)] == [0, 1, 2]
+    assert threads != [threading.main_thread()]
+
+
+async def test_a_refused_call_is_not_prepared(scheduler, busy):
+    prepared = []
+    waiting = asyncio.ensure_future(collect(scheduler, lambda model, cancellation: iter("ab")))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await anext(scheduler.stream_prepared(prepared.append, 3.5))
+    assert prepared == []
+    busy.set()
+    assert await waiting == ["a", "b"]
+
+
+async def test_a_call_that_is_prepared_counts_as_queued_by_its_estimate_then_by_its_exact_cost(scheduler, busy):
+    may_prepare = threading.Event()
+
+    def prepare(model):
+        assert may_prepare.wait(10)
+        return counting(2, 1.5)(model)
+
+    call = asyncio.ensure_future(anext(scheduler.stream_prepared(prepare, 3.0)))
+    await asyncio.sleep(0)
+    snapshot = scheduler.snapshot()
+    assert (snapshot.queued_items, snapshot.queued_cost) == (1, 3.0)
+    with pytest.raises(Overloaded):
+        await anext(scheduler.stream_prepared(counting(2, 1.0), 2.0))
+    may_prepare.set()
+    await until(lambda: scheduler.snapshot().queued_cost == 1.5)
+    assert scheduler.snapshot().queued_items == 1
+    busy.set()
+    assert await call == 0
+
+
+async def test_a_call_that_cannot_be_prepared_fails_alone(scheduler, busy):
+    def bad(model):
+        raise InvalidArgument("bad", field="prompt")
+
+    def bug(model):
+        raise ValueError("secret")
+
+    good = asyncio.ensure_future(anext(scheduler.stream_prepared(counting(2, 1.0), 1.0)))
+    with pytest.raises(InvalidArgument, match="bad"):
+        await anext(scheduler.stream_prepared(bad, 1.0))
+    with pytest.raises(Internal, match=r"^internal error$"):
+        await anext(scheduler.stream_prepared(bug, 1.0))
+    assert scheduler.snapshot().queued_cost == 1.0
+    busy.set()
+    assert await good == 0
+
+
+async def test_a_caller_that_leaves_while_it_is_prepared_takes_no_slot(model, scheduler, busy):
+    may_prepare = threading.Event()
+
+    def prepare(model):
+        assert may_prepare.wait(10)
+        return counting(2, 1.0)(model)
+
+    leaving = asyncio.ensure_future(anext(scheduler.stream_prepared(prepare, 1.0)))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert scheduler.snapshot().queued_items == 0
+    may_prepare.set()
+    busy.set()
+    assert await collect(scheduler, lambda model, cancellation: iter("ab")) == ["a", "b"]
+    assert model.steps == 0
+
+
+async def test_offered_load_is_the_exact_cost_where_that_is_more(scheduler, virtual_clock, offered):
+    def work(model, cancellation):
+        virtual_clock.now += 1.0
+        yield 1
+
+    await collect(scheduler, work)  # a second per cost
+    await anext(scheduler.stream_prepared(lambda model: (lambda model, cancellation: iter("a"), 3.0), 2.0))
+    assert offered(SPEC.id) == 3.0

@@ -71,6 +71,6 @@ async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, sched
     with pytest.raises(asyncio.CancelledError):
         await waiting
     began = time.monotonic()
-    while scheduler._running_cost:
+    while scheduler.snapshot().runs:
         await asyncio.sleep(0.01)
         assert time.monotonic() < began + 4

@@ -158,7 +158,8 @@ async def test_at_most_two_windows_are_in_flight(hear, ear, scheduler):
     ear.seconds = 0.1
     most = 0
     async for _ in hear(talk(5)):
-        most = max(most, len(scheduler._queue) + scheduler._runs)
+        snapshot = scheduler.snapshot()
+        most = max(most, snapshot.queued_items + snapshot.runs)
     assert most <= 2
 
 
@@ -198,7 +199,7 @@ async def test_progress_is_told_while_nothing_else_is(hear, ear, monkeypatch):
 
 
 async def until_waiting(scheduler, windows):
-    await until(lambda: len(scheduler._queue) >= windows, 10)
+    await until(lambda: scheduler.snapshot().queued_items >= windows, 10)
 
 
 async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ear, scheduler):
@@ -240,7 +241,7 @@ async def test_who_leaves_frees_everything(hear, ear, scheduler):
     ear.seconds = 0
     assert len(await everything(hear(media((0.5, 5))))) == 3
     assert len(ear.windows) == 2
-    assert scheduler._promised(100) == 0
+    assert scheduler.snapshot().reserved_cost == 0
 
 
 async def test_the_deadline_holds_in_the_middle(hear, ear):
