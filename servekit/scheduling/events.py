@@ -9,8 +9,8 @@ from servekit.rpc.errors import ServeError
 Event = TypeVar("Event")
 
 
-class EventStream(Generic[Event]):
-    """A stream that any thread may write and one task reads; it ends with `finish`.
+class EventChannel(Generic[Event]):
+    """A channel that any thread may write to and one task reads from, until `finish`.
 
     Args:
         loop: The event loop of the reader.
@@ -25,7 +25,7 @@ class EventStream(Generic[Event]):
         self._loop.call_soon_threadsafe(self._put, *events)
 
     def finish(self, error: ServeError | None = None) -> None:
-        """End the stream; with an error, the reader gets it after the events."""
+        """End the events; with an error, the reader gets it after the events."""
         self._loop.call_soon_threadsafe(self._put, _End(error))
 
     async def __aiter__(self) -> AsyncIterator[Event]:
@@ -40,7 +40,7 @@ class EventStream(Generic[Event]):
 
 
 class _End:
-    """The last entry of a stream."""
+    """The last entry of a channel."""
 
     def __init__(self, error: ServeError | None) -> None:
         self.error = error
