@@ -9,8 +9,8 @@ from servekit.rpc.errors import ServeError
 Event = TypeVar("Event")
 
 
-class EventChannel(Generic[Event]):
-    """A channel that any thread may write to and one task reads from, until `finish`.
+class EventQueue(Generic[Event]):
+    """A queue that any thread may write to and one task reads from, until `finish`.
 
     Args:
         loop: The event loop of the reader.
@@ -40,7 +40,7 @@ class EventChannel(Generic[Event]):
 
 
 class _End:
-    """The last entry of a channel."""
+    """The last entry of a queue."""
 
     def __init__(self, error: ServeError | None) -> None:
         self.error = error

@@ -14,7 +14,7 @@ from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import EngineCrashed
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import Model
-from servekit.scheduling.events import EventChannel
+from servekit.scheduling.events import EventQueue
 from servekit.scheduling.queue import WorkItem
 from servekit.scheduling.scheduler import Run, Scheduler
 from servekit.scheduling.service_time import ServiceTimeModel
@@ -27,7 +27,7 @@ MAX_PENDING = 64  # events that may wait for a slow reader before the engine wai
 POLL_SECONDS = 0.1  # how often an engine that waits for a slow reader checks the cancellation token
 
 
-class _Call(EventChannel[Any]):
+class _Call(EventQueue[Any]):
     """The work of one call, and its events."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Work[Any, Any]) -> None:

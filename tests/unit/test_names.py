@@ -33,7 +33,6 @@ ALLOWED = {
     "Gateway": "to be renamed",
     "Heard": "to be renamed",
     "Hearing": "to be renamed",
-    "Job": "to be renamed",
     "Listening": "to be renamed",
     "Look": "to be renamed",
     "Medium": "to be renamed",
