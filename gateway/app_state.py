@@ -12,7 +12,7 @@ from gateway.media.resolver import Fetching, MediaResolver
 from gateway.models import ModelDirectory
 from gateway.pipelines.chat import ChatPipeline
 from gateway.pipelines.context_builder import ContextBuilder
-from gateway.pipelines.prompt import Budgets, PromptTemplate
+from gateway.pipelines.prompt import PromptTemplate, TokenBudgets
 from gateway.records import Records
 from gateway.settings import GatewaySettings
 from servekit.media.objects import ObjectStore
@@ -60,7 +60,7 @@ class AppState:
             allow=settings.fetch_allow, max_bytes=settings.fetch_bytes, timeout=settings.fetch_seconds
         )
         media_resolver = MediaResolver(store, records, fetcher, settings.max_inline_media_bytes)
-        budgets = Budgets(settings.image_tokens, settings.recording_tokens, settings.passage_tokens)
+        budgets = TokenBudgets(settings.image_tokens, settings.recording_tokens, settings.passage_tokens)
         template = PromptTemplate(TEMPLATE, budgets)
         cache = ResultCache(settings.cached_results)
         context_builder = ContextBuilder(clients, media_resolver, records, models, cache, settings)

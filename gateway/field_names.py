@@ -15,8 +15,8 @@ def rename_fields(**names: str) -> Iterator[None]:
 
     Args:
         names: The caller's fields, by the service's without indices: `audio`, `clips.label`. A nested field takes
-            the name of its nearest parent that is listed. `[]` in the caller's name stands for the index in the
-            service's, if there is one.
+            the name of its nearest parent that is listed. Each `[]` in the caller's name stands for the next index
+            in the service's, if there is one.
     """
     try:
         yield
@@ -29,5 +29,9 @@ def _renamed(field: str, names: Mapping[str, str]) -> str:
     path = _INDEX.sub("", field)
     while path and path not in names:
         path = path.rpartition(".")[0]
-    index = _INDEX.search(field)
-    return names[path].replace("[]", index[0] if index else "") if path else field
+    if not path:
+        return field
+    name = names[path]
+    for index in _INDEX.findall(field):
+        name = name.replace("[]", index, 1)
+    return name.replace("[]", "")

@@ -1,4 +1,4 @@
-"""The composed chat for internal systems: the same pipeline, over gRPC."""
+"""The gateway's gRPC service: the composed chat, with the same pipeline as over HTTP."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -7,22 +7,12 @@ from dataclasses import replace
 import grpc
 from polyphony.gateway.v1 import gateway_pb2 as pb
 from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
-from polyphony.generation.v1.generation_pb2 import JsonObject, TextFormat
-from polyphony.type.v1.media_pb2 import Media
 
 from gateway.app_state import AppState
 from gateway.auth import Caller
-from gateway.pipelines.conversation import ChatPlan, Delta, Event, FileSearch, Medium, Sound, Spoken, Turn
-from gateway.pipelines.prompt import Role
+from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent
 from gateway.pipelines.steps import Step
 from servekit.rpc.context import current, enter
-from servekit.rpc.errors import InvalidArgument
-
-_ROLES: dict[int, Role] = {
-    pb.ChatMessage.ROLE_SYSTEM: "system",
-    pb.ChatMessage.ROLE_USER: "user",
-    pb.ChatMessage.ROLE_ASSISTANT: "assistant",
-}
 
 
 class GatewayService(GatewayServiceServicer):
@@ -40,12 +30,12 @@ class GatewayService(GatewayServiceServicer):
     ) -> AsyncIterator[pb.ChatResponse]:
         """Answer a conversation, event by event."""
         caller = self._caller(context)
-        async with aclosing(self._state.chat.run(plan_of(request), caller)) as events:
+        async with aclosing(self._state.chat.run(request, caller)) as events:
             async for event in events:
                 yield _response(event)
 
     def _caller(self, context: grpc.aio.ServicerContext[pb.ChatRequest, pb.ChatResponse]) -> Caller:
-        """Who calls: the key's owner where there are keys, else whom an internal system speaks for."""
+        """The caller: the owner of the key where keys are required, else the tenant that the request names."""
         call = current()
         if not self._state.keys:
             return Caller(call.tenant)
@@ -56,63 +46,12 @@ class GatewayService(GatewayServiceServicer):
         return caller
 
 
-def plan_of(request: pb.ChatRequest) -> ChatPlan:
-    """The request as the pipeline takes it.
-
-    Raises:
-        InvalidArgument: A field is not as it should be.
-    """
-    if request.json_schema and request.json_object:
-        raise InvalidArgument("either json_schema or json_object", field="json_schema")
-    form: TextFormat | None = None
-    if request.json_schema:
-        form = TextFormat(json_schema=request.json_schema)
-    elif request.json_object:
-        form = TextFormat(json_object=JsonObject())
-    search, spoken = request.file_search, request.spoken
-    return ChatPlan(
-        turns=[_turn(message, f"messages[{index}]") for index, message in enumerate(request.messages)],
-        model=request.model,
-        max_tokens=request.max_tokens,
-        stop=request.stop,
-        temperature=request.temperature if request.HasField("temperature") else None,
-        top_p=request.top_p if request.HasField("top_p") else None,
-        seed=request.seed if request.HasField("seed") else None,
-        format=form,
-        search=FileSearch(search.vector_store_ids, search.max_results) if request.HasField("file_search") else None,
-        spoken=Spoken(spoken.voice, spoken.mime_type or "audio/wav") if request.HasField("spoken") else None,
-    )
-
-
-def _turn(message: pb.ChatMessage, field: str) -> Turn:
-    if message.role not in _ROLES:
-        raise InvalidArgument("the role is system, user or assistant", field=f"{field}.role")
-    return Turn(_ROLES[message.role], [_part(part, f"{field}.parts[{i}]") for i, part in enumerate(message.parts)])
-
-
-def _part(part: pb.ChatPart, field: str) -> str | Medium:
-    match part.WhichOneof("content"):
-        case "image":
-            return Medium("image", _given(part.image, f"{field}.image"), f"{field}.image")
-        case "audio":
-            return Medium("recording", _given(part.audio, f"{field}.audio"), f"{field}.audio")
-        case "text":
-            return part.text
-    raise InvalidArgument("a part is text, an image or a recording", field=field)
-
-
-def _given(media: Media, field: str) -> Media:
-    if not media.inline and not media.reference:
-        raise InvalidArgument("neither bytes nor a reference", field=field)
-    return media
-
-
-def _response(event: Event) -> pb.ChatResponse:
+def _response(event: AnswerEvent) -> pb.ChatResponse:
     if isinstance(event, Step):
         return pb.ChatResponse(step=_step(event))
-    if isinstance(event, Delta):
+    if isinstance(event, AnswerDelta):
         return pb.ChatResponse(delta=event.text)
-    if isinstance(event, Sound):
+    if isinstance(event, AnswerAudio):
         return pb.ChatResponse(audio=event.data)
     sources = [
         pb.Source(

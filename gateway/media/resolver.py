@@ -114,7 +114,7 @@ class MediaResolver:
             InvalidArgument: The URL must not be fetched, or cannot be.
         """
         match source:
-            case Media(reference=""):  # a gRPC caller's bytes
+            case Media(reference=""):  # bytes in the message
                 if source.ByteSize() <= min(limit, self._max_inline_media_bytes):
                     return source
                 data, mime_type = source.inline, source.mime_type

@@ -1,25 +1,30 @@
-"""The composed chat: images read, recordings heard and stores searched at once, then one answer from it all."""
+"""The composed chat: media are read and vector stores searched concurrently, then one model answers from all of it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from polyphony.generation.v1.generation_pb2 import GenerateTextRequest, TextFinished, TextMessage
+from polyphony.gateway.v1.gateway_pb2 import ChatRequest, SpokenAnswer
+from polyphony.generation.v1.generation_pb2 import GenerateTextRequest, TextFinished
+from polyphony.type.v1.chat_pb2 import ChatMessage
 
 from gateway.auth import Caller
 from gateway.clients import Clients
 from gateway.models import ModelDirectory
+from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent, AnswerFinished
 from gateway.pipelines.channel import EventChannel
 from gateway.pipelines.context_builder import ContextBuilder
-from gateway.pipelines.conversation import ChatPlan, Delta, Event, Finished, Medium, Sound, Spoken
-from gateway.pipelines.prompt import Passage, PromptTemplate
+from gateway.pipelines.prompt import PromptTemplate
 from gateway.pipelines.spoken_answer import SentenceBuffer, synthesize_sentences
 from gateway.pipelines.steps import StepRecorder
 from gateway.settings import GatewaySettings
 from gateway.streams import completed
+from servekit.chat.message import check_messages
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import InvalidArgument, ServeError, TooLarge
 
+MODALITIES = ("text", "image", "audio")
+DEFAULT_MIME_TYPE = "audio/wav"
 _REASONS = {TextFinished.REASON_LENGTH: "length"}
 
 
@@ -28,11 +33,11 @@ class ChatPipeline:
 
     Args:
         clients: The services.
-        models: What each model is called.
-        understanding: Says what media and stores say.
-        template: How all of it becomes a prompt.
-        settings: Bounds.
-        telemetry: Where steps and answers are counted.
+        models: The models by name and task.
+        context_builder: Extracts the texts of media and searches vector stores.
+        template: Renders the prompt.
+        settings: Bounds of a request.
+        telemetry: Counts steps and answers.
     """
 
     def __init__(
@@ -47,34 +52,33 @@ class ChatPipeline:
         self._clients, self._models, self._context_builder = clients, models, context_builder
         self._template, self._settings, self._telemetry = template, settings, telemetry
 
-    async def run(self, plan: ChatPlan, caller: Caller) -> AsyncGenerator[Event]:
-        """Answer, event by event: each step when it has ended, deltas of text, audio, and `Finished` at the end.
+    async def run(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[AnswerEvent]:
+        """Answer, event by event: each step when it has ended, deltas of text, audio, and `AnswerFinished`.
 
         Text and its speech overlap: a sentence is synthesized while the next one is generated.
 
         Raises:
-            ServeError: The request is wrong, or nothing is left to answer, or the model fails.
+            ServeError: The request is invalid, or nothing of it is left to answer, or the model fails.
         """
-        model = self._models.resolve("generate_text", plan.model, caller)
-        self._check(plan)
-        channel = EventChannel[Event]()
-        async with aclosing(channel.run(self._answer(plan, model, channel))) as events:
+        model = self._models.resolve("generate_text", request.model, caller)
+        self._check(request)
+        channel = EventChannel[AnswerEvent]()
+        async with aclosing(channel.run(self._answer(request, model, channel))) as events:
             async for event in events:
                 yield event
 
-    async def _answer(self, plan: ChatPlan, model: str, channel: EventChannel[Event]) -> None:
+    async def _answer(self, request: ChatRequest, model: str, channel: EventChannel[AnswerEvent]) -> None:
         recorder = StepRecorder(self._telemetry, channel.send_nowait)
-        turns, sources = await self._context_builder.of(plan, recorder)
-        passages = sources if sources is None else [Passage(s.number, s.filename, s.text) for s in sources]
-        finished = Finished(model, self._template.version, sources or ())
+        extracted, sources = await self._context_builder.build(request, recorder)
+        finished = AnswerFinished(model, self._template.version, sources or ())
         sentences = SentenceBuffer()
         try:
             async with asyncio.TaskGroup() as group:
-                if plan.spoken is not None:
-                    group.create_task(self._speak(plan.spoken, sentences, recorder, channel))
+                if request.HasField("spoken"):
+                    group.create_task(self._speak(request.spoken, sentences, recorder, channel))
                 with recorder.step("generate_text", model):
-                    messages = self._template.render(turns, passages)
-                    async with aclosing(self._generate(plan, messages, finished)) as deltas:
+                    messages = self._template.render(request.messages, extracted, sources)
+                    async with aclosing(self._generate(request, messages, finished)) as deltas:
                         async for delta in deltas:
                             sentences.append(delta.text)
                             await channel.send(delta)
@@ -85,44 +89,56 @@ class ChatPipeline:
         self._telemetry.pipeline_responses.labels(str(bool(recorder.degraded)).lower()).inc()
         await channel.send(finished)
 
-    def _check(self, plan: ChatPlan) -> None:
-        """Refuse at once what no model could answer."""
-        if not plan.turns or plan.turns[-1].role != "user":
-            raise InvalidArgument("the last message has to be the user's", field="messages")
-        if not plan.turns[-1].parts:
-            raise InvalidArgument("the last message is empty", field=f"messages[{len(plan.turns) - 1}].content")
-        parts = [part for turn in plan.turns for part in turn.parts]
-        if sum(len(part) for part in parts if isinstance(part, str)) > self._settings.chat_characters:
-            bound = self._settings.chat_characters
-            raise TooLarge(f"the conversation has more than {bound} characters of text", field="messages")
-        if sum(isinstance(part, Medium) for part in parts) > self._settings.media_parts:
-            bound = self._settings.media_parts
-            raise TooLarge(f"the conversation has more than {bound} images and recordings", field="messages")
+    def _check(self, request: ChatRequest) -> None:
+        """Refuse what no model could answer."""
+        messages, settings = request.messages, self._settings
+        check_messages(messages, MODALITIES, "chat")
+        if not messages or messages[-1].role != ChatMessage.ROLE_USER:
+            raise InvalidArgument("the last message must be the user's", field="messages")
+        if not messages[-1].parts:
+            raise InvalidArgument("the last message must not be empty", field=f"messages[{len(messages) - 1}].parts")
+        parts = [part for message in messages for part in message.parts]
+        characters = sum(len(part.text) for part in parts)
+        if characters > settings.chat_characters:
+            raise TooLarge(
+                f"the conversation must have at most {settings.chat_characters} characters of text, got {characters}",
+                field="messages",
+            )
+        media = sum(not part.HasField("text") for part in parts)
+        if media > settings.media_parts:
+            raise TooLarge(
+                f"the conversation must have at most {settings.media_parts} images and recordings, got {media}",
+                field="messages",
+            )
 
     async def _generate(
-        self, plan: ChatPlan, messages: Sequence[TextMessage], finished: Finished
-    ) -> AsyncGenerator[Delta]:
-        request = GenerateTextRequest(
+        self, request: ChatRequest, messages: Sequence[ChatMessage], finished: AnswerFinished
+    ) -> AsyncGenerator[AnswerDelta]:
+        generate = GenerateTextRequest(
             messages=messages,
             model=finished.model,
-            max_tokens=plan.max_tokens,
-            stop=plan.stop,
-            temperature=plan.temperature,
-            top_p=plan.top_p,
-            seed=plan.seed,
-            format=plan.format,
+            max_tokens=request.max_tokens,
+            stop=request.stop,
+            temperature=request.temperature if request.HasField("temperature") else None,
+            top_p=request.top_p if request.HasField("top_p") else None,
+            seed=request.seed if request.HasField("seed") else None,
+            format=request.format if request.HasField("format") else None,
         )
-        names = {"messages": "messages", "format": "response_format"}  # of our messages the caller knows no index
-        async for event in completed(self._clients.generation.GenerateText(request), "generation", **names):
+        names = {"messages": "messages"}  # without an index: the caller did not write the rendered messages
+        async for event in completed(self._clients.generation.GenerateText(generate), "generation", **names):
             if event.HasField("delta"):
-                yield Delta(event.delta)
+                yield AnswerDelta(event.delta)
             elif event.HasField("finished"):
                 finished.reason = _REASONS.get(event.finished.reason, "stop")
                 finished.prompt_tokens = event.finished.usage.prompt_tokens
                 finished.completion_tokens = event.finished.usage.completion_tokens
 
     async def _speak(
-        self, spoken: Spoken, sentences: SentenceBuffer, recorder: StepRecorder, channel: EventChannel[Event]
+        self,
+        spoken: SpokenAnswer,
+        sentences: SentenceBuffer,
+        recorder: StepRecorder,
+        channel: EventChannel[AnswerEvent],
     ) -> None:
         """Send the speech of the answer, sentence by sentence; a failure of the service leaves out the rest."""
         model = self._models.default("synthesize").id
@@ -130,11 +146,12 @@ class ChatPipeline:
             return
         with recorder.step("synthesize", model) as step:
             try:
+                mime_type = spoken.mime_type or DEFAULT_MIME_TYPE
                 audio = synthesize_sentences(
-                    self._clients, sentences, first, voice=spoken.voice, model=model, mime_type=spoken.mime_type
+                    self._clients, sentences, first, voice=spoken.voice, model=model, mime_type=mime_type
                 )
                 async with aclosing(audio) as chunks:
                     async for chunk in chunks:
-                        await channel.send(Sound(chunk))
+                        await channel.send(AnswerAudio(chunk))
             except ServeError as error:
                 recorder.mark_degraded(step, error)

@@ -1,4 +1,4 @@
-"""What the media of a conversation say, and what its vector stores hold of the question: all asked for at once."""
+"""The context of a chat: the texts of its media and the passages of its vector stores, all requested concurrently."""
 
 import asyncio
 import time
@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from polyphony.gateway.v1.gateway_pb2 import ChatRequest, FileSearch
 from polyphony.retrieval.v1.retrieval_pb2 import ScoredPoint, SearchRequest
 from polyphony.speech.v1.speech_pb2 import TranscribeRequest
+from polyphony.type.v1.chat_pb2 import ContentPart
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 
 from gateway.clients import Clients
 from gateway.media.cache import ResultCache
-from gateway.media.resolver import MediaResolver, content_address
+from gateway.media.resolver import MediaResolver, content_address, parse_media_source
 from gateway.models import ModelDirectory
-from gateway.pipelines.conversation import ChatPlan, FileSearch, Medium, Source
-from gateway.pipelines.prompt import ExtractedText, ResolvedMessage
+from gateway.pipelines.answer import Source
+from gateway.pipelines.prompt import ExtractedText, PartIndex
 from gateway.pipelines.steps import Step, StepRecorder
 from gateway.records import Records
 from gateway.settings import GatewaySettings
@@ -25,21 +27,22 @@ from servekit.media.scripts import join
 from servekit.rpc.context import current
 from servekit.rpc.errors import ServeError
 
-# Confidence below which a line is left out: a misread line misleads a small model more than a missing one.
-LEGIBLE = 0.65
-_TASKS: Mapping[str, Literal["read_text", "transcribe"]] = {"image": "read_text", "recording": "transcribe"}
+# Lines with a lower confidence are left out: a misread line misleads a small model more than a missing one.
+MIN_LINE_CONFIDENCE = 0.65
+MediaKind = Literal["image", "audio"]
+_TASKS: Mapping[MediaKind, Literal["read_text", "transcribe"]] = {"image": "read_text", "audio": "transcribe"}
 
 
 class ContextBuilder:
-    """Reads images, hears recordings and searches vector stores, within a share of the deadline.
+    """Extracts the texts of images and recordings and searches vector stores, within a share of the deadline.
 
     Args:
         clients: The services.
-        desk: Gets media from where they are.
-        records: The vector stores there are.
-        models: What each model is called.
-        cache: Texts of media that were sent before.
-        settings: Bounds and shares.
+        media_resolver: Fetches media from their addresses.
+        records: The vector stores.
+        models: The default model of each task.
+        cache: The texts of media that were sent before.
+        settings: Bounds and shares of the deadline.
     """
 
     def __init__(
@@ -54,68 +57,74 @@ class ContextBuilder:
         self._clients, self._media_resolver, self._records, self._models = clients, media_resolver, records, models
         self._cache, self._settings = cache, settings
 
-    async def of(self, plan: ChatPlan, recorder: StepRecorder) -> tuple[list[ResolvedMessage], list[Source] | None]:
-        """Read, hear and search, all at once; what fails or is late is left out.
+    async def build(
+        self, request: ChatRequest, recorder: StepRecorder
+    ) -> tuple[dict[PartIndex, ExtractedText], list[Source] | None]:
+        """Extract and search concurrently; what fails or is late is left out.
 
         Returns:
-            The turns, and what the search found; None where nothing was searched.
+            The text of each media part, and the passages found; None where nothing was searched.
 
         Raises:
-            ServeError: The request is wrong, or nothing of the last turn is left to answer.
+            ServeError: The request is invalid, or nothing is left of the last message.
         """
-        left = current().cancellation.remaining_seconds()
-        until = time.monotonic() + left * self._settings.branch_share
-        media = [part for turn in plan.turns for part in turn.parts if isinstance(part, Medium)]
-        tasks: dict[int, asyncio.Task[ExtractedText]] = {}
+        remaining = current().cancellation.remaining_seconds()
+        until = time.monotonic() + remaining * self._settings.branch_share
+        parts = {
+            (index, part_index): part
+            for index, message in enumerate(request.messages)
+            for part_index, part in enumerate(message.parts)
+        }
+        last = [index for index in parts if index[0] == len(request.messages) - 1]
+        tasks: dict[PartIndex, asyncio.Task[ExtractedText]] = {}
         search: asyncio.Task[list[Source] | None] | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                for kind in ("image", "recording"):
-                    same = [medium for medium in media if medium.kind == kind]
-                    for number, medium in enumerate(same, 1):
-                        name = f"{_TASKS[kind]} {number}" if len(same) > 1 else _TASKS[kind]
-                        tasks[id(medium)] = group.create_task(self._read(medium, name, until, recorder))
-                if plan.search is not None:
-                    last = [tasks.get(id(part), part) for part in plan.turns[-1].parts]
-                    search = group.create_task(self._search(plan.search, last, until, recorder))
+                for kind, task in _TASKS.items():
+                    same = [index for index, part in parts.items() if part.HasField(kind)]
+                    for number, index in enumerate(same, 1):
+                        name = f"{task} {number}" if len(same) > 1 else task
+                        field = f"messages[{index[0]}].parts[{index[1]}].{kind}"
+                        media: Media = getattr(parts[index], kind)
+                        tasks[index] = group.create_task(self._extract(kind, media, field, name, until, recorder))
+                if request.HasField("file_search"):
+                    question = [tasks.get(index, parts[index]) for index in last]
+                    search = group.create_task(self._search(request.file_search, question, until, recorder))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
-        turns = [
-            ResolvedMessage(
-                turn.role, [tasks[id(part)].result() if isinstance(part, Medium) else part for part in turn.parts]
-            )
-            for turn in plan.turns
-        ]
-        lost = all(isinstance(part, ExtractedText) and part.text is None for part in turns[-1].parts)
-        if lost and recorder.failures:
+        extracted = {index: done.result() for index, done in tasks.items()}
+        if recorder.failures and all(index in extracted and extracted[index].text is None for index in last):
             raise recorder.failures[0]
-        return turns, search.result() if search is not None else None
+        return extracted, search.result() if search is not None else None
 
-    async def _read(self, medium: Medium, name: str, until: float, recorder: StepRecorder) -> ExtractedText:
-        """What an image or a recording says."""
-        model = self._models.default(_TASKS[medium.kind]).id
-        bound = self._settings.image_bytes if medium.kind == "image" else self._settings.audio_bytes
+    async def _extract(
+        self, kind: MediaKind, media: Media, field: str, name: str, until: float, recorder: StepRecorder
+    ) -> ExtractedText:
+        """The text of an image or a recording."""
+        model = self._models.default(_TASKS[kind]).id
+        limit = self._settings.image_bytes if kind == "image" else self._settings.audio_bytes
 
         async def work(step: Step) -> str:
             tenant = current().tenant
-            media = await self._media_resolver.resolve(medium.located, tenant, bound, medium.field)
-            key = (tenant, model, content_address(media))
+            source = parse_media_source(media.uri, field) if media.HasField("uri") else media
+            resolved = await self._media_resolver.resolve(source, tenant, limit, field)
+            key = (tenant, model, content_address(resolved))
             text = self._cache.get(key)
             step.cached = text is not None
             if text is None:
-                text = await (self._read_text if medium.kind == "image" else self._transcribe)(media, model)
+                text = await (self._read_text if kind == "image" else self._transcribe)(resolved, model)
                 self._cache.put(key, text)
             return text
 
         try:
-            return ExtractedText(medium.kind, await recorder.run_optional(name, model, until, work))
+            return ExtractedText(kind, await recorder.run_optional(name, model, until, work))
         except ServeError as error:
-            error.field = medium.field
+            error.field = field
             raise
 
     async def _read_text(self, image: Media, model: str) -> str:
         response = await self._clients.vision.ReadText(
-            ReadTextRequest(image=image, model=model, min_confidence=LEGIBLE)
+            ReadTextRequest(image=image, model=model, min_confidence=MIN_LINE_CONFIDENCE)
         )
         return "\n".join(line.text for line in response.lines)
 
@@ -126,25 +135,29 @@ class ContextBuilder:
         return join([event.segment.text async for event in events if event.HasField("segment")])
 
     async def _search(
-        self, search: FileSearch, last: Sequence[object], until: float, recorder: StepRecorder
+        self,
+        search: FileSearch,
+        parts: Sequence[ContentPart | asyncio.Task[ExtractedText]],
+        until: float,
+        recorder: StepRecorder,
     ) -> list[Source] | None:
-        """The passages nearest to the question, which may have to be heard first."""
+        """The passages nearest to the question: the text parts and the transcripts of the last message."""
         tenant = current().tenant
-        for store_id in search.store_ids:
-            await self._records.store(tenant, store_id, "tools[0].vector_store_ids")
-        heard = [await part if isinstance(part, asyncio.Task) else part for part in last]
-        words = [part.text if isinstance(part, ExtractedText) and part.kind == "recording" else part for part in heard]
-        question = join(word for word in words if isinstance(word, str))
+        for store_id in search.vector_store_ids:
+            await self._records.store(tenant, store_id, "file_search.vector_store_ids")
+        known = [await part if isinstance(part, asyncio.Task) else part for part in parts]
+        texts = [part.text for part in known if isinstance(part, ContentPart) or part.kind == "audio"]
+        question = join(text for text in texts if text is not None)
         if not question:
             return None
-        limit = search.limit or self._settings.passages
+        limit = search.max_results or self._settings.passages
 
         async def one(store_id: str) -> list[Source]:
             found = await self._clients.retrieval.Search(SearchRequest(collection=store_id, text=question, limit=limit))
             return [_source(store_id, hit) for hit in found.points]
 
         async def work(_: Step) -> list[Source]:
-            found = await asyncio.gather(*(one(store_id) for store_id in search.store_ids))
+            found = await asyncio.gather(*(one(store_id) for store_id in search.vector_store_ids))
             best = sorted((source for sources in found for source in sources), key=lambda s: -s.score)[:limit]
             return [replace(source, number=number) for number, source in enumerate(best, 1)]
 
@@ -152,6 +165,6 @@ class ContextBuilder:
 
 
 def _source(store_id: str, hit: ScoredPoint) -> Source:
-    """A passage that was found, its number still open."""
+    """The source of a search hit, not yet numbered."""
     about = hit.point.metadata
     return Source(0, store_id, str(about["file_id"]), str(about["filename"]), hit.point.text, hit.score)

@@ -18,8 +18,8 @@ PAUSE_SECONDS = 0.35  # of silence between sentences that are synthesized apart
 # A sentence end: closing punctuation before white space, a full-width mark, or an empty line.
 _SENTENCE_END = re.compile(r"""[.!?…]+["'”’»)\]]*\s|[。！？]+[」』”’）】]*|\n\s*\n""")
 _WORD = re.compile(r"[^\W_]")
-# The HTTP names of the fields of a `SynthesizeRequest`.
-_FIELDS = {"text": "audio", "model": "audio", "voice": "audio.voice", "mime_type": "audio.format"}
+# The names in a `ChatRequest` for the fields of a `SynthesizeRequest`.
+_FIELDS = {"text": "spoken", "model": "spoken", "voice": "spoken.voice", "mime_type": "spoken.mime_type"}
 
 
 class SentenceBuffer:
@@ -75,7 +75,7 @@ async def synthesize_sentences(
         mime_type: The media type of the stream, such as `audio/mpeg`.
 
     Raises:
-        ServeError: The voice or the type is unknown, or synthesis failed; fields have the HTTP request's names.
+        ServeError: The voice or the type is unknown, or synthesis failed; fields have the names of the `ChatRequest`.
     """
     voice, _ = await find_voice(clients, voice, model)
     encoder: AudioEncoder | None = None

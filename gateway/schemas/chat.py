@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from gateway.pipelines.conversation import Source
+from gateway.pipelines.answer import Source
 from gateway.pipelines.steps import Step
 
 # More turns or parts than any window holds take longer to look through than to refuse.

@@ -1,1 +1,1 @@
-"""What language and vision-language models share."""
+"""Chat models: what language and vision-language models share, whichever service owns them."""

@@ -26,6 +26,7 @@ Task = Literal[
     "embed",
 ]
 Service = Literal["vision", "speech", "generation", "retrieval"]
+Modality = Literal["text", "image", "audio", "video"]
 
 
 class _Row(BaseModel):
@@ -64,6 +65,7 @@ class ModelSpec(_Row):
         origin: Whose it is: a repository of a model hub, or words.
         memory_mb: What it takes when loaded, in MiB.
         aliases: Other names that callers may use.
+        modalities: Of a chat model, the kinds of part that its messages may have.
         limits: Bounds on one request, such as `max_tokens`.
         options: What its loader wants to know.
         files: Its weights.
@@ -78,6 +80,7 @@ class ModelSpec(_Row):
     origin: str = ""
     memory_mb: int = Field(ge=0)
     aliases: tuple[str, ...] = ()
+    modalities: tuple[Modality, ...] = ("text",)
     limits: Mapping[str, float] = {}
     options: Mapping[str, Any] = {}
     files: tuple[ModelFile, ...] = ()

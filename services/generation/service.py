@@ -1,4 +1,4 @@
-"""The generation service: what each RPC does."""
+"""The generation service: its RPCs."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -9,25 +9,18 @@ from polyphony.generation.v1.generation_pb2_grpc import (
     add_GenerationServiceServicer_to_server,
 )
 
+from servekit.chat.model import ChatModel, GenerationDelta, GenerationEvent, GenerationFinished, PrefillProgress
 from servekit.models.loading import Models, load, specs
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler, Work
-from services.generation.generate_text import (
-    RUNTIMES,
-    Delta,
-    Event,
-    Finished,
-    Progress,
-    Prompt,
-    TextGenerator,
-    prompts,
-)
+from services.generation.generate_text import RUNTIMES
+from services.generation.generate_text.request import parse_request
 from services.generation.settings import GenerationSettings
 
-TYPICAL_ANSWER_TOKENS = 256  # few answers use all that they may
-PROMPT_TOKEN_COST = 0.25  # the cost of a token that is read, where a written one costs 1
+TYPICAL_ANSWER_TOKENS = 256  # few answers use all the tokens that they may have
+PROMPT_TOKEN_COST = 0.25  # the cost of a token of the prompt; a generated one costs 1
 BYTES_PER_TOKEN = 4  # UTF-8, of common languages
 REASONS = {"stop": pb.TextFinished.REASON_STOP, "length": pb.TextFinished.REASON_LENGTH}
 
@@ -36,11 +29,11 @@ class GenerationService(GenerationServiceServicer):
     """`polyphony.generation.v1.GenerationService`.
 
     Args:
-        generators: The schedulers that write text.
-        settings: The limits of a request.
+        generators: The schedulers of the chat models.
+        settings: The bounds of a request.
     """
 
-    def __init__(self, generators: Models[StreamScheduler[TextGenerator]], settings: GenerationSettings) -> None:
+    def __init__(self, generators: Models[StreamScheduler[ChatModel]], settings: GenerationSettings) -> None:
         self._generators = generators
         self._settings = settings
 
@@ -48,46 +41,46 @@ class GenerationService(GenerationServiceServicer):
         self, request: pb.GenerateTextRequest, context: object
     ) -> AsyncIterator[pb.GenerateTextResponse]:
         scheduler = self._generators.get(request.model)
-        prompt = prompts.read(request, self._settings)
+        options = parse_request(request, scheduler.spec, self._settings)
 
-        def prepare(model: TextGenerator) -> tuple[Work[TextGenerator, pb.GenerateTextResponse], float]:
-            prepared = model.prepare(prompt)
-            started = pb.TextStarted(model=scheduler.spec.id, truncated_parts=prepared.truncated)
+        def prepare(model: ChatModel) -> tuple[Work[ChatModel, pb.GenerateTextResponse], float]:
+            prompt = model.prepare(request.messages, options)
+            started = pb.TextStarted(model=scheduler.spec.id, truncated_parts=prompt.truncated_parts)
 
-            def write(model: TextGenerator, cancellation: CancellationToken) -> Iterator[pb.GenerateTextResponse]:
+            def generate(model: ChatModel, cancellation: CancellationToken) -> Iterator[pb.GenerateTextResponse]:
                 yield pb.GenerateTextResponse(started=started)
-                yield from map(_response, model.generate(prepared, cancellation))
+                yield from map(_response, model.generate(prompt, cancellation))
 
-            return write, _cost(prepared.tokens, prepared.prompt.max_tokens)
+            return generate, _cost(prompt.tokens, prompt.options.max_tokens)
 
-        async with aclosing(scheduler.stream_prepared(prepare, _estimated_cost(prompt))) as responses:
+        async with aclosing(scheduler.stream_prepared(prepare, _estimated_cost(request))) as responses:
             async for response in responses:
                 yield response
 
 
 def _cost(prompt_tokens: int, max_tokens: int) -> float:
-    """The cost of a text in written tokens; 0 `max_tokens` are as many as fit."""
+    """The expected cost of a generation, in generated tokens; a `max_tokens` of 0 means as many as fit."""
     return PROMPT_TOKEN_COST * prompt_tokens + min(max_tokens or TYPICAL_ANSWER_TOKENS, TYPICAL_ANSWER_TOKENS)
 
 
-def _estimated_cost(prompt: Prompt) -> float:
+def _estimated_cost(request: pb.GenerateTextRequest) -> float:
     """The cost by the bytes of the prompt, before it is tokenised."""
     tokens = 0
-    for part in (part for turn in prompt.turns for part in turn.parts):
+    for part in (part for message in request.messages for part in message.parts):
         estimate = len(part.text.encode()) // BYTES_PER_TOKEN + 1
         tokens += min(estimate, part.max_tokens or estimate)
-    return _cost(tokens, prompt.max_tokens)
+    return _cost(tokens, request.max_tokens)
 
 
-def _response(event: Event) -> pb.GenerateTextResponse:
+def _response(event: GenerationEvent) -> pb.GenerateTextResponse:
     match event:
-        case Delta(text):
+        case GenerationDelta(text):
             return pb.GenerateTextResponse(delta=text)
-        case Progress(processed, total):
+        case PrefillProgress(processed, total):
             progress = pb.PromptProgress(processed_tokens=processed, total_tokens=total)
             return pb.GenerateTextResponse(progress=progress)
-        case Finished(reason, read, written):
-            usage = pb.TokenUsage(prompt_tokens=read, completion_tokens=written)
+        case GenerationFinished(reason, prompt_tokens, completion_tokens):
+            usage = pb.TokenUsage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
             return pb.GenerateTextResponse(finished=pb.TextFinished(reason=REASONS[reason], usage=usage))
 
 
@@ -97,9 +90,9 @@ async def build(settings: GenerationSettings, telemetry: Telemetry) -> ServiceSp
     Raises:
         FailedPrecondition: Weights are missing or broken, or need more memory than is allowed.
     """
-    schedulers: list[StreamScheduler[TextGenerator]] = []
+    schedulers: list[StreamScheduler[ChatModel]] = []
     for spec in specs(settings, "generation", telemetry):
-        model: TextGenerator = await load(spec, settings, RUNTIMES, telemetry)
+        model: ChatModel = await load(spec, settings, RUNTIMES, telemetry)
         schedulers.append(
             StreamScheduler(spec, [model] * settings.slots, telemetry, max_queue_cost=settings.max_queue_tokens)
         )

@@ -8,8 +8,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from PIL import Image
-from polyphony.gateway.v1.gateway_pb2 import ChatMessage, ChatPart, ChatRequest
+from polyphony.gateway.v1.gateway_pb2 import ChatRequest
 from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
@@ -29,8 +30,8 @@ SERVICES = {
 
 def test_one_chat_composes_an_image_and_a_recording(fleet, page, question):
     parts = [
-        ChatPart(image=Media(inline=page, mime_type="image/png")),
-        ChatPart(audio=Media(inline=question, mime_type="audio/wav")),
+        ContentPart(image=Media(inline=page, mime_type="image/png")),
+        ContentPart(audio=Media(inline=question, mime_type="audio/wav")),
     ]
     request = ChatRequest(messages=[ChatMessage(role=ChatMessage.ROLE_USER, parts=parts)], max_tokens=60, temperature=0)
     with grpc.insecure_channel(fleet.address("gateway", "grpc")) as channel:

@@ -7,6 +7,7 @@ import pytest
 from openai import OpenAI
 from polyphony.gateway.v1 import gateway_pb2 as pb
 from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 
 from tests.integration.conftest import picture, recording
@@ -58,11 +59,11 @@ def test_grpc_says_the_same_as_http(fleet, http):
     body = {"messages": [{"role": "user", "content": content({"type": "text", "text": "Why?"})}]}
     over_http = http.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
     parts = [
-        pb.ChatPart(image=Media(inline=picture())),
-        pb.ChatPart(audio=Media(inline=recording())),
-        pb.ChatPart(text="Why?"),
+        ContentPart(image=Media(inline=picture())),
+        ContentPart(audio=Media(inline=recording())),
+        ContentPart(text="Why?"),
     ]
-    message = pb.ChatMessage(role=pb.ChatMessage.ROLE_USER, parts=parts)
+    message = ChatMessage(role=ChatMessage.ROLE_USER, parts=parts)
     with grpc.insecure_channel(fleet.address("gateway", "grpc")) as channel:
         events = list(GatewayServiceStub(channel).Chat(pb.ChatRequest(messages=[message])))
     assert "".join(event.delta for event in events) == over_http
@@ -73,7 +74,7 @@ def test_a_store_belongs_to_its_tenant(fleet, http):
     file = http.post("/v1/files", files={"file": ("a.txt", b"A secret.")}).json()["id"]
     store = http.post("/v1/vector_stores", json={"file_ids": [file]}).json()["id"]
     search = pb.FileSearch(vector_store_ids=[store])
-    message = pb.ChatMessage(role=pb.ChatMessage.ROLE_USER, parts=[pb.ChatPart(text="A secret?")])
+    message = ChatMessage(role=ChatMessage.ROLE_USER, parts=[ContentPart(text="A secret?")])
     request = pb.ChatRequest(messages=[message], file_search=search)
     with grpc.insecure_channel(fleet.address("gateway", "grpc")) as channel:
         stub = GatewayServiceStub(channel)

@@ -12,6 +12,7 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from polyphony.gateway.v1 import gateway_pb2
 from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.vision.v1 import vision_pb2
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
@@ -78,8 +79,8 @@ def test_it_answers_over_http_as_ever(status):
 
 
 def test_a_client_that_the_authority_signed_is_served_by_the_gateway(status, authority):
-    part = gateway_pb2.ChatPart(text="Why?")
-    message = gateway_pb2.ChatMessage(role=gateway_pb2.ChatMessage.ROLE_USER, parts=[part])
+    part = ContentPart(text="Why?")
+    message = ChatMessage(role=ChatMessage.ROLE_USER, parts=[part])
     with grpc.secure_channel(status["gateway"]["grpc"], credentials(authority, authority)) as channel:
         events = list(GatewayServiceStub(channel).Chat(gateway_pb2.ChatRequest(messages=[message]), timeout=30))
     assert events[-1].HasField("finished")

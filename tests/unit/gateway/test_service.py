@@ -4,13 +4,14 @@ import grpc
 import pytest
 from polyphony.gateway.v1 import gateway_pb2 as pb
 from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
+from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.records import StoreRecord
 from gateway.service import GatewayService
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.client import connect
-from servekit.rpc.errors import InvalidArgument, Unavailable
+from servekit.rpc.errors import InvalidArgument, NotFound, Unavailable
 from servekit.rpc.interceptor import CallInterceptor
 
 
@@ -26,13 +27,13 @@ async def stub(state, settings):
     await server.stop(0)
 
 
-def said(*parts, role=pb.ChatMessage.ROLE_USER):
-    return pb.ChatMessage(role=role, parts=parts)
+def said(*parts, role=ChatMessage.ROLE_USER):
+    return ChatMessage(role=role, parts=parts)
 
 
 async def test_the_same_pipeline_answers_over_grpc(stub, orders):
-    picture = pb.ChatPart(image=Media(inline=b"a picture"))
-    question = pb.ChatPart(audio=Media(inline=b"a recording"))
+    picture = ContentPart(image=Media(inline=b"a picture"))
+    question = ContentPart(audio=Media(inline=b"a recording"))
     request = pb.ChatRequest(messages=[said(picture, question)], seed=3, spoken=pb.SpokenAnswer(mime_type="audio/pcm"))
     events = [event async for event in stub.Chat(request)]
     assert "".join(event.delta for event in events if event.HasField("delta")) == "It is 42."
@@ -44,21 +45,39 @@ async def test_the_same_pipeline_answers_over_grpc(stub, orders):
     assert (asked.seed, asked.HasField("temperature")) == (3, False)
 
 
+async def test_a_medium_may_be_named_by_its_address(stub, orders, shelf):
+    shelf.pages["https://example.com/a.png"] = (b"fetched", "image/png")
+    picture = ContentPart(image=Media(uri="https://example.com/a.png"))
+    [event async for event in stub.Chat(pb.ChatRequest(messages=[said(picture)]))]
+    assert orders.requests("ReadText")[-1].image.inline == b"fetched"
+
+
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
         (pb.ChatRequest(), "messages"),
-        (pb.ChatRequest(messages=[said(pb.ChatPart())]), "messages[0].parts[0]"),
-        (pb.ChatRequest(messages=[said(pb.ChatPart(image=Media()))]), "messages[0].parts[0].image"),
-        (pb.ChatRequest(messages=[said(pb.ChatPart(text="x"))], json_object=True, json_schema="{}"), "json_schema"),
+        (pb.ChatRequest(messages=[said(ContentPart())]), "messages[0].parts[0]"),
+        (pb.ChatRequest(messages=[said(ContentPart(image=Media()))]), "messages[0].parts[0].image"),
+        (pb.ChatRequest(messages=[said(ContentPart(video=Media(inline=b"a video")))]), "messages[0].parts[0].video"),
+        (pb.ChatRequest(messages=[said(ContentPart(text="x"), role=9)]), "messages[0].role"),
         (
-            pb.ChatRequest(messages=[said(pb.ChatPart(image=Media(inline=b"not an image")))]),
+            pb.ChatRequest(messages=[said(ContentPart(image=Media(uri="file:///etc/passwd")))]),
+            "messages[0].parts[0].image",
+        ),
+        (
+            pb.ChatRequest(
+                messages=[said(ContentPart(text="x"))], file_search=pb.FileSearch(vector_store_ids=["vs_none"])
+            ),
+            "file_search.vector_store_ids",
+        ),
+        (
+            pb.ChatRequest(messages=[said(ContentPart(image=Media(inline=b"not an image")))]),
             "messages[0].parts[0].image",
         ),
     ],
 )
 async def test_bad_requests_name_their_field(stub, request_, field):
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises((InvalidArgument, NotFound)) as refused:
         [event async for event in stub.Chat(request_)]
     assert refused.value.field == field
 
@@ -66,7 +85,7 @@ async def test_bad_requests_name_their_field(stub, request_, field):
 async def test_a_service_that_is_gone_is_unavailable(stub, orders):
     orders.fail["GenerateText"] = Unavailable("gone", retry_after=2)
     with pytest.raises(Unavailable) as refused:
-        [event async for event in stub.Chat(pb.ChatRequest(messages=[said(pb.ChatPart(text="Hi"))]))]
+        [event async for event in stub.Chat(pb.ChatRequest(messages=[said(ContentPart(text="Hi"))]))]
     assert refused.value.retry_after == 2
 
 
@@ -81,7 +100,7 @@ async def test_where_there_are_keys_a_caller_is_their_owner_whatever_it_says(bui
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     search = pb.FileSearch(vector_store_ids=["vs_1"])
-    request = pb.ChatRequest(messages=[said(pb.ChatPart(text="Hi"))], file_search=search)
+    request = pb.ChatRequest(messages=[said(ContentPart(text="Hi"))], file_search=search)
     own, other = ("authorization", "Bearer secret"), ("x-polyphony-tenant", "bob")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         for metadata, code in (

@@ -7,10 +7,10 @@ from contextlib import aclosing
 import av
 import pytest
 from msgspec import convert
-from polyphony.generation.v1.generation_pb2 import TextMessage
+from polyphony.type.v1.chat_pb2 import ChatMessage
 
 from gateway.auth import Caller
-from gateway.routes.chat import plan_of
+from gateway.formats.chat_request import parse_request
 from gateway.schemas.chat import ChatRequest
 from servekit.rpc.errors import Overloaded, Unavailable
 
@@ -44,7 +44,7 @@ async def ask(http, body, status=200):
 def prompt(orders):
     """The last prompt as text, role by role."""
     messages = orders.requests("GenerateText")[-1].messages
-    return [(TextMessage.Role.Name(m.role)[5:].lower(), "".join(p.text for p in m.parts)) for m in messages]
+    return [(ChatMessage.Role.Name(m.role)[5:].lower(), "".join(p.text for p in m.parts)) for m in messages]
 
 
 async def test_text_alone_reaches_the_model_as_it_is(http, orders):
@@ -194,10 +194,10 @@ async def test_a_sentence_is_spoken_while_the_next_one_is_written(state, orders)
     orders.answer = ("The total is 42 euros. ", "It was paid ", "in March of last year. ", "Thanks")
     orders.seconds["token"] = 0.2
     kinds = []
-    async with aclosing(state.chat.run(plan_of(convert(spoken("pcm16"), ChatRequest)), Caller("ada"))) as events:
+    async with aclosing(state.chat.run(parse_request(convert(spoken("pcm16"), ChatRequest)), Caller("ada"))) as events:
         async for event in events:
             kinds.append(type(event).__name__)
-    assert kinds.index("Sound") < len(kinds) - 1 - kinds[::-1].index("Delta")
+    assert kinds.index("AnswerAudio") < len(kinds) - 1 - kinds[::-1].index("AnswerDelta")
     texts = [request.text for request in orders.requests("Synthesize")]
     assert len(texts) > 1
     assert " ".join(texts) == "".join(orders.answer)
@@ -205,8 +205,8 @@ async def test_a_sentence_is_spoken_while_the_next_one_is_written(state, orders)
 
 async def test_steps_reach_the_client_while_others_run(state, orders):
     orders.seconds["Transcribe"] = 30
-    plan = plan_of(convert(say(picture(), recording()), ChatRequest))
-    async with aclosing(state.chat.run(plan, Caller("ada"))) as events:
+    request = parse_request(convert(say(picture(), recording()), ChatRequest))
+    async with aclosing(state.chat.run(request, Caller("ada"))) as events:
         async with asyncio.timeout(10):
             step = await anext(events)
     assert (step.name, step.error) == ("read_text", "")

@@ -7,13 +7,12 @@ import time
 import pytest
 from polyphony.generation.v1.generation_pb2 import (
     GenerateTextRequest,
-    JsonObject,
     TextFinished,
-    TextFormat,
-    TextMessage,
-    TextPart,
 )
 from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceStub
+from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
+from polyphony.type.v1.media_pb2 import Media
+from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 
 from servekit.models import catalogue
 from servekit.models.loading import Models
@@ -21,15 +20,15 @@ from servekit.rpc.errors import InvalidArgument, NotFound, Overloaded, ServeErro
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
 from services.generation import service
-from services.generation.generate_text.models.fake import FakeGenerator
+from services.generation.generate_text.models.fake import FakeChatModel
 from services.generation.settings import GenerationSettings
 
 NAME = "polyphony.generation.v1.GenerationService"
 
 
 def ask(*texts, max_part_tokens=0, **more):
-    parts = [TextPart(text=text, max_tokens=max_part_tokens) for text in texts]
-    return GenerateTextRequest(messages=[TextMessage(role=TextMessage.ROLE_USER, parts=parts)], **more)
+    parts = [ContentPart(text=text, max_tokens=max_part_tokens) for text in texts]
+    return GenerateTextRequest(messages=[ChatMessage(role=ChatMessage.ROLE_USER, parts=parts)], **more)
 
 
 def of(slots=2, latency=0.0, fail="", **more):
@@ -38,7 +37,7 @@ def of(slots=2, latency=0.0, fail="", **more):
     async def build(settings, telemetry):
         options = {"latency_seconds": latency, "fail": fail}
         spec = catalogue.model("fake-generator").model_copy(update={"options": options})
-        model = FakeGenerator(spec, settings.max_prompt_bytes)
+        model = FakeChatModel(spec, settings.max_prompt_bytes)
         scheduler = StreamScheduler(spec, [model] * slots, telemetry, max_queue_cost=settings.max_queue_tokens)
         return ServiceSpec(
             add=service.add_GenerationServiceServicer_to_server,
@@ -106,8 +105,24 @@ async def test_a_long_prompt_reports_progress(stub):
     ("bad", "error", "field"),
     [
         (GenerateTextRequest(), InvalidArgument, "messages"),
-        (GenerateTextRequest(messages=[TextMessage(role=TextMessage.ROLE_USER)]), InvalidArgument, "messages[0].parts"),
-        (GenerateTextRequest(messages=[TextMessage(parts=[TextPart(text="a")])]), InvalidArgument, "messages[0].role"),
+        (GenerateTextRequest(messages=[ChatMessage(role=ChatMessage.ROLE_USER)]), InvalidArgument, "messages[0].parts"),
+        (
+            GenerateTextRequest(messages=[ChatMessage(parts=[ContentPart(text="a")])]),
+            InvalidArgument,
+            "messages[0].role",
+        ),
+        (
+            GenerateTextRequest(
+                messages=[
+                    ChatMessage(
+                        role=ChatMessage.ROLE_USER,
+                        parts=[ContentPart(text="a"), ContentPart(image=Media(inline=b"a picture"))],
+                    )
+                ]
+            ),
+            InvalidArgument,
+            "messages[0].parts[1].image",
+        ),
         (ask("a", model="gpt-9"), NotFound, "model"),
         (ask("a", temperature=float("nan")), InvalidArgument, "temperature"),
         (ask("a" * 1_000_000), TooLarge, "messages"),

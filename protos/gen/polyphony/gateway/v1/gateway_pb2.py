@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
-from polyphony.type.v1 import media_pb2 as polyphony_dot_type_dot_v1_dot_media__pb2
+from polyphony.type.v1 import chat_pb2 as polyphony_dot_type_dot_v1_dot_chat__pb2
+from polyphony.type.v1 import text_format_pb2 as polyphony_dot_type_dot_v1_dot_text__format__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"polyphony/gateway/v1/gateway.proto\x12\x14polyphony.gateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dpolyphony/type/v1/media.proto\"\xf2\x02\n\x0b\x43hatRequest\x12\x39\n\x08messages\x18\x01 \x03(\x0b\x32!.polyphony.gateway.v1.ChatMessageB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x18\n\x0btemperature\x18\x05 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x13\n\x0bjson_schema\x18\x08 \x01(\t\x12\x13\n\x0bjson_object\x18\t \x01(\x08\x12\x35\n\x0b\x66ile_search\x18\n \x01(\x0b\x32 .polyphony.gateway.v1.FileSearch\x12\x32\n\x06spoken\x18\x0b \x01(\x0b\x32\".polyphony.gateway.v1.SpokenAnswerB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xd0\x01\n\x0b\x43hatMessage\x12:\n\x04role\x18\x01 \x01(\x0e\x32&.polyphony.gateway.v1.ChatMessage.RoleB\x04\xe2\x41\x01\x02\x12\x33\n\x05parts\x18\x02 \x03(\x0b\x32\x1e.polyphony.gateway.v1.ChatPartB\x04\xe2\x41\x01\x02\"P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\"{\n\x08\x43hatPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.polyphony.type.v1.MediaH\x00\x12)\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x18.polyphony.type.v1.MediaH\x00\x42\t\n\x07\x63ontent\"A\n\nFileSearch\x12\x1e\n\x10vector_store_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x0bmax_results\x18\x02 \x01(\x05\"0\n\x0cSpokenAnswer\x12\r\n\x05voice\x18\x01 \x01(\t\x12\x11\n\tmime_type\x18\x02 \x01(\t\"\x9d\x01\n\x0c\x43hatResponse\x12*\n\x04step\x18\x01 \x01(\x0b\x32\x1a.polyphony.gateway.v1.StepH\x00\x12\x0f\n\x05\x64\x65lta\x18\x02 \x01(\tH\x00\x12\x0f\n\x05\x61udio\x18\x03 \x01(\x0cH\x00\x12\x36\n\x08\x66inished\x18\x04 \x01(\x0b\x32\".polyphony.gateway.v1.ChatFinishedH\x00\x42\x07\n\x05\x65vent\"j\n\x04Step\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rstart_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x12\x0e\n\x06\x63\x61\x63hed\x18\x05 \x01(\x08\x12\r\n\x05\x65rror\x18\x06 \x01(\t\"q\n\x06Source\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66ile_id\x18\x02 \x01(\t\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x02\x12\x0e\n\x06number\x18\x06 \x01(\x05\"\xd4\x01\n\x0c\x43hatFinished\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\x05\x12)\n\x05steps\x18\x04 \x03(\x0b\x32\x1a.polyphony.gateway.v1.Step\x12-\n\x07sources\x18\x05 \x03(\x0b\x32\x1c.polyphony.gateway.v1.Source\x12\x10\n\x08\x64\x65graded\x18\x06 \x03(\t\x12\x16\n\x0eprompt_version\x18\x07 \x01(\t2a\n\x0eGatewayService\x12O\n\x04\x43hat\x12!.polyphony.gateway.v1.ChatRequest\x1a\".polyphony.gateway.v1.ChatResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"polyphony/gateway/v1/gateway.proto\x12\x14polyphony.gateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cpolyphony/type/v1/chat.proto\x1a#polyphony/type/v1/text_format.proto\"\xf4\x02\n\x0b\x43hatRequest\x12\x36\n\x08messages\x18\x01 \x03(\x0b\x32\x1e.polyphony.type.v1.ChatMessageB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x18\n\x0btemperature\x18\x05 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12-\n\x06\x66ormat\x18\x08 \x01(\x0b\x32\x1d.polyphony.type.v1.TextFormat\x12\x35\n\x0b\x66ile_search\x18\t \x01(\x0b\x32 .polyphony.gateway.v1.FileSearch\x12\x32\n\x06spoken\x18\n \x01(\x0b\x32\".polyphony.gateway.v1.SpokenAnswerB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"A\n\nFileSearch\x12\x1e\n\x10vector_store_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x0bmax_results\x18\x02 \x01(\x05\"0\n\x0cSpokenAnswer\x12\r\n\x05voice\x18\x01 \x01(\t\x12\x11\n\tmime_type\x18\x02 \x01(\t\"\x9d\x01\n\x0c\x43hatResponse\x12*\n\x04step\x18\x01 \x01(\x0b\x32\x1a.polyphony.gateway.v1.StepH\x00\x12\x0f\n\x05\x64\x65lta\x18\x02 \x01(\tH\x00\x12\x0f\n\x05\x61udio\x18\x03 \x01(\x0cH\x00\x12\x36\n\x08\x66inished\x18\x04 \x01(\x0b\x32\".polyphony.gateway.v1.ChatFinishedH\x00\x42\x07\n\x05\x65vent\"j\n\x04Step\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rstart_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x12\x0e\n\x06\x63\x61\x63hed\x18\x05 \x01(\x08\x12\r\n\x05\x65rror\x18\x06 \x01(\t\"q\n\x06Source\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66ile_id\x18\x02 \x01(\t\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x02\x12\x0e\n\x06number\x18\x06 \x01(\x05\"\xd4\x01\n\x0c\x43hatFinished\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\x05\x12)\n\x05steps\x18\x04 \x03(\x0b\x32\x1a.polyphony.gateway.v1.Step\x12-\n\x07sources\x18\x05 \x03(\x0b\x32\x1c.polyphony.gateway.v1.Source\x12\x10\n\x08\x64\x65graded\x18\x06 \x03(\t\x12\x16\n\x0eprompt_version\x18\x07 \x01(\t2a\n\x0eGatewayService\x12O\n\x04\x43hat\x12!.polyphony.gateway.v1.ChatRequest\x1a\".polyphony.gateway.v1.ChatResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['messages']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['messages']._serialized_options = b'\342A\001\002'
-  _globals['_CHATMESSAGE'].fields_by_name['role']._loaded_options = None
-  _globals['_CHATMESSAGE'].fields_by_name['role']._serialized_options = b'\342A\001\002'
-  _globals['_CHATMESSAGE'].fields_by_name['parts']._loaded_options = None
-  _globals['_CHATMESSAGE'].fields_by_name['parts']._serialized_options = b'\342A\001\002'
   _globals['_FILESEARCH'].fields_by_name['vector_store_ids']._loaded_options = None
   _globals['_FILESEARCH'].fields_by_name['vector_store_ids']._serialized_options = b'\342A\001\002'
-  _globals['_CHATREQUEST']._serialized_start=125
-  _globals['_CHATREQUEST']._serialized_end=495
-  _globals['_CHATMESSAGE']._serialized_start=498
-  _globals['_CHATMESSAGE']._serialized_end=706
-  _globals['_CHATMESSAGE_ROLE']._serialized_start=626
-  _globals['_CHATMESSAGE_ROLE']._serialized_end=706
-  _globals['_CHATPART']._serialized_start=708
-  _globals['_CHATPART']._serialized_end=831
-  _globals['_FILESEARCH']._serialized_start=833
-  _globals['_FILESEARCH']._serialized_end=898
-  _globals['_SPOKENANSWER']._serialized_start=900
-  _globals['_SPOKENANSWER']._serialized_end=948
-  _globals['_CHATRESPONSE']._serialized_start=951
-  _globals['_CHATRESPONSE']._serialized_end=1108
-  _globals['_STEP']._serialized_start=1110
-  _globals['_STEP']._serialized_end=1216
-  _globals['_SOURCE']._serialized_start=1218
-  _globals['_SOURCE']._serialized_end=1331
-  _globals['_CHATFINISHED']._serialized_start=1334
-  _globals['_CHATFINISHED']._serialized_end=1546
-  _globals['_GATEWAYSERVICE']._serialized_start=1548
-  _globals['_GATEWAYSERVICE']._serialized_end=1645
+  _globals['_CHATREQUEST']._serialized_start=161
+  _globals['_CHATREQUEST']._serialized_end=533
+  _globals['_FILESEARCH']._serialized_start=535
+  _globals['_FILESEARCH']._serialized_end=600
+  _globals['_SPOKENANSWER']._serialized_start=602
+  _globals['_SPOKENANSWER']._serialized_end=650
+  _globals['_CHATRESPONSE']._serialized_start=653
+  _globals['_CHATRESPONSE']._serialized_end=810
+  _globals['_STEP']._serialized_start=812
+  _globals['_STEP']._serialized_end=918
+  _globals['_SOURCE']._serialized_start=920
+  _globals['_SOURCE']._serialized_end=1033
+  _globals['_CHATFINISHED']._serialized_start=1036
+  _globals['_CHATFINISHED']._serialized_end=1248
+  _globals['_GATEWAYSERVICE']._serialized_start=1250
+  _globals['_GATEWAYSERVICE']._serialized_end=1347
 # @@protoc_insertion_point(module_scope)

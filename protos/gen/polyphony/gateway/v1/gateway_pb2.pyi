@@ -7,8 +7,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from polyphony.type.v1 import media_pb2 as _media_pb2
+from polyphony.type.v1 import chat_pb2 as _chat_pb2
+from polyphony.type.v1 import text_format_pb2 as _text_format_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ChatRequest(_message.Message):
-    """Asks for the next turn of a multimodal conversation."""
+    """A request for the assistant's next message of a multimodal conversation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -33,58 +33,62 @@ class ChatRequest(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TOP_P_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
-    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
-    JSON_OBJECT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
     FILE_SEARCH_FIELD_NUMBER: _builtins.int
     SPOKEN_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model that answers; empty for the default."""
+    """The id or an alias of the model that answers; empty means the default."""
     max_tokens: _builtins.int
-    """How many tokens the answer may have; 0 for the model's limit."""
+    """The most tokens to generate; 0 means as many as the model's window allows."""
     temperature: _builtins.float
-    """Sampling temperature, 0 to 2."""
+    """The sampling temperature, in [0, 2]. Unset means the model's default."""
     top_p: _builtins.float
-    """The probability mass that is sampled from, above 0 up to 1."""
+    """The probability mass that tokens are sampled from, in (0, 1]. Unset means the
+    model's default.
+    """
     seed: _builtins.int
-    """The same seed and request give the same answer on one machine."""
-    json_schema: _builtins.str
-    """A JSON Schema, given as JSON, that the answer must validate against."""
-    json_object: _builtins.bool
-    """Any JSON object will do."""
+    """The seed of the sampling: the same seed and request give the same answer on
+    one machine. Unset means another answer each time.
+    """
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
-        """The conversation, oldest turn first."""
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_chat_pb2.ChatMessage]:
+        """The conversation, oldest message first; the last must be the user's. A media
+        part may name an address in its `uri`. Video parts are refused.
+        """
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Strings that end the answer. At most 4."""
+        """Strings at which generation stops; they are not part of the answer. At most 4."""
+
+    @_builtins.property
+    def format(self) -> _text_format_pb2.TextFormat:
+        """The constraint that the answer must satisfy; unset means free text."""
 
     @_builtins.property
     def file_search(self) -> Global___FileSearch:
-        """Vector stores to search with the question."""
+        """The vector stores to search with the user's last message; unset means none."""
 
     @_builtins.property
     def spoken(self) -> Global___SpokenAnswer:
-        """Set to have the answer spoken, too."""
+        """How to synthesize the answer as speech; unset means not at all."""
 
     def __init__(
         self,
         *,
-        messages: _abc.Iterable[Global___ChatMessage] | None = ...,
+        messages: _abc.Iterable[_chat_pb2.ChatMessage] | None = ...,
         model: _builtins.str = ...,
         max_tokens: _builtins.int = ...,
         stop: _abc.Iterable[_builtins.str] | None = ...,
         temperature: _builtins.float | None = ...,
         top_p: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
-        json_schema: _builtins.str = ...,
-        json_object: _builtins.bool = ...,
+        format: _text_format_pb2.TextFormat | None = ...,
         file_search: Global___FileSearch | None = ...,
         spoken: Global___SpokenAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "file_search", b"file_search", "seed", b"seed", "spoken", b"spoken", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "file_search", b"file_search", "format", b"format", "seed", b"seed", "spoken", b"spoken", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "file_search", b"file_search", "json_object", b"json_object", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "messages", b"messages", "model", b"model", "seed", b"seed", "spoken", b"spoken", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "file_search", b"file_search", "format", b"format", "max_tokens", b"max_tokens", "messages", b"messages", "model", b"model", "seed", b"seed", "spoken", b"spoken", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -102,109 +106,18 @@ class ChatRequest(_message.Message):
 Global___ChatRequest: _TypeAlias = ChatRequest  # noqa: Y015
 
 @_typing.final
-class ChatMessage(_message.Message):
-    """One turn of a multimodal conversation."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _Role:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ChatMessage._Role.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        ROLE_UNSPECIFIED: ChatMessage._Role.ValueType  # 0
-        """Not stated; refused."""
-        ROLE_SYSTEM: ChatMessage._Role.ValueType  # 1
-        """The operator's instructions."""
-        ROLE_USER: ChatMessage._Role.ValueType  # 2
-        """The person."""
-        ROLE_ASSISTANT: ChatMessage._Role.ValueType  # 3
-        """The model."""
-
-    class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-        """Who speaks."""
-
-    ROLE_UNSPECIFIED: ChatMessage.Role.ValueType  # 0
-    """Not stated; refused."""
-    ROLE_SYSTEM: ChatMessage.Role.ValueType  # 1
-    """The operator's instructions."""
-    ROLE_USER: ChatMessage.Role.ValueType  # 2
-    """The person."""
-    ROLE_ASSISTANT: ChatMessage.Role.ValueType  # 3
-    """The model."""
-
-    ROLE_FIELD_NUMBER: _builtins.int
-    PARTS_FIELD_NUMBER: _builtins.int
-    role: Global___ChatMessage.Role.ValueType
-    """Who speaks."""
-    @_builtins.property
-    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatPart]:
-        """What is said and shown, in order."""
-
-    def __init__(
-        self,
-        *,
-        role: Global___ChatMessage.Role.ValueType = ...,
-        parts: _abc.Iterable[Global___ChatPart] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
-
-@_typing.final
-class ChatPart(_message.Message):
-    """One piece of a turn."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TEXT_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
-    AUDIO_FIELD_NUMBER: _builtins.int
-    text: _builtins.str
-    """Words."""
-    @_builtins.property
-    def image(self) -> _media_pb2.Media:
-        """A picture; its text is read."""
-
-    @_builtins.property
-    def audio(self) -> _media_pb2.Media:
-        """A recording; its words are written down."""
-
-    def __init__(
-        self,
-        *,
-        text: _builtins.str = ...,
-        image: _media_pb2.Media | None = ...,
-        audio: _media_pb2.Media | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "content", b"content", "image", b"image", "text", b"text"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "content", b"content", "image", b"image", "text", b"text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "image", "audio"]  # noqa: Y015
-    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
-
-Global___ChatPart: _TypeAlias = ChatPart  # noqa: Y015
-
-@_typing.final
 class FileSearch(_message.Message):
-    """Which vector stores to search."""
+    """A search of vector stores."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VECTOR_STORE_IDS_FIELD_NUMBER: _builtins.int
     MAX_RESULTS_FIELD_NUMBER: _builtins.int
     max_results: _builtins.int
-    """How many passages to use; 0 means 4."""
+    """The most passages to use; 0 means 4."""
     @_builtins.property
     def vector_store_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Their ids."""
+        """The ids of the vector stores."""
 
     def __init__(
         self,
@@ -222,16 +135,16 @@ Global___FileSearch: _TypeAlias = FileSearch  # noqa: Y015
 
 @_typing.final
 class SpokenAnswer(_message.Message):
-    """How to speak the answer."""
+    """How to synthesize an answer as speech."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VOICE_FIELD_NUMBER: _builtins.int
     MIME_TYPE_FIELD_NUMBER: _builtins.int
     voice: _builtins.str
-    """The voice; empty for the default."""
+    """The id of the voice; empty means the default."""
     mime_type: _builtins.str
-    """The media type of the sound; empty for `audio/wav`."""
+    """The media type of the audio; empty means `audio/wav`."""
     def __init__(
         self,
         *,
@@ -248,7 +161,7 @@ Global___SpokenAnswer: _TypeAlias = SpokenAnswer  # noqa: Y015
 
 @_typing.final
 class ChatResponse(_message.Message):
-    """One event of an answer: steps as they end, deltas of text, chunks of sound,
+    """One event of an answer: steps as they end, deltas of text, chunks of audio,
     then `finished` once.
     """
 
@@ -259,7 +172,7 @@ class ChatResponse(_message.Message):
     AUDIO_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     delta: _builtins.str
-    """The next piece of the answer."""
+    """The next piece of the answer's text."""
     audio: _builtins.bytes
     """The next bytes of the spoken answer."""
     @_builtins.property
@@ -301,19 +214,19 @@ class Step(_message.Message):
     CACHED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What it did: `read_text`, `transcribe`, `search`, `generate_text` or
-    `synthesize`, with the number of its part where there are several.
+    """The name of the step: `read_text`, `transcribe`, `search`, `generate_text` or
+    `synthesize`, with a number from 1 where the request has several of it.
     """
     model: _builtins.str
-    """The model that did it."""
+    """The id of the model that did the step."""
     start_seconds: _builtins.float
-    """When it began, in seconds after the request."""
+    """The time from the start of the request to the start of the step, in seconds."""
     seconds: _builtins.float
-    """How long it took, in seconds."""
+    """The duration of the step, in seconds."""
     cached: _builtins.bool
     """Whether the result came from the cache."""
     error: _builtins.str
-    """Why it was left out; empty where it went well."""
+    """Why the step was left out; empty if it succeeded."""
     def __init__(
         self,
         *,
@@ -334,7 +247,7 @@ Global___Step: _TypeAlias = Step  # noqa: Y015
 
 @_typing.final
 class Source(_message.Message):
-    """A passage that the answer could draw on."""
+    """A passage of a document that was given to the model for its answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -345,17 +258,17 @@ class Source(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     vector_store_id: _builtins.str
-    """The vector store."""
+    """The id of the vector store that holds the passage."""
     file_id: _builtins.str
-    """The file."""
+    """The id of the file that the passage is from."""
     filename: _builtins.str
-    """The file's name."""
+    """The name of that file."""
     text: _builtins.str
-    """The passage."""
+    """The text of the passage."""
     score: _builtins.float
-    """How well it fits."""
+    """The similarity of the passage to the question; higher is more similar."""
     number: _builtins.int
-    """Its number in the prompt, from 1, by which an answer cites it."""
+    """The number of the passage in the prompt, from 1, by which the answer cites it."""
     def __init__(
         self,
         *,
@@ -376,7 +289,7 @@ Global___Source: _TypeAlias = Source  # noqa: Y015
 
 @_typing.final
 class ChatFinished(_message.Message):
-    """Closes an answer."""
+    """The last event: the answer is complete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -390,18 +303,18 @@ class ChatFinished(_message.Message):
     reason: _builtins.str
     """Why the text ended: `stop` or `length`."""
     prompt_tokens: _builtins.int
-    """Tokens in the prompt."""
+    """The number of tokens in the prompt."""
     completion_tokens: _builtins.int
-    """Tokens in the answer."""
+    """The number of tokens in the answer."""
     prompt_version: _builtins.str
     """The version of the prompt template."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
-        """Every step, in the order of their beginnings."""
+        """Every step, ordered by its start."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
-        """What the answer could draw on."""
+        """The passages that were given to the model."""
 
     @_builtins.property
     def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

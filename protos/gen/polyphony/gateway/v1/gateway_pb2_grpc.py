@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class GatewayServiceStub:
-    """The composed request for internal systems: what the HTTP gateway does for
-    applications, with the same pipeline behind it.
+    """The composed chat for internal systems: the pipeline behind the HTTP
+    interface's chat completions, over gRPC.
     """
 
     def __init__(self, channel):
@@ -44,12 +44,14 @@ class GatewayServiceStub:
 
 
 class GatewayServiceServicer:
-    """The composed request for internal systems: what the HTTP gateway does for
-    applications, with the same pipeline behind it.
+    """The composed chat for internal systems: the pipeline behind the HTTP
+    interface's chat completions, over gRPC.
     """
 
     def Chat(self, request, context):
-        """Answers a conversation of text, images and recordings.
+        """Generates the answer to a conversation of text, images and recordings. The
+        gateway extracts the text of the media, searches the given vector stores,
+        and streams the answer while it is written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,8 +74,8 @@ def add_GatewayServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GatewayService:
-    """The composed request for internal systems: what the HTTP gateway does for
-    applications, with the same pipeline behind it.
+    """The composed chat for internal systems: the pipeline behind the HTTP
+    interface's chat completions, over gRPC.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GatewayServiceStub:
-    """The composed request for internal systems: what the HTTP gateway does for
-    applications, with the same pipeline behind it.
+    """The composed chat for internal systems: the pipeline behind the HTTP
+    interface's chat completions, over gRPC.
     """
 
     @_typing.overload
@@ -36,21 +36,27 @@ class GatewayServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GatewayServiceAsyncStub: ...
     Chat: _grpc.UnaryStreamMultiCallable[_gateway_pb2.ChatRequest, _gateway_pb2.ChatResponse]
-    """Answers a conversation of text, images and recordings."""
+    """Generates the answer to a conversation of text, images and recordings. The
+    gateway extracts the text of the media, searches the given vector stores,
+    and streams the answer while it is written.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
-    """The composed request for internal systems: what the HTTP gateway does for
-    applications, with the same pipeline behind it.
+    """The composed chat for internal systems: the pipeline behind the HTTP
+    interface's chat completions, over gRPC.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Chat: _aio.UnaryStreamMultiCallable[_gateway_pb2.ChatRequest, _gateway_pb2.ChatResponse]  # type: ignore[assignment]
-    """Answers a conversation of text, images and recordings."""
+    """Generates the answer to a conversation of text, images and recordings. The
+    gateway extracts the text of the media, searches the given vector stores,
+    and streams the answer while it is written.
+    """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The composed request for internal systems: what the HTTP gateway does for
-    applications, with the same pipeline behind it.
+    """The composed chat for internal systems: the pipeline behind the HTTP
+    interface's chat completions, over gRPC.
     """
 
     @_abc_1.abstractmethod
@@ -59,6 +65,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.ChatRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.ChatResponse], _abc.AsyncIterator[_gateway_pb2.ChatResponse]]:
-        """Answers a conversation of text, images and recordings."""
+        """Generates the answer to a conversation of text, images and recordings. The
+        gateway extracts the text of the media, searches the given vector stores,
+        and streams the answer while it is written.
+        """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,9 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from polyphony.type.v1 import chat_pb2 as polyphony_dot_type_dot_v1_dot_chat__pb2
+from polyphony.type.v1 import text_format_pb2 as polyphony_dot_type_dot_v1_dot_text__format__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(polyphony/generation/v1/generation.proto\x12\x17polyphony.generation.v1\x1a\x1fgoogle/api/field_behavior.proto\"\x9d\x02\n\x13GenerateTextRequest\x12<\n\x08messages\x18\x01 \x03(\x0b\x32$.polyphony.generation.v1.TextMessageB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x18\n\x0btemperature\x18\x05 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x33\n\x06\x66ormat\x18\x08 \x01(\x0b\x32#.polyphony.generation.v1.TextFormatB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xd6\x01\n\x0bTextMessage\x12=\n\x04role\x18\x01 \x01(\x0e\x32).polyphony.generation.v1.TextMessage.RoleB\x04\xe2\x41\x01\x02\x12\x36\n\x05parts\x18\x02 \x03(\x0b\x32!.polyphony.generation.v1.TextPartB\x04\xe2\x41\x01\x02\"P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\",\n\x08TextPart\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nmax_tokens\x18\x02 \x01(\x05\"m\n\nTextFormat\x12:\n\x0bjson_object\x18\x01 \x01(\x0b\x32#.polyphony.generation.v1.JsonObjectH\x00\x12\x15\n\x0bjson_schema\x18\x02 \x01(\tH\x00\x42\x0c\n\nconstraint\"\x0c\n\nJsonObject\"\xe1\x01\n\x14GenerateTextResponse\x12\x37\n\x07started\x18\x01 \x01(\x0b\x32$.polyphony.generation.v1.TextStartedH\x00\x12\x0f\n\x05\x64\x65lta\x18\x02 \x01(\tH\x00\x12\x39\n\x08\x66inished\x18\x03 \x01(\x0b\x32%.polyphony.generation.v1.TextFinishedH\x00\x12;\n\x08progress\x18\x04 \x01(\x0b\x32\'.polyphony.generation.v1.PromptProgressH\x00\x42\x07\n\x05\x65vent\"5\n\x0bTextStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x17\n\x0ftruncated_parts\x18\x02 \x03(\x05\"@\n\x0ePromptProgress\x12\x18\n\x10processed_tokens\x18\x01 \x01(\x05\x12\x14\n\x0ctotal_tokens\x18\x02 \x01(\x05\"\xc6\x01\n\x0cTextFinished\x12<\n\x06reason\x18\x01 \x01(\x0e\x32,.polyphony.generation.v1.TextFinished.Reason\x12\x32\n\x05usage\x18\x02 \x01(\x0b\x32#.polyphony.generation.v1.TokenUsage\"D\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0f\n\x0bREASON_STOP\x10\x01\x12\x11\n\rREASON_LENGTH\x10\x02\">\n\nTokenUsage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x32\x82\x01\n\x11GenerationService\x12m\n\x0cGenerateText\x12,.polyphony.generation.v1.GenerateTextRequest\x1a-.polyphony.generation.v1.GenerateTextResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(polyphony/generation/v1/generation.proto\x12\x17polyphony.generation.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cpolyphony/type/v1/chat.proto\x1a#polyphony/type/v1/text_format.proto\"\x91\x02\n\x13GenerateTextRequest\x12\x36\n\x08messages\x18\x01 \x03(\x0b\x32\x1e.polyphony.type.v1.ChatMessageB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x18\n\x0btemperature\x18\x05 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12-\n\x06\x66ormat\x18\x08 \x01(\x0b\x32\x1d.polyphony.type.v1.TextFormatB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xe1\x01\n\x14GenerateTextResponse\x12\x37\n\x07started\x18\x01 \x01(\x0b\x32$.polyphony.generation.v1.TextStartedH\x00\x12\x0f\n\x05\x64\x65lta\x18\x02 \x01(\tH\x00\x12\x39\n\x08\x66inished\x18\x03 \x01(\x0b\x32%.polyphony.generation.v1.TextFinishedH\x00\x12;\n\x08progress\x18\x04 \x01(\x0b\x32\'.polyphony.generation.v1.PromptProgressH\x00\x42\x07\n\x05\x65vent\"5\n\x0bTextStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x17\n\x0ftruncated_parts\x18\x02 \x03(\x05\"@\n\x0ePromptProgress\x12\x18\n\x10processed_tokens\x18\x01 \x01(\x05\x12\x14\n\x0ctotal_tokens\x18\x02 \x01(\x05\"\xc6\x01\n\x0cTextFinished\x12<\n\x06reason\x18\x01 \x01(\x0e\x32,.polyphony.generation.v1.TextFinished.Reason\x12\x32\n\x05usage\x18\x02 \x01(\x0b\x32#.polyphony.generation.v1.TokenUsage\"D\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0f\n\x0bREASON_STOP\x10\x01\x12\x11\n\rREASON_LENGTH\x10\x02\">\n\nTokenUsage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x32\x82\x01\n\x11GenerationService\x12m\n\x0cGenerateText\x12,.polyphony.generation.v1.GenerateTextRequest\x1a-.polyphony.generation.v1.GenerateTextResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,34 +36,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATETEXTREQUEST'].fields_by_name['messages']._loaded_options = None
   _globals['_GENERATETEXTREQUEST'].fields_by_name['messages']._serialized_options = b'\342A\001\002'
-  _globals['_TEXTMESSAGE'].fields_by_name['role']._loaded_options = None
-  _globals['_TEXTMESSAGE'].fields_by_name['role']._serialized_options = b'\342A\001\002'
-  _globals['_TEXTMESSAGE'].fields_by_name['parts']._loaded_options = None
-  _globals['_TEXTMESSAGE'].fields_by_name['parts']._serialized_options = b'\342A\001\002'
-  _globals['_GENERATETEXTREQUEST']._serialized_start=103
-  _globals['_GENERATETEXTREQUEST']._serialized_end=388
-  _globals['_TEXTMESSAGE']._serialized_start=391
-  _globals['_TEXTMESSAGE']._serialized_end=605
-  _globals['_TEXTMESSAGE_ROLE']._serialized_start=525
-  _globals['_TEXTMESSAGE_ROLE']._serialized_end=605
-  _globals['_TEXTPART']._serialized_start=607
-  _globals['_TEXTPART']._serialized_end=651
-  _globals['_TEXTFORMAT']._serialized_start=653
-  _globals['_TEXTFORMAT']._serialized_end=762
-  _globals['_JSONOBJECT']._serialized_start=764
-  _globals['_JSONOBJECT']._serialized_end=776
-  _globals['_GENERATETEXTRESPONSE']._serialized_start=779
-  _globals['_GENERATETEXTRESPONSE']._serialized_end=1004
-  _globals['_TEXTSTARTED']._serialized_start=1006
-  _globals['_TEXTSTARTED']._serialized_end=1059
-  _globals['_PROMPTPROGRESS']._serialized_start=1061
-  _globals['_PROMPTPROGRESS']._serialized_end=1125
-  _globals['_TEXTFINISHED']._serialized_start=1128
-  _globals['_TEXTFINISHED']._serialized_end=1326
-  _globals['_TEXTFINISHED_REASON']._serialized_start=1258
-  _globals['_TEXTFINISHED_REASON']._serialized_end=1326
-  _globals['_TOKENUSAGE']._serialized_start=1328
-  _globals['_TOKENUSAGE']._serialized_end=1390
-  _globals['_GENERATIONSERVICE']._serialized_start=1393
-  _globals['_GENERATIONSERVICE']._serialized_end=1523
+  _globals['_GENERATETEXTREQUEST']._serialized_start=170
+  _globals['_GENERATETEXTREQUEST']._serialized_end=443
+  _globals['_GENERATETEXTRESPONSE']._serialized_start=446
+  _globals['_GENERATETEXTRESPONSE']._serialized_end=671
+  _globals['_TEXTSTARTED']._serialized_start=673
+  _globals['_TEXTSTARTED']._serialized_end=726
+  _globals['_PROMPTPROGRESS']._serialized_start=728
+  _globals['_PROMPTPROGRESS']._serialized_end=792
+  _globals['_TEXTFINISHED']._serialized_start=795
+  _globals['_TEXTFINISHED']._serialized_end=993
+  _globals['_TEXTFINISHED_REASON']._serialized_start=925
+  _globals['_TEXTFINISHED_REASON']._serialized_end=993
+  _globals['_TOKENUSAGE']._serialized_start=995
+  _globals['_TOKENUSAGE']._serialized_end=1057
+  _globals['_GENERATIONSERVICE']._serialized_start=1060
+  _globals['_GENERATIONSERVICE']._serialized_end=1190
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from polyphony.type.v1 import chat_pb2 as _chat_pb2
+from polyphony.type.v1 import text_format_pb2 as _text_format_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GenerateTextRequest(_message.Message):
-    """Asks for the next turn of a conversation."""
+    """A request for the assistant's next message of a conversation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -34,40 +36,46 @@ class GenerateTextRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """A model id of the catalogue; empty for the service's default."""
+    """The id or an alias of a model of the catalogue; empty means the service's
+    default.
+    """
     max_tokens: _builtins.int
-    """How many tokens may be written; 0 for the model's limit."""
+    """The most tokens to generate; 0 means as many as the model's window allows."""
     temperature: _builtins.float
-    """Sampling temperature, 0 to 2; unset for the model's default, 0 for the
-    likeliest token.
+    """The sampling temperature, in [0, 2]. Unset means the model's default; 0
+    always takes the likeliest token.
     """
     top_p: _builtins.float
-    """The probability mass that is sampled from, above 0 up to 1."""
+    """The probability mass that tokens are sampled from, in (0, 1]. Unset means the
+    model's default.
+    """
     seed: _builtins.int
-    """The same seed, request and model on one machine give the same text."""
+    """The seed of the sampling: the same seed, request and model give the same text
+    on one machine. Unset means another text each time.
+    """
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextMessage]:
-        """The conversation, oldest turn first."""
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_chat_pb2.ChatMessage]:
+        """The conversation, oldest message first."""
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Strings that end the text; they are not part of it. At most 4."""
+        """Strings at which generation stops; they are not part of the text. At most 4."""
 
     @_builtins.property
-    def format(self) -> Global___TextFormat:
-        """The form of the answer; unset for free text."""
+    def format(self) -> _text_format_pb2.TextFormat:
+        """The constraint that the text must satisfy; unset means free text."""
 
     def __init__(
         self,
         *,
-        messages: _abc.Iterable[Global___TextMessage] | None = ...,
+        messages: _abc.Iterable[_chat_pb2.ChatMessage] | None = ...,
         model: _builtins.str = ...,
         max_tokens: _builtins.int = ...,
         stop: _abc.Iterable[_builtins.str] | None = ...,
         temperature: _builtins.float | None = ...,
         top_p: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
-        format: Global___TextFormat | None = ...,
+        format: _text_format_pb2.TextFormat | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "format", b"format", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -89,138 +97,8 @@ class GenerateTextRequest(_message.Message):
 Global___GenerateTextRequest: _TypeAlias = GenerateTextRequest  # noqa: Y015
 
 @_typing.final
-class TextMessage(_message.Message):
-    """One turn of a conversation."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _Role:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[TextMessage._Role.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        ROLE_UNSPECIFIED: TextMessage._Role.ValueType  # 0
-        """Not stated; refused."""
-        ROLE_SYSTEM: TextMessage._Role.ValueType  # 1
-        """The operator's instructions."""
-        ROLE_USER: TextMessage._Role.ValueType  # 2
-        """The person."""
-        ROLE_ASSISTANT: TextMessage._Role.ValueType  # 3
-        """The model."""
-
-    class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-        """Who speaks."""
-
-    ROLE_UNSPECIFIED: TextMessage.Role.ValueType  # 0
-    """Not stated; refused."""
-    ROLE_SYSTEM: TextMessage.Role.ValueType  # 1
-    """The operator's instructions."""
-    ROLE_USER: TextMessage.Role.ValueType  # 2
-    """The person."""
-    ROLE_ASSISTANT: TextMessage.Role.ValueType  # 3
-    """The model."""
-
-    ROLE_FIELD_NUMBER: _builtins.int
-    PARTS_FIELD_NUMBER: _builtins.int
-    role: Global___TextMessage.Role.ValueType
-    """Who speaks."""
-    @_builtins.property
-    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextPart]:
-        """What is said: the parts, joined as they stand."""
-
-    def __init__(
-        self,
-        *,
-        role: Global___TextMessage.Role.ValueType = ...,
-        parts: _abc.Iterable[Global___TextPart] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TextMessage: _TypeAlias = TextMessage  # noqa: Y015
-
-@_typing.final
-class TextPart(_message.Message):
-    """A stretch of text of one origin within a turn."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TEXT_FIELD_NUMBER: _builtins.int
-    MAX_TOKENS_FIELD_NUMBER: _builtins.int
-    text: _builtins.str
-    """The text."""
-    max_tokens: _builtins.int
-    """At most so many tokens of it enter the prompt: the service, which owns the
-    tokenizer, cuts the rest and says so. 0 means all.
-    """
-    def __init__(
-        self,
-        *,
-        text: _builtins.str = ...,
-        max_tokens: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens", b"max_tokens", "text", b"text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TextPart: _TypeAlias = TextPart  # noqa: Y015
-
-@_typing.final
-class TextFormat(_message.Message):
-    """What the text has to be."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    JSON_OBJECT_FIELD_NUMBER: _builtins.int
-    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
-    json_schema: _builtins.str
-    """JSON that validates against this JSON Schema, itself given as JSON."""
-    @_builtins.property
-    def json_object(self) -> Global___JsonObject:
-        """Any JSON object."""
-
-    def __init__(
-        self,
-        *,
-        json_object: Global___JsonObject | None = ...,
-        json_schema: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "json_object", b"json_object", "json_schema", b"json_schema"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "json_object", b"json_object", "json_schema", b"json_schema"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_constraint: _TypeAlias = _typing.Literal["json_object", "json_schema"]  # noqa: Y015
-    _WhichOneofArgType_constraint: _TypeAlias = _typing.Literal["constraint", b"constraint"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_constraint) -> _WhichOneofReturnType_constraint | None: ...
-
-Global___TextFormat: _TypeAlias = TextFormat  # noqa: Y015
-
-@_typing.final
-class JsonObject(_message.Message):
-    """Any JSON object."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___JsonObject: _TypeAlias = JsonObject  # noqa: Y015
-
-@_typing.final
 class GenerateTextResponse(_message.Message):
-    """One event of a text: `started` once, then deltas, then `finished` once."""
+    """One event of the generation: `started` once, then deltas, then `finished` once."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -229,10 +107,10 @@ class GenerateTextResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     delta: _builtins.str
-    """The next piece of text."""
+    """The next piece of the text."""
     @_builtins.property
     def started(self) -> Global___TextStarted:
-        """The prompt is accepted."""
+        """The prompt was accepted."""
 
     @_builtins.property
     def finished(self) -> Global___TextFinished:
@@ -240,7 +118,7 @@ class GenerateTextResponse(_message.Message):
 
     @_builtins.property
     def progress(self) -> Global___PromptProgress:
-        """A part of the prompt has been read; sent while a long prompt is read."""
+        """The model has processed a part of the prompt; sent only for long prompts."""
 
     def __init__(
         self,
@@ -262,18 +140,18 @@ Global___GenerateTextResponse: _TypeAlias = GenerateTextResponse  # noqa: Y015
 
 @_typing.final
 class TextStarted(_message.Message):
-    """Opens a text."""
+    """The first event: the prompt was accepted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     TRUNCATED_PARTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model that writes."""
+    """The id of the model that generates."""
     @_builtins.property
     def truncated_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Which parts were cut to their token limit, counted over all parts of all
-        messages, from 0.
+        """The indices of the parts that were cut to their `max_tokens`, counted over
+        all parts of all messages, from 0.
         """
 
     def __init__(
@@ -292,16 +170,16 @@ Global___TextStarted: _TypeAlias = TextStarted  # noqa: Y015
 
 @_typing.final
 class PromptProgress(_message.Message):
-    """How far the model has read the prompt."""
+    """How much of the prompt the model has processed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROCESSED_TOKENS_FIELD_NUMBER: _builtins.int
     TOTAL_TOKENS_FIELD_NUMBER: _builtins.int
     processed_tokens: _builtins.int
-    """Tokens read so far."""
+    """The number of tokens processed so far."""
     total_tokens: _builtins.int
-    """Tokens in the prompt."""
+    """The number of tokens in the prompt."""
     def __init__(
         self,
         *,
@@ -318,7 +196,7 @@ Global___PromptProgress: _TypeAlias = PromptProgress  # noqa: Y015
 
 @_typing.final
 class TextFinished(_message.Message):
-    """Closes a text."""
+    """The last event: the text is complete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -329,29 +207,29 @@ class TextFinished(_message.Message):
     class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[TextFinished._Reason.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         REASON_UNSPECIFIED: TextFinished._Reason.ValueType  # 0
-        """Not known."""
+        """The reason is not known."""
         REASON_STOP: TextFinished._Reason.ValueType  # 1
-        """The model, or a stop string, ended it."""
+        """The model, or a stop string, ended the text."""
         REASON_LENGTH: TextFinished._Reason.ValueType  # 2
-        """The token limit ended it."""
+        """The text reached the token limit."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-        """Why the text ended."""
+        """Why a generation ended."""
 
     REASON_UNSPECIFIED: TextFinished.Reason.ValueType  # 0
-    """Not known."""
+    """The reason is not known."""
     REASON_STOP: TextFinished.Reason.ValueType  # 1
-    """The model, or a stop string, ended it."""
+    """The model, or a stop string, ended the text."""
     REASON_LENGTH: TextFinished.Reason.ValueType  # 2
-    """The token limit ended it."""
+    """The text reached the token limit."""
 
     REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     reason: Global___TextFinished.Reason.ValueType
-    """Why the text ended."""
+    """Why the generation ended."""
     @_builtins.property
     def usage(self) -> Global___TokenUsage:
-        """What it took."""
+        """The tokens of the prompt and of the text."""
 
     def __init__(
         self,
@@ -369,16 +247,16 @@ Global___TextFinished: _TypeAlias = TextFinished  # noqa: Y015
 
 @_typing.final
 class TokenUsage(_message.Message):
-    """Tokens counted by the model's own tokenizer."""
+    """Token counts by the model's own tokenizer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
-    """Tokens in the prompt, the chat template's own included."""
+    """The number of tokens in the prompt, with those of the chat template."""
     completion_tokens: _builtins.int
-    """Tokens written."""
+    """The number of tokens generated."""
     def __init__(
         self,
         *,

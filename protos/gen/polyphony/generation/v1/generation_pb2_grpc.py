@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GenerationServiceStub:
-    """Makes text, images and films.
+    """Generates text.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,12 @@ class GenerationServiceStub:
 
 
 class GenerationServiceServicer:
-    """Makes text, images and films.
+    """Generates text.
     """
 
     def GenerateText(self, request, context):
-        """Continues a conversation. The service applies the model's chat template.
+        """Generates the assistant's next message of a conversation, streamed while it
+        is written. The service applies the model's chat template.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +71,7 @@ def add_GenerationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
-    """Makes text, images and films.
+    """Generates text.
     """
 
     @staticmethod

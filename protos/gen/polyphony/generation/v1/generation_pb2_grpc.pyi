@@ -27,25 +27,29 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """Makes text, images and films."""
+    """Generates text."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GenerationServiceAsyncStub: ...
     GenerateText: _grpc.UnaryStreamMultiCallable[_generation_pb2.GenerateTextRequest, _generation_pb2.GenerateTextResponse]
-    """Continues a conversation. The service applies the model's chat template."""
+    """Generates the assistant's next message of a conversation, streamed while it
+    is written. The service applies the model's chat template.
+    """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """Makes text, images and films."""
+    """Generates text."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateText: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateTextRequest, _generation_pb2.GenerateTextResponse]  # type: ignore[assignment]
-    """Continues a conversation. The service applies the model's chat template."""
+    """Generates the assistant's next message of a conversation, streamed while it
+    is written. The service applies the model's chat template.
+    """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Makes text, images and films."""
+    """Generates text."""
 
     @_abc_1.abstractmethod
     def GenerateText(
@@ -53,6 +57,8 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.GenerateTextRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateTextResponse], _abc.AsyncIterator[_generation_pb2.GenerateTextResponse]]:
-        """Continues a conversation. The service applies the model's chat template."""
+        """Generates the assistant's next message of a conversation, streamed while it
+        is written. The service applies the model's chat template.
+        """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpolyphony/type/v1/media.proto\x12\x11polyphony.type.v1\"K\n\x05Media\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x10\n\x06inline\x18\x02 \x01(\x0cH\x00\x12\x13\n\treference\x18\x03 \x01(\tH\x00\x42\x08\n\x06sourceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpolyphony/type/v1/media.proto\x12\x11polyphony.type.v1\"Z\n\x05Media\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x10\n\x06inline\x18\x02 \x01(\x0cH\x00\x12\x13\n\treference\x18\x03 \x01(\tH\x00\x12\r\n\x03uri\x18\x04 \x01(\tH\x00\x42\x08\n\x06sourceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'polyphony.type.v1.media_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEDIA']._serialized_start=52
-  _globals['_MEDIA']._serialized_end=127
+  _globals['_MEDIA']._serialized_end=142
 # @@protoc_insertion_point(module_scope)

@@ -18,8 +18,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Media(_message.Message):
-    """One picture, recording, film or document, carried in the message or kept in
-    the object store.
+    """One image, recording, video or document: carried in the message, kept in the
+    object store, or named by an address that the gateway resolves.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -27,6 +27,7 @@ class Media(_message.Message):
     MIME_TYPE_FIELD_NUMBER: _builtins.int
     INLINE_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
     """The IANA media type that the sender states, such as `image/png`. The bytes
     decide what is decoded; the type is kept so that it can be given back.
@@ -37,18 +38,23 @@ class Media(_message.Message):
     """A content address, `sha256:` and 64 lower-case hexadecimal digits, of an
     object of the caller's tenant.
     """
+    uri: _builtins.str
+    """An `http` or `https` URL, or the id of an uploaded file (`file-...`). Only
+    the gateway takes it: it fetches the bytes for the services.
+    """
     def __init__(
         self,
         *,
         mime_type: _builtins.str = ...,
         inline: _builtins.bytes = ...,
         reference: _builtins.str = ...,
+        uri: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["inline", b"inline", "reference", b"reference", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inline", b"inline", "reference", b"reference", "source", b"source", "uri", b"uri"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inline", b"inline", "mime_type", b"mime_type", "reference", b"reference", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inline", b"inline", "mime_type", b"mime_type", "reference", b"reference", "source", b"source", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["inline", "reference"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["inline", "reference", "uri"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 

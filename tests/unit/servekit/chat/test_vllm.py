@@ -1,4 +1,4 @@
-"""The vLLM generator against a small server that speaks vLLM's HTTP interface."""
+"""The vLLM chat model against a small server with vLLM's HTTP interface."""
 
 import asyncio
 import json
@@ -7,16 +7,15 @@ import time
 
 import pytest
 import uvicorn
+from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from servekit.models import catalogue
+from servekit.chat.model import GenerationDelta, GenerationFinished, GenerationOptions
+from servekit.chat.vllm import VllmChatModel
 from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, EngineCrashed, FailedPrecondition, InvalidArgument, TooLarge
-from services.generation.generate_text import Delta, Finished, Part, Prompt, Turn
-from services.generation.generate_text.models import vllm
-from services.generation.settings import GenerationSettings
+from servekit.rpc.errors import Cancelled, EngineCrashed, InvalidArgument, TooLarge
 
 
 class Peer:
@@ -93,22 +92,27 @@ def model(peer):
     while not server.started:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    model = vllm.VllmGenerator(f"http://127.0.0.1:{port}", "served", max_prompt_bytes=1000, window=100)
+    model = VllmChatModel(f"http://127.0.0.1:{port}", "served", max_prompt_bytes=1000, window_tokens=100)
     yield model
     model.close()
     server.should_exit = True
     thread.join()
 
 
-def prompt(text, max_part=0, **more):
-    return Prompt((Turn("user", (Part(text, max_part),)),), **more)
+def prepare(model, text, part_tokens=0, **options):
+    part = ContentPart(text=text, max_tokens=part_tokens)
+    return model.prepare([ChatMessage(role=ChatMessage.ROLE_USER, parts=[part])], GenerationOptions(**options))
 
 
 def test_a_text_is_streamed(peer, model):
     model.warm()
-    prepared = model.prepare(prompt("one two", max_tokens=9, seed=3, temperature=0.0, stop=("x",)))
-    assert prepared.tokens == 7
-    assert list(model.generate(prepared, CancellationToken())) == [Delta("one"), Delta("two"), Finished("length", 5, 2)]
+    prompt = prepare(model, "one two", max_tokens=9, seed=3, temperature=0.0, stop=("x",))
+    assert prompt.tokens == 7
+    assert list(model.generate(prompt, CancellationToken())) == [
+        GenerationDelta("one"),
+        GenerationDelta("two"),
+        GenerationFinished("length", 5, 2),
+    ]
     (sent,) = peer.requests
     assert {name: sent[name] for name in ("max_tokens", "seed", "temperature", "stop", "stream")} == {
         "max_tokens": 9,
@@ -121,28 +125,28 @@ def test_a_text_is_streamed(peer, model):
 
 
 def test_parts_are_cut_by_the_servers_tokenizer(model):
-    prepared = model.prepare(prompt("ab你好", max_part=6))
-    assert prepared.prompt.turns[0].text == "ab你"
-    assert prepared.truncated == (0,)
+    prompt = prepare(model, "ab你好", part_tokens=6)
+    assert prompt.messages == [{"role": "user", "content": "ab你"}]
+    assert prompt.truncated_parts == (0,)
 
 
 def test_a_prompt_beyond_the_window_is_refused(model):
     with pytest.raises(TooLarge, match="100"):
-        model.prepare(prompt("x" * 100))
+        prepare(model, "x" * 100)
 
 
 def test_a_schema_that_the_server_refuses_is_named(model):
-    prepared = model.prepare(prompt("x", schema={"type": "banana"}))
+    prompt = prepare(model, "x", schema={"type": "banana"})
     with pytest.raises(InvalidArgument) as refused:
-        list(model.generate(prepared, CancellationToken()))
+        list(model.generate(prompt, CancellationToken()))
     assert refused.value.field == "format.json_schema"
 
 
 def test_a_set_flag_ends_the_text_on_the_server_too(peer, model):
     peer.pause = 0.05
     cancellation = CancellationToken()
-    events = model.generate(model.prepare(prompt("w " * 40)), cancellation)
-    assert next(events) == Delta("w")
+    events = model.generate(prepare(model, "w " * 40), cancellation)
+    assert next(events) == GenerationDelta("w")
     cancellation.cancel()
     with pytest.raises(Cancelled):
         next(events)
@@ -152,18 +156,11 @@ def test_a_set_flag_ends_the_text_on_the_server_too(peer, model):
 def test_a_server_that_breaks_off_is_gone(peer, model):
     peer.broken = True
     with pytest.raises(EngineCrashed):
-        list(model.generate(model.prepare(prompt("a b")), CancellationToken()))
+        list(model.generate(prepare(model, "a b"), CancellationToken()))
 
 
 def test_a_server_that_is_not_there_is_gone():
-    model = vllm.VllmGenerator("http://127.0.0.1:9", "served", max_prompt_bytes=1000, window=100)
+    model = VllmChatModel("http://127.0.0.1:9", "served", max_prompt_bytes=1000, window_tokens=100)
     with pytest.raises(EngineCrashed):
         model.warm()
     model.close()
-
-
-def test_no_server_is_a_clear_error(tmp_path):
-    spec = catalogue.model("qwen2.5-7b-instruct")
-    with pytest.raises(FailedPrecondition) as refused:
-        vllm.load(spec, GenerationSettings(home=tmp_path))
-    assert refused.value.field == "vllm"

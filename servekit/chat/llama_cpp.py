@@ -1,0 +1,252 @@
+"""Chat models in GGUF, run by llama.cpp inside this process."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import httpx
+from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
+
+# Set before OpenMP is loaded: a thread that waits at a barrier spins briefly, then sleeps. By default it spins on and
+# takes the core that the thread it waits for needs, which halves the speed beside one busy process.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+import xllamacpp
+
+from servekit.chat import budget
+from servekit.chat.model import (
+    EngineMessage,
+    FinishReason,
+    GenerationDelta,
+    GenerationEvent,
+    GenerationFinished,
+    GenerationOptions,
+    PrefillProgress,
+    Prompt,
+)
+from servekit.rpc.context import CancellationToken
+from servekit.rpc.errors import EngineCrashed, FailedPrecondition, Internal, InvalidArgument, Unavailable
+
+RANDOM_SEED = 2**32 - 1  # llama.cpp draws a new seed for this one
+TOKENIZER_TIMEOUT_SECONDS = 30.0
+SEPARATOR = -1  # stands between the tokens of two texts; no token has this id
+WARM_UP = [ChatMessage(role=ChatMessage.ROLE_USER, parts=[ContentPart(text="Hello")])]
+
+Chunks = SimpleQueue[Mapping[str, Any] | Exception | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaCppConfig:
+    """The settings of one llama.cpp engine.
+
+    Attributes:
+        weights: The GGUF file.
+        window_tokens: The most tokens that a prompt and its answer may have together.
+        max_prompt_bytes: The most bytes of UTF-8 in a prompt.
+        slots: The number of texts that are generated at once; each holds a window of memory.
+        threads: The number of threads that process prompts.
+        decode_threads: The number of threads that generate tokens.
+        prefill_tokens: The most tokens of a prompt that one step processes.
+        temperature: The sampling temperature where the request sets none.
+        top_p: The probability mass to sample from where the request sets none.
+    """
+
+    weights: Path
+    window_tokens: int
+    max_prompt_bytes: int
+    slots: int
+    threads: int
+    decode_threads: int
+    prefill_tokens: int
+    temperature: float
+    top_p: float
+
+
+class LlamaCppChatModel:
+    """A `ChatModel` on one llama.cpp engine with several slots.
+
+    The engine requires an HTTP server of its own. It listens on a Unix socket in a folder that only this user can
+    enter, and requires a key generated at start: no port is open. The socket serves the tokenizer; text is generated
+    through direct calls, whose callback can stop the engine at every step.
+
+    For a seed to give the same text twice, the prompt of a seeded request is processed anew rather than taken from the
+    cache, and the engine's repacked kernels, which sum in another order for one row than for several, are disabled
+    (they gain nothing here). Other requests in the same step can still change the rounding; it seldom shows in a text.
+
+    Args:
+        config: The settings of the engine.
+
+    Raises:
+        FailedPrecondition: The weights cannot be loaded.
+    """
+
+    def __init__(self, config: LlamaCppConfig) -> None:
+        self._config = config
+        self._folder = tempfile.TemporaryDirectory(prefix="polyphony-")
+        socket = str(Path(self._folder.name) / "llama.sock")
+        key = secrets.token_urlsafe()
+        try:
+            self._server = xllamacpp.Server(_params(config, socket, key))
+        except RuntimeError as error:
+            self._folder.cleanup()
+            raise FailedPrecondition(f"llama.cpp cannot load {config.weights}") from error
+        self._calls = ThreadPoolExecutor(config.slots, thread_name_prefix="llama")
+        self._client = httpx.Client(
+            base_url="http://llama",
+            transport=httpx.HTTPTransport(uds=socket, limits=httpx.Limits(max_keepalive_connections=0)),
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=TOKENIZER_TIMEOUT_SECONDS,
+        )
+
+    def warm(self) -> None:
+        prompt = self.prepare(WARM_UP, GenerationOptions(max_tokens=1, temperature=0.0))
+        for _ in self.generate(prompt, CancellationToken()):
+            pass
+
+    def close(self) -> None:
+        self._calls.shutdown()
+        self._client.close()
+        del self._server  # its destructor stops the engine
+        self._folder.cleanup()
+
+    def prepare(self, messages: Sequence[ChatMessage], options: GenerationOptions) -> Prompt:
+        config = self._config
+        return budget.build_prompt(
+            messages, options, self, max_bytes=config.max_prompt_bytes, window_tokens=config.window_tokens
+        )
+
+    def generate(self, prompt: Prompt, cancellation: CancellationToken) -> Iterator[GenerationEvent]:
+        chunks: Chunks = SimpleQueue()
+        stop = CancellationToken(parent=cancellation)
+        running = self._calls.submit(self._run, self._request(prompt), chunks, stop)
+        finish_reason = ""
+        try:
+            while (chunk := chunks.get()) is not None:
+                if isinstance(chunk, Exception):
+                    raise chunk
+                if progress := chunk.get("prompt_progress"):
+                    if 0 < progress["processed"] < progress["total"]:
+                        yield PrefillProgress(progress["processed"], progress["total"])
+                    continue
+                for choice in chunk["choices"]:
+                    finish_reason = choice["finish_reason"] or finish_reason
+                    if text := choice["delta"].get("content"):
+                        yield GenerationDelta(text)
+                if usage := chunk.get("usage"):
+                    reason: FinishReason = "length" if finish_reason == "length" else "stop"
+                    yield GenerationFinished(reason, usage["prompt_tokens"], usage["completion_tokens"])
+            cancellation.raise_if_cancelled()
+        finally:
+            stop.cancel()
+            wait([running])  # the slot is free only after the engine has stopped
+
+    def encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        """Tokenise each text by itself, all in one call; control tokens are not parsed."""
+        content = [item for text in texts for item in (text, SEPARATOR)]
+        encoded: list[list[int]] = [[]]
+        for token in self._ask("/tokenize", {"content": content, "parse_special": False})["tokens"]:
+            if token == SEPARATOR:
+                encoded.append([])
+            else:
+                encoded[-1].append(token)
+        return encoded[:-1]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of some tokens."""
+        return str(self._ask("/detokenize", {"tokens": tokens})["content"])
+
+    def count(self, messages: Sequence[EngineMessage], options: GenerationOptions) -> int:
+        """The number of tokens in a whole prompt, with those of the chat template."""
+        return int(self._ask("/chat/completions/input_tokens", _conversation(messages, options))["input_tokens"])
+
+    def _run(self, request: Mapping[str, Any], chunks: Chunks, stop: CancellationToken) -> None:
+        """Drive the engine on this thread until the text ends or `stop` is set; the last chunk is None."""
+
+        def on_chunk(chunk: Mapping[str, Any]) -> bool:
+            chunks.put(_engine_error(chunk["error"]) if "error" in chunk else chunk)
+            return stop.cancelled
+
+        try:
+            self._server.handle_chat_completions(request, on_chunk)
+        except ValueError as error:
+            chunks.put(_schema_error(str(error)))
+        except RuntimeError as error:
+            chunks.put(EngineCrashed(f"llama.cpp failed: {error}"))
+        finally:
+            chunks.put(None)
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        options, config = prompt.options, self._config
+        request = _conversation(prompt.messages, options) | {
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "return_progress": True,
+            "max_tokens": options.max_tokens,
+            "stop": list(options.stop),
+            "temperature": config.temperature if options.temperature is None else options.temperature,
+            "top_p": config.top_p if options.top_p is None else options.top_p,
+        }
+        if options.seed is not None:
+            request |= {"seed": options.seed % RANDOM_SEED, "cache_prompt": False}
+        return request
+
+    def _ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            response = self._client.post(path, json=body)
+        except httpx.TransportError as error:
+            raise EngineCrashed("llama.cpp does not answer", retry_after=1.0) from error
+        answer: Mapping[str, Any] = response.json()
+        if response.is_error:
+            raise _engine_error(answer["error"])
+        return answer
+
+
+def _conversation(messages: Sequence[EngineMessage], options: GenerationOptions) -> dict[str, Any]:
+    """The part of a request that decides the tokens of the prompt."""
+    body: dict[str, Any] = {"messages": messages}
+    if options.schema is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": options.schema}}
+    return body
+
+
+def _engine_error(error: Mapping[str, Any]) -> Exception:
+    """The error to raise for one of llama.cpp; of a prepared prompt it can refuse only the schema."""
+    if error.get("code") == 400:
+        return _schema_error(str(error["message"]))
+    if error.get("code") == 503:
+        return Unavailable("the model is still being loaded", retry_after=1.0)
+    return Internal(f"llama.cpp failed: {error.get('message')}")
+
+
+def _schema_error(message: str) -> InvalidArgument:
+    *_, cause = message.partition("JSON schema error at ")
+    return InvalidArgument(f"the schema is not supported: {cause or 'it is too large'}", field="format.json_schema")
+
+
+def _params(config: LlamaCppConfig, socket: str, key: str) -> xllamacpp.CommonParams:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(config.weights)
+    params.n_parallel = config.slots
+    params.n_ctx = config.window_tokens * config.slots  # divided among the slots
+    params.kv_unified = False
+    params.n_batch = params.n_ubatch = config.prefill_tokens
+    params.cpuparams_batch.n_threads = config.threads
+    params.cpuparams.n_threads = config.decode_threads
+    params.no_extra_bufts = True  # disables the repacked kernels
+    # The weights are not memory-mapped: the pages of a mapped file can be dropped and read again.
+    params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+    params.cache_ram_mib = 0  # each slot keeps its last prompt; no second cache that grows to gigabytes
+    params.cache_idle_slots = False
+    params.prefill_assistant = False  # a last assistant message is history, not the beginning of the answer
+    params.hostnames = [socket]
+    params.api_keys = [key]
+    params.n_threads_http = config.slots
+    params.ui = params.endpoint_slots = params.endpoint_props = False
+    params.verbosity = -1  # errors are raised, not logged
+    return params
