@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import helm_python as helm
 import pytest
 import yaml
-from gateway.http.auth import Keys
+from gateway.auth import Keys
 
 from charts import render
 from servekit.rpc.errors import Unauthenticated
