@@ -1,4 +1,4 @@
-"""What is known of files and vector stores, kept in the object store beside the bytes; the vectors lie elsewhere."""
+"""The records of files and vector stores, in the object store beside the files; vectors are retrieval's."""
 
 import time
 import uuid
@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
 from servekit.rpc.errors import InvalidArgument, NotFound
 
 Attributes = Mapping[str, str | float | bool]
-Row = TypeVar("Row", "FileRecord", "StoreRecord", "IndexedFile")
+Row = TypeVar("Row", "FileRecord", "VectorStoreRecord", "IndexedFile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,10 @@ class FileRecord:
     """A file of a tenant.
 
     Attributes:
-        reference: Its content address in the object store.
-        size: Bytes.
-        created_at: Seconds since 1970, as every time here.
+        size: The size of the file in bytes.
+        reference: The content address of the file in the object store.
+        created_at: When the file was uploaded, in seconds since 1970.
+        expires_at: When the file expires, in seconds since 1970; None for never.
     """
 
     id: str
@@ -34,8 +36,8 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreRecord:
-    """A vector store of a tenant; the collection of the same name holds its passages."""
+class VectorStoreRecord:
+    """A vector store of a tenant; the collection whose name is its id holds its passages."""
 
     id: str
     name: str
@@ -48,8 +50,10 @@ class IndexedFile:
     """A file whose passages are in a vector store.
 
     Attributes:
-        chunks: How many passages it was cut to.
-        attributes: What the caller filters searches by.
+        size: The size of the file in bytes.
+        chunks: The number of passages that the file was split into.
+        created_at: When the file was indexed, in seconds since 1970.
+        attributes: The attributes that searches can filter by.
     """
 
     store_id: str
@@ -62,107 +66,115 @@ class IndexedFile:
 
 
 def fresh_id(prefix: str) -> str:
-    """An id that nobody has guessed."""
+    """A new random id."""
     return f"{prefix}{uuid.uuid4().hex[:24]}"
 
 
 def now() -> int:
-    """Seconds since 1970."""
+    """The current time in seconds since 1970."""
     return int(time.time())
+
+
+class _Files(BlobRecords[FileRecord]):
+    """The records of files; those that have expired are not found."""
+
+    async def all(self, tenant: str) -> dict[str, FileRecord]:
+        return {name: record for name, record in (await super().all(tenant)).items() if not _expired(record)}
+
+    async def get(self, tenant: str, name: str, field: str = "name") -> FileRecord:
+        record = await super().get(tenant, name, field)
+        if _expired(record):
+            raise self.not_found(name, field)
+        return record
 
 
 class Records:
     """The records of every tenant.
 
     Args:
-        store: Where they are kept.
+        store: The object store of the records.
     """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._files = _Files(store, "file", FileRecord)
 
     async def add_file(self, tenant: str, record: FileRecord) -> None:
-        """Keep a file's record."""
-        await self._store.put_record(tenant, "file", record.id, asdict(record))
+        """Record a file."""
+        await self._files.create(tenant, record.id, record)
 
     async def file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
-        """One file.
+        """Return a file.
 
         Raises:
-            NotFound: The tenant has no such file, or no more.
+            NotFound: The tenant has no such file, or the file has expired.
         """
-        record = FileRecord(**await _named(self._store.get_record(tenant, "file", file_id), "file", file_id, field))
-        if record.expires_at is not None and record.expires_at <= now():
-            raise _missing("file", file_id, field)
-        return record
+        return await self._files.get(tenant, file_id, field)
 
     async def files(self, tenant: str) -> list[FileRecord]:
-        """Every file of the tenant, the newest first."""
-        rows = (FileRecord(**row) for row in (await self._store.list_records(tenant, "file")).values())
-        return _newest(row for row in rows if row.expires_at is None or row.expires_at > now())
+        """Return the tenant's files, newest first."""
+        return _newest((await self._files.all(tenant)).values())
 
     async def remove_file(self, tenant: str, record: FileRecord) -> None:
-        """Forget a file, and its bytes where no other file is made of the same."""
-        await self._store.delete_record(tenant, "file", record.id)
-        if all(other.reference != record.reference for other in await self.files(tenant)):
-            await self._store.delete(tenant, record.reference)
+        """Delete a file, and its bytes unless another file has the same."""
+        await self._files.delete(tenant, record.id, "file_id")
 
-    async def add_store(self, tenant: str, record: StoreRecord) -> None:
-        """Keep a vector store's record."""
+    async def add_vector_store(self, tenant: str, record: VectorStoreRecord) -> None:
+        """Record a vector store."""
         await self._store.put_record(tenant, "store", record.id, asdict(record))
 
-    async def store(self, tenant: str, store_id: str, field: str = "vector_store_id") -> StoreRecord:
-        """One vector store.
+    async def vector_store(self, tenant: str, store_id: str, field: str = "vector_store_id") -> VectorStoreRecord:
+        """Return a vector store.
 
         Raises:
-            NotFound: The tenant has no such store.
+            NotFound: The tenant has no such vector store.
         """
         row = await _named(self._store.get_record(tenant, "store", store_id), "vector store", store_id, field)
-        return StoreRecord(**row)
+        return VectorStoreRecord(**row)
 
-    async def stores(self, tenant: str) -> list[StoreRecord]:
-        """Every vector store of the tenant, the newest first."""
-        return _newest(StoreRecord(**row) for row in (await self._store.list_records(tenant, "store")).values())
+    async def vector_stores(self, tenant: str) -> list[VectorStoreRecord]:
+        """Return the tenant's vector stores, newest first."""
+        return _newest(VectorStoreRecord(**row) for row in (await self._store.list_records(tenant, "store")).values())
 
-    async def remove_store(self, tenant: str, store_id: str) -> None:
-        """Forget a vector store and what was in it."""
+    async def remove_vector_store(self, tenant: str, store_id: str) -> None:
+        """Delete the record of a vector store, after those of its files."""
         for indexed in await self.indexed(tenant, store_id):
             await self.remove_indexed(tenant, store_id, indexed.file_id)
         await self._store.delete_record(tenant, "store", store_id)
 
     async def add_indexed(self, tenant: str, record: IndexedFile) -> None:
-        """Keep that a file is in a vector store."""
+        """Record that a vector store holds a file's passages."""
         await self._store.put_record(tenant, f"in-{record.store_id}", record.file_id, asdict(record))
 
     async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
-        """The files in a vector store, the newest first."""
+        """Return the files of a vector store, newest first."""
         rows = await self._store.list_records(tenant, f"in-{store_id}")
         return _newest(IndexedFile(**row) for row in rows.values())
 
     async def indexed_file(self, tenant: str, store_id: str, file_id: str) -> IndexedFile:
-        """One file in a vector store.
+        """Return a file of a vector store.
 
         Raises:
-            NotFound: It is not there.
+            NotFound: The vector store has no such file.
         """
         found = self._store.get_record(tenant, f"in-{store_id}", file_id)
         return IndexedFile(**await _named(found, "file in this vector store", file_id, "file_id"))
 
     async def remove_indexed(self, tenant: str, store_id: str, file_id: str) -> None:
-        """Forget that a file is in a vector store."""
+        """Delete the record that a vector store holds a file's passages."""
         await self._store.delete_record(tenant, f"in-{store_id}", file_id)
 
 
+def _expired(record: FileRecord) -> bool:
+    return record.expires_at is not None and record.expires_at <= now()
+
+
 async def _named(found: Awaitable[dict[str, Any]], kind: str, name: str, field: str) -> dict[str, Any]:
-    """The record, or an error that speaks of the caller's own field."""
+    """The record, or an error that names the caller's own field."""
     try:
         return await found
-    except (NotFound, InvalidArgument):  # what is no proper name names nothing
-        raise _missing(kind, name, field) from None
-
-
-def _missing(kind: str, name: str, field: str) -> NotFound:
-    return NotFound(f"there is no {kind} {name[:80]!r}", field=field)
+    except (NotFound, InvalidArgument):  # a malformed name names nothing
+        raise NotFound(f"no {kind} named {name[:80]!r}", field=field) from None
 
 
 def _newest(rows: Iterable[Row]) -> list[Row]:

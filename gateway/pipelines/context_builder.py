@@ -144,7 +144,7 @@ class ContextBuilder:
         """The passages nearest to the question: the text parts and the transcripts of the last message."""
         tenant = current().tenant
         for store_id in search.vector_store_ids:
-            await self._records.store(tenant, store_id, "file_search.vector_store_ids")
+            await self._records.vector_store(tenant, store_id, "file_search.vector_store_ids")
         known = [await part if isinstance(part, asyncio.Task) else part for part in parts]
         texts = [part.text for part in known if isinstance(part, ContentPart) or part.kind == "audio"]
         question = join(text for text in texts if text is not None)

@@ -10,7 +10,7 @@ from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
 from gateway.pipelines.index_document import index_document, metadata, remove_document
-from gateway.records import IndexedFile, StoreRecord, fresh_id, now
+from gateway.records import IndexedFile, VectorStoreRecord, fresh_id, now
 from gateway.schemas.files import Deleted
 from gateway.schemas.vector_stores import (
     AttachRequest,
@@ -35,10 +35,10 @@ async def create_store(context: HandlerContext) -> Response:
     body = await read_json(context.request, CreateStoreRequest, state.settings.body_bytes)
     for index, file_id in enumerate(body.file_ids):
         await state.records.file(tenant, file_id, f"file_ids[{index}]")
-    record = StoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
+    record = VectorStoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
     try:
         await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id))
-        await state.records.add_store(tenant, record)
+        await state.records.add_vector_store(tenant, record)
     except BaseException:  # a collection without a record could never be deleted
         with suppress(ServeError):
             await _delete_collection(context, record.id)
@@ -50,7 +50,7 @@ async def create_store(context: HandlerContext) -> Response:
 
 async def list_stores(context: HandlerContext) -> Response:
     """List the tenant's vector stores, newest first."""
-    records = await context.state.records.stores(context.caller.tenant)
+    records = await context.state.records.vector_stores(context.caller.tenant)
     data = [await _answer(context, record) for record in records]
     return json_response(StoreList(data, data[0].id, data[-1].id) if data else StoreList([]))
 
@@ -67,7 +67,7 @@ async def delete_store(context: HandlerContext) -> Response:
     """
     record = await _store(context)
     await _delete_collection(context, record.id)
-    await context.state.records.remove_store(context.caller.tenant, record.id)
+    await context.state.records.remove_vector_store(context.caller.tenant, record.id)
     return json_response(Deleted(record.id, "vector_store.deleted"))
 
 
@@ -120,8 +120,10 @@ async def search_store(context: HandlerContext) -> Response:
     return json_response(StoreSearchAnswer(queries, data))
 
 
-async def _store(context: HandlerContext) -> StoreRecord:
-    return await context.state.records.store(context.caller.tenant, context.request.path_params["vector_store_id"])
+async def _store(context: HandlerContext) -> VectorStoreRecord:
+    return await context.state.records.vector_store(
+        context.caller.tenant, context.request.path_params["vector_store_id"]
+    )
 
 
 async def _delete_collection(context: HandlerContext, store_id: str) -> None:
@@ -148,7 +150,7 @@ async def _index(context: HandlerContext, store_id: str, file_id: str, attribute
     return indexed
 
 
-async def _answer(context: HandlerContext, record: StoreRecord) -> StoreAnswer:
+async def _answer(context: HandlerContext, record: VectorStoreRecord) -> StoreAnswer:
     files = await context.state.records.indexed(context.caller.tenant, record.id)
     counts = FileCounts(len(files), len(files))
     size = sum(file.size for file in files)

@@ -24,7 +24,7 @@ from typing import BinaryIO, cast
 import obstore
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.media.records import Records, answering, checked_name
+from servekit.media.records import RecordStore, answering, checked_name
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge
 
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
@@ -50,7 +50,7 @@ class About:
     expires: float | None
 
 
-class ObjectStore(Records):
+class ObjectStore(RecordStore):
     """Keeps bytes under their hash. What one tenant has stored does not exist for another.
 
     Args:

@@ -36,7 +36,6 @@ ALLOWED = {
     "Outcome": "to be renamed",
     "Question": "to be renamed",
     "Recording": "to be renamed",
-    "Records": "to be renamed",
     "Result": "to be renamed",
     "Search": "to be renamed",
     "Server": "to be renamed",

@@ -1,34 +1,27 @@
 """The voices of every tenant: a record `voice/<name>` for each, its recording in the object store beside it."""
 
-import asyncio
-import logging
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter, ValidationError
-
+from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
 from servekit.rpc.context import current
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError
-
-log = logging.getLogger(__name__)
+from servekit.rpc.errors import FailedPrecondition
 
 MAX_REFERENCE_BYTES = 8 << 20
-_KIND = "voice"
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceRecord:
-    """A voice of a tenant's, as it is kept.
+    """A voice of a tenant, as it is stored.
 
     Attributes:
-        model: The id of the model that speaks with it.
-        language: What is spoken in the recording; empty where nobody said and nobody heard.
-        text: What is said in it.
-        seconds: Of speech in it.
-        consent_statement: Who agreed, when and how.
-        created: Seconds since 1970.
-        reference: The recording, WAV, in the object store.
+        model: The id of the model that speaks with the voice.
+        language: The language of the recording, ISO 639-1; empty where it is unknown.
+        text: The transcript of the recording.
+        seconds: The seconds of speech in the recording.
+        consent_statement: Who agreed to the voice, when and how.
+        created: When the voice was created, in seconds since 1970.
+        reference: The content address of the recording, WAV.
     """
 
     model: str
@@ -40,110 +33,64 @@ class VoiceRecord:
     reference: str = ""
 
 
-_RECORD = TypeAdapter(VoiceRecord)
-
-
 class VoiceStore:
-    """Keeps those of the current call's tenant.
+    """The voices of the current request's tenant.
 
     Args:
-        store: Where.
-        most: How many a tenant may have.
+        store: The object store of the records and recordings.
+        max_voices: The maximum number of voices of a tenant.
     """
 
-    def __init__(self, store: ObjectStore, most: int) -> None:
-        self._store, self._most = store, most
-        self._naming = asyncio.Lock()
+    def __init__(self, store: ObjectStore, max_voices: int) -> None:
+        self._records = BlobRecords(store, "voice", VoiceRecord)
+        self._max_voices = max_voices
 
     async def all(self) -> dict[str, VoiceRecord]:
-        """The voices by name, but for those whose record is damaged."""
-        tenant = current().tenant
-        records: dict[str, VoiceRecord] = {}
-        for name, row in (await self._store.list_records(tenant, _KIND)).items():
-            try:
-                records[name] = _RECORD.validate_python(row)
-            except ValidationError:
-                log.warning("the record of the voice %s of %s is damaged", name, tenant)
-        return records
+        """Return the voices by name, except those whose record is damaged."""
+        return await self._records.all(current().tenant)
 
     async def get(self, name: str) -> tuple[VoiceRecord, bytes]:
-        """A voice and its recording.
+        """Return a voice and its recording.
 
         Raises:
             NotFound: The tenant has no such voice.
-            FailedPrecondition: It is damaged.
+            FailedPrecondition: The voice is damaged.
         """
         tenant = current().tenant
-        if name not in await self._store.record_names(tenant, _KIND):
-            raise NotFound(f"there is no voice {name[:80]!r}", field="voice")
-        try:
-            record = _RECORD.validate_python(await self._store.get_record(tenant, _KIND, name))
-            return record, await self._store.read(tenant, record.reference, MAX_REFERENCE_BYTES, "voice")
-        except (NotFound, InvalidArgument, ValidationError) as error:
-            message = f"the voice {name!r} is damaged: delete it and make it again"
-            raise FailedPrecondition(message, field="voice") from error
+        record = await self._records.get(tenant, name, "voice")
+        return record, await self._records.read(tenant, name, record, MAX_REFERENCE_BYTES, "voice")
 
     async def check_room(self, name: str) -> None:
-        """Check that a voice of this name can be kept.
+        """Check that a voice of this name can be created.
 
         Raises:
-            AlreadyExists: There is one.
-            FailedPrecondition: There are too many.
+            AlreadyExists: The tenant has a voice of this name.
+            FailedPrecondition: The tenant has the maximum number of voices.
         """
-        names = await self._store.record_names(current().tenant, _KIND)
+        names = await self._records.names(current().tenant)
         if name in names:
-            raise _taken(name)
-        if len(names) >= self._most:
-            raise FailedPrecondition(f"there are {len(names)} voices, no more are kept: delete one", field="name")
+            raise self._records.exists(name)
+        if len(names) >= self._max_voices:
+            raise FailedPrecondition(f"too many voices ({self._max_voices}): delete one", field="name")
 
     async def add(self, name: str, record: VoiceRecord, recording: bytes) -> VoiceRecord:
-        """Keep a voice, or nothing of it: of several of one name at once, one.
+        """Create a voice, whole or not at all; of several calls with one name at once, one succeeds.
 
         Raises:
-            AlreadyExists: There is one of this name.
-            FailedPrecondition: There are too many.
+            AlreadyExists: The tenant has a voice of this name.
+            FailedPrecondition: The tenant has the maximum number of voices.
         """
         tenant = current().tenant
-        async with self._naming:
+        async with self._records.blob(tenant, recording, "audio/wav") as reference:
             await self.check_room(name)
-            made = replace(record, reference=await self._store.put(tenant, recording, "audio/wav", None))
-            try:
-                await self._store.create_record(tenant, _KIND, name, asdict(made))
-            except AlreadyExists:
-                await self._forget(made.reference)
-                raise _taken(name) from None
-            except BaseException:
-                await self._forget(made.reference)
-                raise
-        return made
+            created = replace(record, reference=reference)
+            await self._records.create(tenant, name, created)
+        return created
 
     async def delete(self, name: str) -> None:
-        """Delete a voice, damaged or not, and its recording where no other voice is made of the same.
+        """Delete a voice, damaged or not, and its recording unless another voice has the same.
 
         Raises:
             NotFound: The tenant has no such voice.
         """
-        tenant = current().tenant
-        async with self._naming:
-            if name not in await self._store.record_names(tenant, _KIND):
-                raise NotFound(f"there is no voice {name[:80]!r}", field="name")
-            if record := (await self.all()).get(name):
-                with suppress(NotFound, InvalidArgument):  # it is not there, or was never anywhere
-                    await self._remove(record.reference, name)
-            await self._store.delete_record(tenant, _KIND, name)
-
-    async def _forget(self, reference: str) -> None:
-        """Remove the recording of a voice that did not come to be."""
-        try:
-            await self._remove(reference)
-        except ServeError as error:
-            log.warning("the recording %s stays, of no voice: %s", reference, error.message)
-
-    async def _remove(self, reference: str, voice: str = "") -> None:
-        """Remove a recording, unless another voice than this is made of it."""
-        if all(other.reference != reference for name, other in (await self.all()).items() if name != voice):
-            await self._store.delete(current().tenant, reference)
-
-
-def _taken(name: str) -> AlreadyExists:
-    return AlreadyExists(f"there is a voice {name!r}: delete it first, or choose another name", field="name")
+        await self._records.delete(current().tenant, name)

@@ -186,7 +186,7 @@ async def test_a_vector_store_that_is_not_recorded_leaves_no_collection(http, st
     async def fail(tenant, record):
         raise Unavailable("the object store does not answer")
 
-    monkeypatch.setattr(state.records, "add_store", fail)
+    monkeypatch.setattr(state.records, "add_vector_store", fail)
     assert (await http.post("/v1/vector_stores", json={})).status_code == 503
     assert retrieval.points == {}
 

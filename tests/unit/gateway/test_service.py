@@ -7,7 +7,7 @@ from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_Gatewa
 from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 
-from gateway.records import StoreRecord
+from gateway.records import VectorStoreRecord
 from gateway.service import GatewayService
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.client import connect
@@ -94,7 +94,7 @@ async def test_where_there_are_keys_a_caller_is_their_owner_whatever_it_says(bui
     digest = hashlib.sha256(b"secret").hexdigest()
     keys.write_text(f'[[keys]]\nsha256 = "{digest}"\nowner = "alice"\nburst = 1\nrequests_per_minute = 1\n')
     state = build(keys_file=keys)
-    await state.records.add_store("bob", StoreRecord("vs_1", "his", 0, {}))
+    await state.records.add_vector_store("bob", VectorStoreRecord("vs_1", "his", 0, {}))
     server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
     add_GatewayServiceServicer_to_server(GatewayService(state), server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -117,7 +117,7 @@ async def test_a_damaged_record_stops_no_other_voice_and_can_be_deleted(stub, se
     await stub.CreateVoice(asking())
     (settings.home / "data/objects/one/records/voice/anna.json").write_bytes(content)
     assert await names(stub) == ["low", "high"]
-    with pytest.raises(FailedPrecondition, match="delete it and make it again") as raised:
+    with pytest.raises(FailedPrecondition, match="delete it and create it again") as raised:
         await speak(stub, text="One.", voice="anna")
     assert raised.value.field == "voice"
     with pytest.raises(AlreadyExists):
@@ -132,7 +132,7 @@ async def test_a_voice_without_its_recording_is_damaged(stub, settings):
     await stub.CreateVoice(asking())
     for path in (settings.home / "data/objects/one/objects").iterdir():
         path.unlink()
-    with pytest.raises(FailedPrecondition, match="delete it and make it again"):
+    with pytest.raises(FailedPrecondition, match="delete it and create it again"):
         await speak(stub, text="One.", voice="anna")
     await stub.DeleteVoice(DeleteVoiceRequest(name="anna"))
     assert await names(stub) == ["low", "high"]

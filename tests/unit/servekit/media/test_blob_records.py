@@ -1,0 +1,108 @@
+"""Records with bytes of their own, where another replica or a failing object store interferes."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import pytest
+
+from servekit.media.blob_records import BlobRecords
+from servekit.media.objects import ObjectStore
+from servekit.rpc.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+
+
+@dataclass(frozen=True)
+class Song:
+    seconds: float
+    reference: str = ""
+
+
+@pytest.fixture
+def objects(tmp_path):
+    return ObjectStore(str(tmp_path))
+
+
+@pytest.fixture
+def songs(objects):
+    return BlobRecords(objects, "pop-song", Song)
+
+
+def blobs(tmp_path):
+    return list((tmp_path / "ada" / "objects").iterdir())
+
+
+async def add(songs, name, data=b"la la", song=Song(3.0)):
+    async with songs.blob("ada", data, "audio/wav") as reference:
+        await songs.create("ada", name, replace(song, reference=reference))
+
+
+async def test_a_record_and_its_bytes_belong_to_a_tenant(songs, tmp_path):
+    await add(songs, "one")
+    song = await songs.get("ada", "one")
+    assert (song.seconds, await songs.read("ada", "one", song, 10)) == (3.0, b"la la")
+    assert (await songs.names("ada"), await songs.all("ada")) == (["one"], {"one": song})
+    assert await songs.all("bob") == {}
+    for call in (songs.get("bob", "one", "song"), songs.delete("bob", "one", "song"), songs.get("ada", "a/b", "song")):
+        with pytest.raises(NotFound, match="no pop song named") as raised:
+            await call
+        assert raised.value.field == "song"
+    await songs.delete("ada", "one")
+    assert await songs.names("ada") == blobs(tmp_path) == []
+
+
+@pytest.mark.parametrize(("unique", "left"), [(False, 1), (True, 0)])
+async def test_shared_bytes_are_deleted_with_the_last_record(objects, tmp_path, unique, left):
+    songs = BlobRecords(objects, "pop-song", Song, unique=unique)
+    for name in ("one", "two"):
+        await add(songs, name)
+    await songs.delete("ada", "one")
+    assert len(blobs(tmp_path)) == left
+    await songs.delete("ada", "two")
+    assert not blobs(tmp_path)
+
+
+async def test_of_several_replicas_one_creates_a_name(tmp_path):
+    replicas = [BlobRecords(ObjectStore(str(tmp_path)), "pop-song", Song) for _ in range(4)]
+    calls = (add(songs, "one", b"%d" % number) for number, songs in enumerate(replicas))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    errors = [outcome for outcome in outcomes if outcome]
+    assert [(type(error), error.field) for error in errors] == [(AlreadyExists, "name")] * 3
+    song = await replicas[0].get("ada", "one")
+    assert (await replicas[0].read("ada", "one", song, 10)).isdigit()
+    assert len(blobs(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("failure", [Unavailable("no answer"), asyncio.CancelledError()])
+async def test_bytes_without_a_record_are_deleted_unless_another_record_has_them(
+    objects, songs, tmp_path, monkeypatch, failure
+):
+    async def fail(*_):
+        raise failure
+
+    await add(songs, "one")
+    monkeypatch.setattr(objects, "create_record", fail)
+    for data in (b"la la", b"tra la la"):
+        with pytest.raises(type(failure)):
+            await add(songs, "two", data)
+    assert [path.read_bytes() for path in blobs(tmp_path)] == [b"la la"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"{}", b'{"seconds": "long"}', b"[" * 100_000])
+async def test_a_damaged_record_is_named_and_can_be_deleted(songs, tmp_path, content):
+    for name in ("one", "two"):
+        await add(songs, name, name.encode())
+    (tmp_path / "ada/records/pop-song/one.json").write_bytes(content)
+    with pytest.raises(FailedPrecondition, match="the pop song 'one' is damaged"):
+        await songs.get("ada", "one")
+    assert (await songs.names("ada"), list(await songs.all("ada"))) == (["one", "two"], ["two"])
+    await songs.delete("ada", "one")
+    assert await songs.names("ada") == ["two"]
+
+
+async def test_a_record_without_its_bytes_is_damaged(songs, tmp_path):
+    await add(songs, "one")
+    blobs(tmp_path)[0].unlink()
+    with pytest.raises(FailedPrecondition, match="damaged") as raised:
+        await songs.read("ada", "one", await songs.get("ada", "one"), 10, "song")
+    assert raised.value.field == "song"
+    await songs.delete("ada", "one")
+    assert await songs.names("ada") == []
