@@ -91,6 +91,7 @@ EXPOSE 50054 9154
 CMD ["python3", "-m", "services.retrieval"]
 
 FROM runtime AS tools
+COPY client client
 COPY fleet fleet
 COPY capacity capacity
 COPY evaluation evaluation

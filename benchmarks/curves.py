@@ -22,6 +22,8 @@ from rich.console import Console
 from benchmarks.mixed import RequestContext, mixed_calls
 from benchmarks.report import Result, Say, percentile
 from benchmarks.running import alone, fleet
+from client.blocking import BlockingConnection
+from client.errors import GatewayError
 from servekit.models.catalogue import Service, profile
 from servekit.ops.settings import available_cores
 
@@ -104,7 +106,7 @@ def levels_of_all(say: Say) -> dict[str, list[Level]]:
         address = running.address("gateway")
         with (
             OpenAI(base_url=f"{address}/v1", api_key="none", timeout=120, max_retries=0) as client,
-            httpx.Client(base_url=address, timeout=120) as web,
+            BlockingConnection(address) as web,
         ):
             calls = mixed_calls(client, web)
             for name, (label, kind) in KINDS.items():
@@ -126,8 +128,8 @@ def _level(call: RequestContext, callers: int, metrics: str, kind: Kind) -> Leve
         while (began := time.perf_counter()) < end or not seconds:
             try:
                 call(number + len(seconds))
-            except (httpx.HTTPStatusError, APIStatusError) as error:
-                if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            except (GatewayError, APIStatusError) as error:
+                if error.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                     raise
                 time.sleep(BACK_OFF_SECONDS)
             else:

@@ -1,13 +1,12 @@
 """The first token of a chat: through the gateway, and from llama.cpp called directly, by turns."""
 
-import http.client
-import json
 import time
 from statistics import median
 
 from benchmarks.llama_direct import MAX_TOKENS
 from benchmarks.report import Result, Say, percentile
 from benchmarks.running import asked, fleet, models_dir
+from client.blocking import BlockingConnection
 from servekit.models import catalogue
 from servekit.ops.settings import available_cores
 
@@ -28,10 +27,10 @@ def measure(say: Say) -> Result:
     with (
         fleet("embedded") as running,
         asked("benchmarks.llama_direct", weights, *map(str, (SLOTS, threads, PREFILL_TOKENS, window))) as llama,
+        BlockingConnection(running.address("gateway")) as web,
     ):
         if llama.stdin is None or llama.stdout is None:
             raise RuntimeError("llama.cpp has no pipes")
-        web = http.client.HTTPConnection(running.address("gateway").removeprefix("http://"), timeout=60)
         direct, gateway = [], []
         for number in range(-WARM_ROUNDS, ROUNDS):
             say(f"round {number + 1} of {ROUNDS}")
@@ -43,7 +42,6 @@ def measure(say: Say) -> Result:
             if number >= 0:
                 direct.append(alone)
                 gateway.append(through)
-        web.close()
     added = [(one - base) * 1e3 for one, base in zip(gateway, direct, strict=True)]
     rows = {
         name: {"p50 ms": median(taken) * 1e3, "p95 ms": percentile(taken, 0.95) * 1e3}
@@ -56,7 +54,7 @@ def measure(say: Say) -> Result:
     return Result("First token of a text chat, one caller", rows)
 
 
-def _first_token(web: http.client.HTTPConnection, prompt: str) -> float:
+def _first_token(web: BlockingConnection, prompt: str) -> float:
     body = {
         "model": "qwen2.5-coder-0.5b-instruct",
         "messages": [{"role": "user", "content": prompt}],
@@ -65,14 +63,9 @@ def _first_token(web: http.client.HTTPConnection, prompt: str) -> float:
         "stream": True,
     }
     began = time.perf_counter()
-    web.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
-    response = web.getresponse()
     seconds = 0.0
-    for line in response:
-        if seconds or not line.startswith(b"data: {"):
-            continue
-        event = json.loads(line[6:])
-        if any(choice["delta"].get("content") for choice in event.get("choices", ())):
+    for event in web.events("POST", "/v1/chat/completions", json=body):
+        if not seconds and any(choice["delta"].get("content") for choice in event.get("choices", ())):
             seconds = time.perf_counter() - began
     if not seconds:
         raise RuntimeError("no token came")

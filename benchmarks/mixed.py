@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import skimage.data
 from openai import OpenAI
 from PIL import Image
 
 from benchmarks.report import Result, Say, Verdict, percentile
 from benchmarks.running import fleet
+from client.blocking import BlockingConnection
 
 CALLERS = 2  # of each kind
 SAYINGS = (
@@ -32,7 +32,7 @@ def page_third() -> bytes:
     return image.getvalue()
 
 
-def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[RequestContext, int]]:
+def mixed_calls(client: OpenAI, web: BlockingConnection) -> Mapping[str, tuple[RequestContext, int]]:
     """One call of each kind, and how many a caller makes: about as long as the others take."""
     picture = page_third()
     clips = [
@@ -42,7 +42,7 @@ def mixed_calls(client: OpenAI, web: httpx.Client) -> Mapping[str, tuple[Request
     texts = [f"{saying} Number {number}." for number in range(8) for saying in SAYINGS]
 
     def read(number: int) -> object:  # noqa: ARG001
-        return web.post("/v1/vision/read", content=picture, headers={"content-type": "image/png"}).raise_for_status()
+        return web.send("POST", "/v1/vision/read", content=picture, headers={"content-type": "image/png"})
 
     def transcribe(number: int) -> object:
         clip = clips[number % len(clips)]
@@ -79,7 +79,7 @@ def measure(say: Say) -> Result:
         address = running.address("gateway")
         with (
             OpenAI(base_url=f"{address}/v1", api_key="none", timeout=120, max_retries=0) as client,
-            httpx.Client(base_url=address, timeout=120) as web,
+            BlockingConnection(address) as web,
             ThreadPoolExecutor(4 * CALLERS) as pool,
         ):
             calls = mixed_calls(client, web)

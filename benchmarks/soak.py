@@ -7,13 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-import httpx
 from openai import OpenAI
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.mixed import mixed_calls
 from benchmarks.running import Fleet, fleet
+from client.blocking import BlockingConnection
+from client.errors import GatewayError
 
 SETTLING = 0.25  # of the soak, after which memory is taken as the level to stay at
 PAUSE_SECONDS = 0.2  # between a caller's calls, so that the machine is busy but not drowned
@@ -24,7 +25,7 @@ def memory(running: Fleet) -> dict[str, float]:
     return {process: float(row["memory_mb"]) for process, row in running.status().items()}
 
 
-def bad_call(web: httpx.Client) -> Callable[[int], object]:
+def bad_call(web: BlockingConnection) -> Callable[[int], object]:
     """A call that has to be refused, another each time."""
     cases = itertools.cycle(
         [
@@ -37,10 +38,13 @@ def bad_call(web: httpx.Client) -> Callable[[int], object]:
 
     def call(number: int) -> object:  # noqa: ARG001
         path, body = next(cases)
-        response = web.post(path, **body)  # type: ignore[arg-type]
-        if not 400 <= response.status_code < 500:
-            raise RuntimeError(f"{path} answered {response.status_code} to a bad request")
-        return response
+        try:
+            response = web.send("POST", path, **body)  # type: ignore[arg-type]
+        except GatewayError as error:
+            if 400 <= error.status_code < 500:
+                return error
+            raise
+        raise RuntimeError(f"{path} answered {response.status_code} to a bad request")
 
     return call
 
@@ -54,7 +58,7 @@ def soak(minutes: float, console: Console) -> int:
         address = running.address("gateway")
         with (
             OpenAI(base_url=f"{address}/v1", api_key="none", timeout=120, max_retries=0) as client,
-            httpx.Client(base_url=address, timeout=120) as web,
+            BlockingConnection(address) as web,
         ):
             calls = {kind: call for kind, (call, _) in mixed_calls(client, web).items()} | {"bad": bad_call(web)}
 

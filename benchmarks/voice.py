@@ -1,7 +1,5 @@
 """The first sound of a text of 400 characters, and how long the whole takes: over gRPC, and over HTTP by format."""
 
-import http.client
-import json
 import time
 from statistics import median
 
@@ -11,6 +9,7 @@ from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
 from benchmarks.report import Result, Say, Verdict, percentile
 from benchmarks.running import fleet
+from client.blocking import BlockingConnection
 
 CHARACTERS = 400
 ROUNDS = 12
@@ -38,18 +37,19 @@ def measure(say: Say) -> Result:
     """Every round speaks another text; formats take turns within a round."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ("gRPC, pcm", *FORMATS)}
     say("starting the embedded fleet")
-    with fleet("embedded") as running:
-        web = http.client.HTTPConnection(running.address("gateway").removeprefix("http://"), timeout=60)
-        with grpc.insecure_channel(str(running.status()["speech"]["grpc"])) as channel:
-            stub = SpeechServiceStub(channel)
-            for number in range(-WARM_ROUNDS, ROUNDS):
-                say(f"round {number + 1} of {ROUNDS}")
-                text = f"{OPENINGS[number % len(OPENINGS)]} {REST}"[: CHARACTERS - 1].rstrip() + "."
-                for name, times in taken.items():
-                    both = _through(web, text, name) if name in FORMATS else _direct(stub, text)
-                    if number >= 0:
-                        times.append(both)
-        web.close()
+    with (
+        fleet("embedded") as running,
+        BlockingConnection(running.address("gateway")) as web,
+        grpc.insecure_channel(str(running.status()["speech"]["grpc"])) as channel,
+    ):
+        stub = SpeechServiceStub(channel)
+        for number in range(-WARM_ROUNDS, ROUNDS):
+            say(f"round {number + 1} of {ROUNDS}")
+            text = f"{OPENINGS[number % len(OPENINGS)]} {REST}"[: CHARACTERS - 1].rstrip() + "."
+            for name, times in taken.items():
+                both = _through(web, text, name) if name in FORMATS else _direct(stub, text)
+                if number >= 0:
+                    times.append(both)
     rows = {
         name: {
             "first ms": median(first for first, _ in times) * 1e3,
@@ -80,17 +80,14 @@ def _direct(stub: SpeechServiceStub, text: str) -> tuple[float, float]:
     return first, time.perf_counter() - began
 
 
-def _through(web: http.client.HTTPConnection, text: str, format_: str) -> tuple[float, float]:
+def _through(web: BlockingConnection, text: str, format_: str) -> tuple[float, float]:
     """Seconds to the first sound and to the last, over HTTP."""
-    body = json.dumps({"input": text, "response_format": format_})
+    body = {"input": text, "response_format": format_}
     began = time.perf_counter()
-    web.request("POST", "/v1/audio/speech", body, {"content-type": "application/json"})
-    response = web.getresponse()
-    if response.status != 200:
-        raise RuntimeError(response.read().decode())
     first, size = 0.0, 0
-    while piece := response.read1(1 << 16):
-        size += len(piece)
-        if size > SOUND_BYTES and not first:
-            first = time.perf_counter() - began
+    with web.stream("POST", "/v1/audio/speech", json=body) as response:
+        for chunk in response.iter_raw():
+            size += len(chunk)
+            if size > SOUND_BYTES and not first:
+                first = time.perf_counter() - began
     return first, time.perf_counter() - began

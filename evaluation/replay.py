@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from client.errors import GatewayError
+from client.gateway import GatewayClient
 from evaluation.canary_set import Item
-from evaluation.gateway import Gateway, Unanswered
 from evaluation.tasks import Task
 
 RIGHT = {"word_error_rate": 0.0, "character_error_rate": 0.0, "recall": 1.0, "accuracy": 1.0}
@@ -48,7 +49,7 @@ class Result:
     seconds: float
 
 
-async def replay(task: Task, gateway: Gateway, times: int, step: Callable[[], None]) -> Result:
+async def replay(task: Task, gateway: GatewayClient, times: int, step: Callable[[], None]) -> Result:
     """Ask every item of a task so many times; `step` is called after each."""
     began = time.monotonic()
     asked = [*task.items] * times
@@ -61,10 +62,10 @@ async def replay(task: Task, gateway: Gateway, times: int, step: Callable[[], No
                 try:
                     answers.append(await task.ask(gateway, item))
                     answered.append(item)
-                except Unanswered as error:
+                except GatewayError as error:
                     failures.append(Failure(item, str(error)))
                 step()
-    except Unanswered as error:
+    except GatewayError as error:
         failures = [Failure(item, str(error)) for item in asked]
     quality = task.marks(answered, answers) if answered else {}
     misses = [

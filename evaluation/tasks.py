@@ -1,14 +1,20 @@
 """What the canary asks, task by task, and how the answers are marked."""
 
 import mimetypes
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
+from client.errors import value_at
+from client.gateway import GatewayClient
 from evaluation import metrics
 from evaluation.canary_set import FOLDER, CanarySet, Item, Medium, Query, Question, Search, Sentence
-from evaluation.gateway import Gateway
+
+STORE = "polyphony-canary"
+EXPIRES_SECONDS = 3600  # after which what a killed canary has left is deleted
+MAX_TOKENS = 24  # of an answer
 
 
 class Task(ABC):
@@ -23,12 +29,12 @@ class Task(ABC):
     items: Sequence[Item]
 
     @asynccontextmanager
-    async def ready(self, gateway: Gateway) -> AsyncIterator[None]:  # noqa: ARG002
+    async def ready(self, gateway: GatewayClient) -> AsyncIterator[None]:  # noqa: ARG002
         """What has to stand while it is asked: nothing, unless a task says otherwise."""
         yield
 
     @abstractmethod
-    async def ask(self, gateway: Gateway, item: Any) -> Any:
+    async def ask(self, gateway: GatewayClient, item: Any) -> Any:
         """The answer to one item."""
 
     @abstractmethod
@@ -44,8 +50,8 @@ class Transcribe(Task):
     def __init__(self, items: Sequence[Medium]) -> None:
         self.items = items
 
-    async def ask(self, gateway: Gateway, item: Medium) -> str:
-        return await gateway.transcribe((FOLDER / item.file).read_bytes(), item.file)
+    async def ask(self, gateway: GatewayClient, item: Medium) -> str:
+        return str(value_at(await gateway.transcribe((FOLDER / item.file).read_bytes(), item.file), "text"))
 
     def marks(self, items: Sequence[Medium], answers: Sequence[str]) -> Mapping[str, float]:
         said = [item.text for item in items]
@@ -64,7 +70,7 @@ class ReadText(Task):
     def __init__(self, items: Sequence[Medium]) -> None:
         self.items = items
 
-    async def ask(self, gateway: Gateway, item: Medium) -> str:
+    async def ask(self, gateway: GatewayClient, item: Medium) -> str:
         mime_type, _ = mimetypes.guess_type(item.file)
         return await gateway.read_text((FOLDER / item.file).read_bytes(), mime_type or "image/png")
 
@@ -84,11 +90,13 @@ class Find(Task):
         self._store_id = ""
 
     @asynccontextmanager
-    async def ready(self, gateway: Gateway) -> AsyncIterator[None]:
-        async with gateway.vector_store(self._search.passages) as self._store_id:
+    async def ready(self, gateway: GatewayClient) -> AsyncIterator[None]:
+        await _delete_leftovers(gateway)
+        files = {name: text.encode() for name, text in self._search.passages.items()}
+        async with gateway.vector_store(STORE, files, EXPIRES_SECONDS) as self._store_id:
             yield
 
-    async def ask(self, gateway: Gateway, item: Query) -> list[str]:
+    async def ask(self, gateway: GatewayClient, item: Query) -> list[str]:
         return await gateway.search(self._store_id, item.question, self._search.k)
 
     def marks(self, items: Sequence[Query], answers: Sequence[list[str]]) -> Mapping[str, float]:
@@ -103,8 +111,9 @@ class Chat(Task):
     def __init__(self, items: Sequence[Question]) -> None:
         self.items = items
 
-    async def ask(self, gateway: Gateway, item: Question) -> str:
-        return await gateway.chat(item.context, item.question)
+    async def ask(self, gateway: GatewayClient, item: Question) -> str:
+        messages = [{"role": "system", "content": item.context}, {"role": "user", "content": item.question}]
+        return await gateway.chat(messages, MAX_TOKENS)
 
     def marks(self, items: Sequence[Question], answers: Sequence[str]) -> Mapping[str, float]:
         return {"accuracy": metrics.accuracy([item.any_of for item in items], answers)}
@@ -118,11 +127,18 @@ class Speak(Task):
     def __init__(self, items: Sequence[Sentence]) -> None:
         self.items = items
 
-    async def ask(self, gateway: Gateway, item: Sentence) -> str:
-        return await gateway.transcribe(await gateway.speak(item.text), "spoken.wav")
+    async def ask(self, gateway: GatewayClient, item: Sentence) -> str:
+        return str(value_at(await gateway.transcribe(await gateway.speak(item.text), "spoken.wav"), "text"))
 
     def marks(self, items: Sequence[Sentence], answers: Sequence[str]) -> Mapping[str, float]:
         return {"word_error_rate": metrics.word_error_rate([item.text for item in items], answers)}
+
+
+async def _delete_leftovers(gateway: GatewayClient) -> None:
+    """Delete the vector stores of canaries that were killed; their files expire."""
+    for store in value_at(await gateway.json("GET", "/v1/vector_stores"), "data"):
+        if value_at(store, "name") == STORE and time.time() - value_at(store, "created_at") > EXPIRES_SECONDS:
+            await gateway.send("DELETE", f"/v1/vector_stores/{value_at(store, 'id')}")
 
 
 def tasks(canary: CanarySet) -> tuple[Task, ...]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import httpx
 import numpy as np
 import skimage.data
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from client.blocking import BlockingConnection
 from servekit.media.audio_encoder import encode_audio
 
 FOLDER = Path(__file__).parent
@@ -76,7 +76,8 @@ def clip(folder: Path, number: str) -> bytes:
 def speech(gateway: str, text: str) -> bytes:
     """A text as the fleet speaks it, as Opus."""
     body = {"model": "hibari", "input": text, "response_format": "opus"}
-    return httpx.post(f"{gateway}/v1/audio/speech", json=body, timeout=60).raise_for_status().content
+    with BlockingConnection(gateway) as connection:
+        return connection.send("POST", "/v1/audio/speech", json=body).content
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from evaluation.gateway import Unanswered
+from client.errors import GatewayError
 from evaluation.speech import metrics
 from evaluation.speech.metrics import Offsets, Span
 from evaluation.speech.outcome import Cell, Look, Table
@@ -20,9 +20,9 @@ class Align(Task):
 
     async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
         async def ask(clip: Clip) -> list[Span]:
-            spans = await asking.gateway.aligned(asking.sound(clip), clip.text, clip.language)
+            spans = await asking.gateway.align(asking.sound(clip), clip.text, clip.language)
             if len(spans) != len(clip.words):
-                raise Unanswered(f"{len(spans)} words were placed of {len(clip.words)}")
+                raise GatewayError(f"{len(spans)} words were placed of {len(clip.words)}")
             return spans
 
         answered = await asking.each(self.clips, ask, lambda clip: clip.id)

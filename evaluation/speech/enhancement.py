@@ -35,7 +35,7 @@ class Enhance(Task):
     async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
         async def ask(clip: Clip) -> tuple[Heard, Heard]:
             noisy = asking.sound(clip)
-            return await _heard(asking, clip, noisy), await _heard(asking, clip, await asking.gateway.enhanced(noisy))
+            return await _heard(asking, clip, noisy), await _heard(asking, clip, await asking.gateway.enhance(noisy))
 
         answered = await asking.each(self.clips, ask, lambda clip: clip.id)
         rows = [_row(name, [pair for _, pair in pairs]) for name, pairs in grouped(answered).items()]
@@ -57,7 +57,7 @@ class Enhance(Task):
 
 
 async def _heard(asking: Asking, clip: Clip, version: bytes) -> Heard:
-    text, _ = await asking.gateway.transcript(version)
+    text, _ = await asking.transcript(version)
     clean, samples = sound.decode((asking.folder / f"{clip.clean}.flac").read_bytes()), sound.decode(version)
     return Heard(
         metrics.si_sdr(clean, samples),

@@ -10,7 +10,7 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from evaluation.gateway import Unanswered, at
+from client.errors import GatewayError, value_at
 from evaluation.speech import metrics
 from evaluation.speech.outcome import Look, Table
 from evaluation.speech.task import Asking, Task
@@ -70,7 +70,7 @@ async def _hear(asking: Asking, clip: Clip) -> Heard:
             await socket.send(json.dumps(SESSION))
             return await _followed(socket, samples, clip.turns[-1].end)
     except (OSError, WebSocketException) as error:
-        raise Unanswered(f"the live session broke off: {error}") from error
+        raise GatewayError(f"the live session broke off: {error}") from error
 
 
 async def _followed(socket: ClientConnection, samples: sound.Samples, end: float) -> Heard:
@@ -87,17 +87,17 @@ async def _followed(socket: ClientConnection, samples: sound.Samples, end: float
                 if sending.done() and all(texts.values()):
                     break
                 if time.monotonic() - told > PATIENCE:
-                    raise Unanswered(f"a phrase had no final words within {PATIENCE:g} s") from error
+                    raise GatewayError(f"a phrase had no final words within {PATIENCE:g} s") from error
                 continue
             told = time.monotonic()
-            match at(event, "type"):
+            match value_at(event, "type"):
                 case "input_audio_buffer.speech_started":
-                    texts.setdefault(str(at(event, "item_id")), "")
+                    texts.setdefault(str(value_at(event, "item_id")), "")
                 case kind if kind == f"{EVENT}.completed":
-                    texts[str(at(event, "item_id"))] = str(at(event, "transcript")) or " "
+                    texts[str(value_at(event, "item_id"))] = str(value_at(event, "transcript")) or " "
                     last = time.monotonic()
                 case "error" | "conversation.item.input_audio_transcription.failed":
-                    raise Unanswered(str(at(event, "error", "message")))
+                    raise GatewayError(str(value_at(event, "error", "message")))
     finally:
         sending.cancel()
     return Heard(" ".join(texts.values()), last - began - end)

@@ -7,8 +7,8 @@ from itertools import product
 
 from sklearn.metrics import f1_score, roc_auc_score
 
+from client.errors import GatewayError
 from evaluation import sounds
-from evaluation.gateway import Unanswered
 from evaluation.speech.outcome import Cell, Failure, Look, Table
 from evaluation.speech.task import Asking, Task, spread
 from evaluation.speech_set.manifest import Clip
@@ -75,7 +75,9 @@ class Sounds(Task):
             for name, machines in self._asked.items() if ready else ():
                 chosen = [machine for machine in machines if machine.kind == kind]
                 scored = await asking.each(
-                    chosen, lambda machine: asking.gateway.scored(NAME, machine.sound()), lambda machine: machine.name
+                    chosen,
+                    lambda machine: asking.gateway.detect_anomaly(NAME, machine.sound()),
+                    lambda machine: machine.name,
                 )
                 faults = [machine.condition != "normal" for machine, _ in scored]
                 if len({*faults}) < 2:
@@ -96,7 +98,7 @@ class Sounds(Task):
             for name, asked in self._asked.items() if ready else ():
                 told = await asking.each(
                     asked,
-                    lambda machine: asking.gateway.classified(NAME, machine.sound()),
+                    lambda machine: asking.gateway.classify_sound(NAME, machine.sound()),
                     lambda machine: machine.name,
                 )
                 right, given = [machine.condition for machine, _ in told], [label for _, label in told]
@@ -114,15 +116,15 @@ class Sounds(Task):
 async def _fitted(asking: Asking, clips: Sequence[tuple[bytes, str]]) -> AsyncIterator[bool]:
     """A sound model of clips and their labels, deleted at the end of the block; False if none can be had."""
     try:
-        await asking.gateway.fit_sounds(NAME, clips)
-    except Unanswered as error:
+        await asking.gateway.train_sound_model(NAME, clips)
+    except GatewayError as error:
         asking.failures.append(Failure("fitting a sound model", str(error)))
         yield False
         return
     try:
         yield True
     finally:
-        with suppress(Unanswered):
+        with suppress(GatewayError):
             await asking.gateway.send("DELETE", f"/v1/audio/sound_models/{NAME}")
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from client.errors import GatewayError, value_at
 from evaluation import speech_set
-from evaluation.gateway import Unanswered, at
 from evaluation.speech import metrics
 from evaluation.speech.outcome import Cell, Failure, Look, Table
 from evaluation.speech.task import Asking, Task, spread
@@ -14,7 +14,7 @@ from evaluation.speech_set.manifest import Clip
 
 
 async def _read_back(asking: Asking, one: tuple[str, str, str]) -> str:
-    return (await asking.gateway.transcript(await asking.gateway.say(*one)))[0]
+    return (await asking.transcript(await asking.gateway.speak(*one)))[0]
 
 
 class Speak(Task):
@@ -41,12 +41,12 @@ class Speak(Task):
         looks: list[Look] = []
         try:
             voices = await asking.gateway.voices()
-        except Unanswered as error:
+        except GatewayError as error:
             asking.failures.append(Failure("the list of voices", str(error)))
             return [], []
         for language, texts in self._texts.items():
-            for voice in (voice for voice in voices if language in at(voice, "languages")):
-                name, model = str(at(voice, "name")), str(at(voice, "model"))
+            for voice in (voice for voice in voices if language in value_at(voice, "languages")):
+                name, model = str(value_at(voice, "name")), str(value_at(voice, "model"))
                 asked = [(text, name, model) for text in texts]
                 read = await asking.each(asked, partial(_read_back, asking), lambda one: f"{one[1]}: {one[0]}")
                 answered = [(text, heard) for (text, _, _), heard in read]

@@ -9,8 +9,8 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from evaluation.gateway import Unanswered
-from evaluation.speech.gateway import SpeechGateway
+from client.errors import GatewayError, value_at
+from client.gateway import GatewayClient
 from evaluation.speech.outcome import Failure, Look, Outcome, Table
 from evaluation.speech_set.manifest import Clip
 
@@ -29,7 +29,7 @@ class Asking:
         failures: The items that had no answer so far.
     """
 
-    gateway: SpeechGateway
+    gateway: GatewayClient
     folder: Path
     step: Callable[[], None]
     failures: list[Failure] = field(default_factory=list)
@@ -37,6 +37,11 @@ class Asking:
     def sound(self, clip: Clip) -> bytes:
         """The file of a clip."""
         return (self.folder / clip.file).read_bytes()
+
+    async def transcript(self, recording: bytes, **fields: str) -> tuple[str, str]:
+        """The text of a recording, and the language that was detected."""
+        answer = await self.gateway.transcribe(recording, response_format="verbose_json", **fields)
+        return str(value_at(answer, "text")), str(value_at(answer, "language"))
 
     async def each(
         self, items: Iterable[Item], ask: Callable[[Item], Awaitable[Answer]], named: Callable[[Item], str]
@@ -46,7 +51,7 @@ class Asking:
         for item in items:
             try:
                 answered.append((item, await ask(item)))
-            except Unanswered as error:
+            except GatewayError as error:
                 self.failures.append(Failure(named(item), str(error)))
             self.step()
         return answered
@@ -84,7 +89,7 @@ class Task(ABC):
     async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
         """Ask everything: the figures, and what to look at."""
 
-    async def run(self, gateway: SpeechGateway, folder: Path, step: Callable[[], None]) -> Outcome:
+    async def run(self, gateway: GatewayClient, folder: Path, step: Callable[[], None]) -> Outcome:
         """What was found."""
         began = time.monotonic()
         asking = Asking(gateway, folder, step)

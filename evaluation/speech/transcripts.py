@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import get_args
+from typing import Literal, get_args
 
 from evaluation.speech import metrics
-from evaluation.speech.gateway import Mode
 from evaluation.speech.metrics import Edits
 from evaluation.speech.outcome import Cell, Look, Table
 from evaluation.speech.task import Asking, Task
@@ -17,6 +16,7 @@ NAMES = {
     "nl": "dutch", "pl": "polish", "pt": "portuguese", "ru": "russian", "zh": "chinese",
 }  # fmt: skip
 
+Mode = Literal["fitted", "full"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Heard = Mapping[Mode, tuple[str, str]]
@@ -51,7 +51,8 @@ class Transcribe(Task):
 
 async def _transcript(asking: Asking, one: tuple[Clip, Mode]) -> tuple[str, str]:
     clip, mode = one
-    return await asking.gateway.transcript(asking.sound(clip), mode)
+    fields = {"full_window": "true"} if mode == "full" else {}
+    return await asking.transcript(asking.sound(clip), **fields)
 
 
 def _english(said: Sequence[tuple[Clip, Heard]]) -> Table:

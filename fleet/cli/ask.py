@@ -1,36 +1,37 @@
-"""`polyphony ask`: an ordinary client of the gateway, which shows where each second went."""
+"""`polyphony ask`: an ordinary client of the gateway, which shows how long each step took."""
 
 import base64
-import json
 import mimetypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.table import Column, Table
 from rich.text import Text
 
+from client.errors import GatewayError
+from client.gateway import GatewayClient
 from fleet.cli.errors import FleetError
 from fleet.runner import state
 from fleet.settings import FleetSettings
 
 BAR_WIDTH = 28
+TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """One request of text, images, recordings and documents.
 
     Attributes:
-        text: The words; may be empty where a recording asks.
-        images: Pictures to read.
-        recordings: Recordings to hear.
+        text: The question as text; may be empty where a recording asks it.
+        images: Images to read.
+        recordings: Recordings to transcribe.
         documents: Text files to search for the answer.
         model: A model id; empty for the default.
-        speak: Where to write the spoken answer, whose suffix is its format; None for text alone.
+        speak: The file for the spoken answer, whose suffix is its format; None for text alone.
     """
 
     text: str
@@ -41,99 +42,49 @@ class Question:
     speak: Path | None = None
 
 
-class Gateway:
-    """The gateway of this home, or the one that the settings name. Use as a context.
-
-    Args:
-        settings: The address and the key.
+@asynccontextmanager
+async def connect(settings: FleetSettings) -> AsyncIterator[GatewayClient]:
+    """A client of the gateway that the settings name, or else of this home's.
 
     Raises:
         FleetError: No fleet runs here and no address is set.
     """
+    url = settings.url or state.read(settings.run_dir).url
+    async with GatewayClient.open(url, settings.api_key.get_secret_value(), TIMEOUT_SECONDS) as gateway:
+        yield gateway
 
-    def __init__(self, settings: FleetSettings) -> None:
-        self.url = settings.url or state.read(settings.run_dir).url
-        key = settings.api_key.get_secret_value()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(300.0, connect=5.0))
 
-    def __enter__(self) -> "Gateway":
-        return self
+async def ask_question(gateway: GatewayClient, question: Question, show: Callable[[str], None]) -> dict[str, Any]:
+    """Ask, with the documents in a vector store for as long, and give each delta of the answer to `show`.
 
-    def __exit__(self, *unused: object) -> None:
-        self._http.close()
+    Returns:
+        The `polyphony` object of the answer: steps, seconds, models, sources, degraded.
 
-    @contextmanager
-    def vector_store(self, documents: Sequence[Path]) -> Iterator[str]:
-        """A vector store of these text files, deleted with them at the end of the block."""
-        file_ids: list[str] = []
+    Raises:
+        FleetError: A file cannot be read.
+        GatewayError: The gateway refuses, or the stream ends before its final event.
+    """
+    async with AsyncExitStack() as stack:
         store_id = ""
-        try:
-            for path in documents:
-                files = {"file": (path.name, _bytes(path), _mime_type(path, "text/plain"))}
-                uploaded = self._call("POST", "/v1/files", files=files, data={"purpose": "assistants"})
-                file_ids.append(uploaded["id"])
-            store_id = self._call("POST", "/v1/vector_stores", json={"name": "ask", "file_ids": file_ids})["id"]
-            yield store_id
-        finally:
-            if store_id:
-                self._call("DELETE", f"/v1/vector_stores/{store_id}")
-            for file_id in file_ids:
-                self._call("DELETE", f"/v1/files/{file_id}")
-
-    def ask(self, question: Question, store_id: str, show: Callable[[str], None]) -> dict[str, Any]:
-        """Ask, and give each piece of the answer to `show` as it comes.
-
-        Returns:
-            The answer's `polyphony` object: steps, seconds, models, sources, degraded.
-
-        Raises:
-            FleetError: The gateway refuses, or the answer breaks off.
-        """
-        sound = bytearray()
+        if question.documents:
+            files = {path.name: read_file(path) for path in question.documents}
+            store_id = await stack.enter_async_context(gateway.vector_store("ask", files))
+        audio = bytearray()
         about: dict[str, Any] = {}
-        with self._open("POST", "/v1/chat/completions", json=body(question, store_id)) as response:
-            for chunk in _events(response):
-                about = chunk.get("polyphony", about)
-                for choice in chunk["choices"]:
-                    show(choice["delta"].get("content") or "")
-                    sound += base64.b64decode(choice["delta"].get("audio", {}).get("data", ""))
-        if not about:
-            raise FleetError("the answer broke off")
-        if question.speak and sound:
-            question.speak.write_bytes(sound)
-        return about
-
-    def hear(self, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is said in a recording, as verbose_json with its words, and who speaks when.
-
-        Raises:
-            FleetError: The gateway refuses, or the file cannot be read.
-        """
-        files = {"file": (path.name, _bytes(path), _mime_type(path, "audio/wav"))}
-        words = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
-        transcript = self._call("POST", "/v1/audio/transcriptions", files=files, data=words)
-        return transcript, self._call("POST", "/v1/audio/diarize", files=files)
-
-    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        with self._open(method, path, **options) as response:
-            answer: dict[str, Any] = json.loads(response.read())
-            return answer
-
-    @contextmanager
-    def _open(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
-        try:
-            with self._http.stream(method, path, **options) as response:
-                if response.is_error:
-                    response.read()
-                    raise FleetError(_refusal(response))
-                yield response
-        except httpx.HTTPError as error:
-            raise FleetError(f"the gateway at {self.url} does not answer: {error or type(error).__name__}") from error
+        async for chunk in gateway.events("POST", "/v1/chat/completions", json=body(question, store_id)):
+            about = chunk.get("polyphony", about)
+            for choice in chunk["choices"]:
+                show(choice["delta"].get("content") or "")
+                audio += base64.b64decode(choice["delta"].get("audio", {}).get("data", ""))
+    if not about:
+        raise GatewayError("the stream ended before its final event")
+    if question.speak and audio:
+        question.speak.write_bytes(audio)
+    return about
 
 
 def body(question: Question, store_id: str) -> dict[str, Any]:
-    """The question as OpenAI's chat completions take it; `store_id` may be empty."""
+    """The question as a chat completion request; `store_id` may be empty."""
     parts: list[dict[str, Any]] = []
     for path in question.images:
         url = f"data:{_mime_type(path, 'image/png')};base64,{_base64(path)}"
@@ -177,26 +128,8 @@ def seconds_table(about: Mapping[str, Any]) -> Table:
     return table
 
 
-def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    for line in response.iter_lines():
-        if not line.startswith("data: ") or line == "data: [DONE]":
-            continue
-        event: dict[str, Any] = json.loads(line.removeprefix("data: "))
-        if "error" in event:
-            raise FleetError(f"the answer broke off: {event['error']['message']}")
-        yield event
-
-
-def _refusal(response: httpx.Response) -> str:
-    try:
-        error = response.json()["error"]
-        at = f" ({error['param']})" if error.get("param") else ""
-        return f"the gateway refused: {error['message']}{at}"
-    except (ValueError, KeyError, TypeError):
-        return f"the gateway answered {response.status_code} {response.reason_phrase}"
-
-
-def _bytes(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a file; raises FleetError where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -204,7 +137,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _base64(path: Path) -> str:
-    return base64.b64encode(_bytes(path)).decode()
+    return base64.b64encode(read_file(path)).decode()
 
 
 def _mime_type(path: Path, default: str) -> str:

@@ -96,12 +96,10 @@ def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[Result]
 async def _asked(
     asked: "tuple[Task, ...]", url: str, key: str, repeat: int, deadline: float, step: Callable[[], None]
 ) -> "list[Result]":
-    from evaluation.gateway import Gateway
+    from client.gateway import GatewayClient
     from evaluation.replay import replay
 
     if this := asyncio.current_task():  # told to end, it still deletes what it made
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=None) as http:  # noqa: S113
-        gateway = Gateway(http, deadline)
+    async with GatewayClient.open(url, key, deadline) as gateway:
         return [await replay(task, gateway, repeat, step) for task in asked]

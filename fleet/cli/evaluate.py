@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import httpx
 import typer
 from pydantic import SecretStr
 from rich.console import Console
@@ -117,13 +116,12 @@ def _asked(tasks: "Sequence[Task]", url: str, key: str, deadline: float, folder:
 
 
 async def _run(task: "Task", progress: Progress, url: str, key: str, deadline: float, folder: Path) -> "Outcome":
-    from evaluation.speech.gateway import SpeechGateway
+    from client.gateway import GatewayClient
 
     shown = progress.add_task(task.name, total=task.items)
     step: Callable[[], None] = lambda: progress.advance(shown)  # noqa: E731
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=None) as http:  # noqa: S113
-        return await task.run(SpeechGateway(http, deadline), folder, step)
+    async with GatewayClient.open(url, key, deadline) as gateway:
+        return await task.run(gateway, folder, step)
 
 
 def _show(outcomes: "Sequence[Outcome]", made: "Manifest") -> None:

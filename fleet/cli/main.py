@@ -1,19 +1,20 @@
 """The `polyphony` command."""
 
+import asyncio
 import json
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from capacity.cli import app as capacity
 from capacity.errors import CapacityError
+from client.errors import GatewayError
 from fleet.cli import evaluate, models
-from fleet.cli.ask import Gateway, Question, seconds_table, sources_table
+from fleet.cli.ask import Question, ask_question, connect, read_file, seconds_table, sources_table
 from fleet.cli.canary import canary
 from fleet.cli.errors import FleetError
 from fleet.runner import control
@@ -93,11 +94,14 @@ def ask(
     """Ask the gateway one question made of words, pictures, recordings and documents."""
     question = Question(text, image or (), audio or (), document or (), model, speak)
     if not (text or image or audio):
-        raise FleetError("nothing is asked: give a text, an --image or an --audio")
+        raise FleetError("no input: pass TEXT, --image or --audio")
     console = Console()
-    with Gateway(FleetSettings()) as gateway, ExitStack() as stack:
-        store_id = stack.enter_context(gateway.vector_store(question.documents)) if question.documents else ""
-        about = gateway.ask(question, store_id, lambda piece: console.out(piece, end="", highlight=False))
+
+    async def answer() -> dict[str, Any]:
+        async with connect(FleetSettings()) as gateway:
+            return await ask_question(gateway, question, lambda delta: console.out(delta, end="", highlight=False))
+
+    about = asyncio.run(answer())
     console.print("\n")
     if about["sources"]:
         console.print(sources_table(about["sources"]), "")
@@ -116,8 +120,13 @@ def draw_recording(
     """Draw a recording: its sound, the words under it, and who speaks."""
     from fleet.cli.draw import draw, talk  # matplotlib is not where only the tools are
 
-    with Gateway(FleetSettings()) as gateway:
-        draw(talk(recording, *gateway.hear(recording)), output)
+    async def transcript() -> tuple[dict[str, Any], dict[str, Any]]:
+        data, words = read_file(recording), {"timestamp_granularities[]": ["word", "segment"]}
+        async with connect(FleetSettings()) as gateway:
+            text = await gateway.transcribe(data, recording.name, response_format="verbose_json", **words)
+            return text, await gateway.diarize(data, recording.name)
+
+    draw(talk(recording, *asyncio.run(transcript())), output)
     Console(stderr=True).print(f"drawn: {output}", highlight=False)
 
 
@@ -125,7 +134,7 @@ def main() -> None:
     """Run the command; a failure that is foreseen prints its text and exits with 1."""
     try:
         app()
-    except (FleetError, CapacityError) as error:
+    except (FleetError, GatewayError, CapacityError) as error:
         Console(stderr=True).print(f"polyphony: {error}", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import helm_python as helm
 import pytest
 import yaml
-from gateway.auth import Keys
 
 from charts import render
+from gateway.auth import Keys
 from servekit.rpc.errors import Unauthenticated
 from tests.charts.conftest import deploy
 

@@ -57,7 +57,9 @@ def test_an_image_holds_what_its_service_needs_and_nothing_to_make_more_of(tag, 
     said = subprocess.check_output([*ran, "--entrypoint", "python3", image, "-c", code], text=True)
     programs, folders, rest = said.split("\n")[:3]
     assert set(programs.split()) <= {"apt-get"}  # the base's own, of no use to whom is not root and may not write
-    own = {"gateway": {"gateway"}, "tools": {"capacity", "evaluation", "fleet"}}.get(service, {"services", service})
+    own = {"gateway": {"gateway"}, "tools": {"capacity", "client", "evaluation", "fleet"}}.get(
+        service, {"services", service}
+    )
     folders = {name for name in folders.split() if not name.startswith(("__", "polyphony-"))}
     assert folders == {"catalogue", "polyphony", "servekit"} | own
     assert rest == str(service == "tools")  # which fetches packages for what is in them

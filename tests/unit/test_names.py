@@ -28,7 +28,6 @@ ALLOWED = {
     "Diarization": "to be renamed",
     "Enhancement": "to be renamed",
     "Failure": "to be renamed",
-    "Gateway": "to be renamed",
     "Heard": "to be renamed",
     "Hearing": "to be renamed",
     "Listening": "to be renamed",

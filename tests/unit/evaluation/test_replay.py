@@ -5,8 +5,9 @@ import asyncio
 import httpx
 import pytest
 
+from client.errors import GatewayError
+from client.gateway import GatewayClient
 from evaluation import canary_set
-from evaluation.gateway import Gateway, Unanswered
 from evaluation.replay import replay
 from evaluation.report import as_json, baseline, details
 from evaluation.tasks import Chat, Find, Transcribe
@@ -30,7 +31,7 @@ class Fleet:
 
 
 def gateway(fleet, seconds=5.0):
-    return Gateway(httpx.AsyncClient(base_url="http://fleet", transport=httpx.MockTransport(fleet)), seconds)
+    return GatewayClient(httpx.AsyncClient(base_url="http://fleet", transport=httpx.MockTransport(fleet)), seconds)
 
 
 def refusal(status, message="busy", **headers):
@@ -71,23 +72,23 @@ async def test_a_wrong_answer_is_shown_beside_the_right_one():
 async def test_a_call_that_was_shed_is_made_once_more():
     fleet = Fleet(transcriptions={"text": "Good morning."})
     fleet.refusals = [refusal(429, **{"retry-after": "0"})]
-    assert await gateway(fleet).transcribe(b"sound", "a.wav") == "Good morning."
+    assert await gateway(fleet).transcribe(b"sound", "a.wav") == {"text": "Good morning."}
     fleet.refusals = [refusal(503, **{"retry-after": "0"}), refusal(503)]
-    with pytest.raises(Unanswered, match="503: busy"):
+    with pytest.raises(GatewayError, match="503: busy"):
         await gateway(fleet).transcribe(b"sound", "a.wav")
 
 
 async def test_waiting_for_another_try_counts_against_the_deadline():
     fleet = Fleet()
     fleet.refusals = [refusal(429, **{"retry-after": "60"})]
-    with pytest.raises(Unanswered, match=r"no answer within 0\.05 s"):
+    with pytest.raises(GatewayError, match=r"no answer within 0\.05 s"):
         await gateway(fleet, 0.05).transcribe(b"sound", "a.wav")
 
 
 async def test_a_gateway_that_sends_elsewhere_has_not_answered():
     fleet = Fleet()
     fleet.refusals = [httpx.Response(308, headers={"location": "https://fleet"})]
-    with pytest.raises(Unanswered, match="308: Permanent Redirect"):
+    with pytest.raises(GatewayError, match="308: Permanent Redirect"):
         await gateway(fleet).speak("Good morning.")
 
 
@@ -96,8 +97,8 @@ async def test_another_answer_than_expected_is_a_failure(body):
     client = httpx.AsyncClient(
         base_url="http://fleet", transport=httpx.MockTransport(lambda request: httpx.Response(200, content=body))
     )
-    with pytest.raises(Unanswered, match=r"the answer has no text|does not answer in JSON"):
-        await Gateway(client, 5.0).transcribe(b"sound", "a.wav")
+    with pytest.raises(GatewayError, match=r"the answer has no text|does not answer in JSON"):
+        await GatewayClient(client, 5.0).read_text(b"image", "image/png")
 
 
 def made(fleet):
@@ -124,7 +125,7 @@ async def test_told_to_end_it_deletes_what_it_made():
     inside = asyncio.Event()
 
     async def search():
-        async with gateway(fleet).vector_store({}):
+        async with gateway(fleet).vector_store("store", {}):
             inside.set()
             await asyncio.sleep(60)
 
@@ -143,7 +144,8 @@ async def test_the_stores_of_canaries_that_were_killed_go_and_no_others():
         {"id": "vs_running", "name": "polyphony-canary", "created_at": 1e12},
     ]
     fleet = Fleet(vector_stores={"data": stores, "id": "vs_1"}, vs_old={}, vs_1={})
-    async with gateway(fleet).vector_store({}):
+    search = CANARY.search.model_copy(update={"passages": {}})
+    async with Find(search).ready(gateway(fleet)):
         assert made(fleet) == ["/v1/vector_stores/vs_old"]
 
 

@@ -9,10 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
+from client.gateway import GatewayClient
 from evaluation.speech import outcome
 from evaluation.speech.alignment import Align
 from evaluation.speech.enhancement import Enhance
-from evaluation.speech.gateway import SpeechGateway
 from evaluation.speech.machines import Sounds
 from evaluation.speech.reading import Speak
 from evaluation.speech.speakers import Diarize
@@ -51,7 +51,7 @@ class Answers:
 
     async def ask(self, task: Task) -> outcome.Outcome:
         async with httpx.AsyncClient(transport=httpx.MockTransport(self), base_url="http://gateway") as http:
-            return await task.run(SpeechGateway(http, 5.0), self.folder, lambda: None)
+            return await task.run(GatewayClient(http, 5.0), self.folder, lambda: None)
 
 
 class Transcripts(Answers):

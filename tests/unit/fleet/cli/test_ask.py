@@ -2,16 +2,16 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from fleet.cli.ask import Gateway, Question, body, seconds_table
-from fleet.cli.errors import FleetError
-from fleet.settings import FleetSettings
+from client.errors import GatewayError
+from client.gateway import GatewayClient
+from fleet.cli.ask import Question, ask_question, body, seconds_table
 
 ABOUT = {
     "steps": [
@@ -62,17 +62,21 @@ class Desk(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def gateway(settings: FleetSettings) -> Iterator[Gateway]:
+def url() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Desk) as server:
         threading.Thread(target=server.serve_forever).start()
-        with Gateway(settings.model_copy(update={"url": f"http://127.0.0.1:{server.server_port}"})) as gateway:
-            yield gateway
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def test_the_answer_is_shown_as_it_comes_and_spoken_into_a_file(gateway: Gateway, home: Path):
+async def asked(url: str, question: Question, show: Callable[[str], None] = lambda delta: None) -> dict[str, object]:
+    async with GatewayClient.open(url) as gateway:
+        return await ask_question(gateway, question, show)
+
+
+async def test_the_answer_is_shown_as_it_comes_and_spoken_into_a_file(url: str, home: Path):
     pieces: list[str] = []
-    about = gateway.ask(Question("whole", speak=home / "o.wav"), "", pieces.append)
+    about = await asked(url, Question("whole", speak=home / "o.wav"), pieces.append)
     assert "".join(pieces) == "Four"
     assert about == ABOUT
     assert (home / "o.wav").read_bytes() == b"RIFF..."
@@ -80,17 +84,20 @@ def test_the_answer_is_shown_as_it_comes_and_spoken_into_a_file(gateway: Gateway
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("broken", "the model died"), ("short", "broke off"), ("refused", r"the image is empty \(messages\[0\]\)")],
+    [
+        ("broken", "the model died"),
+        ("short", "ended before its final event"),
+        ("refused", r"the image is empty \(messages\[0\]\)"),
+    ],
 )
-def test_a_failure_is_said(gateway: Gateway, name: str, says: str):
-    with pytest.raises(FleetError, match=says):
-        gateway.ask(Question(name), "", lambda piece: None)
+async def test_a_failure_is_said(url: str, name: str, says: str):
+    with pytest.raises(GatewayError, match=says):
+        await asked(url, Question(name))
 
 
-def test_nobody_at_the_address_is_said(settings: FleetSettings):
-    elsewhere = settings.model_copy(update={"url": "http://127.0.0.1:9"})
-    with Gateway(elsewhere) as gateway, pytest.raises(FleetError, match=r"gateway at http.* does not answer"):
-        gateway.ask(Question("anyone?"), "", lambda piece: None)
+async def test_nobody_at_the_address_is_said():
+    with pytest.raises(GatewayError, match=r"gateway at http.* does not answer"):
+        await asked("http://127.0.0.1:9", Question("anyone?"))
 
 
 def test_everything_given_is_in_the_request(home: Path):

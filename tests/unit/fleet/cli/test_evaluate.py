@@ -64,7 +64,7 @@ def test_what_has_no_answer_is_named_and_what_the_set_lacks_too(folder):
     assert found["tables"] == []
     written = page.read_text()
     assert written.startswith("# Figures\n<!-- measured: begin -->\n\nOn 2")
-    assert "2 without an answer: the gateway does not answer" in written
+    assert "2 without an answer: the gateway at http://127.0.0.1:9 does not answer" in written
     assert "old" not in written
     assert written.endswith("<!-- measured: end -->\nThe end.\n")
 
