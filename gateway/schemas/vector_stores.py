@@ -1,4 +1,4 @@
-"""What `/v1/vector_stores` takes and gives."""
+"""The bodies of `/v1/vector_stores`."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,11 +9,11 @@ Attributes = Annotated[dict[str, str | float | bool], Meta(max_length=16)]
 
 
 class AutoChunking(Struct, forbid_unknown_fields=True, tag_field="type", tag="auto"):
-    """Passages of the gateway's own size, the only kind there is."""
+    """Passages of the gateway's own size, the only strategy."""
 
 
 class CreateStoreRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for a vector store, with files in it if they are named."""
+    """The request to create a vector store and index files in it."""
 
     name: Annotated[str, Meta(max_length=256)] = ""
     file_ids: Annotated[list[str], Meta(max_length=100)] = []
@@ -23,7 +23,7 @@ class CreateStoreRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class AttachRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for a text file to be indexed."""
+    """The request to index a text file."""
 
     file_id: str
     attributes: Attributes | None = None
@@ -31,7 +31,7 @@ class AttachRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class EqualFilter(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Only passages of files whose attribute `key` is `value`."""
+    """A filter: passages of files whose attribute `key` equals `value`."""
 
     key: str
     value: str | float | bool
@@ -39,14 +39,14 @@ class EqualFilter(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class RankingOptions(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Only passages that score at least so much."""
+    """Options: passages that score less than `score_threshold` are left out."""
 
     score_threshold: float | None = None
     ranker: Literal["auto", "none", "default-2024-11-15"] = "auto"
 
 
 class StoreSearchRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for the passages nearest to a question."""
+    """The request to search a vector store."""
 
     query: Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)]
     max_num_results: Annotated[int, Meta(ge=1, le=50)] = 10
@@ -56,7 +56,7 @@ class StoreSearchRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class FileCounts(Struct):
-    """How many files are in which state."""
+    """The number of files in each state."""
 
     completed: int
     total: int
@@ -66,7 +66,7 @@ class FileCounts(Struct):
 
 
 class StoreAnswer(Struct):
-    """A vector store; times in seconds since 1970."""
+    """A vector store; `created_at` is in seconds since 1970."""
 
     id: str
     name: str
@@ -79,7 +79,7 @@ class StoreAnswer(Struct):
 
 
 class StoreList(Struct):
-    """Vector stores, the newest first."""
+    """Vector stores, newest first."""
 
     data: list[StoreAnswer]
     first_id: str | None = None
@@ -102,7 +102,7 @@ class StoreFileAnswer(Struct):
 
 
 class StoreFileList(Struct):
-    """Files in a vector store, the newest first."""
+    """Files of a vector store, newest first."""
 
     data: list[StoreFileAnswer]
     first_id: str | None = None
@@ -119,7 +119,7 @@ class PassageText(Struct):
 
 
 class FoundPassage(Struct):
-    """A passage and how well it fits."""
+    """A passage that was found, and its score."""
 
     file_id: str
     filename: str

@@ -71,7 +71,7 @@ async def test_a_server_that_outlived_its_fleet_is_stopped_first(settings: Fleet
 def test_an_account_that_is_not_there_is_named(settings: FleetSettings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     chosen = settings.model_copy(update={"postgres_user": "no-such-account"})
-    with pytest.raises(FleetError, match=r"no account 'no-such-account'.*POLYPHONY_FLEET_POSTGRES_USER"):
+    with pytest.raises(FleetError, match=r"account 'no-such-account' does not exist.*POLYPHONY_FLEET_POSTGRES_USER"):
         cluster(chosen)
 
 
