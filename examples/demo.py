@@ -31,7 +31,7 @@ def document() -> str:
 
 def gateway() -> str:
     """Where HTTP is answered: by the gateway that `polyphony ask` is told of, or by the fleet that runs here."""
-    if url := os.environ.get("POLYPHONY_FLEET_URL"):
+    if url := os.environ.get("POLYPHONY_FLEET_GATEWAY_URL"):
         return url
     listing = json.loads(subprocess.check_output([POLYPHONY, "status", "--json"]))
     return next(str(row["address"]) for row in listing if row["process"] == "gateway")
@@ -52,7 +52,7 @@ def main() -> None:
     print(f"\n  spoken in {spoken.name}: “{QUESTION}”")
     print(f"\n$ {shlex.join(map(str, command))}\n", flush=True)
     subprocess.run([POLYPHONY, *command[1:]], check=True)
-    if "POLYPHONY_FLEET_URL" not in os.environ:
+    if "POLYPHONY_FLEET_GATEWAY_URL" not in os.environ:
         print("\nThe fleet goes on running: `polyphony status` shows it, `make down` stops it.")
 
 

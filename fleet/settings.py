@@ -1,4 +1,4 @@
-"""What can be set of the fleet, read once from the environment by the command and by its supervisor."""
+"""Settings of the fleet, read once from the environment by the command and by its supervisor."""
 
 import os
 from collections.abc import Mapping
@@ -17,71 +17,72 @@ class FleetSettings(ProcessSettings):
     process: ClassVar[str] = "fleet"
 
     ports: Literal["fixed", "free"] = "fixed"
-    """`free` takes free ports instead of the documented ones, so that fleets stand side by side."""
+    """`free` selects free ports instead of the documented ones, so that several fleets can run on one machine."""
 
-    start_seconds: float = Field(default=120.0, gt=0)
-    """How long `up` waits for every process to be ready."""
+    start_timeout_seconds: float = Field(default=120.0, gt=0)
+    """The timeout of `up` for every process to become ready."""
 
-    url: str = ""
-    """The gateway that `ask` talks to; empty for the one of this home."""
+    gateway_url: str = ""
+    """The URL of the gateway that the command calls; empty for the one of this home."""
 
     api_key: SecretStr = SecretStr("")
-    """The key that `ask` and `canary` show to the gateway. White space around it goes: files end with a newline."""
+    """The API key that the command sends to the gateway. White space around it is removed, since files end with a
+    newline."""
 
     postgres_user: str = "nobody"
-    """The account that Postgres runs as when the fleet is started by root, as whom it refuses to run."""
+    """The account that runs Postgres when root starts the fleet, since Postgres refuses to run as root."""
 
-    mirror: str = ""
-    """Where weights are looked for before the catalogue's own sources: `s3://bucket/prefix`, `https://host/path` or a
-    folder, in which a file lies at `<model id>/<path>`. A folder of models that was pulled is laid out just so."""
+    weights_mirror_url: str = ""
+    """A mirror that is tried before the catalogue's own sources of weights: `s3://bucket/prefix`, `https://host/path`
+    or a folder, with each file at `<model id>/<path>`. A folder of pulled models has this layout."""
 
     hub_endpoint: str = Field(
         default="https://huggingface.co",
         validation_alias=AliasChoices("POLYPHONY_FLEET_HUB_ENDPOINT", "POLYPHONY_HUB_ENDPOINT", "HF_ENDPOINT"),
     )
-    """The model hub, or a mirror of it."""
+    """The URL of the model hub, or of a mirror of it."""
 
     hub_token: SecretStr = Field(
         default=SecretStr(""),
         validation_alias=AliasChoices("POLYPHONY_FLEET_HUB_TOKEN", "POLYPHONY_HUB_TOKEN", "HF_TOKEN"),
     )
-    """Shown to the hub for models that ask for it."""
+    """The token for models of the hub that require one."""
 
     environment: Mapping[str, str] = Field(default_factory=lambda: dict(os.environ), repr=False, exclude=True)
-    """What the processes inherit."""
+    """The environment that the processes inherit."""
 
     @field_validator("api_key")
     @classmethod
     def _fits_a_header(cls, key: SecretStr) -> SecretStr:
-        """The key without white space around it; raises FleetError, which does not show it as a ValueError would."""
+        """Remove white space around the key. A FleetError, unlike a ValueError, does not print the key."""
         bare = key.get_secret_value().strip()
         if not (bare.isascii() and bare.isprintable()):
             raise FleetError(
-                "the API key (POLYPHONY_FLEET_API_KEY, or --key) holds what no HTTP header may: control characters, "
-                "line ends within, or letters beyond ASCII"
+                "the API key (POLYPHONY_FLEET_API_KEY, or --key) must be printable ASCII: an HTTP header may hold no "
+                "control characters or line ends"
             )
         return SecretStr(bare)
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
-        """For each process to say: the fleet itself listens nowhere, and its processes may share only the authority."""
+    def _check_tls_files(self) -> Self:
+        """Accept an incomplete set: the fleet listens on no port, and its processes may share only the CA file."""
         return self
 
     @classmethod
     def of(cls, profile: str) -> Self:
-        """The settings, with the profile that a command was told, if it was told one."""
+        """The settings with the profile of a command's option, if it was given."""
         return cls(profile=profile) if profile else cls()
 
     @property
     def run_dir(self) -> Path:
-        """The folder of what lives as long as the fleet does."""
+        """The folder of files that exist while the fleet runs."""
         return self.home / "run"
 
     @property
     def logs_dir(self) -> Path:
-        """The folder of one log a process."""
+        """The folder with one log of each process."""
         return self.home / "logs"
 
     def chosen(self, process: str, field: str) -> str | None:
-        """What the user set for a field of a process; None if nothing."""
+        """The environment variable of a field of a process; None if it is not set."""
         return self.environment.get(f"{SHARED_PREFIX}{process}_{field}".upper())

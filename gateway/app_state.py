@@ -57,12 +57,16 @@ class AppState:
         records = Records(store)
         models = ModelDirectory.of_profile(settings.profile, settings.catalogue)
         fetcher = fetcher or Fetcher(
-            allow=settings.fetch_allow, max_bytes=settings.fetch_bytes, timeout=settings.fetch_seconds
+            allow=settings.fetch_allowed_hosts,
+            max_bytes=settings.max_fetch_bytes,
+            timeout=settings.fetch_timeout_seconds,
         )
         media_resolver = MediaResolver(store, records, fetcher, settings.max_inline_media_bytes)
-        budgets = TokenBudgets(settings.image_tokens, settings.recording_tokens, settings.passage_tokens)
+        budgets = TokenBudgets(
+            settings.max_image_text_tokens, settings.max_transcript_tokens, settings.max_passage_tokens
+        )
         template = PromptTemplate(TEMPLATE, budgets)
-        cache = ResultCache(settings.cached_results)
+        cache = ResultCache(settings.max_cached_results)
         context_builder = ContextBuilder(clients, media_resolver, records, models, cache, settings)
         chat = ChatPipeline(clients, models, context_builder, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)

@@ -36,12 +36,12 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
 
     async def start() -> None:
         await web.start()
-        sweeping.append(asyncio.create_task(sweep_forever(state.store, settings.sweep_seconds)))
+        sweeping.append(asyncio.create_task(sweep_forever(state.store, settings.sweep_interval_seconds)))
         log.info("serving HTTP on %s:%d", settings.http_host, web.port)
 
     async def drain() -> None:
         state.shutting_down.set()
-        await asyncio.sleep(settings.notice_seconds)
+        await asyncio.sleep(settings.pre_stop_delay_seconds)
         await web.stop()
 
     async def stop() -> None:

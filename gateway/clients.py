@@ -55,7 +55,8 @@ class Clients:
         def metered(noun: str) -> grpc.aio.Channel:
             unserved = telemetry.unserved_load.labels(noun)
             return cast(
-                "grpc.aio.Channel", OfferedLoadChannel(channels[noun], unserved, settings.unserved_call_seconds)
+                "grpc.aio.Channel",
+                OfferedLoadChannel(channels[noun], unserved, settings.unserved_request_engine_seconds),
             )
 
         return cls(

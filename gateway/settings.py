@@ -1,4 +1,4 @@
-"""What can be set of the gateway."""
+"""Settings of the gateway."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 class GatewaySettings(ProcessSettings):
-    """The front door's knobs, over those that every process has."""
+    """The settings of `POLYPHONY_GATEWAY_…`."""
 
     process: ClassVar[str] = "gateway"
 
@@ -22,99 +22,99 @@ class GatewaySettings(ProcessSettings):
     """The port of `/metrics`."""
 
     http_host: str = "127.0.0.1"
-    """The address of the HTTP port. Anything but loopback needs `keys_file`."""
+    """The address of the HTTP port. Any address but loopback requires `keys_file`."""
 
     http_port: Port = 8080
-    """The HTTP port; 0 takes a free one."""
+    """The HTTP port; 0 selects a free one."""
 
     keys_file: Path | None = None
-    """TOML with the API keys' digests; without it there is one tenant, `default`, and loopback only."""
+    """TOML file with the digests of API keys; without it there is one tenant, `default`, and only loopback."""
 
     vision_target: str = "127.0.0.1:50051"
-    """Where the vision service is: host:port, or any gRPC target such as `dns:///vision:50051`."""
+    """The gRPC target of the vision service: `host:port`, or a name such as `dns:///vision:50051`."""
 
     speech_target: str = "127.0.0.1:50052"
-    """Where the speech service is."""
+    """The gRPC target of the speech service."""
 
     generation_target: str = "127.0.0.1:50053"
-    """Where the generation service is."""
+    """The gRPC target of the generation service."""
 
     retrieval_target: str = "127.0.0.1:50054"
-    """Where the retrieval service is."""
+    """The gRPC target of the retrieval service."""
 
-    unserved_call_seconds: float = Field(default=1.0, gt=0)
-    """The engine seconds that a call is taken to need as long as none of that service was served:
-    what an autoscaler wakes the service by."""
+    unserved_request_engine_seconds: float = Field(default=1.0, gt=0)
+    """The offered load, in engine seconds, of a request to a service that has never answered: from this an autoscaler
+    scales the service up from zero."""
 
-    fetch_allow: tuple[str, ...] = ()
-    """Host names and networks beside the public ones that `image_url` may point to, as a JSON list."""
+    fetch_allowed_hosts: tuple[str, ...] = ()
+    """Host names and networks that media URLs may point to beside public ones, as a JSON list."""
 
-    fetch_bytes: int = Field(default=20 * MIB, gt=0)
-    """The largest body that is fetched from a URL."""
+    max_fetch_bytes: int = Field(default=20 * MIB, gt=0)
+    """The largest body that is fetched from a URL, in bytes."""
 
-    fetch_seconds: float = Field(default=10.0, gt=0)
-    """How long fetching one URL may take, redirects included."""
+    fetch_timeout_seconds: float = Field(default=10.0, gt=0)
+    """The timeout of fetching one URL, redirects included."""
 
-    body_bytes: int = Field(default=1 * MIB, gt=0)
-    """The largest JSON body where no media are in it."""
+    max_json_body_bytes: int = Field(default=1 * MIB, gt=0)
+    """The largest JSON body without media, in bytes."""
 
-    chat_body_bytes: int = Field(default=48 * MIB, gt=0)
-    """The largest chat request, with its images and recordings as base64."""
+    max_chat_body_bytes: int = Field(default=48 * MIB, gt=0)
+    """The largest chat request in bytes, with images and recordings as base64."""
 
-    image_bytes: int = Field(default=20 * MIB, gt=0)
-    """The largest image that is read from a body."""
+    max_image_bytes: int = Field(default=20 * MIB, gt=0)
+    """The largest uploaded image in bytes."""
 
-    audio_bytes: int = Field(default=512 * MIB, gt=0)
-    """The largest recording that is uploaded for transcription."""
+    max_audio_bytes: int = Field(default=512 * MIB, gt=0)
+    """The largest uploaded recording in bytes."""
 
-    file_bytes: int = Field(default=512 * MIB, gt=0)
-    """The largest file that is kept."""
+    max_file_bytes: int = Field(default=512 * MIB, gt=0)
+    """The largest stored file in bytes."""
 
-    document_bytes: int = Field(default=8 * MIB, gt=0)
-    """The largest text file that is indexed."""
+    max_document_bytes: int = Field(default=8 * MIB, gt=0)
+    """The largest text file that is indexed, in bytes."""
 
-    sweep_seconds: float = Field(default=3600.0, gt=0)
-    """How often expired media are thrown away."""
+    sweep_interval_seconds: float = Field(default=3600.0, gt=0)
+    """The interval at which expired media are deleted."""
 
     max_inline_media_bytes: int = Field(default=4 * MIB, gt=0)
-    """Media above this travel to the services through the object store instead of in the message."""
+    """The largest media in bytes that a message to a service carries; larger ones go through the object store."""
 
-    chat_characters: int = Field(default=200_000, gt=0)
-    """The longest conversation, in characters of text: more than any context window holds."""
+    max_chat_characters: int = Field(default=200_000, gt=0)
+    """The longest conversation in characters of text, more than any context window holds."""
 
-    media_parts: int = Field(default=16, gt=0)
-    """How many images and recordings one conversation may have."""
+    max_media_parts: int = Field(default=16, gt=0)
+    """The most images and recordings of one conversation."""
 
-    realtime_seconds: float = Field(default=3540.0, gt=0)
+    max_realtime_session_seconds: float = Field(default=3540.0, gt=0)
     """The longest duration of a live session; less than the deadline of StreamingTranscribe, which ends its stream."""
 
-    realtime_frame_bytes: int = Field(default=1 * MIB, gt=0)
-    """The largest message of a live session: 16 seconds of 24 kHz sound as base64."""
+    max_realtime_message_bytes: int = Field(default=1 * MIB, gt=0)
+    """The largest message of a realtime session in bytes: 16 seconds of 24 kHz audio as base64."""
 
-    default_seconds: float = Field(default=30.0, gt=0)
+    default_timeout_seconds: float = Field(default=30.0, gt=0)
     """The deadline of a request that no RPC of the contract gives one."""
 
-    file_seconds: float = Field(default=600.0, gt=0)
+    file_timeout_seconds: float = Field(default=600.0, gt=0)
     """The deadline of uploading or indexing a file."""
 
-    branch_share: float = Field(default=0.6, gt=0, lt=1)
-    """How much of a chat's deadline its images, recordings and searches may take together, so that
-    there is time left to answer without those that are late."""
+    context_timeout_fraction: float = Field(default=0.6, gt=0, lt=1)
+    """The share of a chat's remaining time that its images, recordings and searches may take, so that time is left to
+    answer without those that are late."""
 
-    image_tokens: int = Field(default=400, gt=0)
-    """How many tokens of an image's text enter the prompt. A laptop reads about 130 tokens a second."""
+    max_image_text_tokens: int = Field(default=400, gt=0)
+    """The most tokens of an image's text in a prompt. A laptop prefills about 130 tokens a second."""
 
-    recording_tokens: int = Field(default=200, gt=0)
-    """How many tokens of a transcript enter the prompt."""
+    max_transcript_tokens: int = Field(default=200, gt=0)
+    """The most tokens of a transcript in a prompt."""
 
-    passage_tokens: int = Field(default=120, gt=0)
-    """How many tokens of a passage enter the prompt; documents are cut to passages of this size."""
+    max_passage_tokens: int = Field(default=120, gt=0)
+    """The most tokens of a passage in a prompt; documents are split into passages of this size."""
 
-    passages: int = Field(default=4, gt=0, le=50)
-    """How many passages enter the prompt where the caller does not say."""
+    default_passages: int = Field(default=4, gt=0, le=50)
+    """The number of passages in a prompt where the request sets none."""
 
-    cached_results: int = Field(default=1024, ge=0)
-    """How many images' and recordings' texts are kept for the turns that follow."""
+    max_cached_results: int = Field(default=1024, ge=0)
+    """The number of texts of images and recordings that are cached for later requests of a conversation."""
 
-    health_seconds: float = Field(default=1.0, gt=0)
-    """How long `/readyz` waits for a service to say how it is."""
+    health_timeout_seconds: float = Field(default=1.0, gt=0)
+    """The timeout of `/readyz` for the health of each service."""

@@ -54,7 +54,7 @@ COSTS: Mapping[tuple[Engine, Device], EngineCost] = {
     # Graphs took 0.36 to 1.62 GiB in published logs.
     ("vllm", "gpu"): EngineCost(process=CONTEXT, graphs=800_000_000, block=16, prefill=2048, logit=24),
     # Ours is built for CPUs. Activations are 32 bits wide, the cache 16 and padded to 256 tokens; a step reads
-    # `prefill_tokens` of our settings.
+    # `prefill_chunk_tokens` of our settings.
     ("llama.cpp", "cpu"): EngineCost(process=58 * MIB, element=4, block=256, prefill=64, every_logit=True),
     ("ctranslate2", "gpu"): EngineCost(process=CONTEXT),
     ("ctranslate2", "cpu"): EngineCost(process=75 * MIB, element=4, cache_element=4),

@@ -49,7 +49,7 @@ async def connect(settings: FleetSettings) -> AsyncIterator[GatewayClient]:
     Raises:
         FleetError: No fleet runs here and no address is set.
     """
-    url = settings.url or state.read(settings.run_dir).url
+    url = settings.gateway_url or state.read(settings.run_dir).url
     async with GatewayClient.open(url, settings.api_key.get_secret_value(), TIMEOUT_SECONDS) as gateway:
         yield gateway
 

@@ -27,7 +27,9 @@ WIDTH = 100  # of a table that no terminal shows
 
 
 def canary(
-    gateway: Annotated[str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_URL or this home's fleet.")] = "",
+    gateway: Annotated[
+        str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_GATEWAY_URL or this home's fleet.")
+    ] = "",
     key: Annotated[str, typer.Option(help="An API key; better set POLYPHONY_FLEET_API_KEY.")] = "",
     push: Annotated[str, typer.Option(help="A Pushgateway's URL, for the gauges.")] = "",
     baseline: Annotated[Path | None, typer.Option(help="What --json printed before, to compare with.")] = None,
@@ -39,9 +41,9 @@ def canary(
     from evaluation import gauges, report  # what marks the answers is only there where it is wanted
 
     settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
-    check_url("--gateway" if gateway else "POLYPHONY_FLEET_URL", gateway or settings.url)
+    check_url("--gateway" if gateway else "POLYPHONY_FLEET_GATEWAY_URL", gateway or settings.gateway_url)
     check_url("--push", push)
-    url = gateway or settings.url or state.read(settings.run_dir).url
+    url = gateway or settings.gateway_url or state.read(settings.run_dir).url
     before = _read(baseline) if baseline else {}
     results = _replayed(url, settings.api_key.get_secret_value(), repeat, deadline)
     if as_json:

@@ -42,7 +42,9 @@ def speech(
         str, typer.Option(help="Tasks, with commas: transcribe,diarize,align,enhance,speak,live,sounds.")
     ] = "",
     limit: Annotated[int, typer.Option(min=0, help="Clips of a task at most, spread over all; 0 for all.")] = 0,
-    gateway: Annotated[str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_URL or this home's fleet.")] = "",
+    gateway: Annotated[
+        str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_GATEWAY_URL or this home's fleet.")
+    ] = "",
     key: Annotated[str, typer.Option(help="An API key; better set POLYPHONY_FLEET_API_KEY.")] = "",
     deadline: Annotated[float, typer.Option(min=1.0, help="Seconds for a call.")] = 300.0,
     output: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
@@ -50,8 +52,8 @@ def speech(
 ) -> None:
     """Ask about every clip of the evaluation set of speech, and mark the answers. Ends with 0 if all was asked."""
     settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
-    check_url("--gateway" if gateway else "POLYPHONY_FLEET_URL", gateway or settings.url)
-    url = gateway or settings.url or state.read(settings.run_dir).url
+    check_url("--gateway" if gateway else "POLYPHONY_FLEET_GATEWAY_URL", gateway or settings.gateway_url)
+    url = gateway or settings.gateway_url or state.read(settings.run_dir).url
     if markdown and BEGIN not in _read(markdown):
         raise FleetError(f"{markdown} has no line {BEGIN.strip()}")
     place = folder or settings.home / "evaluation" / "speech"

@@ -45,7 +45,7 @@ def pull(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") 
             with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
                 task = progress.add_task(spec.id, total=sum(file.bytes for file in absent))
                 show = partial(_show, progress, task)
-                weights.pull(spec, absent, settings.models_dir, sources, show, settings.mirror)
+                weights.pull(spec, absent, settings.models_dir, sources, show, settings.weights_mirror_url)
             console.print(f"{spec.id}: pulled, {megabytes(size)}, licence {spec.licence}", highlight=False)
 
 

@@ -74,7 +74,7 @@ def down(settings: FleetSettings) -> bool:
         return False
     pid = _read_soon(settings, time.monotonic() + 10).pid
     _signal(pid, signal.SIGTERM)
-    if not _gone(settings, 2 * settings.drain_seconds + 60):
+    if not _gone(settings, 2 * settings.drain_timeout_seconds + 60):
         _signal(pid, signal.SIGKILL)  # its children go with it
         if not _gone(settings, 10):
             raise FleetError(f"the supervisor (pid {pid}) cannot be stopped")
@@ -82,7 +82,7 @@ def down(settings: FleetSettings) -> bool:
 
 
 def _wait(settings: FleetSettings, show: Callable[[dict[str, bool]], None], check: Callable[[], None]) -> FleetState:
-    end = time.monotonic() + settings.start_seconds
+    end = time.monotonic() + settings.start_timeout_seconds
     while True:
         check()
         try:
@@ -102,8 +102,8 @@ def _wait(settings: FleetSettings, show: Callable[[dict[str, bool]], None], chec
         if time.monotonic() > end:
             late = next((name for name, is_ready in ready.items() if not is_ready), "supervisor")
             raise FleetError(
-                f"{late} is not ready after {settings.start_seconds:g} s (POLYPHONY_FLEET_START_SECONDS); "
-                f"the end of its log:\n{_tail(settings, late)}"
+                f"{late} is not ready after {settings.start_timeout_seconds:g} s "
+                f"(POLYPHONY_FLEET_START_TIMEOUT_SECONDS); the end of its log:\n{_tail(settings, late)}"
             )
         time.sleep(0.1)
 

@@ -59,7 +59,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
     grpc = {name: taken.choose(name, "port", GRPC_PORTS[name]) for name in names}
     metrics = {name: taken.choose(name, "metrics_port", 9100 + GRPC_PORTS[name] % 100) for name in names}
     http = taken.choose("gateway", "http_port", HTTP_PORT)
-    secure = [name for name in names if settings.tls_certificate or settings.chosen(name, "tls_certificate")]
+    secure = [name for name in names if settings.tls_certificate_file or settings.chosen(name, "tls_certificate_file")]
     health = {name: taken.choose(name, "health_port", 10 + GRPC_PORTS[name]) for name in secure}
     taken.check()
 
@@ -91,7 +91,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
             metrics=f"{taken.host(name)}:{metrics[name]}",
             models=row.models if row else (),
             stage=1 if row else 2,
-            stop_seconds=settings.notice_seconds + settings.drain_seconds + 5,
+            stop_seconds=settings.pre_stop_delay_seconds + settings.drain_timeout_seconds + 5,
         )
 
     targets = {f"{name}_target": f"{taken.host(name)}:{grpc[name]}" for name in profile.services}

@@ -68,7 +68,7 @@ class Operation:
     handler: Handler
     summary: str
     rpc: str = ""
-    seconds: str = "default_seconds"
+    seconds: str = "default_timeout_seconds"
     body: Any = None
     form: Any = None
     raw: str = ""

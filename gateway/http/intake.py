@@ -19,7 +19,7 @@ async def audio_form(
         InvalidArgument: The file is empty, or as `read_form` says.
         TooLarge: As `read_form` says.
     """
-    limit = context.state.settings.audio_bytes
+    limit = context.state.settings.max_audio_bytes
     return await read_form(context.request, limit, kind, lambda part: _upload(context, part), lists, field_bytes)
 
 

@@ -123,7 +123,7 @@ class WebServer:
                 app,
                 http=_Protocol,
                 ws=_Socket,
-                ws_max_size=settings.realtime_frame_bytes,
+                ws_max_size=settings.max_realtime_message_bytes,
                 ws_ping_timeout=PONG_SECONDS,
                 ws_per_message_deflate=False,  # a small message could become a large one
                 loop="none",
@@ -132,7 +132,7 @@ class WebServer:
                 log_config=None,
                 server_header=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=int(settings.drain_seconds),
+                timeout_graceful_shutdown=int(settings.drain_timeout_seconds),
             )
         )
         self._running: asyncio.Task[None] | None = None
@@ -151,7 +151,9 @@ class WebServer:
             listener.bind((host, port))
         except OSError as error:
             listener.close()
-            raise FailedPrecondition(f"{host}:{port} cannot be listened on; is it taken?", field="http_port") from error
+            raise FailedPrecondition(
+                f"cannot listen on {host}:{port}: the address is in use", field="http_port"
+            ) from error
         self.port = listener.getsockname()[1]
         self._running = asyncio.create_task(self._server.serve([listener]))
         await self._server.listening.wait()

@@ -99,15 +99,15 @@ class ChatPipeline:
             raise InvalidArgument("the last message must not be empty", field=f"messages[{len(messages) - 1}].parts")
         parts = [part for message in messages for part in message.parts]
         characters = sum(len(part.text) for part in parts)
-        if characters > settings.chat_characters:
+        if characters > settings.max_chat_characters:
             raise TooLarge(
-                f"the conversation must have at most {settings.chat_characters} characters of text, got {characters}",
+                f"the conversation must have at most {settings.max_chat_characters} characters, got {characters}",
                 field="messages",
             )
         media = sum(not part.HasField("text") for part in parts)
-        if media > settings.media_parts:
+        if media > settings.max_media_parts:
             raise TooLarge(
-                f"the conversation must have at most {settings.media_parts} images and recordings, got {media}",
+                f"the conversation must have at most {settings.max_media_parts} images and recordings, got {media}",
                 field="messages",
             )
 

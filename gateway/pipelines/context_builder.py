@@ -69,7 +69,7 @@ class ContextBuilder:
             ServeError: The request is invalid, or nothing is left of the last message.
         """
         remaining = current().cancellation.remaining_seconds()
-        until = time.monotonic() + remaining * self._settings.branch_share
+        until = time.monotonic() + remaining * self._settings.context_timeout_fraction
         parts = {
             (index, part_index): part
             for index, message in enumerate(request.messages)
@@ -102,7 +102,7 @@ class ContextBuilder:
     ) -> ExtractedText:
         """The text of an image or a recording."""
         model = self._models.default(_TASKS[kind]).id
-        limit = self._settings.image_bytes if kind == "image" else self._settings.audio_bytes
+        limit = self._settings.max_image_bytes if kind == "image" else self._settings.max_audio_bytes
 
         async def work(step: Step) -> str:
             tenant = current().tenant
@@ -150,7 +150,7 @@ class ContextBuilder:
         question = join(text for text in texts if text is not None)
         if not question:
             return None
-        limit = search.max_results or self._settings.passages
+        limit = search.max_results or self._settings.default_passages
 
         async def one(store_id: str) -> list[Source]:
             found = await self._clients.retrieval.Search(SearchRequest(collection=store_id, text=question, limit=limit))

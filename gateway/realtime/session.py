@@ -48,7 +48,7 @@ class RealtimeSession:
         self._model = model
         self._beta = beta
         self._id = fresh_id("sess_")
-        self._ends = int(time.time() + self._state.settings.realtime_seconds)
+        self._ends = int(time.time() + self._state.settings.max_realtime_session_seconds)
         self._main = asyncio.current_task()
         self._failure: Exception | None = None
         self._hearing: Hearing | None = None
@@ -79,7 +79,7 @@ class RealtimeSession:
                 await self._hearing.cancel()
 
     async def _converse(self) -> None:
-        longest = self._state.settings.realtime_seconds
+        longest = self._state.settings.max_realtime_session_seconds
         try:
             async with asyncio.timeout(longest) as limit:
                 while True:

@@ -35,7 +35,7 @@ from servekit.rpc.errors import Unavailable
 async def create_completion(context: HandlerContext) -> Response:
     """Answer a conversation, whole or streamed."""
     state = context.state
-    body = await read_json(context.request, ChatRequest, state.settings.chat_body_bytes)
+    body = await read_json(context.request, ChatRequest, state.settings.max_chat_body_bytes)
     events = _in_wire_names(state.chat.run(parse_request(body), context.caller))
     wire = _Wire(body, state.models.resolve("generate_text", body.model, context.caller))
     return EventStream(wire.chunks(events)) if body.stream else json_response(await wire.whole(events))

@@ -20,7 +20,7 @@ MAX_INPUTS = 2048
 async def create_embeddings(context: HandlerContext) -> Response:
     """Embed one text or several."""
     state = context.state
-    body = await read_json(context.request, EmbeddingsRequest, state.settings.body_bytes)
+    body = await read_json(context.request, EmbeddingsRequest, state.settings.max_json_body_bytes)
     texts = _texts(body)
     model = state.models.resolve("embed", body.model, context.caller)
     request = EmbedRequest(inputs=[EmbedInput(text=text) for text in texts], model=model)

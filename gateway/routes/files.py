@@ -18,7 +18,7 @@ async def upload(context: HandlerContext) -> Response:
     """Keep a file: it is streamed to the object store as it arrives."""
     state = context.state
     form, kept = await read_form(
-        context.request, state.settings.file_bytes, FileForm, lambda part: _keep(context, part)
+        context.request, state.settings.max_file_bytes, FileForm, lambda part: _keep(context, part)
     )
     expires_at = kept.created_at + form.expires_after.seconds if form.expires_after else None
     record = replace(kept, purpose=form.purpose, expires_at=expires_at)
@@ -28,7 +28,7 @@ async def upload(context: HandlerContext) -> Response:
 
 async def _keep(context: HandlerContext, part: Part) -> FileRecord:
     store, tenant = context.state.store, context.caller.tenant
-    reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.state.settings.file_bytes)
+    reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.state.settings.max_file_bytes)
     about = await store.about(tenant, reference)
     if not about.size:
         raise InvalidArgument("the file is empty", field="file")
@@ -87,7 +87,7 @@ OPERATIONS = (
         "createFile",
         upload,
         "Upload file",
-        seconds="file_seconds",
+        seconds="file_timeout_seconds",
         form=FileForm,
         answer=FileAnswer,
     ),
@@ -99,7 +99,7 @@ OPERATIONS = (
         "downloadFile",
         get_content,
         "Retrieve file content",
-        seconds="file_seconds",
+        seconds="file_timeout_seconds",
         answer_type="application/octet-stream",
     ),
     Operation("DELETE", "/v1/files/{file_id}", "deleteFile", delete_file, "Delete file", answer=Deleted),

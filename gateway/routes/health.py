@@ -31,7 +31,7 @@ async def healthz(_: HandlerContext) -> Response:
 
 async def readyz(context: HandlerContext) -> Response:
     """Say which services serve; 503 where none does, or the gateway is about to end."""
-    services = await context.state.clients.health(context.state.settings.health_seconds)
+    services = await context.state.clients.health(context.state.settings.health_timeout_seconds)
     status: Literal["ready", "degraded", "unavailable", "leaving"] = "degraded"
     if context.state.shutting_down.is_set():
         status = "leaving"

@@ -50,5 +50,7 @@ OPERATIONS = (
 )
 
 SOCKETS = (
-    SocketOperation("/v1/realtime", converse, error_event, "Create transcription session", seconds="realtime_seconds"),
+    SocketOperation(
+        "/v1/realtime", converse, error_event, "Create transcription session", seconds="max_realtime_session_seconds"
+    ),
 )

@@ -29,7 +29,7 @@ async def fit(context: HandlerContext) -> Response:
 
     form, references = await read_form(
         context.request,
-        state.settings.audio_bytes,
+        state.settings.max_audio_bytes,
         schemas.FitForm,
         keep,
         lists=("labels",),

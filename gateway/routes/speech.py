@@ -24,7 +24,7 @@ TOKENS_PER_SECOND = 20  # what a second of sound is counted as
 async def speak(context: HandlerContext) -> Response:
     """Speak a text; the sound is sent as it is made, raw or as events of base64."""
     state = context.state
-    body = await read_json(context.request, SpeechRequest, state.settings.body_bytes)
+    body = await read_json(context.request, SpeechRequest, state.settings.max_json_body_bytes)
     if body.instructions.strip():
         message = "no voice here follows instructions: choose a voice and a speed"
         raise InvalidArgument(message, field="instructions")

@@ -32,7 +32,7 @@ from servekit.rpc.errors import ServeError
 async def create_store(context: HandlerContext) -> Response:
     """Create a vector store and index the files that the request names."""
     state, tenant = context.state, context.caller.tenant
-    body = await read_json(context.request, CreateStoreRequest, state.settings.body_bytes)
+    body = await read_json(context.request, CreateStoreRequest, state.settings.max_json_body_bytes)
     for index, file_id in enumerate(body.file_ids):
         await state.records.file(tenant, file_id, f"file_ids[{index}]")
     record = VectorStoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
@@ -74,7 +74,7 @@ async def delete_store(context: HandlerContext) -> Response:
 async def attach_file(context: HandlerContext) -> Response:
     """Index a text file; it can be searched once the response is sent."""
     record = await _store(context)
-    body = await read_json(context.request, AttachRequest, context.state.settings.body_bytes)
+    body = await read_json(context.request, AttachRequest, context.state.settings.max_json_body_bytes)
     indexed = await _index(context, record.id, body.file_id, body.attributes or {})
     return json_response(_file_answer(indexed))
 
@@ -104,7 +104,7 @@ async def search_store(context: HandlerContext) -> Response:
     """Search a vector store for the passages nearest to a query."""
     state = context.state
     record = await _store(context)
-    body = await read_json(context.request, StoreSearchRequest, state.settings.body_bytes)
+    body = await read_json(context.request, StoreSearchRequest, state.settings.max_json_body_bytes)
     queries = [body.query] if isinstance(body.query, str) else body.query
     request = SearchRequest(collection=record.id, text=" ".join(queries), limit=body.max_num_results)
     if body.ranking_options is not None and body.ranking_options.score_threshold is not None:
@@ -142,8 +142,8 @@ async def _indexed(context: HandlerContext) -> IndexedFile:
 async def _index(context: HandlerContext, store_id: str, file_id: str, attributes: Attributes) -> IndexedFile:
     state, tenant = context.state, context.caller.tenant
     file = await state.records.file(tenant, file_id)
-    content = await state.store.read(tenant, file.reference, state.settings.document_bytes, "file_id")
-    tokens = state.settings.passage_tokens
+    content = await state.store.read(tenant, file.reference, state.settings.max_document_bytes, "file_id")
+    tokens = state.settings.max_passage_tokens
     chunks = await index_document(state.clients, store_id, file, content, attributes, tokens)
     indexed = IndexedFile(store_id, file.id, file.filename, file.size, chunks, now(), attributes)
     await state.records.add_indexed(tenant, indexed)
@@ -170,7 +170,7 @@ OPERATIONS = (
         "createVectorStore",
         create_store,
         "Create vector store",
-        seconds="file_seconds",
+        seconds="file_timeout_seconds",
         body=CreateStoreRequest,
         answer=StoreAnswer,
     ),
@@ -183,7 +183,7 @@ OPERATIONS = (
         "createVectorStoreFile",
         attach_file,
         "Create vector store file",
-        seconds="file_seconds",
+        seconds="file_timeout_seconds",
         body=AttachRequest,
         answer=StoreFileAnswer,
     ),

@@ -34,7 +34,7 @@ async def read_text(context: HandlerContext) -> Response:
 async def _from_body(context: HandlerContext, kind: str) -> tuple[Media, ReadOptions, str]:
     query = {key: [value] for key, value in context.request.query_params.items()}
     options = form_struct(query, ReadOptions)
-    data = await read(context.request, context.state.settings.image_bytes, "body")
+    data = await read(context.request, context.state.settings.max_image_bytes, "body")
     return await _carried(context, data, kind, "body"), options, "body"
 
 
@@ -42,22 +42,26 @@ async def _from_form(context: HandlerContext) -> tuple[Media, ReadOptions, str]:
     async def take(part: Part) -> tuple[bytes, str]:
         return b"".join([piece async for piece in part]), part.mime_type
 
-    options, file = await read_form(context.request, context.state.settings.image_bytes, ReadOptions, take)
+    options, file = await read_form(context.request, context.state.settings.max_image_bytes, ReadOptions, take)
     return await _carried(context, *file, "file"), options, "file"
 
 
 async def _from_json(context: HandlerContext) -> tuple[Media, ReadOptions, str]:
     settings = context.state.settings
-    body = await read_json(context.request, ReadRequest, settings.image_bytes * 4 // 3 + settings.body_bytes)
+    body = await read_json(
+        context.request, ReadRequest, settings.max_image_bytes * 4 // 3 + settings.max_json_body_bytes
+    )
     source = parse_media_source(body.image_url, "image_url")
-    image = await context.state.media_resolver.resolve(source, context.caller.tenant, settings.image_bytes, "image_url")
+    image = await context.state.media_resolver.resolve(
+        source, context.caller.tenant, settings.max_image_bytes, "image_url"
+    )
     return image, ReadOptions(model=body.model, min_confidence=body.min_confidence), "image_url"
 
 
 async def _carried(context: HandlerContext, image: bytes, mime_type: str, field: str) -> Media:
     if not image:
         raise InvalidArgument("the image is empty", field=field)
-    limit = context.state.settings.image_bytes
+    limit = context.state.settings.max_image_bytes
     return await context.state.media_resolver.to_media(image, mime_type, context.caller.tenant, limit, field)
 
 

@@ -52,7 +52,7 @@ class LlamaCppConfig:
         slots: The number of texts that are generated at once; each holds a window of memory.
         threads: The number of threads that process prompts.
         decode_threads: The number of threads that generate tokens.
-        prefill_tokens: The most tokens of a prompt that one step processes.
+        prefill_chunk_tokens: The most tokens of a prompt that one step processes.
         temperature: The sampling temperature where the request sets none.
         top_p: The probability mass to sample from where the request sets none.
     """
@@ -63,7 +63,7 @@ class LlamaCppConfig:
     slots: int
     threads: int
     decode_threads: int
-    prefill_tokens: int
+    prefill_chunk_tokens: int
     temperature: float
     top_p: float
 
@@ -235,7 +235,7 @@ def _params(config: LlamaCppConfig, socket: str, key: str) -> xllamacpp.CommonPa
     params.n_parallel = config.slots
     params.n_ctx = config.window_tokens * config.slots  # divided among the slots
     params.kv_unified = False
-    params.n_batch = params.n_ubatch = config.prefill_tokens
+    params.n_batch = params.n_ubatch = config.prefill_chunk_tokens
     params.cpuparams_batch.n_threads = config.threads
     params.cpuparams.n_threads = config.decode_threads
     params.no_extra_bufts = True  # disables the repacked kernels

@@ -55,9 +55,10 @@ def specs(settings: ProcessSettings, service: Service, telemetry: Telemetry) -> 
     for spec in rows:
         telemetry.model_ready.labels(spec.id).set(False)
     needed = sum(spec.memory_mb for spec in rows)
-    if settings.memory_mb and needed > settings.memory_mb:
+    if settings.max_model_memory_mb and needed > settings.max_model_memory_mb:
         raise FailedPrecondition(
-            f"the models of {service} need {needed} MiB together, {settings.memory_mb} are allowed", field="memory_mb"
+            f"the models of {service} need {needed} MiB together, the limit is {settings.max_model_memory_mb} MiB",
+            field="max_model_memory_mb",
         )
     for spec in rows:
         for file in spec.files:

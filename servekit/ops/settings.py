@@ -1,7 +1,7 @@
-"""What can be set of a process, read once from the environment in its `__main__.py`.
+"""Settings of a process, read once from the environment in its `__main__.py`.
 
-A field `port` of the vision service is `POLYPHONY_VISION_PORT`, or
-`POLYPHONY_PORT` for a value that every process of the machine shares.
+The field `port` of the vision service is read from `POLYPHONY_VISION_PORT`, or from `POLYPHONY_PORT`, which every
+process of the machine shares.
 """
 
 import os
@@ -18,7 +18,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def available_cores() -> int:
-    """How many cores this process may use: its CPU affinity, cut to its cgroup's quota."""
+    """The number of cores that this process may use: its CPU affinity, limited by its cgroup's quota."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -28,108 +28,108 @@ def available_cores() -> int:
 
 
 def default_home() -> Path:
-    """Where a machine keeps its models, data and logs unless told otherwise."""
+    """The default folder of models, data and logs."""
     if os.geteuid() == 0:
         return Path("/var/lib/polyphony")
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "polyphony"
 
 
 class ProcessSettings(BaseSettings):
-    """What every process has. A subclass names itself in `process` and adds its own fields."""
+    """Settings that every process has. A subclass sets `process` to its name and adds fields."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True)
     process: ClassVar[str] = ""
 
     host: str = "127.0.0.1"
-    """The address to listen on. Loopback unless told otherwise: nothing is open by accident."""
+    """The address to listen on. The default is loopback, so that no port is open by accident."""
 
     port: Port = 0
-    """The gRPC port; 0 takes a free one."""
+    """The gRPC port; 0 selects a free one."""
 
     metrics_port: Port = 0
-    """The port of `/metrics`; 0 takes a free one."""
+    """The port of `/metrics`; 0 selects a free one."""
 
     home: Path = Field(default_factory=default_home)
-    """The folder of models, data, run and logs."""
+    """The folder that holds `models`, `data`, `run` and `logs`."""
 
     profile: str = "embedded"
-    """Which models to load: a row of catalogue/profiles."""
+    """The profile, which names the models to load: a file of `catalogue/profiles`."""
 
     catalogue: Path | None = None
-    """A folder of `models/*.toml` and `profiles/*.toml` that are added to the catalogue, or take the place of its rows:
-    models of one's own, without an image of one's own."""
+    """A folder of `models/*.toml` and `profiles/*.toml` that extend or override the catalogue, so that models can be
+    added without building an image."""
 
     model_options: dict[str, Any] = {}
-    """Options that override those of every model's spec, as JSON: for trials and tests."""
+    """Options that override those of every model's spec, as JSON; for experiments and tests."""
 
     threads: int = Field(default_factory=available_cores, ge=1)
-    """Engine threads of this process, all models together. Engines left to their defaults
-    each take every core and halve one another."""
+    """Engine threads of this process, all models together. With the engines' own defaults each would use every core and
+    slow the others down."""
 
-    memory_mb: int = 0
-    """Refuse to load models that need more than this together; 0 for no bound."""
+    max_model_memory_mb: int = 0
+    """Memory in MiB that the models of this process may need together; 0 means no limit."""
 
     object_store: str = ""
-    """Where media live: empty for `<home>/data/objects`, a folder, or an `s3://bucket/prefix` URL."""
+    """The store of media: empty for `<home>/data/objects`, a folder, or an `s3://bucket/prefix` URL."""
 
     max_message_bytes: int = Field(default=64 << 20, gt=0)
-    """The largest gRPC message that is accepted."""
+    """The largest gRPC message that is accepted, in bytes."""
 
-    max_concurrent_calls: int = Field(default=100, gt=0)
-    """Calls of one connection that run or wait here at a time."""
+    max_concurrent_streams: int = Field(default=100, gt=0)
+    """Concurrent requests of one HTTP/2 connection; the client queues further ones."""
 
     max_connection_age_seconds: float = Field(default=60.0, gt=0)
-    """Connections end after this, so that clients find pods that were added since: until then those do nothing."""
+    """The age at which a connection is closed gracefully, so that clients reconnect and reach pods that were added."""
 
-    notice_seconds: float = Field(default=0.0, ge=0)
-    """How long new calls are still taken after SIGTERM while health says that they should go elsewhere: as long as
-    those who send them look away. Nothing where something else waits first, as a cluster's preStop hook does."""
+    pre_stop_delay_seconds: float = Field(default=0.0, ge=0)
+    """Time after SIGTERM in which new requests are still accepted while health reports not serving, so that load
+    balancers can react. 0 where something else waits first, such as a preStop hook of Kubernetes."""
 
-    drain_seconds: float = Field(default=30.0, ge=0)
-    """How long running calls may go on after that."""
+    drain_timeout_seconds: float = Field(default=30.0, ge=0)
+    """Time for running requests to finish after the pre-stop delay."""
 
-    tls_certificate: Path | None = None
-    """PEM chain; with it the gRPC port speaks TLS and health moves to `health_port`."""
+    tls_certificate_file: Path | None = None
+    """PEM file of the certificate chain. With it the gRPC port uses mutual TLS and health moves to `health_port`."""
 
-    tls_key: Path | None = None
-    """PEM private key of the certificate."""
+    tls_key_file: Path | None = None
+    """PEM file of the certificate's private key."""
 
-    tls_authority: Path | None = None
-    """PEM of the authority that peers must be signed by: mutual TLS."""
+    tls_ca_file: Path | None = None
+    """PEM file of the CA that must have signed the certificates of peers."""
 
     health_port: Port = 0
-    """A plaintext port for health alone, since a kubelet's probe speaks no TLS; used only with TLS."""
+    """A plaintext port for health checks, since a kubelet's probe cannot use TLS; open only with TLS."""
 
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    """The least severe level that is logged."""
+    """The lowest level that is logged."""
 
     otlp_endpoint: str = ""
-    """Where traces are sent, such as `http://collector:4317`; empty for nowhere."""
+    """The OTLP endpoint that receives traces, such as `http://collector:4317`; empty to export none."""
 
     otlp_sample_ratio: float = Field(default=1.0, ge=0, le=1)
-    """How many of the traces that begin here are sent; for those that began elsewhere, the caller has decided."""
+    """The share of traces exported, of those that begin in this process; for others the caller has decided."""
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
-        files = {"tls_certificate": self.tls_certificate, "tls_key": self.tls_key, "tls_authority": self.tls_authority}
-        missing = [name for name, path in files.items() if path is None]
-        if 0 < len(missing) < len(files):
-            raise ValueError(f"TLS is mutual and takes three files; not set: {', '.join(missing)}")
+    def _check_tls_files(self) -> Self:
+        names = ("tls_certificate_file", "tls_key_file", "tls_ca_file")
+        missing = [name for name in names if getattr(self, name) is None]
+        if 0 < len(missing) < len(names):
+            raise ValueError(f"mutual TLS needs three files; not set: {', '.join(missing)}")
         return self
 
     @property
     def models_dir(self) -> Path:
-        """The folder of model folders."""
+        """The folder that holds a folder for each model."""
         return self.home / "models"
 
     @property
     def object_store_url(self) -> str:
-        """Where media live, resolved."""
+        """The store of media, with the default filled in."""
         return self.object_store or str(self.home / "data" / "objects")
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """The folders that fill up, by what is in them."""
+        """The folders whose disk usage is monitored, by name."""
         objects = {} if "://" in self.object_store_url else {"objects": Path(self.object_store_url)}
         return {"models": self.models_dir, **objects}
 
@@ -142,7 +142,7 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed in, then this process's variables, then the shared ones."""
+        """The sources by precedence: arguments, variables of this process, shared variables."""
         own = EnvSettingsSource(settings_cls, env_prefix=f"{SHARED_PREFIX}{cls.process.upper()}_")
         shared = EnvSettingsSource(settings_cls, env_prefix=SHARED_PREFIX)
         return init_settings, own, shared

@@ -103,7 +103,7 @@ class Telemetry:
         for name, folder in settings.folders.items():
             size.labels(name).set_function(partial(_disk, folder, "total"))
             available.labels(name).set_function(partial(_disk, folder, "free"))
-        if certificate := settings.tls_certificate:
+        if certificate := settings.tls_certificate_file:
             expiration = gauge(
                 "polyphony_tls_certificate_expiration_timestamp_seconds",
                 "Unix time at which the process's TLS certificate expires.",
@@ -132,7 +132,7 @@ class Telemetry:
             self._metrics, _ = start_http_server(port, host, self.registry)
         except OSError as error:
             raise FailedPrecondition(
-                f"cannot listen on {host}:{port}: the address is in use or not local", field="metrics_port"
+                f"cannot listen on {host}:{port}: the address is in use", field="metrics_port"
             ) from error
         self.port = self._metrics.server_port
 

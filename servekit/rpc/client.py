@@ -209,7 +209,7 @@ def connect(target: str, service: str, settings: ProcessSettings) -> grpc.aio.Ch
         ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # by default 30 s: the old pod may be gone by then
         ("grpc.use_local_subchannel_pool", 1),  # what another channel's back-off says of an address is old news
     ]
-    if settings.tls_authority is None:
+    if settings.tls_ca_file is None:
         return cast("grpc.aio.Channel", Channel(grpc.aio.insecure_channel(target, options)))
-    certificates = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_authority)
+    certificates = Certificates(settings.tls_certificate_file, settings.tls_key_file, settings.tls_ca_file)
     return cast("grpc.aio.Channel", Channel(_SecureChannel(target, options, certificates)))

@@ -96,7 +96,7 @@ class Server:
                 ("grpc.max_connection_age_ms", age),  # running calls outlive it: each has a deadline of its own
                 # What exceeds it waits in the caller's own gRPC, and ends there at its deadline: where the server is
                 # out of breath, a refusal costs it nearly as much as an answer.
-                ("grpc.max_concurrent_streams", settings.max_concurrent_calls),
+                ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
                 ("grpc.so_reuseport", 0),
@@ -152,18 +152,20 @@ class Server:
         await asyncio.to_thread(self._telemetry.close)
 
     async def _drain(self) -> None:
-        await asyncio.sleep(self._settings.notice_seconds)
-        await self._server.stop(self._settings.drain_seconds)
+        await asyncio.sleep(self._settings.pre_stop_delay_seconds)
+        await self._server.stop(self._settings.drain_timeout_seconds)
 
     def _listen(self) -> None:
         settings = self._settings
         address = f"{settings.host}:{settings.port}"
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if settings.tls_certificate is None:
+        if settings.tls_certificate_file is None:
             with self._bound("port"):
                 self.port = self._server.add_insecure_port(address)
         else:
-            credentials = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_authority).server()
+            credentials = Certificates(
+                settings.tls_certificate_file, settings.tls_key_file, settings.tls_ca_file
+            ).server()
             with self._bound("port"):
                 self.port = self._server.add_secure_port(address, credentials)
             self._plain = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -177,7 +179,7 @@ class Server:
             yield
         except (RuntimeError, OSError) as error:
             address = f"{self._settings.host}:{getattr(self._settings, field)}"
-            raise FailedPrecondition(f"{address} cannot be listened on; is it taken?", field=field) from error
+            raise FailedPrecondition(f"cannot listen on {address}: the address is in use", field=field) from error
 
     async def _watch(self) -> None:
         while True:

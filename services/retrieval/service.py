@@ -87,7 +87,7 @@ async def build(settings: RetrievalSettings, telemetry: Telemetry) -> ServiceSpe
         schedulers.append(EmbedScheduler(spec, model, telemetry, settings))
         network = spec.model_copy(update={"id": f"{spec.id}-network"})  # metrics of its own
         tensors[spec.id] = TensorScheduler(network, [model.backend] * settings.engines, telemetry)
-    store = open_store(settings.database_url.get_secret_value(), settings.database_connections)
+    store = open_store(settings.database_url.get_secret_value(), settings.max_database_connections)
     runs = {"start": store.start, "stop": store.stop} if store else {}
     return ServiceSpec(
         add=add_RetrievalServiceServicer_to_server,

@@ -20,7 +20,7 @@ class RetrievalSettings(ProcessSettings):
     """The vector store: `postgresql://user:password@host/database`, a Postgres that has pgvector, or `memory:`, whose
     collections end with the process. Empty: the service embeds, and stores no collections."""
 
-    database_connections: int = Field(default=8, ge=1)
+    max_database_connections: int = Field(default=8, ge=1)
     """The maximum number of connections of this process to Postgres."""
 
     provider: Provider = "cpu"

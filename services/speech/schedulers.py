@@ -73,7 +73,7 @@ async def load_schedulers(settings: SpeechSettings, telemetry: Telemetry) -> Sch
     loading = _Loading(settings, telemetry)
     encoders, tensors = list[EncoderScheduler](), dict[str, TensorScheduler]()
     async for spec, encoder in loading.models("embed_speaker"):
-        batch, queue = settings.voice_batch_windows, settings.max_queue_voice_windows
+        batch, queue = settings.max_batch_voice_windows, settings.max_queue_voice_windows
         slots = [encoder] * settings.threads
         encoders.append(BatchScheduler(spec, slots, telemetry, max_batch_cost=batch, max_queue_cost=queue))
         network = spec.model_copy(update={"id": f"{spec.id}-network"})  # metrics of its own
@@ -127,9 +127,9 @@ class _Loading:
                     spec,
                     [model] * (1 if model.batches else settings.transcribe_slots),
                     self._telemetry,
-                    max_batch_cost=settings.transcribe_batch_seconds if model.batches else 0,
+                    max_batch_cost=settings.max_batch_audio_seconds if model.batches else 0,
                     max_queue_cost=settings.max_queue_audio_seconds,
-                    max_sessions=settings.max_recordings,
+                    max_sessions=settings.max_concurrent_recordings,
                     prepares=model.batches,
                 )
                 async for spec, model in self.models("transcribe")

@@ -10,7 +10,7 @@ from servekit.ops.settings import Port, ProcessSettings
 
 
 class VisionSettings(ProcessSettings):
-    """The knobs of `POLYPHONY_VISION_…`."""
+    """The settings of `POLYPHONY_VISION_…`."""
 
     process: ClassVar[str] = "vision"
 
@@ -18,24 +18,24 @@ class VisionSettings(ProcessSettings):
     metrics_port: Port = 9151
 
     provider: Provider = "cpu"
-    """Where onnxruntime runs the networks."""
+    """The execution provider of ONNX Runtime."""
 
-    triton: str = ""
-    """`host:port` of a Triton server that holds the networks instead; empty for onnxruntime here."""
+    triton_target: str = ""
+    """`host:port` of a Triton server that runs the networks; empty for ONNX Runtime in this process."""
 
     max_image_bytes: int = Field(default=32 << 20, gt=0)
-    """The largest image file."""
+    """The largest image file in bytes."""
 
     max_image_pixels: int = Field(default=50_000_000, gt=0)
-    """The largest image once decoded; a pixel takes about 10 bytes."""
+    """The largest decoded image in pixels; a pixel takes about 10 bytes."""
 
     max_batch_megapixels: float = Field(default=0.0, ge=0)
-    """How many megapixels are read together. On a CPU one image at a time is fastest."""
+    """The largest batch in megapixels; 0 runs one image at a time, which is fastest on a CPU."""
 
     max_queue_megapixels: float = Field(default=100.0, gt=0)
-    """How many megapixels may wait; more are refused at once."""
+    """The largest queue in megapixels; more is rejected."""
 
     @property
     def image_limits(self) -> ImageLimits:
-        """What of an image is decoded."""
+        """The limits of the image decoder."""
         return ImageLimits(self.max_image_bytes, self.max_image_pixels)

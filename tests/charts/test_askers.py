@@ -39,7 +39,7 @@ def test_the_test_asks_one_question(deployments):
     pod = deployments["dev"].one("Pod", "test")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert parse(container(pod)["args"])["text"]
-    assert {"name": "POLYPHONY_FLEET_URL", "value": URL} in container(pod)["env"]
+    assert {"name": "POLYPHONY_FLEET_GATEWAY_URL", "value": URL} in container(pod)["env"]
 
 
 ALL = dict.fromkeys(SERVICES, "serving")

@@ -105,7 +105,7 @@ def test_engines_are_probed_as_they_can_be(deployments):
 def test_the_grace_outlasts_the_longest_call(deployments, name):
     for component in CHASSIS:
         template = deployments[name].workload(component)["spec"]["template"]
-        drain = float(deployments[name].variables(component)["POLYPHONY_DRAIN_SECONDS"])
+        drain = float(deployments[name].variables(component)["POLYPHONY_DRAIN_TIMEOUT_SECONDS"])
         assert container(template)["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", str(PRE_STOP_SECONDS)]
         assert LONGEST_ROUTE_SECONDS < drain < template["spec"]["terminationGracePeriodSeconds"] - PRE_STOP_SECONDS
 

@@ -84,17 +84,17 @@ def test_media_lie_where_all_who_use_them_look(deployment):
     assert len(deployment.of("PersistentVolumeClaim")) == mounted[0]
 
 
-def test_tls_is_whole(deployments, monkeypatch):
+def test_tls_files_are_mounted_together(deployments, monkeypatch):
     for component in CHASSIS:
         for name, value in deployments["gpu"].variables(component).items():
             monkeypatch.setenv(name, value)
         settings = SETTINGS[component]()
-        assert settings.tls_certificate.parent == settings.tls_key.parent == settings.tls_authority.parent
+        assert settings.tls_certificate_file.parent == settings.tls_key_file.parent == settings.tls_ca_file.parent
         template = deployments["gpu"].workload(component)["spec"]["template"]
         ports = {port["name"]: port["containerPort"] for port in container(template)["ports"]}
         assert settings.health_port == ports["health"] == 50060
         (mount,) = [m for m in container(template)["volumeMounts"] if m["name"] == "tls"]
-        assert (mount["mountPath"], mount["readOnly"]) == (str(settings.tls_key.parent), True)
+        assert (mount["mountPath"], mount["readOnly"]) == (str(settings.tls_key_file.parent), True)
         (volume,) = [v["secret"] for v in template["spec"]["volumes"] if v["name"] == "tls"]
         certificate = deployments["gpu"].one("Certificate", component)
         assert volume["secretName"] == certificate["spec"]["secretName"]

@@ -32,7 +32,7 @@ class Fleet:
     def run(self, *arguments: str | Path) -> str:
         """Run the `polyphony` command against it; what it printed."""
         command = [POLYPHONY, *arguments]
-        patient = {"POLYPHONY_FLEET_START_SECONDS": "240"} | self.environment  # with a slow machine
+        patient = {"POLYPHONY_FLEET_START_TIMEOUT_SECONDS": "240"} | self.environment  # with a slow machine
         done = subprocess.run(command, env=patient, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

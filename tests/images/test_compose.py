@@ -59,7 +59,7 @@ def test_a_container_may_do_nothing_that_it_need_not(name):
     assert row["cap_drop"] == ["ALL"]
     assert row["security_opt"] == ["no-new-privileges:true"]
     if name != "weights":
-        drain = row["environment"]["POLYPHONY_DRAIN_SECONDS"]
+        drain = row["environment"]["POLYPHONY_DRAIN_TIMEOUT_SECONDS"]
         longest = max(row.deadline_seconds(GatewaySettings()) for row in OPERATIONS)
         assert longest < drain < int(row["stop_grace_period"].removesuffix("s"))
         assert row["mem_limit"]

@@ -87,7 +87,7 @@ def test_a_container_is_healthy_by_its_own_check(fleet: Fleet, service):
 
 
 def test_the_fleet_answers_what_make_demo_asks(fleet: Fleet):
-    environment = {**os.environ, "POLYPHONY_FLEET_URL": fleet.url, "POLYPHONY_FLEET_API_KEY": fleet.key}
+    environment = {**os.environ, "POLYPHONY_FLEET_GATEWAY_URL": fleet.url, "POLYPHONY_FLEET_API_KEY": fleet.key}
     demo = [sys.executable, ROOT / "examples" / "demo.py"]
     done = subprocess.run(demo, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

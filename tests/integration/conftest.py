@@ -48,7 +48,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, spans: Spans) -> Iterator[Fl
         "POLYPHONY_FLEET_PORTS": "free",
         "POLYPHONY_OTLP_ENDPOINT": spans.endpoint,
         "POLYPHONY_GENERATION_MODEL_OPTIONS": f'{{"latency_seconds": {TOKEN_SECONDS}}}',
-        "POLYPHONY_GATEWAY_IMAGE_BYTES": str(4 << 20),
+        "POLYPHONY_GATEWAY_MAX_IMAGE_BYTES": str(4 << 20),
     }
     fleet = Fleet(home, environment)
     fleet.run("up", "--profile", "fake")

@@ -35,7 +35,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> I
     home = tmp_path_factory.mktemp("secure")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
     environment |= {"POLYPHONY_HOME": str(home), "POLYPHONY_FLEET_PORTS": "free"}
-    environment["POLYPHONY_TLS_AUTHORITY"] = str(home / "authority.pem")
+    environment["POLYPHONY_TLS_CA_FILE"] = str(home / "authority.pem")
     authority.cert_pem.write_to_path(str(home / "authority.pem"))
     for name in PROCESSES:
         issued = authority.issue_cert(f"polyphony-{name}", "127.0.0.1")

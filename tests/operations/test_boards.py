@@ -30,7 +30,9 @@ def exposed(registry) -> set[str]:
 @pytest.fixture(scope="module")
 def known() -> set[str]:
     """Every metric that our processes and the canary have, and what the rules record."""
-    settings = GatewaySettings(tls_certificate=Path("a.pem"), tls_key=Path("a.key"), tls_authority=Path("ca.pem"))
+    settings = GatewaySettings(
+        tls_certificate_file=Path("a.pem"), tls_key_file=Path("a.key"), tls_ca_file=Path("ca.pem")
+    )
     canary = exposed(gauges.of_task(Result("chat", {"accuracy": 1.0}, 1, (), (), 0.1))) | exposed(gauges.of_success())
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return exposed(Telemetry(settings).registry) | canary | recorded | OWN

@@ -68,7 +68,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
             "POLYPHONY_HOME": str(home),
             "POLYPHONY_FLEET_PORTS": "free",
             "POLYPHONY_OTLP_ENDPOINT": endpoint,
-            "POLYPHONY_GATEWAY_CACHED_RESULTS": "8",
+            "POLYPHONY_GATEWAY_MAX_CACHED_RESULTS": "8",
             # Slower than load.js is patient: what cannot be done in time is refused at once.
             **{
                 f"POLYPHONY_{service.upper()}_MODEL_OPTIONS": json.dumps({"latency_seconds": seconds})

@@ -21,7 +21,7 @@ volumes:
 image: {{ include "polyphony.tools" . }}
 imagePullPolicy: {{ .Values.global.image.pullPolicy }}
 env:
-  - {name: POLYPHONY_FLEET_URL, value: {{ include "polyphony.url" . }}}
+  - {name: POLYPHONY_FLEET_GATEWAY_URL, value: {{ include "polyphony.url" . }}}
   - name: POLYPHONY_FLEET_API_KEY
     valueFrom: {secretKeyRef: {name: {{ .Values.global.apiKeys.existingSecret | default (printf "%s-keys" .Release.Name) }}, key: key}}
 resources:

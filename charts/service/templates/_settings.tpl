@@ -6,7 +6,7 @@
 {{- if .Values.chassis }}
   {{- $_ := set $all "POLYPHONY_PROFILE" $global.profile }}
   {{- $_ := set $all "POLYPHONY_LOG_LEVEL" $global.logLevel }}
-  {{- $_ := set $all "POLYPHONY_DRAIN_SECONDS" (toString .Values.drainSeconds) }}
+  {{- $_ := set $all "POLYPHONY_DRAIN_TIMEOUT_SECONDS" (toString .Values.drainSeconds) }}
   {{- range $name, $port := .Values.ports }}
     {{- $field := ternary "PORT" (printf "%s_PORT" (upper $name)) (eq $name "grpc") }}
     {{- $_ := set $all (printf "%s%s" $prefix $field) (toString $port) }}
@@ -19,14 +19,14 @@
     {{- $_ := set $all "POLYPHONY_OTLP_SAMPLE_RATIO" (toString $global.traces.sampleRatio) }}
   {{- end }}
   {{- if $global.tls.enabled }}
-    {{- $_ := set $all "POLYPHONY_TLS_CERTIFICATE" "/etc/polyphony/tls/tls.crt" }}
-    {{- $_ := set $all "POLYPHONY_TLS_KEY" "/etc/polyphony/tls/tls.key" }}
-    {{- $_ := set $all "POLYPHONY_TLS_AUTHORITY" "/etc/polyphony/tls/ca.crt" }}
+    {{- $_ := set $all "POLYPHONY_TLS_CERTIFICATE_FILE" "/etc/polyphony/tls/tls.crt" }}
+    {{- $_ := set $all "POLYPHONY_TLS_KEY_FILE" "/etc/polyphony/tls/tls.key" }}
+    {{- $_ := set $all "POLYPHONY_TLS_CA_FILE" "/etc/polyphony/tls/ca.crt" }}
     {{- $_ := set $all "POLYPHONY_HEALTH_PORT" (include "service.healthPort" .) }}
   {{- end }}
 {{- end }}
 {{- if has "weights" .Values.uses }}
-  {{- if and .Values.chassis $global.weights.mirror }}{{ $_ := set $all "POLYPHONY_FLEET_MIRROR" $global.weights.mirror }}{{ end }}
+  {{- if and .Values.chassis $global.weights.mirror }}{{ $_ := set $all "POLYPHONY_FLEET_WEIGHTS_MIRROR_URL" $global.weights.mirror }}{{ end }}
   {{- with $global.weights.hubEndpoint }}{{ $_ := set $all "HF_ENDPOINT" . }}{{ end }}
 {{- end }}
 {{- if has "objects" .Values.uses }}

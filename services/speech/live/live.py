@@ -58,7 +58,7 @@ class LiveTranscription:
         """
         if self._leaving:
             raise Unavailable("the service is stopping", retry_after=1.0)
-        if len(self._streams) >= self._settings.live_streams:
+        if len(self._streams) >= self._settings.max_live_streams:
             raise Overloaded(f"{len(self._streams)} live streams are open, no more", retry_after=CROWDED_SECONDS)
         stream = LiveStream(requests, self._settings)
         self._streams.add(stream)
@@ -90,8 +90,8 @@ class LiveTranscription:
             scheduler,
             instructions,
             padding=endpoints.padding,
-            partial_seconds=math.inf if config.final_only else self._settings.live_partial_seconds,
-            overload_seconds=self._settings.live_overload_seconds,
+            partial_seconds=math.inf if config.final_only else self._settings.live_interim_interval_seconds,
+            overload_seconds=self._settings.live_queue_timeout_seconds,
         )
         yield pb.StreamingTranscribeResponse(started=pb.StreamingStarted(model=scheduler.spec.id))
         async with aclosing(stream.phrases(ear, endpointer)) as phrases:

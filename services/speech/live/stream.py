@@ -111,7 +111,7 @@ class LiveStream:
             self._begun.put_nowait(None)
 
     async def _take(self, data: bytes, ear: Ear, endpointer: Endpointer) -> None:
-        arrived, most = monotonic(), self._settings.live_seconds
+        arrived, most = monotonic(), self._settings.max_live_seconds
         for begin in range(0, len(data), SLICE_BYTES):
             samples, probabilities = await through(ear.hear, data[begin : begin + SLICE_BYTES])
             for phrase in endpointer.hear(samples, probabilities, arrived):
@@ -123,7 +123,7 @@ class LiveStream:
 
     async def _next(self) -> pb.StreamingTranscribeRequest | None:
         """The next message; None at the end of the stream."""
-        stall = self._settings.live_stall_seconds
+        stall = self._settings.live_idle_timeout_seconds
         try:
             async with asyncio.timeout(0.0 if self._leaving else stall) as self._patience:
                 return await anext(self._requests, None)

@@ -53,7 +53,7 @@ class SoundStore:
 
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
         self._records = BlobRecords(store, "sound-model", SoundRecord, unique=True)
-        self._cached = settings.cached_sound_models
+        self._cached = settings.max_cached_sound_models
         self._max_models, self._max_versions = settings.max_sound_models, settings.max_sound_versions
         self._cache: OrderedDict[tuple[str, str], Fitted] = OrderedDict()  # by tenant and reference
 

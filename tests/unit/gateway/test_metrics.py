@@ -74,7 +74,7 @@ async def test_what_is_asked_of_a_service_without_a_process_is_counted_until_the
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    state = build(vision_target=f"127.0.0.1:{port}", unserved_call_seconds=7.0)
+    state = build(vision_target=f"127.0.0.1:{port}", unserved_request_engine_seconds=7.0)
 
     def unserved(service):
         return counted(state, "polyphony_unserved_load_engine_seconds_total", service=service)

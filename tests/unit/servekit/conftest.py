@@ -112,7 +112,7 @@ def scripted():
 
 @pytest.fixture
 def settings(tmp_path):
-    return ProcessSettings(home=tmp_path, drain_seconds=2.0)
+    return ProcessSettings(home=tmp_path, drain_timeout_seconds=2.0)
 
 
 @pytest.fixture
@@ -133,14 +133,14 @@ def speech(server, dial):
 @pytest.fixture
 def certificates(tmp_path):
     """`tls = certificates()`: the settings of one process, by a new authority each time, in the same files."""
-    paths = {name: tmp_path / f"{name}.pem" for name in ("tls_certificate", "tls_key", "tls_authority")}
+    paths = {name: tmp_path / f"{name}.pem" for name in ("tls_certificate_file", "tls_key_file", "tls_ca_file")}
 
     def issue():
         authority = trustme.CA()
         issued = authority.issue_cert("localhost", "127.0.0.1")
-        paths["tls_key"].write_bytes(issued.private_key_pem.bytes())
-        paths["tls_certificate"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        authority.cert_pem.write_to_path(str(paths["tls_authority"]))
+        paths["tls_key_file"].write_bytes(issued.private_key_pem.bytes())
+        paths["tls_certificate_file"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        authority.cert_pem.write_to_path(str(paths["tls_ca_file"]))
         return paths
 
     issue.paths = paths

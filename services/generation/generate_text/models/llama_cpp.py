@@ -19,7 +19,7 @@ def load(spec: ModelSpec, settings: GenerationSettings) -> LlamaCppChatModel:
             slots=settings.slots,
             threads=settings.threads,
             decode_threads=settings.decode_threads or max(1, settings.threads // 2),
-            prefill_tokens=settings.prefill_tokens,
+            prefill_chunk_tokens=settings.prefill_chunk_tokens,
             temperature=float(spec.options["temperature"]),
             top_p=float(spec.options["top_p"]),
         )

@@ -7,15 +7,15 @@ from services.generation.settings import GenerationSettings
 
 
 def load(spec: ModelSpec, settings: GenerationSettings) -> VllmChatModel:
-    """Connect to the server at `settings.vllm`; the spec's `options.served_as` is the model's name there.
+    """Connect to the server at `settings.vllm_url`; the spec's `options.served_as` is the model's name there.
 
     Raises:
         FailedPrecondition: The URL of the server is not set.
     """
-    if not settings.vllm:
-        raise FailedPrecondition(f"{spec.id} runs on vLLM: the URL of its server must be set", field="vllm")
+    if not settings.vllm_url:
+        raise FailedPrecondition(f"{spec.id} runs on vLLM: the URL of its server must be set", field="vllm_url")
     return VllmChatModel(
-        settings.vllm,
+        settings.vllm_url,
         str(spec.options.get("served_as", spec.id)),
         max_prompt_bytes=settings.max_prompt_bytes,
         window_tokens=int(spec.limits["window_tokens"]),

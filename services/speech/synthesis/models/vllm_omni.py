@@ -102,16 +102,16 @@ class VllmOmni:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> VllmOmni:
-    """Reach the server of `settings.vllm_omni`; the spec's options say what it serves.
+    """Reach the server of `settings.vllm_omni_url`; the spec's options say what it serves.
 
     Raises:
         FailedPrecondition: No server is set.
     """
-    if not settings.vllm_omni:
-        raise FailedPrecondition(f"{spec.id} runs on vLLM-Omni: say where it is", field="vllm_omni")
+    if not settings.vllm_omni_url:
+        raise FailedPrecondition(f"{spec.id} runs on vLLM-Omni: say where it is", field="vllm_omni_url")
     languages = tuple(spec.options["languages"])
     return VllmOmni(
-        settings.vllm_omni,
+        settings.vllm_omni_url,
         str(spec.options.get("served_as", spec.id)),
         voices=tuple(VoiceRow(name, languages) for name in spec.options.get("voices", ())),
         cloned_languages=languages if spec.options.get("clones") else (),

@@ -128,7 +128,7 @@ def load(spec: ModelSpec, settings: VisionSettings) -> PPOcr:
 
 
 def _engine(folder: Path, name: str, spec: ModelSpec, settings: VisionSettings) -> TensorBackend:
-    if settings.triton:
-        return TritonBackend(settings.triton, f"{spec.id}-{name}")
+    if settings.triton_target:
+        return TritonBackend(settings.triton_target, f"{spec.id}-{name}")
     # One thread a run: the scheduler's own threads, one a core, call the shared session side by side.
     return OnnxBackend(folder / f"{name}.onnx", threads=1, provider=settings.provider)

@@ -63,7 +63,7 @@ def test_a_plan_on_cpus_writes_as_many_texts_at_once_as_planned_and_scales_by_th
 def test_generation_hands_vllm_as_many_texts_at_once_as_planned() -> None:
     rows = objects(plan(AWQ), "values-gpu.yaml", "values-vllm.yaml")
     assert variables(rows)["POLYPHONY_GENERATION_SLOTS"] == "16"
-    assert variables(rows)["POLYPHONY_GENERATION_VLLM"] == "http://polyphony-vllm-http:8000"
+    assert variables(rows)["POLYPHONY_GENERATION_VLLM_URL"] == "http://polyphony-vllm-http:8000"
     assert variables(rows)["POLYPHONY_PROFILE"] == "gpu-vllm"
     assert threshold(rows, "generation") == pytest.approx(16 * 0.7)
 

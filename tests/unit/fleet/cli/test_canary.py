@@ -46,12 +46,12 @@ def test_what_is_foreseen_is_said_in_a_line(tmp_path, words, text):
         (("--push", "nonsense"), {}, "--push nonsense is no URL: give one such as http://host:8080"),
         (("--push", "host:9091"), {}, "--push host:9091 is no URL"),
         (("--push", "http://"), {}, "--push http:// is no URL"),
-        ((), {"POLYPHONY_FLEET_URL": "foo"}, "POLYPHONY_FLEET_URL foo is no URL"),
-        (("--key", "two\nlines"), {}, "the API key (POLYPHONY_FLEET_API_KEY, or --key) holds what no HTTP header may"),
+        ((), {"POLYPHONY_FLEET_GATEWAY_URL": "foo"}, "POLYPHONY_FLEET_GATEWAY_URL foo is no URL"),
+        (("--key", "two\nlines"), {}, "the API key (POLYPHONY_FLEET_API_KEY, or --key) must be printable ASCII"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_asked(words, variables, text):
-    result = CliRunner().invoke(app, ["canary", *words], env={"POLYPHONY_FLEET_URL": DEAD, **variables})
+    result = CliRunner().invoke(app, ["canary", *words], env={"POLYPHONY_FLEET_GATEWAY_URL": DEAD, **variables})
     assert isinstance(result.exception, FleetError)
     assert str(result.exception).startswith(text)
     assert result.output == ""

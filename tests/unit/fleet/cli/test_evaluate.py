@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def evaluate(*words):
-    return CliRunner().invoke(app, ["evaluate", "speech", *map(str, words)], env={"POLYPHONY_FLEET_URL": DEAD})
+    return CliRunner().invoke(app, ["evaluate", "speech", *map(str, words)], env={"POLYPHONY_FLEET_GATEWAY_URL": DEAD})
 
 
 @pytest.mark.parametrize(

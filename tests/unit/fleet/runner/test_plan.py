@@ -95,11 +95,11 @@ def test_the_documented_ports_are_the_ones_used(settings: FleetSettings, monkeyp
 
 
 def test_a_process_that_speaks_tls_is_asked_in_plain_text(settings: FleetSettings, home: Path):
-    shared = planned(settings.model_copy(update={"tls_certificate": home / "chain.pem"}))
+    shared = planned(settings.model_copy(update={"tls_certificate_file": home / "chain.pem"}))
     for name in ("vision", "gateway"):
         assert shared[name].environment[f"POLYPHONY_{name.upper()}_HEALTH_PORT"]
     assert shared["vision"].environment["POLYPHONY_VISION_HEALTH_PORT"] == str(shared["vision"].port)
     assert not shared["vision"].grpc.endswith(f":{shared['vision'].port}")
-    own = planned(with_environment(settings, POLYPHONY_SPEECH_TLS_CERTIFICATE="chain.pem"))
+    own = planned(with_environment(settings, POLYPHONY_SPEECH_TLS_CERTIFICATE_FILE="chain.pem"))
     assert own["speech"].port == int(own["speech"].environment["POLYPHONY_SPEECH_HEALTH_PORT"])
     assert own["vision"].grpc.endswith(f":{own['vision'].port}")

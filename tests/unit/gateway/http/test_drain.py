@@ -37,7 +37,7 @@ async def once(method, url, **more):
 
 
 async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_ended(running, orders):
-    server, url = await running(notice_seconds=3.0, drain_seconds=10.0)
+    server, url = await running(pre_stop_delay_seconds=3.0, drain_timeout_seconds=10.0)
     orders.seconds["token"] = 3.0  # two tokens: longer than the notice
     running_call = asyncio.create_task(once("POST", f"{url}/v1/chat/completions", json=TEXT))
     await orders.arrived["token"].wait()
@@ -62,7 +62,7 @@ async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_end
 
 
 async def test_http_and_grpc_share_one_grace(running, orders):
-    server, url = await running(drain_seconds=2.0)
+    server, url = await running(drain_timeout_seconds=2.0)
     orders.seconds["GenerateText"] = 60
     hanging = asyncio.create_task(once("POST", f"{url}/v1/chat/completions", json=TEXT))
     await orders.arrived["GenerateText"].wait()

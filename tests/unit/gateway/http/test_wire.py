@@ -22,8 +22,8 @@ from servekit.rpc.errors import FailedPrecondition
 async def address(build):
     """A listening gateway's address."""
     state = build(
-        http_port=0, chat_body_bytes=1 << 20, image_bytes=1 << 20, file_bytes=1 << 20, drain_seconds=1,
-        default_seconds=60,
+        http_port=0, max_chat_body_bytes=1 << 20, max_image_bytes=1 << 20, max_file_bytes=1 << 20,
+        drain_timeout_seconds=1, default_timeout_seconds=60,
     )  # fmt: skip
     web = WebServer(build_app(state), state.settings)
     await web.start()
@@ -90,7 +90,7 @@ async def test_a_form_that_never_ends_is_bounded(address):
 async def test_a_taken_port_is_a_clear_error(address, build):
     port = int(address.rpartition(":")[2])
     state = build(http_port=port)
-    with pytest.raises(FailedPrecondition, match=f"127.0.0.1:{port} cannot be listened on"):
+    with pytest.raises(FailedPrecondition, match=f"cannot listen on 127.0.0.1:{port}"):
         await WebServer(build_app(state), state.settings).start()
 
 

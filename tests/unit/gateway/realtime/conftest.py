@@ -19,7 +19,7 @@ async def serve_gateway(build):
     running = []
 
     async def start(**changes):
-        state = build(http_port=0, drain_seconds=2, **changes)
+        state = build(http_port=0, drain_timeout_seconds=2, **changes)
         web = WebServer(build_app(state), state.settings)
         await web.start()
         running.append(web)

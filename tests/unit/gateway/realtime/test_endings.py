@@ -95,7 +95,7 @@ async def test_sound_that_nobody_hears_is_not_taken_into_memory(url, orders):
 
 
 async def test_a_frame_that_is_too_large_closes_the_socket(serve_gateway):
-    web, _ = await serve_gateway(realtime_frame_bytes=10_000)
+    web, _ = await serve_gateway(max_realtime_message_bytes=10_000)
     async with session(f"ws://127.0.0.1:{web.port}/v1/realtime") as ws:
         with pytest.raises(ConnectionClosed) as closed:
             await asyncio.gather(ws.send(bytes(20_000)), ws.recv())
@@ -103,7 +103,7 @@ async def test_a_frame_that_is_too_large_closes_the_socket(serve_gateway):
 
 
 async def test_a_session_has_an_end(serve_gateway):
-    web, _ = await serve_gateway(realtime_seconds=1)
+    web, _ = await serve_gateway(max_realtime_session_seconds=1)
     async with session(f"ws://127.0.0.1:{web.port}/v1/realtime") as ws:
         await ws.send(LOUD)
         events = await until(ws, "error")
@@ -114,7 +114,7 @@ async def test_a_session_has_an_end(serve_gateway):
 async def test_a_session_ends_though_the_service_takes_nothing_more(serve_gateway, orders, monkeypatch):
     monkeypatch.setattr(realtime, "CLOSE_SECONDS", 0.2)
     orders.seconds["piece"] = 60
-    web, _ = await serve_gateway(realtime_seconds=1)
+    web, _ = await serve_gateway(max_realtime_session_seconds=1)
     async with session(f"ws://127.0.0.1:{web.port}/v1/realtime", close_timeout=0.1) as ws:
         sending = asyncio.create_task(send_on(ws))
         assert "lasts 1 s" in (await until(ws, "error"))[-1]["error"]["message"]

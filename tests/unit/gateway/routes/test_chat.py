@@ -84,7 +84,7 @@ async def test_branches_run_at_once_and_keep_their_order(http, orders):
 async def test_no_budget_is_spent_on_a_delimiter_and_each_medium_has_its_own(http, orders, settings):
     await ask(http, say(picture(), {"type": "text", "text": "What is it?"}))
     parts = orders.requests("GenerateText")[-1].messages[-1].parts
-    assert [part.max_tokens for part in parts if part.text == "Total: 42 euros"] == [settings.image_tokens]
+    assert [part.max_tokens for part in parts if part.text == "Total: 42 euros"] == [settings.max_image_text_tokens]
     assert all(part.max_tokens == 0 for part in parts if part.text != "Total: 42 euros")
 
 

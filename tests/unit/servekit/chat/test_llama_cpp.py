@@ -34,7 +34,7 @@ def test_a_file_that_is_not_a_model_is_a_failed_precondition(tmp_path):
         slots=1,
         threads=1,
         decode_threads=1,
-        prefill_tokens=64,
+        prefill_chunk_tokens=64,
         temperature=0.7,
         top_p=0.8,
     )

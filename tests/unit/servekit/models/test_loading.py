@@ -55,11 +55,11 @@ def test_weights_that_are_there_are_enough(tmp_path):
 
 
 def test_models_that_need_more_memory_than_is_allowed_are_refused(tmp_path):
-    settings = ProcessSettings(home=tmp_path, profile="fake", memory_mb=1)
+    settings = ProcessSettings(home=tmp_path, profile="fake", max_model_memory_mb=1)
     needed = sum(spec.memory_mb for spec in models_of("fake", "speech"))
-    with pytest.raises(FailedPrecondition, match=f"need {needed} MiB together, 1 are allowed"):
+    with pytest.raises(FailedPrecondition, match=f"need {needed} MiB together, the limit is 1 MiB"):
         models.specs(settings, "speech", Telemetry(settings))
-    assert models.specs(settings.model_copy(update={"memory_mb": needed}), "speech", Telemetry(settings))
+    assert models.specs(settings.model_copy(update={"max_model_memory_mb": needed}), "speech", Telemetry(settings))
 
 
 def test_options_of_the_process_override_those_of_the_spec(tmp_path):

@@ -53,7 +53,7 @@ def test_options_are_json(monkeypatch):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("port", 70000), ("port", -1), ("threads", 0), ("drain_seconds", -1), ("log_level", "LOUD")],
+    [("port", 70000), ("port", -1), ("threads", 0), ("drain_timeout_seconds", -1), ("log_level", "LOUD")],
 )
 def test_nonsense_is_refused(field, value):
     with pytest.raises(ValidationError, match=field):

@@ -83,7 +83,7 @@ async def test_connections_that_age_fail_no_call(serve, dial, scripted, settings
 
     scripted.speak = speak
 
-    aged = settings.model_copy(update={"max_connection_age_seconds": 0.5, "drain_seconds": 0.2})
+    aged = settings.model_copy(update={"max_connection_age_seconds": 0.5, "drain_timeout_seconds": 0.2})
     server = await serve(aged, scripted.build)
     stub = vision_pb2_grpc.VisionServiceStub(dial(server, VISION))
     speech = speech_pb2_grpc.SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
@@ -117,7 +117,7 @@ async def test_what_exceeds_the_calls_of_a_connection_waits_in_the_caller(serve,
         return vision_pb2.ReadTextResponse(width=1)
 
     scripted.read = read
-    server = await serve(settings.model_copy(update={"max_concurrent_calls": 3}), scripted.build)
+    server = await serve(settings.model_copy(update={"max_concurrent_streams": 3}), scripted.build)
     stub = vision_pb2_grpc.VisionServiceStub(dial(server, VISION))
     await stub.ReadText(READ)  # by now the connection's settings have come
     answers = await asyncio.gather(*(stub.ReadText(READ) for _ in range(12)))

@@ -35,8 +35,8 @@ def only(tls, *names):
 
 async def test_tls_hides_all_but_health(serve, scripted, settings, certificates):
     tls = certificates()
-    server = await serve(settings.model_copy(update=only(tls, "tls_certificate", "tls_key")), scripted.build)
-    assert await read_through(server, settings.model_copy(update=only(tls, "tls_authority"))) == 1
+    server = await serve(settings.model_copy(update=only(tls, "tls_certificate_file", "tls_key_file")), scripted.build)
+    assert await read_through(server, settings.model_copy(update=only(tls, "tls_ca_file"))) == 1
     with pytest.raises(Unreachable):
         await read_through(server, settings)  # plaintext to a TLS port
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.health_port}") as channel:
@@ -51,11 +51,11 @@ async def test_mutual_tls_refuses_whom_the_authority_did_not_sign(serve, scripte
     server = await serve(settings.model_copy(update=tls), scripted.build)
     assert await read_through(server, settings.model_copy(update=tls)) == 1
     with pytest.raises(Unreachable):
-        await read_through(server, settings.model_copy(update=only(tls, "tls_authority")))
+        await read_through(server, settings.model_copy(update=only(tls, "tls_ca_file")))
     stranger = trustme.CA().issue_cert("127.0.0.1")
     stranger.private_key_pem.write_to_path(str(tmp_path / "stranger.key"))
     stranger.cert_chain_pems[0].write_to_path(str(tmp_path / "stranger.pem"))
-    his = {**tls, "tls_certificate": tmp_path / "stranger.pem", "tls_key": tmp_path / "stranger.key"}
+    his = {**tls, "tls_certificate_file": tmp_path / "stranger.pem", "tls_key_file": tmp_path / "stranger.key"}
     with pytest.raises(Unreachable):
         await read_through(server, settings.model_copy(update=his))
 
@@ -92,16 +92,16 @@ async def test_renewed_certificates_are_taken_up_without_an_end_to_running_calls
     assert [(await anext(each)).chunk for each in (chunks, another)] == [b"2", b"2"]
     await asyncio.sleep(0.5)
     assert (await vision.ReadText(READ)).width == 1  # over a connection made since
-    certificates.paths["tls_key"].unlink()
+    certificates.paths["tls_key_file"].unlink()
     assert (await vision.ReadText(READ)).width == 1  # a file that is away for a moment changes nothing
 
 
 @pytest.mark.parametrize(
     ("given", "missing"),
     [
-        (["tls_certificate"], "tls_key, tls_authority"),
-        (["tls_authority"], "tls_certificate, tls_key"),
-        (["tls_certificate", "tls_key"], "tls_authority"),
+        (["tls_certificate_file"], "tls_key_file, tls_ca_file"),
+        (["tls_ca_file"], "tls_certificate_file, tls_key_file"),
+        (["tls_certificate_file", "tls_key_file"], "tls_ca_file"),
     ],
 )
 def test_half_a_tls_is_refused(tmp_path, given, missing):
@@ -111,8 +111,8 @@ def test_half_a_tls_is_refused(tmp_path, given, missing):
 
 def test_a_file_that_is_not_there_is_named(certificates):
     tls = certificates()
-    tls["tls_key"].unlink()
-    with pytest.raises(FailedPrecondition, match=str(tls["tls_key"])):
+    tls["tls_key_file"].unlink()
+    with pytest.raises(FailedPrecondition, match=str(tls["tls_key_file"])):
         Certificates(*tls.values())
 
 
@@ -125,7 +125,7 @@ def test_the_end_of_a_chains_first_certificate_is_known(tmp_path, settings, year
     chain = tmp_path / "chain.pem"
     chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     assert expiry(chain) == ends.timestamp()
-    telemetry = Telemetry(settings.model_copy(update={"tls_certificate": chain, "tls_key": chain}))
+    telemetry = Telemetry(settings.model_copy(update={"tls_certificate_file": chain, "tls_key_file": chain}))
     assert (
         telemetry.registry.get_sample_value("polyphony_tls_certificate_expiration_timestamp_seconds")
         == ends.timestamp()
@@ -144,6 +144,6 @@ def test_a_key_of_another_certificate_and_an_authority_that_is_none_are_named(ce
     tls = certificates()
     (tmp_path / "other.key").write_bytes(trustme.CA().issue_cert("vision").private_key_pem.bytes())
     with pytest.raises(FailedPrecondition, match=r"other\.key are no pair"):
-        Certificates(tls["tls_certificate"], tmp_path / "other.key", tls["tls_authority"])
+        Certificates(tls["tls_certificate_file"], tmp_path / "other.key", tls["tls_ca_file"])
     with pytest.raises(FailedPrecondition, match=r"other\.key is no PEM certificate"):
-        Certificates(tls["tls_certificate"], tls["tls_key"], tmp_path / "other.key")
+        Certificates(tls["tls_certificate_file"], tls["tls_key_file"], tmp_path / "other.key")

@@ -51,7 +51,7 @@ def of(slots=2, latency=0.0, fail="", **more):
 
 @pytest.fixture
 def settings(tmp_path):
-    return GenerationSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, drain_seconds=2.0)
+    return GenerationSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, drain_timeout_seconds=2.0)
 
 
 @pytest.fixture

@@ -33,7 +33,13 @@ NAME = "polyphony.retrieval.v1.RetrievalService"
 @pytest.fixture
 def settings(tmp_path):
     return RetrievalSettings(
-        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=2, database_url="memory:", drain_seconds=0.0
+        profile="fake",
+        home=tmp_path,
+        port=0,
+        metrics_port=0,
+        threads=2,
+        database_url="memory:",
+        drain_timeout_seconds=0.0,
     )
 
 

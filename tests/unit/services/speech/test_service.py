@@ -29,7 +29,7 @@ def hear(data, **more):
 def settings(tmp_path):
     return SpeechSettings(
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, synthesize_slots=1, max_audio_seconds=60,
-        max_text_characters=200, max_prompt_characters=50, drain_seconds=1.0,
+        max_text_characters=200, max_prompt_characters=50, drain_timeout_seconds=1.0,
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def png(width=64, height=32, seed=0):
 @pytest.fixture
 def settings(tmp_path):
     return VisionSettings(
-        profile="fake", home=tmp_path, port=0, metrics_port=0, max_image_pixels=10_000, drain_seconds=2.0
+        profile="fake", home=tmp_path, port=0, metrics_port=0, max_image_pixels=10_000, drain_timeout_seconds=2.0
     )
 
 

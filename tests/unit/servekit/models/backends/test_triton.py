@@ -39,7 +39,7 @@ async def server(serve, far):
             tensors={"net": TensorScheduler(SPEC, [far], telemetry)},
         )
 
-    return await serve(ProcessSettings(drain_seconds=0), build)
+    return await serve(ProcessSettings(drain_timeout_seconds=0), build)
 
 
 @pytest.fixture

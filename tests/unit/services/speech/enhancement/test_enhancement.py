@@ -53,7 +53,7 @@ def enhance(data, **more):
 def settings(tmp_path):
     return SpeechSettings(
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, enhance_slots=1, max_enhance_seconds=20,
-        drain_seconds=1.0,
+        drain_timeout_seconds=1.0,
     )  # fmt: skip
 
 
@@ -228,7 +228,12 @@ async def test_a_machine_without_the_runtime_gets_the_gate(serve, dial, tmp_path
     profile = f'title = "t"\n[services.speech]\nmodels = {names}\n'
     (tmp_path / "catalogue" / "profiles" / "other.toml").write_text(profile)
     settings = SpeechSettings(
-        profile="other", catalogue=tmp_path / "catalogue", home=tmp_path, port=0, metrics_port=0, drain_seconds=1.0
+        profile="other",
+        catalogue=tmp_path / "catalogue",
+        home=tmp_path,
+        port=0,
+        metrics_port=0,
+        drain_timeout_seconds=1.0,
     )
     stub = SpeechServiceStub(dial(await serve(settings, build), "polyphony.speech.v1.SpeechService"))
     started, _, _ = await clean(stub, enhance(wav(tone(1))))

@@ -83,8 +83,8 @@ def mind():
 @pytest.fixture
 def limits(tmp_path):
     return SpeechSettings(
-        home=tmp_path, live_streams=2, live_seconds=60, live_stall_seconds=5, live_partial_seconds=0.5,
-        live_overload_seconds=1, max_prompt_characters=20,
+        home=tmp_path, max_live_streams=2, max_live_seconds=60, live_idle_timeout_seconds=5,
+        live_interim_interval_seconds=0.5, live_queue_timeout_seconds=1, max_prompt_characters=20,
     )  # fmt: skip
 
 

@@ -25,7 +25,9 @@ async def heard_until(live, error, *messages, **options):
 
 
 async def test_a_stream_that_stalls_ends_with_its_last_words_and_an_error(scheduler, limits):
-    live = LiveTranscription(Models([scheduler]), Loudness(), limits.model_copy(update={"live_stall_seconds": 0.2}))
+    live = LiveTranscription(
+        Models([scheduler]), Loudness(), limits.model_copy(update={"live_idle_timeout_seconds": 0.2})
+    )
 
     async def stalling():
         yield config(final_only=True)
@@ -112,7 +114,7 @@ async def test_so_many_streams_and_no_more(live):
 
 
 async def test_over_grpc_a_server_that_stops_lets_the_phrase_end(serve, dial, tmp_path):
-    settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_seconds=5)
+    settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_timeout_seconds=5)
     server = await serve(settings, build)
     stub = SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
 
@@ -133,7 +135,7 @@ async def test_over_grpc_a_server_that_stops_lets_the_phrase_end(serve, dial, tm
 
 
 async def test_over_grpc_a_caller_that_leaves_gives_its_place_back(serve, dial, tmp_path):
-    settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, live_streams=1)
+    settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, max_live_streams=1)
     server = await serve(settings, build)
     stub = SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
     running = server._telemetry.requests_in_flight.labels("SpeechService/StreamingTranscribe")._value

@@ -22,7 +22,7 @@ def normal(clips, name="pump", **more):
 @pytest.fixture
 def settings(tmp_path):
     return SpeechSettings(
-        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_seconds=1.0, cached_sound_models=2,
-        max_sound_clips=20, max_sound_seconds=40, max_sound_classes=3,
+        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_timeout_seconds=1.0,
+        max_cached_sound_models=2, max_sound_clips=20, max_sound_seconds=40, max_sound_classes=3,
         max_sound_models=3, max_sound_versions=2,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from services.speech.synthesis.sentences import SENTENCE_SECONDS
 def settings(tmp_path):
     return SpeechSettings(
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, synthesize_slots=1, max_text_characters=2000,
-        drain_seconds=1.0,
+        drain_timeout_seconds=1.0,
     )  # fmt: skip
 
 

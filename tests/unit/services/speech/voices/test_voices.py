@@ -33,7 +33,7 @@ def asking(**more):
 @pytest.fixture
 def settings(tmp_path):
     return SpeechSettings(
-        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, max_voices=2, drain_seconds=1.0
+        profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, max_voices=2, drain_timeout_seconds=1.0
     )
 
 
@@ -173,7 +173,7 @@ class TestWithoutCloning:
     @pytest.fixture
     def settings(self, tmp_path):
         return SpeechSettings(
-            profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_seconds=1.0,
+            profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_timeout_seconds=1.0,
             model_options={"clones": False},
         )  # fmt: skip
 

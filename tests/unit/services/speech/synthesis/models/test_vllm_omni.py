@@ -69,7 +69,7 @@ def server():
 @pytest.fixture
 def omni(server, tmp_path):
     url = f"http://127.0.0.1:{server.server_port}"
-    omni = load(model("qwen3-tts-base-vllm"), SpeechSettings(home=tmp_path, vllm_omni=url))
+    omni = load(model("qwen3-tts-base-vllm"), SpeechSettings(home=tmp_path, vllm_omni_url=url))
     yield omni
     omni.close()
 
@@ -120,7 +120,7 @@ def test_stops_when_nobody_listens(omni):
 
 
 def test_a_server_that_is_gone_is_said_to_be(tmp_path):
-    omni = load(model("qwen3-tts-base-vllm"), SpeechSettings(home=tmp_path, vllm_omni="http://127.0.0.1:9"))
+    omni = load(model("qwen3-tts-base-vllm"), SpeechSettings(home=tmp_path, vllm_omni_url="http://127.0.0.1:9"))
     with pytest.raises(EngineCrashed):
         omni.warm()
     omni.close()
