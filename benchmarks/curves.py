@@ -24,12 +24,12 @@ from benchmarks.report import Result, Say, percentile
 from benchmarks.running import alone, fleet
 from client.blocking import BlockingConnection
 from client.errors import GatewayError
-from servekit.models.catalogue import Service, profile
+from servekit.models.catalogue import profile
 from servekit.ops.settings import available_cores
 
 CALLERS = (1, 2, 4, 8)
 LEVEL_SECONDS = 6.0
-SLOTS: Mapping[Service, int] = {"generation": 4}  # calls at once where it is not one a thread
+SLOTS: Mapping[str, int] = {"generation": 4}  # calls at once where it is not one a thread
 BACK_OFF_SECONDS = 0.5  # after a refusal: the permit found no room within the deadline
 
 
@@ -46,7 +46,7 @@ class Kind:
         tokens: That a call writes; 0 where it writes no text.
     """
 
-    service: Service
+    service: str
     model: str
     call: str
     deadline_seconds: float
@@ -178,7 +178,7 @@ def counters(exposition: str, model: str) -> dict[str, float]:
     return found
 
 
-def start_seconds(service: Service) -> float:
+def start_seconds(service: str) -> float:
     """From the start of a service's process, alone on the machine, until it says that it serves."""
     row = profile("embedded").services[service]
     threads = max(1, round(row.cores * available_cores()))
@@ -186,7 +186,7 @@ def start_seconds(service: Service) -> float:
         return one.ready_seconds
 
 
-def as_toml(found: Mapping[str, list[Level]], starts: Mapping[Service, float], machine: str) -> str:
+def as_toml(found: Mapping[str, list[Level]], starts: Mapping[str, float], machine: str) -> str:
     """The file of curves.
 
     Engine seconds are told from the CPU seconds of the service's process over its threads: those of the embedded

@@ -13,6 +13,8 @@ from servekit.models.backend import TensorBackend, TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
+from servekit.models.loaded import LoadedModel
+from servekit.models.repository import ModelRepository
 from servekit.ops.logs import configure_logging
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
@@ -46,7 +48,7 @@ def main() -> None:
     configure_logging(settings)
     backend: TensorBackend = OnnxBackend(options.model) if options.model else emulated(options.batch_seconds)
     model_spec = ModelSpec(
-        id="rows", task="embed", service="retrieval", runtime="onnx", title="", licence="Apache-2.0", memory_mb=1
+        id="rows", task="embed", services=("retrieval",), runtime="onnx", title="", licence="Apache-2.0", memory_mb=1
     )
 
     async def build(_: Settings, telemetry: Telemetry) -> ServiceSpec:
@@ -57,7 +59,7 @@ def main() -> None:
             add=lambda *_: None,  # the inference protocol alone
             servicer=None,
             descriptor=DESCRIPTOR.services_by_name["GenerationService"],
-            tensors={model_spec.id: scheduler},
+            models=ModelRepository([LoadedModel(scheduler)]),
         )
 
     uvloop.run(run(settings, build))

@@ -24,8 +24,6 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from servekit.models.catalogue import Service
-
 Kind = Literal["slots", "batch"]
 CURVES = files("capacity") / "curves"
 
@@ -59,7 +57,7 @@ class Curve(_Row):
         source: `measured: ...` says where and when, `assumption: ...` says from what.
     """
 
-    service: Service
+    service: str
     call: str
     tokens: int = Field(default=0, ge=0)
     kind: Kind

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
 
 from gateway.auth import Caller
-from servekit.models.catalogue import ModelSpec, Service, Task, models_of
+from servekit.models.catalogue import ModelSpec, profile_models
 from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
 
 
@@ -27,7 +26,7 @@ class ModelDirectory:
         Raises:
             NotFound: There is no such profile.
         """
-        return cls(spec for service in get_args(Service) for spec in models_of(profile, service, extra))
+        return cls(profile_models(profile, extra))
 
     def get(self, name: str) -> ModelSpec:
         """The model of an id or alias.
@@ -39,7 +38,7 @@ class ModelDirectory:
             raise NotFound(f"there is no model {name!r}; /v1/models lists those there are", field="model")
         return self._by_name[name]
 
-    def default(self, task: Task) -> ModelSpec:
+    def default(self, task: str) -> ModelSpec:
         """The model that does a task unless the caller names another.
 
         Raises:
@@ -50,7 +49,7 @@ class ModelDirectory:
                 return spec
         raise Unimplemented(f"this fleet has no model that can {task.replace('_', ' ')}", field="model")
 
-    def resolve(self, task: Task, name: str, caller: Caller) -> str:
+    def resolve(self, task: str, name: str, caller: Caller) -> str:
         """The id of the model that `caller` means by `name`, empty for the task's default.
 
         Raises:

@@ -73,16 +73,13 @@ def shapes_of(question: Question) -> dict[str, list[Shape]]:
         profile = catalogue.profile(question.profile)
     except NotFound as error:
         raise CapacityError(f"--profile: {error}") from error
-    ids = [model for row in profile.services.values() for model in row.models]
+    rows = [(name, shape(model)) for name, row in profile.services.items() for model in row.models]
+    rows += [(row.services[0], row) for row in map(shape, question.extra)]
     found: dict[str, list[Shape]] = {}
-    for row in map(shape, [*ids, *question.extra]):
-        found.setdefault(_place(row, question), []).append(row)
+    for service, row in rows:  # vLLM is a server of its own; every other engine runs within its service
+        place = VLLM if engine_of(row, question.quantization) == "vllm" else service
+        found.setdefault(place, []).append(row)
     return found
-
-
-def _place(row: Shape, question: Question) -> str:
-    """vLLM is a server of its own; every other engine runs within its service."""
-    return VLLM if engine_of(row, question.quantization) == "vllm" else row.service
 
 
 def deployed(name: str, shapes: list[Shape], question: Question) -> Deployed:

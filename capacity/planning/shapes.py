@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from capacity.errors import CapacityError
 from capacity.planning.precision import Name
-from servekit.models.catalogue import Service
 
 Engine = Literal["vllm", "llama.cpp", "ctranslate2", "onnxruntime", "diffusers", "transformers"]
 SHAPES = files("catalogue") / "shapes"
@@ -94,7 +93,7 @@ class Shape(_Row):
         id: Its name; that of the catalogue's model where there is one.
         title: For people.
         source: Where its figures come from.
-        service: Whose it is.
+        services: The services that run it.
         engine: What runs it.
         precision: How its weights are kept.
         runs: Calls that run at once; 0 for a language model, which runs as many as are asked of it.
@@ -108,7 +107,7 @@ class Shape(_Row):
     id: str
     title: str
     source: str
-    service: Service
+    services: tuple[str, ...] = Field(min_length=1)
     engine: Engine
     precision: Name
     runs: int = Field(default=1, ge=0)

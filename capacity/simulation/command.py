@@ -12,7 +12,7 @@ from capacity import curve as curve_files
 from capacity.curve import Curve
 from capacity.errors import CapacityError
 from capacity.simulation.comparison import Case, compare
-from capacity.simulation.defaults import DEFAULTS
+from capacity.simulation.defaults import DEFAULT
 from capacity.simulation.outcome import Fate, Outcome
 from capacity.simulation.scaling import METRICS, Metric
 from capacity.simulation.traces import SHAPES, trace
@@ -52,10 +52,10 @@ def simulate(
     load = trace(trace_name, pods * curve.rate, hours or HOURS.get(trace_name, 1.0), seed)
     if not load.rates.sum():
         raise CapacityError(f"nobody calls in {trace_name}")
-    case, calls = Case(load, curve, DEFAULTS[curve.service].behavior, seed).shortened()
+    case, calls = Case(load, curve, DEFAULT.behavior, seed).shortened()
     if case.trace.rates.sum() > MANY_CALLS:
         raise CapacityError(f"that is {load.rates.sum():,.0f} calls, too many to replay: give fewer --hours or --pods")
-    usual: dict[Metric, float] = {"demand": DEFAULTS[curve.service].share}
+    usual: dict[Metric, float] = {"demand": DEFAULT.share}
     targets = usual | ({metrics[0]: target} if target else {})
     console = Console()
     with console.status("") as status:

@@ -3,19 +3,16 @@
 Chosen by docs/decisions/0009-autoscaling.md.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from capacity.simulation.hpa import Behavior, Policy, Rules
-from servekit.models.catalogue import Service
 
 LEAST, MOST = 2, 100
 
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """One service's.
+    """The autoscaling of one service.
 
     Attributes:
         share: Of a pod's engines: the target is so many demanded engine-seconds a second, for each of its engines.
@@ -28,6 +25,4 @@ class Default:
 _UP = Rules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
 _DOWN = Rules(300.0, (Policy("Percent", 100, 60.0),))
 
-DEFAULTS: Mapping[Service, Default] = {
-    service: Default(0.7, Behavior(LEAST, MOST, _UP, _DOWN)) for service in get_args(Service)
-}
+DEFAULT = Default(0.7, Behavior(LEAST, MOST, _UP, _DOWN))  # the same for every service

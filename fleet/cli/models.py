@@ -61,8 +61,11 @@ def list_models() -> None:
     profiles = {name: catalogue.profile(name, extra) for name in catalogue.names("profiles", extra)}
     table = Table(Column("model", no_wrap=True), "task", "licence", "size", "profiles", "here", box=None)
     for spec in (catalogue.model(name, extra) for name in catalogue.names("models", extra)):
-        shares = {name: row.services.get(spec.service) for name, row in profiles.items()}
-        listing = [name for name, share in shares.items() if share and spec.id in share.models]
+        listing = [
+            name
+            for name, profile in profiles.items()
+            if any(spec.id in service.models for service in profile.services.values())
+        ]
         here = "yes" if not weights.missing(spec, settings.models_dir) else "no"
         size = megabytes(sum(file.bytes for file in spec.files)) if spec.files else "none"
         table.add_row(spec.id, spec.task, spec.licence, size, ", ".join(listing), here)

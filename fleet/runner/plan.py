@@ -3,13 +3,12 @@
 import signal
 import sys
 from collections.abc import Mapping
-from typing import cast, get_args
 
 from fleet.runner import ports
 from fleet.runner.postgres import ENVIRONMENT, STOP_SECONDS, Postgres
 from fleet.runner.process import Process
 from fleet.settings import FleetSettings
-from servekit.models.catalogue import Profile, Service
+from servekit.models.catalogue import Profile
 from servekit.ops.settings import SHARED_PREFIX, available_cores
 
 GRPC_PORTS: Mapping[str, int] = {
@@ -25,7 +24,6 @@ USUAL = {
     "MALLOC_ARENA_MAX": "2",  # one arena per thread otherwise, and a long-lived process grows
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",  # it keeps 1.5 MB for each length of audio otherwise
 }
-MODULES: Mapping[str, str] = {"gateway": "gateway", **{name: f"services.{name}" for name in get_args(Service)}}
 
 
 def database(settings: FleetSettings, profile: Profile) -> Postgres | None:
@@ -64,7 +62,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
     taken.check()
 
     def process(name: str, **fields: object) -> Process:
-        row = profile.services.get(cast(Service, name))
+        row = profile.services.get(name)
         fields |= {
             "port": grpc[name],
             "metrics_port": metrics[name],
@@ -81,7 +79,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
         own = {key: given[key] for key in variables if key in given and not key.endswith("PORT")}
         return Process(
             name=name,
-            command=(sys.executable, "-P", "-m", MODULES[name]),
+            command=(sys.executable, "-P", "-m", "gateway" if name == "gateway" else f"services.{name}"),
             environment={**USUAL, **given, **variables, **own},
             protocol="grpc" if row else "http",
             host=taken.host(name) if row else taken.host(name, "http_host"),

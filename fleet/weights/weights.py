@@ -31,7 +31,8 @@ def specs(settings: FleetSettings, ids: Sequence[str] | None = None, service: st
         chosen = [noun for noun in services if service in ("", noun)]
         if not chosen:
             raise FleetError(f"the profile {settings.profile} has no service {service!r}; it has {', '.join(services)}")
-        return [spec for noun in chosen for spec in catalogue.models_of(settings.profile, noun, extra)]
+        names = dict.fromkeys(name for noun in chosen for name in services[noun].models)
+        return [catalogue.model(name, extra) for name in names]
     except NotFound as error:
         raise FleetError(error.message) from error
 

@@ -15,10 +15,9 @@ from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
 from gateway.models import ModelDirectory
 from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
-from servekit.models.catalogue import Task
 
 TEXT_BYTES = 1 << 20  # more than the service takes, in any script
-TASKS: tuple[Task, ...] = ("align", "transcribe")  # what finds words, the better first
+TASKS = ("align", "transcribe")  # what finds words, the better first
 
 
 async def align(context: HandlerContext) -> Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 from polyphony.type.v1.chat_pb2 import ChatMessage
 
@@ -85,6 +85,7 @@ class GenerationFinished:
 GenerationEvent = PrefillProgress | GenerationDelta | GenerationFinished
 
 
+@runtime_checkable
 class ChatModel(Model, Protocol):
     """Generates the assistant's next message of a conversation. Its methods may be called from several threads."""
 

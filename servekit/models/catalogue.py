@@ -11,21 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from servekit.rpc.errors import NotFound
 
-Task = Literal[
-    "read_text",
-    "detect_speech",
-    "transcribe",
-    "align",
-    "diarize",
-    "embed_speaker",
-    "enhance",
-    "recognize_emotion",
-    "read_sentiment",
-    "synthesize",
-    "generate_text",
-    "embed",
-]
-Service = Literal["vision", "speech", "generation", "retrieval"]
 Modality = Literal["text", "image", "audio", "video"]
 
 
@@ -53,27 +38,27 @@ class ModelFile(_Row):
 
 
 class ModelSpec(_Row):
-    """What is known of one model.
+    """The description of one model.
 
     Attributes:
-        id: Its name towards callers, and of its folder.
-        task: What it does.
-        service: Which service loads it.
-        loader: The row of that service's `models/` table that loads it.
-        title: Its name for people.
+        id: The model's name in requests, and the name of its folder of weights.
+        task: The task that the model does: a row of the task table of each of its services.
+        services: The services that may load the model. Its weights lie on disk once, whichever load it.
+        runtime: The runtime of that task which loads the model.
+        title: A title for people to read.
         licence: An SPDX identifier.
-        origin: Whose it is: a repository of a model hub, or words.
-        memory_mb: What it takes when loaded, in MiB.
-        aliases: Other names that callers may use.
+        origin: The source of the model: a repository of a model hub, or free text.
+        memory_mb: Memory that the loaded model takes, in MiB.
+        aliases: Other names that requests may use.
         modalities: Of a chat model, the kinds of part that its messages may have.
         limits: Bounds on one request, such as `max_tokens`.
-        options: What its loader wants to know.
-        files: Its weights.
+        options: Parameters of the runtime.
+        files: The files of its weights.
     """
 
     id: str = Field(pattern="^[a-z0-9][a-z0-9.-]*$")
-    task: Task
-    service: Service
+    task: str = Field(pattern="^[a-z][a-z_]*$")
+    services: tuple[str, ...] = Field(min_length=1)
     runtime: str
     title: str
     licence: str
@@ -86,12 +71,12 @@ class ModelSpec(_Row):
     files: tuple[ModelFile, ...] = ()
 
     def folder(self, models_dir: Path) -> Path:
-        """Where its files lie."""
+        """The folder of its files."""
         return models_dir / self.id
 
 
 class ServiceProfile(_Row):
-    """What one service runs in a profile.
+    """The models that one service runs in a profile, and its share of the machine.
 
     Attributes:
         models: Model ids; the first of a task is the default of that task.
@@ -108,7 +93,7 @@ class Profile(_Row):
     """A set of models for one kind of machine."""
 
     title: str
-    services: Mapping[Service, ServiceProfile]
+    services: Mapping[str, ServiceProfile]
 
 
 Kind = Literal["models", "profiles"]
@@ -161,7 +146,13 @@ def profile(name: str, extra: Path | None = None) -> Profile:
     return Profile.model_validate(_read("profiles", name, extra))
 
 
-def models_of(profile_name: str, service: Service, extra: Path | None = None) -> tuple[ModelSpec, ...]:
+def models_of(profile_name: str, service: str, extra: Path | None = None) -> tuple[ModelSpec, ...]:
     """The models that a service runs in a profile, the default of each task first."""
     row = profile(profile_name, extra).services.get(service)
     return tuple(model(model_id, extra) for model_id in row.models) if row else ()
+
+
+def profile_models(profile_name: str, extra: Path | None = None) -> tuple[ModelSpec, ...]:
+    """Every model of a profile, the default of each task first; one that several services run is listed once."""
+    rows = profile(profile_name, extra).services
+    return tuple(model(name, extra) for name in dict.fromkeys(name for row in rows.values() for name in row.models))

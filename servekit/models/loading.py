@@ -1,90 +1,89 @@
-"""The models of a process: loaded by its profile, found by task and name."""
+"""Loading the models that a profile has for a process, by the rows of its task table."""
 
-import asyncio
-import importlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from servekit.models.catalogue import ModelSpec, Service, models_of
+from servekit.models.catalogue import ModelSpec, models_of
+from servekit.models.loaded import LoadedModel, load_model
+from servekit.models.on_demand import MemoryBudget, OnDemandModel
+from servekit.models.repository import ModelRepository
+from servekit.models.task import TaskSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import FailedPrecondition, NotFound
-from servekit.scheduling.scheduler import Scheduler
+from servekit.rpc.errors import FailedPrecondition, Unimplemented
 
 log = logging.getLogger(__name__)
 
-AnyScheduler = TypeVar("AnyScheduler", bound=Scheduler)
 
+async def load_models(tasks: Sequence[TaskSpec], settings: ProcessSettings, telemetry: Telemetry) -> ModelRepository:
+    """Check every model of the profile, then load those whose task loads at the start, one after another.
 
-class Models(Generic[AnyScheduler]):
-    """The schedulers of one task, the default first."""
-
-    def __init__(self, schedulers: Iterable[AnyScheduler]) -> None:
-        self._schedulers = list(schedulers)
-        self._by_name = {
-            name: scheduler for scheduler in self._schedulers for name in (scheduler.spec.id, *scheduler.spec.aliases)
-        }
-
-    def __iter__(self) -> Iterator[AnyScheduler]:
-        return iter(self._schedulers)
-
-    def get(self, name: str, *, field: str = "model") -> AnyScheduler:
-        """The scheduler of a model id or alias; of the default where the name is empty.
-
-        Raises:
-            NotFound: No such model is loaded.
-        """
-        if not name and self._schedulers:
-            return self._schedulers[0]
-        if name not in self._by_name:
-            loaded = ", ".join(scheduler.spec.id for scheduler in self._schedulers) or "none"
-            raise NotFound(f"no model {name!r} is loaded; there is {loaded}", field=field)
-        return self._by_name[name]
-
-
-def specs(settings: ProcessSettings, service: Service, telemetry: Telemetry) -> tuple[ModelSpec, ...]:
-    """The specs of the models that this process is to load, checked before anything is loaded.
-
-    From here on `polyphony_model_ready` says that they are not ready yet.
-
-    Raises:
-        FailedPrecondition: Weights are missing, or the models need more memory than is allowed.
-    """
-    rows = models_of(settings.profile, service, settings.catalogue)
-    for spec in rows:
-        telemetry.model_ready.labels(spec.id).set(False)
-    needed = sum(spec.memory_mb for spec in rows)
-    if settings.max_model_memory_mb and needed > settings.max_model_memory_mb:
-        raise FailedPrecondition(
-            f"the models of {service} need {needed} MiB together, the limit is {settings.max_model_memory_mb} MiB",
-            field="max_model_memory_mb",
-        )
-    for spec in rows:
-        for file in spec.files:
-            if not (spec.folder(settings.models_dir) / file.path).is_file():
-                raise FailedPrecondition(
-                    f"{spec.id} has no {file.path} in {settings.models_dir}: run `polyphony models pull {spec.id}`"
-                )
-    return tuple(spec.model_copy(update={"options": {**spec.options, **settings.model_options}}) for spec in rows)
-
-
-async def load(spec: ModelSpec, settings: ProcessSettings, runtimes: Mapping[str, str], telemetry: Telemetry) -> Any:
-    """Load one model, beside the event loop, with the function that its spec's `runtime` names.
+    Until such a model is warm, `polyphony_model_ready` is 0 for it.
 
     Args:
-        spec: The model.
-        settings: Of this process; handed to the loader.
-        loaders: `module:function` by loader name; the module is imported only now, so that a
-            profile without an engine never imports it.
-        telemetry: Where it is said how long it took.
+        tasks: The process's task table.
+        settings: The process's settings; passed to the runtimes.
+        telemetry: Where readiness and the time of each load are reported.
 
     Raises:
-        FailedPrecondition: This service has no such loader.
+        FailedPrecondition: A model has no row in the table or no such runtime, weights are missing, or the models
+            need more memory than is allowed.
     """
-    if spec.runtime not in runtimes:
-        raise FailedPrecondition(f"{spec.id} wants the loader {spec.runtime!r}; there is {', '.join(runtimes)}")
-    module, _, function = runtimes[spec.runtime].partition(":")
-    log.info("loading %s", spec.id)
-    with telemetry.loading(spec.id):
-        return await asyncio.to_thread(lambda: getattr(importlib.import_module(module), function)(spec, settings))
+    rows = {task.name: task for task in tasks}
+    specs = models_of(settings.profile, settings.process, settings.catalogue)
+    for spec in specs:
+        _check_task(spec, rows, settings)
+        _check_weights(spec, settings)
+    for spec in specs:
+        if rows[spec.task].load == "start":
+            telemetry.model_ready.labels(spec.id).set(False)
+    budget = _budget(specs, rows, settings)
+    models: list[LoadedModel[Any] | OnDemandModel[Any]] = []
+    for spec in specs:
+        task = rows[spec.task]
+        adapted = spec.model_copy(update={"options": {**spec.options, **settings.model_options}})
+        load = partial(load_model, adapted, task, settings, telemetry)
+        if task.load == "first_use":
+            models.append(OnDemandModel(adapted, load, budget, telemetry))
+            continue
+        try:
+            models.append(await load())
+        except Unimplemented as error:
+            if not task.skip_unimplemented:
+                raise
+            log.warning("skipping model %s: %s", spec.id, error.message)
+            telemetry.remove_model(spec.id)
+    return ModelRepository(models, rows)
+
+
+def _check_task(spec: ModelSpec, rows: dict[str, TaskSpec], settings: ProcessSettings) -> None:
+    if spec.task not in rows:
+        raise FailedPrecondition(
+            f"the task of {spec.id} must be one of {', '.join(rows)}, which {settings.process} does, got {spec.task!r}"
+        )
+
+
+def _check_weights(spec: ModelSpec, settings: ProcessSettings) -> None:
+    for file in spec.files:
+        if not (spec.folder(settings.models_dir) / file.path).is_file():
+            raise FailedPrecondition(
+                f"{spec.id} has no {file.path} in {settings.models_dir}: run `polyphony models pull {spec.id}`"
+            )
+
+
+def _budget(specs: Sequence[ModelSpec], rows: dict[str, TaskSpec], settings: ProcessSettings) -> MemoryBudget:
+    """The memory that is left for first-use models beside those that are loaded at the start."""
+    limit = settings.max_model_memory_mb
+    if not limit:
+        return MemoryBudget(math.inf)
+    start = sum(spec.memory_mb for spec in specs if rows[spec.task].load == "start")
+    largest = max((spec.memory_mb for spec in specs if rows[spec.task].load == "first_use"), default=0)
+    if start + largest > limit:
+        raise FailedPrecondition(
+            f"the models of {settings.process} need {start + largest} MiB at once, the limit is {limit} MiB",
+            field="max_model_memory_mb",
+        )
+    return MemoryBudget(limit - start)

@@ -143,6 +143,11 @@ class Telemetry:
         yield
         self.model_load_duration.labels(model).inc(time.monotonic() - began)
 
+    def remove_model(self, model: str) -> None:
+        """Remove what is reported of a model that has been unloaded; its counters stay."""
+        for gauge in (self.model_ready, self.engines, self.queue_depth, self.queue_cost):
+            gauge.remove(model)
+
     def server_span(self, name: str, metadata: Mapping[str, str]) -> AbstractContextManager[object]:
         """Open a server span, a child of the span that the caller's `traceparent` names."""
         if self._provider is None:

@@ -5,7 +5,6 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from servekit.models.backend import Arrays, TensorSpec
+from servekit.models.repository import ModelRepository
 from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
-from servekit.scheduling.scheduler import Scheduler
 from servekit.scheduling.tensors import TensorScheduler
 
 VERSION = "1"
@@ -43,63 +42,59 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
 
     Args:
         process: Which process this is.
-        schedulers: Every model.
-        tensors: Those that infer.
+        models: The process's models.
     """
 
-    def __init__(self, process: str, schedulers: Sequence[Scheduler], tensors: Mapping[str, TensorScheduler]) -> None:
+    def __init__(self, process: str, models: ModelRepository) -> None:
         self._process = process
-        self._schedulers: dict[str, Scheduler] = {scheduler.spec.id: scheduler for scheduler in schedulers} | dict(
-            tensors
-        )
+        self._models = models
 
     async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002
-        return pb.ServerReadyResponse(ready=all(scheduler.ready for scheduler in self._schedulers.values()))
+        return pb.ServerReadyResponse(ready=self._models.ready)
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         return pb.ServerMetadataResponse(name=f"polyphony-{self._process}", version=VERSION)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002
-        return pb.ModelReadyResponse(ready=self._scheduler(request.name).ready)
+        readiness = self._models.readiness()
+        if request.name not in readiness:
+            raise NotFound(f"no model {request.name!r}; available: {', '.join(readiness)}", field="model_name")
+        return pb.ModelReadyResponse(ready=readiness[request.name])
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         index = pb.RepositoryIndexResponse()
-        for name, scheduler in self._schedulers.items():
-            index.models.add(name=name, version=VERSION, state="READY" if scheduler.ready else "UNAVAILABLE")
+        for name, ready in self._models.readiness().items():
+            index.models.add(name=name, version=VERSION, state="READY" if ready else "UNAVAILABLE")
         return index
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
-        scheduler = self._scheduler(request.name)
-        metadata = pb.ModelMetadataResponse(name=request.name, versions=[VERSION], platform=scheduler.spec.runtime)
-        if isinstance(scheduler, TensorScheduler):
-            metadata.inputs.extend(_metadata(spec) for spec in scheduler.backend.inputs)
-            metadata.outputs.extend(_metadata(spec) for spec in scheduler.backend.outputs)
-        return metadata
+        async with self._models.acquire(request.name) as scheduler:
+            metadata = pb.ModelMetadataResponse(name=request.name, versions=[VERSION], platform=scheduler.spec.runtime)
+            if isinstance(scheduler, TensorScheduler):
+                metadata.inputs.extend(_metadata(spec) for spec in scheduler.backend.inputs)
+                metadata.outputs.extend(_metadata(spec) for spec in scheduler.backend.outputs)
+            return metadata
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: ARG002
-        scheduler = self._scheduler(request.model_name)
-        if not isinstance(scheduler, TensorScheduler):
-            raise Unimplemented(f"{request.model_name} is no tensor model; call it by its own RPC", field="model_name")
-        names = [spec.name for spec in scheduler.backend.outputs]
-        wanted = [output.name for output in request.outputs] or names
-        for name in wanted:
-            if name not in names:
-                raise InvalidArgument(f"{request.model_name} has no output {name!r}", field=f"outputs.{name}")
-        outputs = await scheduler.infer(_arrays(request))
+        async with self._models.acquire(request.model_name) as scheduler:
+            if not isinstance(scheduler, TensorScheduler):
+                problem = f"{request.model_name} is not a tensor model: call the RPC of its task"
+                raise Unimplemented(problem, field="model_name")
+            names = [spec.name for spec in scheduler.backend.outputs]
+            wanted = [output.name for output in request.outputs] or names
+            for name in wanted:
+                if name not in names:
+                    raise InvalidArgument(f"{request.model_name} has no output {name!r}", field=f"outputs.{name}")
+            outputs = await scheduler.infer(_arrays(request))
         response = pb.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
         for name in wanted:
             array = outputs[name]
             response.outputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
             response.raw_output_contents.append(np.ascontiguousarray(array).tobytes())
         return response
-
-    def _scheduler(self, name: str) -> Scheduler:
-        if name not in self._schedulers:
-            raise NotFound(f"no model {name!r}; there is {', '.join(self._schedulers)}", field="model_name")
-        return self._schedulers[name]
 
 
 def _metadata(spec: TensorSpec) -> Any:

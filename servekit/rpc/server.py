@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from servekit.models.repository import ModelRepository
 from servekit.ops.logs import configure_logging
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
@@ -26,8 +27,6 @@ from servekit.rpc.errors import FailedPrecondition, ServeError
 from servekit.rpc.interceptor import CallInterceptor
 from servekit.rpc.open_inference import InferenceService
 from servekit.rpc.tls import Certificates
-from servekit.scheduling.scheduler import Scheduler
-from servekit.scheduling.tensors import TensorScheduler
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +48,17 @@ class ServiceSpec:
         add: The generated `add_…Servicer_to_server`.
         servicer: Its servicer.
         descriptor: The service's descriptor, for reflection and its default deadlines.
-        schedulers: Every model's scheduler; the process is ready when all are.
-        tensors: The schedulers that the Open Inference Protocol may infer with, by model name.
-        ready: What else has to be so for the process to be ready.
-        start: What else has to run before the process is ready.
-        drain: What else takes calls: told of the end at once, it lets the running ones end as the gRPC server does.
-        stop: What to undo at the end.
+        models: The process's models; those that are in memory from the start must be ready for the process to be.
+        ready: Any other condition of the process's readiness.
+        start: Starts what else must run before the process is ready.
+        drain: Ends what else takes requests: called at once when the process is to end, it lets running ones finish.
+        stop: Ends what `start` began.
     """
 
     add: Callable[[Any, grpc.aio.Server], None]
     servicer: object
     descriptor: ServiceDescriptor
-    schedulers: Sequence[Scheduler] = ()
-    tensors: Mapping[str, TensorScheduler] = field(default_factory=dict)
+    models: ModelRepository = field(default_factory=ModelRepository)
     ready: Callable[[], bool] = lambda: True
     start: Callable[[], Awaitable[None]] = _nothing
     drain: Callable[[], Awaitable[None]] = _nothing
@@ -69,7 +66,7 @@ class ServiceSpec:
 
     def is_ready(self) -> bool:
         """Whether the process can answer."""
-        return all(scheduler.ready for scheduler in (*self.schedulers, *self.tensors.values())) and self.ready()
+        return self.models.ready and self.ready()
 
 
 class Server:
@@ -119,8 +116,7 @@ class Server:
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._service_spec.add(self._service_spec.servicer, self._server)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-            InferenceService(self._settings.process, self._service_spec.schedulers, self._service_spec.tensors),
-            self._server,
+            InferenceService(self._settings.process, self._service_spec.models), self._server
         )
         names = (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -129,12 +125,7 @@ class Server:
         if self._plain is not None:
             await self._plain.start()
         await self._service_spec.start()
-        for scheduler in (*self._service_spec.schedulers, *self._service_spec.tensors.values()):
-            await scheduler.start()
-        for (
-            scheduler
-        ) in self._service_spec.schedulers:  # not the tensor schedulers: they run the networks of these models
-            self._telemetry.engines.labels(scheduler.spec.id).set(scheduler.engines)
+        await self._service_spec.models.start(self._telemetry)
         self._watcher = asyncio.create_task(self._watch())
         log.info("serving on %s:%d", self._settings.host, self.port)
 
@@ -146,8 +137,7 @@ class Server:
         await asyncio.gather(self._drain(), self._service_spec.drain())
         if self._plain is not None:
             await self._plain.stop(0)
-        for scheduler in (*self._service_spec.schedulers, *self._service_spec.tensors.values()):
-            await scheduler.close()
+        await self._service_spec.models.close()
         await self._service_spec.stop()
         await asyncio.to_thread(self._telemetry.close)
 

@@ -10,14 +10,15 @@ from polyphony.generation.v1.generation_pb2_grpc import (
 )
 
 from servekit.chat.model import ChatModel, GenerationDelta, GenerationEvent, GenerationFinished, PrefillProgress
-from servekit.models.loading import Models, load, specs
+from servekit.models.loading import load_models
+from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler, Work
-from services.generation.generate_text import RUNTIMES
 from services.generation.generate_text.request import parse_request
 from services.generation.settings import GenerationSettings
+from services.generation.tasks import tasks
 
 TYPICAL_ANSWER_TOKENS = 256  # few answers use all the tokens that they may have
 PROMPT_TOKEN_COST = 0.25  # the cost of a token of the prompt; a generated one costs 1
@@ -85,20 +86,15 @@ def _response(event: GenerationEvent) -> pb.GenerateTextResponse:
 
 
 async def build(settings: GenerationSettings, telemetry: Telemetry) -> ServiceSpec:
-    """Load the profile's models and give each its slots.
+    """Load the profile's models, and build what serves them.
 
     Raises:
-        FailedPrecondition: Weights are missing or broken, or need more memory than is allowed.
+        FailedPrecondition: See `load_models`.
     """
-    schedulers: list[StreamScheduler[ChatModel]] = []
-    for spec in specs(settings, "generation", telemetry):
-        model: ChatModel = await load(spec, settings, RUNTIMES, telemetry)
-        schedulers.append(
-            StreamScheduler(spec, [model] * settings.slots, telemetry, max_queue_cost=settings.max_queue_tokens)
-        )
+    models = await load_models(tasks(settings), settings, telemetry)
     return ServiceSpec(
         add=add_GenerationServiceServicer_to_server,
-        servicer=GenerationService(Models(schedulers), settings),
+        servicer=GenerationService(models["generate_text"], settings),
         descriptor=pb.DESCRIPTOR.services_by_name["GenerationService"],
-        schedulers=schedulers,
+        models=models,
     )

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
-from servekit.models.loading import Models
 from servekit.rpc.context import current
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument, NotFound
-from services.retrieval.embed.embed import EmbedScheduler
+from services.retrieval.embed.embed import Embedders
 from services.retrieval.stores import Collection, Metric, VectorStore
 
 MAX_DIMENSIONS = 2000  # of a vector that pgvector can index
@@ -31,11 +30,11 @@ class Collections:
     """Collections of the caller's tenant.
 
     Args:
-        embedders: The schedulers that embed texts.
+        embedders: The models that embed texts.
         store: The store of the collections; None for a service that only embeds.
     """
 
-    def __init__(self, embedders: Models[EmbedScheduler], store: VectorStore | None) -> None:
+    def __init__(self, embedders: Embedders, store: VectorStore | None) -> None:
         self._embedders = embedders
         self._store = store
 
@@ -114,7 +113,8 @@ class Collections:
             raise FailedPrecondition(
                 f"no model of the space {collection.space!r} is loaded: send an embedding", field=fields[0]
             ) from None
-        return np.stack([text.vector for text in await scheduler.embed(texts, fields)])
+        embedded = await self._embedders.embed(scheduler, texts, fields)
+        return np.stack([text.vector for text in embedded])
 
     def _space(self, name: str, dimensions: int) -> tuple[str, int]:
         """A collection's space and dimensions: those of a loaded model, or as the request states them."""
@@ -128,10 +128,11 @@ class Collections:
                 message = f"dimensions must be in [1, {MAX_DIMENSIONS}] for a model not loaded here, got {dimensions}"
                 raise InvalidArgument(message, field="dimensions") from None
             return name, dimensions
-        if dimensions not in (0, scheduler.dimensions):
-            message = f"dimensions must be {scheduler.dimensions} for {scheduler.spec.id}, got {dimensions}"
+        produced = scheduler.model.dimensions
+        if dimensions not in (0, produced):
+            message = f"dimensions must be {produced} for {scheduler.spec.id}, got {dimensions}"
             raise InvalidArgument(message, field="dimensions")
-        return scheduler.spec.id, scheduler.dimensions
+        return scheduler.spec.id, produced
 
 
 def _checked_name(name: str, field: str) -> str:

@@ -4,17 +4,16 @@ import numpy as np
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
 
-from servekit.models.loading import Models, load, specs
+from servekit.models.loading import load_models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import TooLarge
 from servekit.rpc.server import ServiceSpec
-from servekit.scheduling.tensors import TensorScheduler
 from services.retrieval.collections import Collections
-from services.retrieval.embed import RUNTIMES, TextEmbedder
-from services.retrieval.embed.embed import EmbedScheduler
+from services.retrieval.embed.embed import Embedders
 from services.retrieval.points import Points
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.stores import VectorStore, open_store
+from services.retrieval.tasks import tasks
 from services.retrieval.vectors import pack
 
 MAX_INPUTS = 2048
@@ -24,11 +23,11 @@ class RetrievalService(RetrievalServiceServicer):
     """`polyphony.retrieval.v1.RetrievalService`.
 
     Args:
-        embedders: The schedulers that embed texts.
+        embedders: The models that embed texts.
         store: The store of the collections; None for a service that only embeds.
     """
 
-    def __init__(self, embedders: Models[EmbedScheduler], store: VectorStore | None) -> None:
+    def __init__(self, embedders: Embedders, store: VectorStore | None) -> None:
         self._embedders = embedders
         self._collections = Collections(embedders, store)
         self._points = Points(self._collections)
@@ -38,7 +37,7 @@ class RetrievalService(RetrievalServiceServicer):
             raise TooLarge(f"inputs must have at most {MAX_INPUTS} items, got {len(request.inputs)}", field="inputs")
         scheduler = self._embedders.get(request.model)
         fields = [f"inputs[{index}].text" for index in range(len(request.inputs))]
-        embedded = await scheduler.embed([entry.text for entry in request.inputs], fields)
+        embedded = await self._embedders.embed(scheduler, [entry.text for entry in request.inputs], fields)
         return pb.EmbedResponse(
             embeddings=pack(np.stack([text.vector for text in embedded]), scheduler.spec.id),
             tokens=sum(text.tokens for text in embedded),
@@ -75,26 +74,19 @@ class RetrievalService(RetrievalServiceServicer):
 
 
 async def build(settings: RetrievalSettings, telemetry: Telemetry) -> ServiceSpec:
-    """Load the profile's models and give each its engines.
+    """Load the profile's models, and build what serves them.
 
     Raises:
-        FailedPrecondition: Weights are missing, or need more memory than is allowed; no store has the URL's scheme.
+        FailedPrecondition: See `load_models`; no store has the URL's scheme.
     """
-    schedulers: list[EmbedScheduler] = []
-    tensors: dict[str, TensorScheduler] = {}
-    for spec in specs(settings, "retrieval", telemetry):
-        model: TextEmbedder = await load(spec, settings, RUNTIMES, telemetry)
-        schedulers.append(EmbedScheduler(spec, model, telemetry, settings))
-        network = spec.model_copy(update={"id": f"{spec.id}-network"})  # metrics of its own
-        tensors[spec.id] = TensorScheduler(network, [model.backend] * settings.engines, telemetry)
+    models = await load_models(tasks(settings), settings, telemetry)
     store = open_store(settings.database_url.get_secret_value(), settings.max_database_connections)
     runs = {"start": store.start, "stop": store.stop} if store else {}
     return ServiceSpec(
         add=add_RetrievalServiceServicer_to_server,
-        servicer=RetrievalService(Models(schedulers), store),
+        servicer=RetrievalService(Embedders(models["embed"], settings.max_text_characters), store),
         descriptor=pb.DESCRIPTOR.services_by_name["RetrievalService"],
-        schedulers=schedulers,
-        tensors=tensors,
+        models=models,
         ready=lambda: store is None or store.ready,
         **runs,
     )

@@ -13,33 +13,77 @@ from polyphony.speech.v1 import speech_pb2 as pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 
+from servekit.media.objects import ObjectStore
+from servekit.models.loading import load_models
+from servekit.models.repository import ModelRepository
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
-from services.speech.parts import Parts
-from services.speech.schedulers import load_schedulers
+from services.speech.alignment.alignment import Alignment
+from services.speech.assessment.assessment import Assessor
+from services.speech.audio.recording import Recordings
+from services.speech.diarization.diarization import Diarization
+from services.speech.diarization.listeners import Listener, TalkListener, VoiceListener
+from services.speech.emotion.emotion import EmotionAnalysis
+from services.speech.enhancement.enhancement import Enhancement
+from services.speech.live.live import LiveTranscription
 from services.speech.settings import SpeechSettings
+from services.speech.sounds.sounds import Sounds
+from services.speech.synthesis.readers import Readers
+from services.speech.synthesis.synthesis import Synthesis
+from services.speech.tasks import tasks
+from services.speech.transcription.transcription import Transcription
 from services.speech.transcription.transcripts import instructions_of, message, sensitivity_of
+from services.speech.voice_activity import SpeechDetector
+from services.speech.voices.dictation import Dictation
+from services.speech.voices.references import References
+from services.speech.voices.voices import Voices
 
 
 class SpeechService(SpeechServiceServicer):
     """`polyphony.speech.v1.SpeechService`.
 
     Args:
-        parts: What does the RPCs.
+        models: The process's models.
+        settings: The limits of a request.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, models: ModelRepository, settings: SpeechSettings) -> None:
+        transcribers, synthesizers = models["transcribe"], models["synthesize"]
+        detector: SpeechDetector = models["detect_speech"].get().model
+        store, readers = ObjectStore(settings.object_store_url), Readers(settings.catalogue)
+        recordings, max_characters = Recordings(store, settings), settings.max_transcript_characters
+        transcription = Transcription(transcribers, detector)
+        references, dictation = References(recordings, detector), Dictation(transcription)
+        listeners: list[Listener] = [
+            *(TalkListener(scheduler) for scheduler in models["diarize"]),
+            *(VoiceListener(scheduler, detector) for scheduler in models["embed_speaker"]),
+        ]
+        self._settings, self._recordings, self._transcription = settings, recordings, transcription
+        self._live = LiveTranscription(transcribers, detector, settings)
+        self._diarization = Diarization(recordings, listeners, settings.max_speakers)
+        self._alignment = Alignment(models["align"], transcribers, transcription, detector, recordings, max_characters)
+        self._voices = Voices(synthesizers, store, references, dictation.write_down, readers, settings)
+        self._synthesis = Synthesis(self._voices, readers, settings)
+        self._enhancement = Enhancement(models["enhance"], detector, recordings, settings.max_enhance_seconds)
+        self._assessor = Assessor(recordings, transcription, max_characters)
+        self._emotions = EmotionAnalysis(
+            recordings, transcription, models["read_sentiment"], models["recognize_emotion"]
+        )
+        self._sounds = Sounds(recordings, store, settings)
+
+    async def drain(self) -> None:
+        """End the live streams: see `ServiceSpec.drain`."""
+        await self._live.drain()
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> AsyncIterator[pb.TranscribeResponse]:
         instructions, sensitivity = (
-            instructions_of(request, self._parts.settings),
+            instructions_of(request, self._settings),
             sensitivity_of(request.voice_activity),
         )
-        self._parts.transcription.scheduler(request.model, instructions)  # refused before anything is opened
+        self._transcription.scheduler(request.model, instructions)  # refused before anything is opened
         async with (
-            self._parts.recordings.open(request.audio, "audio") as recording,
-            aclosing(self._parts.transcription.hear(recording, instructions, request.model, sensitivity)) as events,
+            self._recordings.open(request.audio, "audio") as recording,
+            aclosing(self._transcription.hear(recording, instructions, request.model, sensitivity)) as events,
         ):
             async for event in events:
                 yield message(event)
@@ -47,86 +91,85 @@ class SpeechService(SpeechServiceServicer):
     async def StreamingTranscribe(
         self, request_iterator: AsyncIterator[pb.StreamingTranscribeRequest], context: object
     ) -> AsyncIterator[pb.StreamingTranscribeResponse]:
-        async with aclosing(self._parts.live.listen(request_iterator)) as events:
+        async with aclosing(self._live.listen(request_iterator)) as events:
             async for event in events:
                 yield event
 
     async def Diarize(self, request: speakers_pb.DiarizeRequest, context: object) -> speakers_pb.DiarizeResponse:
-        return await self._parts.diarization.diarize(request)
+        return await self._diarization.diarize(request)
 
     async def Align(self, request: alignment_pb.AlignRequest, context: object) -> alignment_pb.AlignResponse:
-        return await self._parts.alignment.align(request)
+        return await self._alignment.align(request)
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: object) -> AsyncIterator[pb.SynthesizeResponse]:
-        async with aclosing(self._parts.synthesis.synthesize(request)) as events:
+        async with aclosing(self._synthesis.synthesize(request)) as events:
             async for event in events:
                 yield event
 
     async def ListVoices(self, request: voices_pb.ListVoicesRequest, context: object) -> voices_pb.ListVoicesResponse:
-        return await self._parts.voices.known(request)
+        return await self._voices.known(request)
 
     async def CreateVoice(
         self, request: voices_pb.CreateVoiceRequest, context: object
     ) -> voices_pb.CreateVoiceResponse:
-        return await self._parts.voices.create(request)
+        return await self._voices.create(request)
 
     async def DeleteVoice(
         self, request: voices_pb.DeleteVoiceRequest, context: object
     ) -> voices_pb.DeleteVoiceResponse:
-        return await self._parts.voices.delete(request)
+        return await self._voices.delete(request)
 
     async def Enhance(
         self, request: enhancement_pb.EnhanceRequest, context: object
     ) -> AsyncIterator[enhancement_pb.EnhanceResponse]:
-        async with aclosing(self._parts.enhancement.enhance(request)) as events:
+        async with aclosing(self._enhancement.enhance(request)) as events:
             async for event in events:
                 yield event
 
     async def FitSoundModel(
         self, request: sounds_pb.FitSoundModelRequest, context: object
     ) -> sounds_pb.FitSoundModelResponse:
-        return await self._parts.sounds.fit(request)
+        return await self._sounds.fit(request)
 
     async def ListSoundModels(
         self, request: sounds_pb.ListSoundModelsRequest, context: object
     ) -> sounds_pb.ListSoundModelsResponse:
-        return await self._parts.sounds.known()
+        return await self._sounds.known()
 
     async def DeleteSoundModel(
         self, request: sounds_pb.DeleteSoundModelRequest, context: object
     ) -> sounds_pb.DeleteSoundModelResponse:
-        return await self._parts.sounds.delete(request)
+        return await self._sounds.delete(request)
 
     async def ScoreSound(self, request: sounds_pb.ScoreSoundRequest, context: object) -> sounds_pb.ScoreSoundResponse:
-        return await self._parts.sounds.score(request)
+        return await self._sounds.score(request)
 
     async def ClassifySound(
         self, request: sounds_pb.ClassifySoundRequest, context: object
     ) -> sounds_pb.ClassifySoundResponse:
-        return await self._parts.sounds.classify(request)
+        return await self._sounds.classify(request)
 
     async def Assess(self, request: assessment_pb.AssessRequest, context: object) -> assessment_pb.AssessResponse:
-        return await self._parts.assessor.assess(request)
+        return await self._assessor.assess(request)
 
     async def AnalyzeEmotion(
         self, request: emotion_pb.AnalyzeEmotionRequest, context: object
     ) -> emotion_pb.AnalyzeEmotionResponse:
-        return await self._parts.emotions.analyze(request)
+        return await self._emotions.analyze(request)
 
 
 async def build(settings: SpeechSettings, telemetry: Telemetry) -> ServiceSpec:
-    """Load the profile's models and give each its slots.
+    """Load the profile's models, and build what serves them.
 
     Raises:
-        FailedPrecondition: Weights are missing, or need more memory than is allowed.
+        FailedPrecondition: See `load_models`.
     """
-    schedulers = await load_schedulers(settings, telemetry)
-    parts = Parts.build(settings, schedulers)
+    models = await load_models(tasks(settings), settings, telemetry)
+    service = SpeechService(models, settings)
     return ServiceSpec(
         add=add_SpeechServiceServicer_to_server,
-        servicer=SpeechService(parts),
+        servicer=service,
         descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
-        schedulers=tuple(schedulers),
-        tensors=schedulers.tensors,
-        drain=parts.live.drain,
+        models=models,
+        drain=service.drain,
     )

@@ -5,15 +5,16 @@ from polyphony.vision.v1 import vision_pb2 as pb
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer, add_VisionServiceServicer_to_server
 
 from servekit.media.objects import ObjectStore
-from servekit.models.loading import Models, load, specs
+from servekit.models.loading import load_models
+from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import current
 from servekit.rpc.errors import InvalidArgument
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.batch import BatchScheduler
-from servekit.scheduling.tensors import TensorScheduler
-from services.vision.read_text import RUNTIMES, Line, Page, TextReader
+from services.vision.read_text import Line, Page
 from services.vision.settings import VisionSettings
+from services.vision.tasks import tasks
 
 DEFAULT_CONFIDENCE = 0.5
 BYTES_A_MEGAPIXEL = 400_000  # of a typical image file: its cost is guessed before it is decoded
@@ -23,8 +24,8 @@ class VisionService(VisionServiceServicer):
     """`polyphony.vision.v1.VisionService`.
 
     Args:
-        readers: The schedulers that read text.
-        store: Where media that come by reference are.
+        readers: The models that read text.
+        store: The object store of media that requests refer to.
         settings: The limits of a request.
     """
 
@@ -37,10 +38,12 @@ class VisionService(VisionServiceServicer):
 
     async def ReadText(self, request: pb.ReadTextRequest, context: object) -> pb.ReadTextResponse:
         if not 0 <= request.min_confidence <= 1:
-            raise InvalidArgument("min_confidence is between 0 and 1", field="min_confidence")
-        scheduler = self._readers.get(request.model)
-        data = await self._store.resolve(request.image, current().tenant, self._settings.max_image_bytes, "image")
-        page = await scheduler.submit(data, len(data) / BYTES_A_MEGAPIXEL)
+            raise InvalidArgument(
+                f"min_confidence must be in [0, 1], got {request.min_confidence:g}", field="min_confidence"
+            )
+        async with self._readers.acquire(request.model) as scheduler:
+            data = await self._store.resolve(request.image, current().tenant, self._settings.max_image_bytes, "image")
+            page = await scheduler.submit(data, len(data) / BYTES_A_MEGAPIXEL)
         least = request.min_confidence or DEFAULT_CONFIDENCE
         lines = [_line(line) for line in page.lines if line.confidence >= least]
         return pb.ReadTextResponse(lines=lines, width=page.width, height=page.height, model=scheduler.spec.id)
@@ -58,31 +61,15 @@ def _line(line: Line) -> pb.TextLine:
 
 
 async def build(settings: VisionSettings, telemetry: Telemetry) -> ServiceSpec:
-    """Load the profile's models and give each an engine's thread a core.
+    """Load the profile's models, and build what serves them.
 
     Raises:
-        FailedPrecondition: Weights are missing, or need more memory than is allowed.
+        FailedPrecondition: See `load_models`.
     """
-    readers: list[BatchScheduler[bytes, Page]] = []
-    tensors: dict[str, TensorScheduler] = {}
-    for spec in specs(settings, "vision", telemetry):
-        reader: TextReader = await load(spec, settings, RUNTIMES, telemetry)
-        readers.append(
-            BatchScheduler(
-                spec,
-                [reader] * settings.threads,
-                telemetry,
-                max_batch_cost=settings.max_batch_megapixels,
-                max_queue_cost=settings.max_queue_megapixels,
-            )
-        )
-        for name, network in reader.networks.items():
-            part = spec.model_copy(update={"id": f"{spec.id}-{name}"})
-            tensors[part.id] = TensorScheduler(part, [network], telemetry)
+    models = await load_models(tasks(settings), settings, telemetry)
     return ServiceSpec(
         add=add_VisionServiceServicer_to_server,
-        servicer=VisionService(Models(readers), ObjectStore(settings.object_store_url), settings),
+        servicer=VisionService(models["read_text"], ObjectStore(settings.object_store_url), settings),
         descriptor=pb.DESCRIPTOR.services_by_name["VisionService"],
-        schedulers=readers,
-        tensors=tensors,
+        models=models,
     )

@@ -16,7 +16,7 @@ import yaml
 from evaluation import gauges
 from evaluation.replay import Result
 from fleet.runner import state
-from servekit.models.catalogue import Service
+from servekit.models import catalogue
 from tests.conftest import receiving
 from tests.e2e.conftest import Fleet
 from tests.integration.conftest import Spans, picture, recording
@@ -34,7 +34,7 @@ from tests.operations.queries import ROOT, Query, metrics, queries
 from tests.pushgateway import pushgateway
 
 FASTER = 120  # an hour in half a minute
-SERVICES = Service.__args__
+SERVICES = tuple(catalogue.profile("fake").services)
 BATCHING = ("vision", "retrieval")  # the other services' models stream: one caller a slot, no batches
 CANARY = [  # what a replay of the labelled set would push
     Result("transcribe", {"word_error_rate": 0.04, "character_error_rate": 0.01}, 8, (), (), 9.5),

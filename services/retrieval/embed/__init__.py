@@ -1,18 +1,14 @@
-"""The port of the retrieval models, and where each loader is."""
+"""The port of text embedding: what the service asks of a model that embeds texts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.models.backend import TensorBackend
 from servekit.scheduling.batch import BatchModel
-
-RUNTIMES = {
-    "minilm": "services.retrieval.embed.models.minilm:load",
-    "fake": "services.retrieval.embed.models.fake:load",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +39,7 @@ class EmbeddedText:
     truncated: bool
 
 
+@runtime_checkable
 class TextEmbedder(BatchModel[str, Tokens, EmbeddedText], Protocol):
     """Makes vectors of texts: `prepare` tokenises one, `run` embeds several. May run on several threads at once."""
 
@@ -55,6 +52,6 @@ class TextEmbedder(BatchModel[str, Tokens, EmbeddedText], Protocol):
         """Its window; what exceeds it is cut."""
 
     @property
-    def backend(self) -> TensorBackend:
-        """The network alone: `input_ids` and `attention_mask`, int64 `[batch, tokens]`, to `embedding`,
-        float32 `[batch, dimensions]`."""
+    def networks(self) -> Mapping[str, TensorBackend]:
+        """The network alone, under an empty name: `input_ids` and `attention_mask`, int64 `[batch, tokens]`, to
+        `embedding`, float32 `[batch, dimensions]`."""

@@ -2,17 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.scheduling.batch import BatchModel
-
-RUNTIMES = {
-    "wav2vec2": "services.speech.alignment.models.wav2vec2:load",
-    "fake-aligner": "services.speech.alignment.models.fake:load",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,7 @@ class Place:
     confidence: float
 
 
+@runtime_checkable
 class Aligner(BatchModel[Spoken, Any, Sequence[Place]], Protocol):
     """Finds words in sound: one place a word, in their order."""
 

@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignResponse
 
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.alignment import Place
 from services.speech.alignment.anchors import anchored, complete, heard_words

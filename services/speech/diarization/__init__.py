@@ -1,20 +1,14 @@
 """The ports of speaker diarization: diarizers of whole recordings, and encoders of short windows of speech."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.models.backend import TensorBackend
 from servekit.scheduling.batch import BatchModel
-
-RUNTIMES = {
-    "pyannote": "services.speech.diarization.models.pyannote:load",
-    "resemblyzer": "services.speech.diarization.models.resemblyzer:load",
-    "fake-speaker-encoder": "services.speech.diarization.models.fake:load_encoder",
-    "fake-diarizer": "services.speech.diarization.models.fake:load_diarizer",
-}
 
 LISTENING_RATE = 16_000
 
@@ -65,6 +59,7 @@ class People:
     voices: NDArray[np.float32]
 
 
+@runtime_checkable
 class Diarizer(BatchModel[Talk, Talk, People], Protocol):
     """Tells speakers apart."""
 
@@ -73,6 +68,7 @@ class Diarizer(BatchModel[Talk, Talk, People], Protocol):
         """The cosine from which the voices of two recordings are of one person."""
 
 
+@runtime_checkable
 class SpeakerEncoder(BatchModel[Partials, Any, Voices], Protocol):
     """Tells voices apart. Partials of different callers run together; it may run on several threads at once."""
 
@@ -93,5 +89,5 @@ class SpeakerEncoder(BatchModel[Partials, Any, Voices], Protocol):
         """The same of two recordings, which may be of other days and microphones."""
 
     @property
-    def backend(self) -> TensorBackend:
-        """The network alone."""
+    def networks(self) -> Mapping[str, TensorBackend]:
+        """The network alone, under an empty name."""

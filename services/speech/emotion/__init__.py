@@ -1,25 +1,20 @@
 """The ports of emotion analysis: the emotion of a voice, and the sentiment of a text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.scheduling.batch import BatchModel
 
-RUNTIMES = {
-    "vader": "services.speech.emotion.models.vader:load",
-    "hownet": "services.speech.emotion.models.hownet:load",
-    "acoustic-emotion": "services.speech.emotion.models.wav2vec2:load",
-    "fake-sentiment": "services.speech.emotion.models.fake:load",
-}
 
-
+@runtime_checkable
 class EmotionRecognizer(BatchModel[NDArray[np.float32], Any, Mapping[str, float]], Protocol):
     """Hears (samples,) in [-1, 1] at 16 kHz; gives the emotions' probabilities, together 1."""
 
 
+@runtime_checkable
 class SentimentReader(BatchModel[str, str, float], Protocol):
     """Tells how positive texts are, from -1 to 1; 0 for what says neither."""
 

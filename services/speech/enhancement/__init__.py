@@ -1,7 +1,7 @@
 """The port of what takes noise out of a recording."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +9,10 @@ from numpy.typing import NDArray
 from servekit.rpc.context import CancellationToken
 from servekit.scheduling.engines import Model
 
-RUNTIMES = {
-    "deepfilter": "services.speech.enhancement.models.deepfilter:load",
-    "spectral-gate": "services.speech.enhancement.models.spectral_gate:load",
-    "fake-enhancer": "services.speech.enhancement.models.fake:load",
-}
-
 CLEANING_RATE = 48_000
 
 
+@runtime_checkable
 class Enhancer(Model, Protocol):
     """Takes noise out."""
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from polyphony.speech.v1 import enhancement_pb2 as pb
 
 from servekit.media.audio_encoder import AudioEncoder
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.rpc.bounds import within
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Unimplemented

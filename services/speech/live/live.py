@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from polyphony.speech.v1 import speech_pb2 as pb
 
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import Overloaded, Unavailable
 from services.speech.live.endpointing import Endpointer, Endpoints, Phrase

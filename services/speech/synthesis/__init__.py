@@ -2,21 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.rpc.context import CancellationToken
 from servekit.scheduling.engines import Model
-
-RUNTIMES = {
-    "hibari": "services.speech.synthesis.models.hibari:load",
-    "kokoro": "services.speech.synthesis.models.kokoro:load",
-    "piper": "services.speech.synthesis.models.piper:load",
-    "vllm-omni": "services.speech.synthesis.models.vllm_omni:load",
-    "fake-synthesizer": "services.speech.synthesis.models.fake:load",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +47,7 @@ class Speaker:
     reference: Reference | None = None
 
 
+@runtime_checkable
 class Synthesizer(Model, Protocol):
     """Speaks."""
 

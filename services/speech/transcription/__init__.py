@@ -1,19 +1,13 @@
 """The port of what writes down speech: a window of sound in, what is said in it out."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.scheduling.batch import BatchModel, BatchScheduler
 from servekit.scheduling.session import Session
-
-RUNTIMES = {
-    "whisper": "services.speech.transcription.models.whisper.whisper:load",
-    "paraformer": "services.speech.transcription.models.paraformer:load",
-    "fake-transcriber": "services.speech.transcription.models.fake:load",
-}
 
 LISTENING_RATE = 16_000
 WINDOW_SECONDS = 30.0
@@ -116,6 +110,7 @@ class Passage:
     segments: tuple[Segment, ...]
 
 
+@runtime_checkable
 class Transcriber(BatchModel[Window, Any, Passage | Window], Protocol):
     """Writes down what is said. Windows of different callers may run together.
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.scheduling.session import Session
 from services.speech.audio.recording import Recording, through
 from services.speech.transcription import (

@@ -1,14 +1,9 @@
 """The port of what tells speech from silence: short steps of sound in, a probability each out."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-
-RUNTIMES = {
-    "silero": "services.speech.voice_activity.models.silero:load",
-    "fake-speech-detector": "services.speech.voice_activity.models.fake:load",
-}
 
 STEP = 512  # samples at `LISTENING_RATE`, 32 ms
 
@@ -20,6 +15,7 @@ class Listening(Protocol):
         """How probable it is that somebody speaks: (steps,) of the next (steps, `STEP`) samples in [-1, 1]."""
 
 
+@runtime_checkable
 class SpeechDetector(Protocol):
     """Tells speech from silence. Safe for several threads; each of its streams for one at a time."""
 

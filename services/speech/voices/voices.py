@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from polyphony.speech.v1 import voices_pb2 as pb
 
 from servekit.media.objects import ObjectStore
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.scheduling.stream import StreamScheduler
 from services.speech.names import checked_name

@@ -1,18 +1,13 @@
-"""The port of the vision models, and where each loader is."""
+"""The port of text recognition (OCR): what the service asks of a model that reads the text of images."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.models.backend import TensorBackend
 from servekit.scheduling.batch import BatchModel
-
-RUNTIMES = {
-    "ppocr": "services.vision.read_text.models.ppocr:load",
-    "fake": "services.vision.read_text.models.fake:load",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +40,7 @@ class Page:
     height: int
 
 
+@runtime_checkable
 class TextReader(BatchModel[bytes, NDArray[np.uint8], Page], Protocol):
     """Reads the text of images: from an image file's bytes to its lines."""
 

@@ -38,7 +38,7 @@ READ = vision_pb2.ReadTextRequest(image=Media(inline=picture(), mime_type="image
 SPEAK = speech_pb2.SynthesizeRequest(text="hello")
 FIELD = "messages[0].content[1]"
 DOUBLER = ModelSpec(
-    id="doubler", task="embed", service="retrieval", runtime="test", title="Doubles", licence="CC0-1.0", memory_mb=1
+    id="doubler", task="embed", services=("retrieval",), runtime="test", title="Doubles", licence="CC0-1.0", memory_mb=1
 )
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

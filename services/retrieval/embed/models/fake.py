@@ -31,11 +31,12 @@ class FakeEmbedder:
     def __init__(self, spec: ModelSpec) -> None:
         self.faults = Faults(spec)
         int64, float32 = np.dtype(np.int64), np.dtype(np.float32)
-        self.backend = FakeBackend(
+        network = FakeBackend(
             [TensorSpec(name, int64, (-1, -1)) for name in ("input_ids", "attention_mask")],
             [TensorSpec("embedding", float32, (-1, self.dimensions))],
             latency_seconds=self.faults.latency_seconds,
         )
+        self.networks = {"": network}
 
     def warm(self) -> None:
         """Always warm."""

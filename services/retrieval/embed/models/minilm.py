@@ -38,6 +38,7 @@ class MiniLm:
         self.max_tokens = max_tokens
         self.dimensions = backend.outputs[0].shape[-1]
         self.backend = Windowed(backend, max_tokens, max_batch_tokens)
+        self.networks = {"": self.backend}
 
     def warm(self) -> None:
         self.run([self.prepare("warm")], CancellationToken())

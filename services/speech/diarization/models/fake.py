@@ -41,9 +41,8 @@ class FakeSpeakerEncoder(_Fake):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         float32 = np.dtype(np.float32)
-        self.backend = FakeBackend(
-            [TensorSpec("mel", float32, (-1, -1, BANDS))], [TensorSpec("embedding", float32, (-1, BANDS))]
-        )
+        mel, embedding = TensorSpec("mel", float32, (-1, -1, BANDS)), TensorSpec("embedding", float32, (-1, BANDS))
+        self.networks = {"": FakeBackend([mel], [embedding])}
 
     def prepare(self, request: Partials) -> Partials:
         return request

@@ -47,6 +47,7 @@ class Resemblyzer:
 
     def __init__(self, backend: TensorBackend) -> None:
         self.backend = Bounded(backend)
+        self.networks = {"": self.backend}
         self.dimensions = backend.outputs[0].shape[-1]
         self._bands = mel_bands()
         self._shape = np.hanning(WINDOW + 1)[:-1].astype(np.float32)  # periodic

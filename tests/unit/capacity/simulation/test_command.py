@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from capacity.cli import app
 from capacity.errors import CapacityError
 from capacity.simulation.command import BOUNDS
-from capacity.simulation.defaults import DEFAULTS
+from capacity.simulation.defaults import DEFAULT
+from servekit.models import catalogue
 
 CHARTS = Path(__file__).parents[4] / "charts"
 
@@ -73,12 +74,12 @@ def test_what_cannot_be_done_is_said(arguments, message):
         simulate(*arguments)
 
 
-@pytest.mark.parametrize("service", DEFAULTS)
+@pytest.mark.parametrize("service", catalogue.profile("fake").services)
 def test_what_is_simulated_by_default_is_what_the_chart_sets(service):
     found = yaml.safe_load((CHARTS / "service/values.yaml").read_text())["autoscaling"]
     own = yaml.safe_load((CHARTS / "polyphony/values.yaml").read_text())[service].get("autoscaling", {})
     behavior = found["behavior"] | own.get("behavior", {})
-    default = DEFAULTS[service]
+    default = DEFAULT
     assert own.get("share", found["share"]) == default.share
     for rules, row in ((default.behavior.up, behavior["scaleUp"]), (default.behavior.down, behavior["scaleDown"])):
         assert row["stabilizationWindowSeconds"] == rules.stabilization_seconds

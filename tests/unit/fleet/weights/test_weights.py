@@ -75,7 +75,7 @@ def shop() -> Iterator[Shop]:
 
 def spec(*sources: str | tuple[str, ...], data: bytes = BYTES) -> ModelSpec:
     file = ModelFile(path="w.bin", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), sources=sources)
-    fields = {"task": "embed", "service": "retrieval", "runtime": "fake", "title": "a test", "licence": "MIT"}
+    fields = {"task": "embed", "services": ["retrieval"], "runtime": "fake", "title": "a test", "licence": "MIT"}
     return ModelSpec.model_validate({"id": "m", "memory_mb": 1, "files": (file,), **fields})
 
 
@@ -183,7 +183,12 @@ def test_a_mirror_may_be_a_bucket(settings: FleetSettings, shop: Shop, monkeypat
 
 def test_the_models_of_one_service_are_chosen(settings: FleetSettings):
     assert [spec.id for spec in weights.specs(settings, service="vision")] == ["fake-reader"]
-    assert {spec.service for spec in weights.specs(settings)} == {"vision", "speech", "generation", "retrieval"}
+    assert {service for spec in weights.specs(settings) for service in spec.services} == {
+        "vision",
+        "speech",
+        "generation",
+        "retrieval",
+    }
     with pytest.raises(FleetError, match="no service 'smell'; it has vision, speech"):
         weights.specs(settings, service="smell")
 

@@ -2,14 +2,22 @@
 
 import importlib
 from importlib import resources
-from typing import get_args
+from pathlib import Path
 
 import pytest
 
 from servekit.models import catalogue
 from servekit.rpc.errors import NotFound
 
+ROOT = Path(__file__).parents[4]
 MODELS, PROFILES = catalogue.names("models"), catalogue.names("profiles")
+
+
+def tasks_of(service):
+    """The task table of a service, by the tasks' names."""
+    settings = importlib.import_module(f"services.{service}.settings")
+    rows = importlib.import_module(f"services.{service}.tasks").tasks(getattr(settings, f"{service.title()}Settings")())
+    return {row.name: row for row in rows}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -17,9 +25,8 @@ def test_every_model_parses_and_its_service_can_load_it(name):
     spec = catalogue.model(name)
     assert spec.id == name
     assert spec.licence
-    package = {"vision": "read_text", "generation": "generate_text", "retrieval": "embed", "speech": "schedulers"}
-    runtimes = importlib.import_module(f"services.{spec.service}.{package[spec.service]}").RUNTIMES
-    assert spec.runtime in runtimes
+    for service in spec.services:
+        assert spec.runtime in tasks_of(service)[spec.task].runtimes
     assert len({file.path for file in spec.files}) == len(spec.files)
     for file in spec.files:
         assert not file.path.startswith("/")
@@ -27,23 +34,35 @@ def test_every_model_parses_and_its_service_can_load_it(name):
         assert file.sources
 
 
+@pytest.mark.parametrize("service", catalogue.profile("fake").services)
+def test_every_runtime_of_a_task_table_is_there(service):
+    for row in tasks_of(service).values():
+        for target in row.runtimes.values():
+            module, _, function = target.partition(":")
+            source = (
+                ROOT / f"{module.replace('.', '/')}.py"
+            ).read_text()  # not imported: its engine may not be installed
+            assert f"def {function}(" in source, target
+
+
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_names_models_of_the_right_service(name):
     for service, row in catalogue.profile(name).services.items():
         for spec in catalogue.models_of(name, service):
-            assert spec.service == service, f"{name}: {spec.id}"
+            assert service in spec.services, f"{name}: {spec.id}"
         assert len(set(row.models)) == len(row.models)
 
 
 # What routes need of a profile. Words are also found by a transcriber, speakers also told by an encoder of voices,
 # feeling also read from words and pitch.
-NEEDED = set(get_args(catalogue.Task)) - {"align", "diarize", "recognize_emotion"}
+OPTIONAL = {"align", "diarize", "recognize_emotion"}
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_has_a_model_for_every_route(name):
     specs = [spec for service in catalogue.profile(name).services for spec in catalogue.models_of(name, service)]
-    assert {spec.task for spec in specs} >= NEEDED
+    needed = {task for service in catalogue.profile(name).services for task in tasks_of(service)} - OPTIONAL
+    assert {spec.task for spec in specs} >= needed
     assert any(spec.options.get("translates", True) for spec in specs if spec.task == "transcribe")
 
 

@@ -1,78 +1,183 @@
-"""Models of a process: checked before they are loaded, found by any of their names."""
+"""Loading a process's models by the rows of its task table: what is checked, built, skipped and reported."""
 
+import sys
+from types import SimpleNamespace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 import pytest
 
-from servekit.models import loading as models
-from servekit.models.catalogue import ModelSpec, models_of
-from servekit.models.loading import Models
+from servekit.models.backend import TensorSpec
+from servekit.models.backends.fake import FakeBackend
+from servekit.models.loading import load_models
+from servekit.models.task import Batch, Stream, TaskSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import FailedPrecondition, NotFound
+from servekit.rpc.errors import FailedPrecondition, NotFound, Unimplemented
+from servekit.scheduling.batch import BatchScheduler
+from servekit.scheduling.stream import StreamScheduler
+
+ROW = (
+    'title = "t"\ntask = "{task}"\nservices = ["vision"]\nruntime = "fake"\nlicence = "CC0-1.0"\nmemory_mb = {memory}\n'
+)
 
 
-class Scheduler:
-    """As much of a scheduler as a name needs."""
-
-    def __init__(self, name, *aliases):
-        self.spec = ModelSpec(
-            id=name, task="embed", service="retrieval", runtime="t", title="t", licence="CC0-1.0", memory_mb=1,
-            aliases=aliases,
-        )  # fmt: skip
+class Settings(ProcessSettings):
+    process = "vision"
 
 
-def test_an_empty_name_is_the_first_and_an_alias_is_its_model():
-    first, second = Scheduler("a"), Scheduler("b", "b-1")
-    schedulers = Models([first, second])
-    assert (schedulers.get(""), schedulers.get("b"), schedulers.get("b-1")) == (first, second, second)
-    assert list(schedulers) == [first, second]
+@runtime_checkable
+class Port(Protocol):
+    def answer(self) -> int: ...
 
 
-def test_an_unknown_name_is_not_found_and_the_field_named():
-    for schedulers in (Models([Scheduler("a")]), Models([])):
-        with pytest.raises(NotFound) as caught:
-            schedulers.get("gpt-9", field="engine")
-        assert caught.value.field == "engine"
-    with pytest.raises(NotFound, match="there is none"):
-        Models([]).get("")
+class Answerer:
+    def __init__(self, spec):
+        self.spec = spec
+        self.closed = 0
+        self.networks = {
+            name: FakeBackend([TensorSpec("x", np.dtype(np.float32), (-1, 2))], []) for name in ("", "head")
+        }
+
+    def answer(self):
+        return 42
+
+    def warm(self):
+        """Always warm."""
+
+    def close(self):
+        self.closed += 1
 
 
-def test_missing_weights_are_named_with_what_to_do(tmp_path):
-    settings = ProcessSettings(home=tmp_path, profile="embedded")
-    telemetry = Telemetry(settings)
+@pytest.fixture
+def runtime(monkeypatch):
+    """The module of the runtime `fake`; tests change its `load`."""
+    module = SimpleNamespace(load=lambda spec, settings: Answerer(spec), loads=[])
+    monkeypatch.setitem(sys.modules, "answering", module)
+    return module
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """`settings(a=100, b=200, memory_mb=…)`: a profile of models of task `answer` that need so many MiB."""
+
+    def build(memory_mb=0, model_options=None, task="answer", **models):
+        for kind in ("models", "profiles"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+        for name, memory in models.items():
+            (tmp_path / "models" / f"{name}.toml").write_text(ROW.format(task=task, memory=memory))
+        listed = ", ".join(f'"{name}"' for name in models)
+        (tmp_path / "profiles" / "ours.toml").write_text(f'title = "t"\n[services.vision]\nmodels = [{listed}]\n')
+        return Settings(
+            home=tmp_path,
+            catalogue=tmp_path,
+            profile="ours",
+            max_model_memory_mb=memory_mb,
+            model_options=model_options or {},
+        )
+
+    return build
+
+
+def task(name="answer", **fields):
+    batch = Batch(cost_unit="answers", max_batch_cost=1, max_queue_cost=1)
+    return TaskSpec(**{"name": name, "port": Port, "runtimes": {"fake": "answering:load"}, "scheduler": batch} | fields)
+
+
+def metric(telemetry, name, model):
+    return telemetry.registry.get_sample_value(f"polyphony_{name}", {"model": model})
+
+
+async def test_a_table_becomes_schedulers_by_task_and_name(runtime, settings):
+    chosen, telemetry = settings(a=1, b=1), Telemetry(ProcessSettings())
+    models = await load_models([task(), task("other")], chosen, telemetry)
+    assert [metric(telemetry, "model_ready", name) for name in "ab"] == [0, 0]
+    await models.start(telemetry)
+    answerers = list(models["answer"])
+    assert [type(scheduler) for scheduler in answerers] == [BatchScheduler] * 2
+    assert (models["answer"].get(), models["answer"].get("b")) == tuple(answerers)
+    assert not list(models["other"])
+    assert [metric(telemetry, "model_ready", name) for name in "ab"] == [1, 1]
+    assert metric(telemetry, "model_load_duration_seconds", "a") > 0
+    await models.close()
+    assert [scheduler.model.closed for scheduler in answerers] == [1, 1]
+    with pytest.raises(KeyError):
+        models["none"]
+
+
+async def test_a_row_may_choose_its_scheduler_by_the_model_or_have_none(runtime, settings):
+    telemetry = Telemetry(ProcessSettings())
+    stream = Stream(cost_unit="answers", max_queue_cost=1, slots=3)
+    models = await load_models(
+        [task(scheduler=lambda model: stream if model.answer() else None)], settings(a=1), telemetry
+    )
+    assert isinstance(models["answer"].get(), StreamScheduler)
+    assert models["answer"].get().engines == 3
+    models = await load_models([task(scheduler=None)], settings(a=1), telemetry)
+    assert not models.ready
+    await models.start(telemetry)
+    assert models.ready
+    assert metric(telemetry, "model_ready", "a") == 1
+    assert models["answer"].get().model.answer() == 42
+
+
+async def test_networks_are_exposed_only_where_the_row_says_so(runtime, settings):
+    for threads, names in ((0, ["a"]), (2, ["a", "a-head"])):
+        models = await load_models([task(network_threads=threads)], settings(a=1), Telemetry(ProcessSettings()))
+        assert list(models.readiness()) == names
+    async with models.acquire("a-head") as head:
+        assert (head.spec.id, head.engines) == ("a-head", 2)
+    async with models.acquire("a") as whole:  # the network named "" stands for the model
+        assert whole.spec.id == "a-network"
+    with pytest.raises(NotFound, match="available: a, a-head"):
+        async with models.acquire("b"):
+            pass
+
+
+async def test_options_of_the_process_override_those_of_the_spec(runtime, settings):
+    models = await load_models([task()], settings(a=1, model_options={"fail": "X"}), Telemetry(ProcessSettings()))
+    assert models["answer"].get().model.spec.options == {"fail": "X"}
+
+
+async def test_a_model_that_does_not_run_here_is_skipped_only_where_the_row_says_so(runtime, settings):
+    def refuse(spec, settings):
+        if spec.id == "a":
+            raise Unimplemented("not on this machine")
+        return Answerer(spec)
+
+    runtime.load = refuse
+    telemetry = Telemetry(ProcessSettings())
+    with pytest.raises(Unimplemented):
+        await load_models([task()], settings(a=1, b=1), telemetry)
+    models = await load_models([task(skip_unimplemented=True)], settings(a=1, b=1), telemetry)
+    assert [scheduler.spec.id for scheduler in models["answer"]] == ["b"]
+    assert metric(telemetry, "model_ready", "a") is None
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"name": "other"}, "the task of a must be one of other, which vision does, got 'answer'"),
+        ({"runtimes": {"real": "answering:load"}}, "the runtime of a must be one of real, got 'fake'"),
+        ({"runtimes": {"fake": "operator:is_"}}, "does not implement Port"),
+    ],
+)
+async def test_what_does_not_fit_the_table_is_refused(runtime, settings, row, message):
+    with pytest.raises(FailedPrecondition, match=message):
+        await load_models([task(**row)], settings(a=1), Telemetry(ProcessSettings()))
+
+
+async def test_models_that_need_more_memory_than_is_allowed_are_refused_before_any_is_loaded(runtime, settings):
+    runtime.load = None
+    with pytest.raises(FailedPrecondition, match="the models of vision need 300 MiB at once, the limit is 299 MiB"):
+        await load_models([task()], settings(a=100, b=200, memory_mb=299), Telemetry(ProcessSettings()))
+    with pytest.raises(FailedPrecondition, match="need 200 MiB at once, the limit is 199 MiB"):
+        await load_models([task(load="first_use")], settings(a=100, b=200, memory_mb=199), Telemetry(ProcessSettings()))
+    await load_models([task(load="first_use")], settings(a=100, b=200, memory_mb=200), Telemetry(ProcessSettings()))
+
+
+@pytest.mark.parametrize("load", ["start", "first_use"])
+async def test_missing_weights_are_named_with_what_to_do(tmp_path, load):
+    settings = Settings(home=tmp_path, profile="embedded")
     with pytest.raises(FailedPrecondition, match=r"polyphony models pull pp-ocrv6-small"):
-        models.specs(settings, "vision", telemetry)
-    assert telemetry.registry.get_sample_value("polyphony_model_ready", {"model": "pp-ocrv6-small"}) == 0
-
-
-def test_weights_that_are_there_are_enough(tmp_path):
-    settings = ProcessSettings(home=tmp_path, profile="embedded")
-    for spec in models.models_of("embedded", "vision"):
-        for file in spec.files:
-            path = spec.folder(settings.models_dir) / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-    assert [spec.id for spec in models.specs(settings, "vision", Telemetry(settings))] == ["pp-ocrv6-small"]
-
-
-def test_models_that_need_more_memory_than_is_allowed_are_refused(tmp_path):
-    settings = ProcessSettings(home=tmp_path, profile="fake", max_model_memory_mb=1)
-    needed = sum(spec.memory_mb for spec in models_of("fake", "speech"))
-    with pytest.raises(FailedPrecondition, match=f"need {needed} MiB together, the limit is 1 MiB"):
-        models.specs(settings, "speech", Telemetry(settings))
-    assert models.specs(settings.model_copy(update={"max_model_memory_mb": needed}), "speech", Telemetry(settings))
-
-
-def test_options_of_the_process_override_those_of_the_spec(tmp_path):
-    settings = ProcessSettings(home=tmp_path, profile="fake", model_options={"fail": "ENGINE_GONE"})
-    (spec,) = models.specs(settings, "vision", Telemetry(settings))
-    assert spec.options["fail"] == "ENGINE_GONE"
-    assert spec.options["latency_seconds"] == 0.0
-
-
-async def test_a_loader_is_imported_by_name_and_an_unknown_one_refused():
-    spec, settings = Scheduler("a").spec, ProcessSettings()
-    telemetry = Telemetry(settings)
-    assert await models.load(spec, settings, {"t": "operator:is_not"}, telemetry) is True
-    assert telemetry.registry.get_sample_value("polyphony_model_load_duration_seconds", {"model": "a"}) > 0
-    with pytest.raises(FailedPrecondition, match="wants the loader 't'"):
-        await models.load(spec, settings, {"other": "operator:is_not"}, telemetry)
+        await load_models([task("read_text", load=load)], settings, Telemetry(settings))

@@ -15,6 +15,8 @@ from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from servekit.models.catalogue import ModelSpec
+from servekit.models.loaded import LoadedModel
+from servekit.models.repository import ModelRepository
 from servekit.ops.logs import configure_logging
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, enter
@@ -24,7 +26,7 @@ from servekit.scheduling.batch import BatchScheduler
 from tests.conftest import receiving
 from tests.unit.servekit.conftest import READ, VISION
 
-SPEC = ModelSpec(id="m", task="embed", service="retrieval", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
+SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -81,7 +83,9 @@ async def test_one_trace_from_the_client_to_the_engine(serve, dial, scripted, se
     async def build(settings, telemetry):
         plain = await scripted.build(settings, telemetry)
         scripted.scheduler = BatchScheduler(SPEC, [Doubler()], telemetry, max_batch_cost=4, max_queue_cost=4)
-        return ServiceSpec(plain.add, scripted, plain.descriptor, schedulers=[scripted.scheduler])
+        return ServiceSpec(
+            plain.add, scripted, plain.descriptor, models=ModelRepository([LoadedModel(scripted.scheduler)])
+        )
 
     async def read():
         logging.getLogger("test").warning("größer als %d", 3)
@@ -165,7 +169,7 @@ async def test_a_model_says_what_it_took_and_how_many_engines_it_has(serve, scri
     async def build(settings, telemetry):
         plain = await scripted.build(settings, telemetry)
         scheduler = BatchScheduler(SPEC, [Doubler(), Doubler()], telemetry, max_batch_cost=4, max_queue_cost=4)
-        return ServiceSpec(plain.add, scripted, plain.descriptor, schedulers=[scheduler])
+        return ServiceSpec(plain.add, scripted, plain.descriptor, models=ModelRepository([LoadedModel(scheduler)]))
 
     await serve(settings, build)
     value = scripted.telemetry.registry.get_sample_value

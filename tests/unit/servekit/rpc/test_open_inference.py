@@ -10,6 +10,8 @@ from tritonclient.utils import InferenceServerException
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
+from servekit.models.loaded import LoadedModel
+from servekit.models.repository import ModelRepository
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
@@ -18,7 +20,7 @@ from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
 from servekit.scheduling.tensors import TensorScheduler
 
-SPEC = ModelSpec(id="m", task="embed", service="retrieval", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
+SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 TYPED = {
     "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
     "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
@@ -52,7 +54,7 @@ async def service():
     text = StreamScheduler(SPEC.model_copy(update={"id": "text"}), [Idle()], telemetry, max_queue_cost=1)
     for scheduler in (*schedulers.values(), text):
         await scheduler.start()
-    yield InferenceService("test", [text], schedulers)
+    yield InferenceService("test", ModelRepository([LoadedModel(text, schedulers)]))
     for scheduler in (*schedulers.values(), text):
         await scheduler.close()
 
@@ -121,7 +123,9 @@ async def test_tritons_own_client_calls_it(serve, scripted, settings):
     async def build(settings, telemetry):
         plain = await scripted.build(settings, telemetry)
         scheduler = TensorScheduler(SPEC, [Echo("float32")], telemetry)
-        return ServiceSpec(plain.add, plain.servicer, plain.descriptor, tensors={"m": scheduler})
+        return ServiceSpec(
+            plain.add, plain.servicer, plain.descriptor, models=ModelRepository([LoadedModel(scheduler)])
+        )
 
     server = await serve(settings, build)
     async with InferenceServerClient(f"127.0.0.1:{server.port}") as client:

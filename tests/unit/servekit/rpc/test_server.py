@@ -14,13 +14,15 @@ from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
 from servekit.models.catalogue import ModelSpec
+from servekit.models.loaded import LoadedModel
+from servekit.models.repository import ModelRepository
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import EngineCrashed, FailedPrecondition
 from servekit.rpc.server import Server, ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
 from tests.unit.servekit.conftest import NOT_SERVING, READ, SERVING, SPEAK, VISION, health_of, until_health_is
 
-SPEC = ModelSpec(id="m", task="embed", service="retrieval", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
+SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 
 
 async def test_health_follows_the_models(settings, scripted):
@@ -40,7 +42,9 @@ async def test_health_follows_the_models(settings, scripted):
     scheduler = StreamScheduler(SPEC, [model], telemetry, max_queue_cost=1)
     descriptor = vision_pb2.DESCRIPTOR.services_by_name["VisionService"]
     add = vision_pb2_grpc.add_VisionServiceServicer_to_server
-    server = Server(settings, telemetry, ServiceSpec(add, scripted, descriptor, schedulers=[scheduler]))
+    server = Server(
+        settings, telemetry, ServiceSpec(add, scripted, descriptor, models=ModelRepository([LoadedModel(scheduler)]))
+    )
     starting = asyncio.ensure_future(server.start())
     while not server.port:  # noqa: ASYNC110
         await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ from servekit.scheduling.stream import MAX_PENDING, StreamScheduler
 from tests.watching import until
 
 SPEC = ModelSpec(
-    id="counter", task="generate_text", service="generation", runtime="test", title="Counts", licence="CC0-1.0",
+    id="counter", task="generate_text", services=("generation",), runtime="test", title="Counts", licence="CC0-1.0",
     memory_mb=1,
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import InvalidArgument
 from servekit.scheduling.tensors import TensorModel, TensorScheduler
 
-SPEC = ModelSpec(id="m", task="embed", service="retrieval", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
+SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
 IDS, MASK = TensorSpec("ids", I64, (-1, -1)), TensorSpec("mask", I64, (-1, -1))
 OUT = TensorSpec("out", F32, (-1, 4))

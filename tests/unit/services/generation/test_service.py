@@ -15,7 +15,8 @@ from polyphony.type.v1.media_pb2 import Media
 from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 
 from servekit.models import catalogue
-from servekit.models.loading import Models
+from servekit.models.loaded import LoadedModel
+from servekit.models.repository import ModelRepository, Models
 from servekit.rpc.errors import InvalidArgument, NotFound, Overloaded, ServeError, TooLarge, Unavailable
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
@@ -43,7 +44,7 @@ def of(slots=2, latency=0.0, fail="", **more):
             add=service.add_GenerationServiceServicer_to_server,
             servicer=service.GenerationService(Models([scheduler]), settings),
             descriptor=service.pb.DESCRIPTOR.services_by_name["GenerationService"],
-            schedulers=[scheduler],
+            models=ModelRepository([LoadedModel(scheduler)]),
         )
 
     return build

@@ -4,6 +4,7 @@ import pytest
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
 from services.speech.service import build
+from services.speech.tasks import tasks
 
 
 @pytest.fixture
@@ -18,7 +19,9 @@ async def stub(serve, dial, settings, models):
 
     async def build_and_show(settings, telemetry):
         service_spec = await build(settings, telemetry)
-        models.update({scheduler.spec.task: scheduler.model for scheduler in service_spec.schedulers})
+        models.update(
+            {task.name: scheduler.model for task in tasks(settings) for scheduler in service_spec.models[task.name]}
+        )
         return service_spec
 
     return SpeechServiceStub(dial(await serve(settings, build_and_show), "polyphony.speech.v1.SpeechService"))

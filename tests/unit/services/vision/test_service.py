@@ -112,7 +112,7 @@ async def test_tritonclient_sees_every_model_and_infers_with_the_networks(server
         image = InferInput("x", [2, 3, 4, 4], "FP32")
         image.set_data_from_numpy(np.zeros((2, 3, 4, 4), np.float32))
         assert (await client.infer("fake-reader-det", [image])).as_numpy("y").shape == (2, 8)
-        with pytest.raises(InferenceServerException, match="no tensor model"):
+        with pytest.raises(InferenceServerException, match="is not a tensor model"):
             await client.infer("fake-reader", [image])
         with pytest.raises(InferenceServerException, match="no model"):
             await client.get_model_metadata("nothing")

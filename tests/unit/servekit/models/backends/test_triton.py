@@ -10,6 +10,8 @@ from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.backends.triton import TritonBackend
 from servekit.models.catalogue import ModelSpec
+from servekit.models.loaded import LoadedModel
+from servekit.models.repository import ModelRepository
 from servekit.ops.settings import ProcessSettings
 from servekit.rpc.errors import DeadlineExceeded, EngineCrashed, InvalidArgument, NotFound, Overloaded
 from servekit.rpc.server import ServiceSpec
@@ -18,7 +20,7 @@ from servekit.scheduling.tensors import TensorScheduler
 INPUTS = (TensorSpec("ids", np.dtype(np.int64), (-1, -1)), TensorSpec("x", np.dtype(np.float16), (-1, 2)))
 OUTPUTS = (TensorSpec("y", np.dtype(np.float32), (-1, 4)),)
 SPEC = ModelSpec(
-    id="net", task="embed", service="retrieval", runtime="none", title="a network", licence="MIT", memory_mb=0
+    id="net", task="embed", services=("retrieval",), runtime="none", title="a network", licence="MIT", memory_mb=0
 )
 ARRAYS = {"ids": np.arange(6).reshape(2, 3), "x": np.ones((2, 2), np.float16)}
 
@@ -36,7 +38,7 @@ async def server(serve, far):
             add=retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server,
             servicer=retrieval_pb2_grpc.RetrievalServiceServicer(),
             descriptor=retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"],
-            tensors={"net": TensorScheduler(SPEC, [far], telemetry)},
+            models=ModelRepository([LoadedModel(TensorScheduler(SPEC, [far], telemetry))]),
         )
 
     return await serve(ProcessSettings(drain_timeout_seconds=0), build)

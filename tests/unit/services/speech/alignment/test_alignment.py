@@ -10,7 +10,7 @@ from polyphony.type.v1.media_pb2 import Media
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
@@ -32,7 +32,7 @@ SECOND = 1.25  # of a word
 
 
 def spec(task):
-    return ModelSpec(id=task, task=task, service="speech", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
+    return ModelSpec(id=task, task=task, services=("speech",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 
 
 def sound(levels):

@@ -168,13 +168,14 @@ async def test_the_network_answers_the_open_inference_protocol(serve, settings):
 
     async def build_and_show(settings, telemetry):
         service_spec = await build(settings, telemetry)
-        seen.append(service_spec.tensors["fake-speaker-encoder"])
+        seen.append(service_spec.models)
         return service_spec
 
     await serve(settings, build_and_show)
-    [scheduler] = seen
-    assert scheduler.backend.inputs[0] == TensorSpec("mel", np.dtype(np.float32), (-1, -1, 16))
-    answer = await scheduler.infer({"mel": np.ones((3, 10, 16), np.float32)})
+    [models] = seen
+    async with models.acquire("fake-speaker-encoder") as scheduler:
+        assert scheduler.backend.inputs[0] == TensorSpec("mel", np.dtype(np.float32), (-1, -1, 16))
+        answer = await scheduler.infer({"mel": np.ones((3, 10, 16), np.float32)})
     assert answer["embedding"].shape == (3, 16)
 
 

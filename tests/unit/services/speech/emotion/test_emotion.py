@@ -8,7 +8,7 @@ from polyphony.type.v1.media_pb2 import Media
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import model
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import NotFound
 from servekit.scheduling.batch import BatchScheduler

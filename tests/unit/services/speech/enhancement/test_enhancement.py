@@ -15,7 +15,7 @@ from servekit.media.audio import AudioLimits, decode_audio
 from servekit.media.audio_encoder import AUDIO_TYPES
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import model
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
 from services.speech.audio.recording import Recordings
@@ -222,7 +222,7 @@ async def test_a_machine_without_the_runtime_gets_the_gate(serve, dial, tmp_path
     for kind in ("models", "profiles"):
         (tmp_path / "catalogue" / kind).mkdir(parents=True)
     (tmp_path / "catalogue" / "models" / "filter.toml").write_text(
-        'title = "t"\ntask = "enhance"\nservice = "speech"\nruntime = "deepfilter"\nlicence = "MIT"\nmemory_mb = 1\n'
+        'title = "t"\ntask = "enhance"\nservices = ["speech"]\nruntime = "deepfilter"\nlicence = "MIT"\nmemory_mb = 1\n'
     )
     names = '["fake-speech-detector", "fake-transcriber", "fake-synthesizer", "filter", "spectral-gate"]'
     profile = f'title = "t"\n[services.speech]\nmodels = {names}\n'

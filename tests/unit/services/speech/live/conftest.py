@@ -10,7 +10,7 @@ import pytest
 from polyphony.speech.v1 import speech_pb2 as pb
 
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import ServeError
 from servekit.scheduling.batch import BatchScheduler
@@ -22,7 +22,7 @@ from tests.unit.services.speech.doubles import TranscriberDouble
 SPEC = ModelSpec(
     id="mind",
     task="transcribe",
-    service="speech",
+    services=("speech",),
     runtime="t",
     title="t",
     licence="CC0-1.0",

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.rpc.errors import Cancelled, Overloaded, TooLarge, Unavailable
 from services.speech.live.live import LiveTranscription
 from services.speech.service import build

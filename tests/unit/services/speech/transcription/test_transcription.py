@@ -13,7 +13,7 @@ from polyphony.type.v1.media_pb2 import Media
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loading import Models
+from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, Overloaded, Unavailable
@@ -28,7 +28,9 @@ from tests.unit.services.speech.doubles import TranscriberDouble
 from tests.watching import until
 
 RATE = 16_000
-SPEC = ModelSpec(id="ear", task="transcribe", service="speech", runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
+SPEC = ModelSpec(
+    id="ear", task="transcribe", services=("speech",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1
+)
 
 
 class Ear(TranscriberDouble):

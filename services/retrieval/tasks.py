@@ -1,0 +1,26 @@
+"""The task table of the retrieval service."""
+
+from servekit.models.task import Batch, TaskSpec
+from services.retrieval.embed import TextEmbedder
+from services.retrieval.settings import RetrievalSettings
+
+
+def tasks(settings: RetrievalSettings) -> tuple[TaskSpec, ...]:
+    """The tasks of the service, scheduled as its settings say."""
+    return (
+        TaskSpec(
+            name="embed",
+            port=TextEmbedder,
+            runtimes={
+                "minilm": "services.retrieval.embed.models.minilm:load",
+                "fake": "services.retrieval.embed.models.fake:load",
+            },
+            scheduler=Batch(
+                cost_unit="tokens",
+                max_batch_cost=settings.max_batch_tokens,
+                max_queue_cost=settings.max_queue_tokens,
+                threads=settings.engines,
+            ),
+            network_threads=settings.engines,
+        ),
+    )

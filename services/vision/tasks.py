@@ -1,0 +1,26 @@
+"""The task table of the vision service."""
+
+from servekit.models.task import Batch, TaskSpec
+from services.vision.read_text import TextReader
+from services.vision.settings import VisionSettings
+
+
+def tasks(settings: VisionSettings) -> tuple[TaskSpec, ...]:
+    """The tasks of the service, scheduled as its settings say."""
+    return (
+        TaskSpec(
+            name="read_text",
+            port=TextReader,
+            runtimes={
+                "ppocr": "services.vision.read_text.models.ppocr:load",
+                "fake": "services.vision.read_text.models.fake:load",
+            },
+            scheduler=Batch(
+                cost_unit="megapixels",
+                max_batch_cost=settings.max_batch_megapixels,
+                max_queue_cost=settings.max_queue_megapixels,
+                threads=settings.threads,
+            ),
+            network_threads=1,
+        ),
+    )
