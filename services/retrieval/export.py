@@ -1,8 +1,8 @@
-"""A BERT sentence encoder as one ONNX graph, made from its safetensors without torch.
+"""Export of a BERT sentence encoder from its safetensors to one ONNX graph, without torch.
 
 The graph is Devlin et al. 2018 (arXiv:1810.04805) with Reimers and Gurevych's mean pooling
-(2019, arXiv:1908.10084) and the L2 norm inside: token ids in, unit vectors out. It uses the
-standard's own operators only, so that every engine that reads ONNX runs it.
+(2019, arXiv:1908.10084) and the L2 norm inside: token ids in, unit vectors out. It uses only
+standard operators, so that every ONNX engine runs it.
 """
 
 import argparse
@@ -20,18 +20,18 @@ from safetensors.numpy import load_file
 
 from servekit.models.exports import exported
 
-EXPORTER = 1  # counted up when the graph changes, so that older files are made anew
+EXPORTER = 1  # incremented when the graph changes, so that older files are exported again
 OPSET = 20
-IR_VERSION = 10  # of opset 20 and later; older engines still read it
+IR_VERSION = 10  # the lowest of opset 20, for older engines
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 
 def network(folder: Path) -> Path | bytes:
-    """The ONNX file of the model in `folder`, made when it is missing or its weights have changed; its bytes where
-    the folder may only be read.
+    """Return the ONNX file of the model in `folder`, exported if it is missing or its weights have changed; its bytes
+    where the folder is read-only.
 
-    Takes `input_ids` and `attention_mask`, int64 `[batch, tokens]`; gives `embedding`, float32
+    The network maps `input_ids` and `attention_mask`, int64 `[batch, tokens]`, to `embedding`, float32
     `[batch, dimensions]`, L2-normalised.
     """
     weights, config = folder / "model.safetensors", folder / "config.json"
@@ -41,7 +41,7 @@ def network(folder: Path) -> Path | bytes:
 
 
 def build(weights: Weights, config: Mapping[str, Any]) -> onnx.ModelProto:
-    """The network of a `BertModel` with these weights, by their names in transformers, and this config.json."""
+    """Build the network of a `BertModel` from its weights, by their names in transformers, and its config.json."""
     graph = _Graph(weights)
     hidden = _embeddings(graph, config)
     mask = graph.op("Cast", "attention_mask", to=TensorProto.FLOAT)
@@ -56,10 +56,10 @@ def build(weights: Weights, config: Mapping[str, Any]) -> onnx.ModelProto:
 
 
 def _embeddings(graph: "_Graph", config: Mapping[str, Any]) -> str:
-    """Word, position and segment embeddings. A text of more tokens than positions is refused by the last Gather."""
+    """Word, position and segment embeddings. The last Gather fails for a text of more tokens than positions."""
     length = graph.op("Squeeze", graph.op("Shape", "input_ids", start=1, end=2))
     order = graph.op("Range", graph.scalar(0), length, graph.scalar(1))
-    # Only segment 0 is ever used; its vector is added to each position's beforehand.
+    # Only segment 0 is used: its vector is added to that of each position in advance.
     table = graph.weights["embeddings.position_embeddings.weight"]
     table = table + graph.weights["embeddings.token_type_embeddings.weight"][0]
     positions = graph.op("Gather", graph.constant("positions", table), order)
@@ -91,7 +91,7 @@ def _layer(graph: "_Graph", config: Mapping[str, Any], name: str, hidden: str, b
 
 
 def _dense(graph: "_Graph", name: str, hidden: str, scale: float = 1.0) -> str:
-    """A linear layer whose result is multiplied by `scale`, a power of the head's size, at no cost."""
+    """A linear layer whose result is multiplied by `scale`; the weights hold the factor."""
     weight = graph.constant(f"{name}.weight", graph.weights[f"{name}.weight"].T * np.float32(scale))
     bias = graph.constant(f"{name}.bias", graph.weights[f"{name}.bias"] * np.float32(scale))
     return graph.op("Add", graph.op("MatMul", hidden, weight), bias)
@@ -103,7 +103,7 @@ def _norm(graph: "_Graph", config: Mapping[str, Any], name: str, hidden: str) ->
 
 
 class _Graph:
-    """An ONNX graph that grows one operator at a time; every method gives the name of a tensor."""
+    """A builder of an ONNX graph; each method adds to the graph and returns the name of a tensor."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
@@ -148,9 +148,9 @@ class _Graph:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the ONNX file of a BERT sentence encoder.")
-    parser.add_argument("folder", type=Path, help="holds model.safetensors and config.json")
+    parser = argparse.ArgumentParser(description="Export a BERT sentence encoder to ONNX.")
+    parser.add_argument("folder", type=Path, help="the folder of model.safetensors and config.json")
     made = network(parser.parse_args().folder)
     if isinstance(made, bytes):
-        parser.error("the folder cannot be written")
+        parser.error("the folder must be writable")
     sys.stdout.write(f"{made}\n")

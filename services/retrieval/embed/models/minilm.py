@@ -1,4 +1,4 @@
-"""MiniLM, and any other BERT sentence encoder, on onnxruntime."""
+"""MiniLM and other BERT sentence encoders, on ONNX Runtime."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,18 +16,18 @@ from services.retrieval.embed import EmbeddedText, TextEmbedder, Tokens
 from services.retrieval.export import network
 from services.retrieval.settings import RetrievalSettings
 
-WINDOW = 256  # what all-MiniLM-L6-v2 was trained on; its position table is longer
-LONGEST_WORD = 100  # characters; WordPiece makes one token of anything longer
+WINDOW = 256  # tokens that all-MiniLM-L6-v2 was trained on; its position table is longer
+LONGEST_WORD = 100  # characters; WordPiece turns a longer word into one token
 
 
 class MiniLm:
-    """Tokenises, and runs texts of like length together.
+    """A sentence encoder that runs texts of similar length together.
 
     Args:
-        tokenizer: The path of its tokenizer.json.
+        tokenizer: The path of the model's tokenizer.json.
         backend: The network.
-        max_tokens: Its window.
-        max_batch_tokens: What one run of the network may take, padding included.
+        max_tokens: The window of the model.
+        max_batch_tokens: The maximum number of tokens in one run of the network, padding included.
     """
 
     def __init__(self, tokenizer: Path, backend: TensorBackend, max_tokens: int, max_batch_tokens: int) -> None:
@@ -47,7 +47,7 @@ class MiniLm:
         self.backend.close()
 
     def prepare(self, request: str) -> Tokens:
-        # A long text's beginning almost always fills the window; where it does, the rest need not be read.
+        # The beginning of a long text almost always fills the window; the rest is then not tokenised.
         head = request[: self.max_tokens * 32]
         ids = self._tokenizer.encode(head).ids
         if len(head) < len(request) and len(ids) < self.max_tokens + LONGEST_WORD:
@@ -69,9 +69,9 @@ class MiniLm:
 
 
 class Windowed:
-    """A sentence encoder that refuses what exceeds its window and takes large batches in parts.
+    """A network that rejects rows longer than its window and splits large batches.
 
-    The memory of a run is then bounded whatever a caller of the Open Inference Protocol sends.
+    This bounds the memory of a run, whatever a caller of the Open Inference Protocol sends.
     """
 
     def __init__(self, backend: TensorBackend, max_tokens: int, max_batch_tokens: int) -> None:
@@ -86,14 +86,16 @@ class Windowed:
 
         Raises:
             TooLarge: A row has more tokens than the window.
-            InvalidArgument: The mask's shape is not that of the ids, or an id is not of the vocabulary.
+            InvalidArgument: The mask's shape is not that of the ids, or an id is not in the vocabulary.
         """
         ids, mask = arrays["input_ids"], arrays["attention_mask"]
         if ids.shape != mask.shape:
-            raise InvalidArgument("the mask has to have the shape of input_ids", field="inputs.attention_mask")
+            message = f"attention_mask must have the shape of input_ids, {list(ids.shape)}, got {list(mask.shape)}"
+            raise InvalidArgument(message, field="inputs.attention_mask")
         rows, tokens = ids.shape
         if tokens > self._max_tokens:
-            raise TooLarge(f"{tokens} tokens exceed the window of {self._max_tokens}", field="inputs.input_ids")
+            message = f"a row must have at most {self._max_tokens} tokens, got {tokens}"
+            raise TooLarge(message, field="inputs.input_ids")
         step = max(1, self._max_batch_tokens // tokens)
         parts = [
             self._backend.infer({"input_ids": ids[row : row + step], "attention_mask": mask[row : row + step]})
@@ -102,12 +104,12 @@ class Windowed:
         return {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in self.outputs}
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Free the memory of the network."""
         self._backend.close()
 
 
 def _batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indexes of texts that run together: neighbours in length, padded to no more than `max_tokens`; one at least."""
+    """Yield indexes of texts that run together: of similar length, at most `max_tokens` padded, at least one text."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if batch and (len(batch) + 1) * lengths[index] > max_tokens:
@@ -126,7 +128,7 @@ def _padded(rows: Sequence[NDArray[np.int64]]) -> Arrays:
 
 
 def load(model_spec: ModelSpec, settings: RetrievalSettings) -> TextEmbedder:
-    """The model in its folder; its ONNX file is made at the first load."""
+    """Load the model in its folder; the first load exports the ONNX file."""
     folder = model_spec.folder(settings.models_dir)
     threads = 1 if settings.provider == "cpu" else settings.threads
     backend = OnnxBackend(network(folder), threads, settings.provider)
