@@ -16,7 +16,7 @@ from servekit.rpc.context import current, enter
 
 
 class GatewayService(GatewayServiceServicer):
-    """The servicer.
+    """`polyphony.gateway.v1.GatewayService`.
 
     Args:
         state: What the handlers share: settings, clients, stores and pipelines.
@@ -28,7 +28,7 @@ class GatewayService(GatewayServiceServicer):
     async def Chat(
         self, request: pb.ChatRequest, context: grpc.aio.ServicerContext[pb.ChatRequest, pb.ChatResponse]
     ) -> AsyncIterator[pb.ChatResponse]:
-        """Answer a conversation, event by event."""
+        """Stream the events of the answer to a conversation."""
         caller = self._caller(context)
         async with aclosing(self._state.chat.run(request, caller)) as events:
             async for event in events:

@@ -33,7 +33,7 @@ from servekit.rpc.errors import Unavailable
 
 
 async def create_completion(context: HandlerContext) -> Response:
-    """Answer a conversation, whole or streamed."""
+    """Generate the answer to a conversation, whole or streamed."""
     state = context.state
     body = await read_json(context.request, ChatRequest, state.settings.max_chat_body_bytes)
     events = _in_wire_names(state.chat.run(parse_request(body), context.caller))
@@ -50,35 +50,35 @@ async def _in_wire_names(events: AsyncGenerator[AnswerEvent]) -> AsyncGenerator[
 
 
 class _Wire:
-    """The pipeline's events as one answer in OpenAI's shape."""
+    """The events of an answer in OpenAI's wire format."""
 
     def __init__(self, body: ChatRequest, model: str) -> None:
         self._id, self._created, self._model = fresh_id("chatcmpl-"), now(), model
-        self._sound_id = fresh_id("audio_")
+        self._audio_id = fresh_id("audio_")
         options = body.stream_options or StreamOptions()
         self._wants_usage, self._wants_steps = options.include_usage, options.include_steps
 
     async def whole(self, events: AsyncGenerator[AnswerEvent]) -> ChatCompletion:
-        """The answer when it is complete."""
-        text, sound = "", b""
+        """The complete answer."""
+        text, audio = "", b""
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, AnswerDelta):
                     text += event.text
                 elif isinstance(event, AnswerAudio):
-                    sound += event.data
+                    audio += event.data
                 elif isinstance(event, AnswerFinished):
                     message = AnswerMessage(text)
-                    if sound and "synthesize" not in event.degraded:
-                        data = base64.b64encode(sound).decode()
-                        message.audio = SpokenMessage(self._sound_id, data, text, now())
+                    if audio and "synthesize" not in event.degraded:
+                        data = base64.b64encode(audio).decode()
+                        message.audio = SpokenMessage(self._audio_id, data, text, now())
                     choice = Choice(message, event.reason)
                     usage, polyphony = _usage(event), _polyphony(event)
                     return ChatCompletion(self._id, self._created, event.model, [choice], usage, polyphony)
-        raise Unavailable("the answer broke off", retry_after=1.0)
+        raise Unavailable("the answer ended before its final event", retry_after=1.0)
 
     async def chunks(self, events: AsyncGenerator[AnswerEvent]) -> AsyncGenerator[ChatChunk | Comment]:
-        """Steps as they end, text and audio as they are made, and at the end how the answer came about.
+        """Steps as they end, text and audio as they are made, and at the end how the answer was composed.
 
         A step is a comment, which clients skip, or a chunk without choices where `include_steps` asks for it.
         """
@@ -93,7 +93,7 @@ class _Wire:
                     role = UNSET
                 elif isinstance(event, AnswerAudio):
                     data = base64.b64encode(event.data).decode()
-                    yield self._chunk(ChunkDelta(audio=SpokenMessage(self._sound_id, data)))
+                    yield self._chunk(ChunkDelta(audio=SpokenMessage(self._audio_id, data)))
                 elif isinstance(event, AnswerFinished):
                     last = self._chunk(ChunkDelta(), event.reason)
                     if not self._wants_usage:

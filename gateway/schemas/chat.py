@@ -1,4 +1,4 @@
-"""What `/v1/chat/completions` takes and gives."""
+"""The bodies of `/v1/chat/completions`."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,51 +7,51 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from gateway.pipelines.answer import Source
 from gateway.pipelines.steps import Step
 
-# More turns or parts than any window holds take longer to look through than to refuse.
-MAX_TURNS = 1000
+# More messages or parts than any window holds are refused before they are parsed further.
+MAX_MESSAGES = 1000
 MAX_PARTS = 1000
 
 Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class Strict(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A request, or a part of one: an unknown field is refused."""
+    """A request, or a part of one; unknown fields are refused."""
 
 
 class TextContent(Strict, tag_field="type", tag="text"):
-    """Words."""
+    """A text part."""
 
     text: str
 
 
 class ImageUrl(Strict):
-    """A picture: `url` is a data URL, an http(s) URL or a file id."""
+    """The source of an image: `url` is a data URL, an http(s) URL or a file id."""
 
     url: str
     detail: Literal["auto", "low", "high", "original"] = "auto"
 
 
 class ImageContent(Strict, tag_field="type", tag="image_url"):
-    """A picture; its text is read."""
+    """An image part; the text in the image is recognized."""
 
     image_url: ImageUrl
 
 
 class InputAudio(Strict):
-    """A recording: `data` is base64, a data URL, an http(s) URL or a file id."""
+    """The source of a recording: `data` is base64, a data URL, an http(s) URL or a file id."""
 
     data: str
     format: Annotated[str, Meta(pattern="^[a-z0-9]{2,8}$")] = "wav"
 
 
 class AudioContent(Strict, tag_field="type", tag="input_audio"):
-    """A recording; its words are written down."""
+    """An audio part; the recording is transcribed."""
 
     input_audio: InputAudio
 
 
 class RefusalContent(Strict, tag_field="type", tag="refusal"):
-    """What an assistant refused."""
+    """A refusal in an earlier answer of the assistant."""
 
     refusal: str
 
@@ -60,28 +60,28 @@ UserContent = TextContent | ImageContent | AudioContent
 
 
 class SystemMessage(Strict, tag_field="role", tag="system"):
-    """The operator's instructions."""
+    """The operator's instructions to the model."""
 
     content: str | Annotated[list[TextContent], Meta(max_length=MAX_PARTS)]
     name: str | None = None
 
 
 class DeveloperMessage(Strict, tag_field="role", tag="developer"):
-    """The operator's instructions, as newer models call them."""
+    """The operator's instructions under their newer name."""
 
     content: str | Annotated[list[TextContent], Meta(max_length=MAX_PARTS)]
     name: str | None = None
 
 
 class UserMessage(Strict, tag_field="role", tag="user"):
-    """What the person says and shows."""
+    """A message of the user."""
 
     content: str | Annotated[list[UserContent], Meta(max_length=MAX_PARTS)]
     name: str | None = None
 
 
 class AssistantMessage(Strict, tag_field="role", tag="assistant"):
-    """What the model said before. Beside `content`, what its answers carry is taken and left unread."""
+    """An earlier answer of the model. The fields beside `content` that answers have are accepted and ignored."""
 
     content: str | Annotated[list[TextContent | RefusalContent], Meta(max_length=MAX_PARTS)] | None = None
     name: str | None = None
@@ -95,26 +95,26 @@ Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage
 
 
 class FileSearchTool(Strict, tag_field="type", tag="file_search"):
-    """Search these vector stores with the question."""
+    """A search of vector stores with the last message."""
 
     vector_store_ids: Annotated[list[str], Meta(min_length=1, max_length=8)]
     max_num_results: Annotated[int, Meta(ge=1, le=50)] | None = None
 
 
 class FunctionTool(Struct, tag_field="type", tag="function"):
-    """A function of the caller's; refused, for no model here calls any."""
+    """A function of the caller; refused, because function calls are not supported."""
 
 
 class TextForm(Strict, tag_field="type", tag="text"):
-    """Free text."""
+    """Asks for free text."""
 
 
 class JsonForm(Strict, tag_field="type", tag="json_object"):
-    """Any JSON object."""
+    """Asks for any JSON object."""
 
 
 class JsonSchema(Strict):
-    """A JSON Schema by name."""
+    """A JSON Schema with a name."""
 
     schema: dict[str, Any]
     name: str = "answer"
@@ -123,7 +123,7 @@ class JsonSchema(Strict):
 
 
 class SchemaForm(Strict, tag_field="type", tag="json_schema"):
-    """JSON that validates against a schema."""
+    """Asks for JSON that validates against a schema."""
 
     json_schema: JsonSchema
 
@@ -137,16 +137,16 @@ class StreamOptions(Strict):
 
 
 class AudioOptions(Strict):
-    """How to speak the answer."""
+    """How to synthesize the answer as speech."""
 
     voice: str = "default"
     format: Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"] = "wav"
 
 
 class ChatRequest(Strict):
-    """Asks for the next turn of a conversation of text, images and recordings."""
+    """A request for the assistant's next message of a conversation of text, images and recordings."""
 
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_TURNS)]
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
     model: str = ""
     max_completion_tokens: Tokens | None = None
     max_tokens: Tokens | None = None
@@ -161,7 +161,7 @@ class ChatRequest(Strict):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
-    # Taken, where they ask for nothing that is not done anyway.
+    # Accepted where they ask for nothing beyond the default behaviour.
     n: Annotated[int, Meta(ge=1)] | None = None
     tool_choice: Literal["auto", "none"] | None = None
     parallel_tool_calls: bool | None = None
@@ -177,7 +177,7 @@ class ChatRequest(Strict):
 
 
 class Usage(Struct):
-    """Tokens, counted by the model's own tokenizer."""
+    """Token counts by the model's own tokenizer."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -185,14 +185,14 @@ class Usage(Struct):
 
 
 class Polyphony(Struct):
-    """How an answer came about.
+    """How an answer was composed.
 
     Attributes:
-        steps: Every step, in the order of their beginnings; times in seconds.
-        seconds: How long all of it took.
+        steps: Every step, ordered by its start; times are in seconds.
+        seconds: The time from the start of the request to the end of the answer.
         models: The models that took part.
-        sources: The passages that the answer could draw on, by the numbers that it cites.
-        degraded: The names of the steps that failed or were late, and were left out.
+        sources: The passages that were given to the model, with the numbers by which the answer cites them.
+        degraded: The names of the steps that failed or overran their share of the deadline and were left out.
         prompt_version: The version of the prompt template.
     """
 
@@ -214,7 +214,7 @@ class SpokenMessage(Struct, omit_defaults=True):
 
 
 class AnswerMessage(Struct):
-    """What the model says."""
+    """The message of the model."""
 
     content: str
     role: str = "assistant"
@@ -223,7 +223,7 @@ class AnswerMessage(Struct):
 
 
 class Choice(Struct):
-    """The one answer."""
+    """The only choice of an answer."""
 
     message: AnswerMessage
     finish_reason: str
@@ -232,7 +232,7 @@ class Choice(Struct):
 
 
 class ChatCompletion(Struct):
-    """A whole answer."""
+    """A complete answer."""
 
     id: str
     created: int
@@ -244,7 +244,7 @@ class ChatCompletion(Struct):
 
 
 class ChunkDelta(Struct, omit_defaults=True):
-    """What a chunk adds."""
+    """What a chunk adds to the answer."""
 
     role: str | UnsetType = UNSET
     content: str | UnsetType = UNSET
@@ -252,7 +252,7 @@ class ChunkDelta(Struct, omit_defaults=True):
 
 
 class ChunkChoice(Struct):
-    """The one answer's next piece."""
+    """The next piece of the only choice."""
 
     delta: ChunkDelta
     finish_reason: str | None = None

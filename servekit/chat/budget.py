@@ -3,28 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Protocol
 
 from polyphony.type.v1.chat_pb2 import ChatMessage
 
 from servekit.chat.message import ROLES, escape_control_tokens
 from servekit.chat.model import EngineMessage, GenerationOptions, Prompt
-from servekit.rpc.errors import TooLarge
+from servekit.chat.tokenizer import Tokenizer
+from servekit.rpc.errors import TooLarge, Unimplemented
 
 CHARACTERS_PER_TOKEN = 16  # the beginning of a text that is tokenised first: most tokens are far shorter
-
-
-class Tokenizer(Protocol):
-    """The tokenizer of a model."""
-
-    def encode(self, texts: Sequence[str]) -> Sequence[Sequence[Any]]:
-        """Tokenise each text by itself, all in one call; control tokens are not parsed."""
-
-    def decode(self, tokens: Sequence[Any]) -> str:
-        """The text of some tokens."""
-
-    def count(self, messages: Sequence[EngineMessage], options: GenerationOptions) -> int:
-        """The number of tokens in a whole prompt, with those of the chat template."""
 
 
 def truncate(texts: Sequence[str], limits: Sequence[int], tokenizer: Tokenizer) -> list[str]:
@@ -66,10 +53,13 @@ def build_prompt(
 
     Raises:
         TooLarge: The prompt exceeds either bound.
+        Unimplemented: A part is a medium; the engines here take text only.
     """
     if len(messages) > window_tokens:  # each message takes at least one token
         raise TooLarge(f"at most {window_tokens} messages fit the window, got {len(messages)}", field="messages")
     parts = [part for message in messages for part in message.parts]
+    if not all(part.HasField("text") for part in parts):
+        raise Unimplemented("the engine takes text parts only", field="messages")
     texts = [escape_control_tokens(part.text) for part in parts]
     kept = truncate(texts, [part.max_tokens for part in parts], tokenizer)
     truncated = tuple(index for index, text in enumerate(texts) if len(kept[index]) < len(text))

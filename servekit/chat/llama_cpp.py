@@ -10,7 +10,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import httpx
 from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 
 # Set before OpenMP is loaded: a thread that waits at a barrier spins briefly, then sleeps. By default it spins on and
@@ -19,9 +18,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import xllamacpp
 
-from servekit.chat import budget
+from servekit.chat.budget import build_prompt
+from servekit.chat.llama_cpp_tokenizer import LlamaCppTokenizer, conversation, engine_error, schema_error
 from servekit.chat.model import (
-    EngineMessage,
     FinishReason,
     GenerationDelta,
     GenerationEvent,
@@ -31,11 +30,9 @@ from servekit.chat.model import (
     Prompt,
 )
 from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, FailedPrecondition, Internal, InvalidArgument, Unavailable
+from servekit.rpc.errors import EngineCrashed, FailedPrecondition
 
 RANDOM_SEED = 2**32 - 1  # llama.cpp draws a new seed for this one
-TOKENIZER_TIMEOUT_SECONDS = 30.0
-SEPARATOR = -1  # stands between the tokens of two texts; no token has this id
 WARM_UP = [ChatMessage(role=ChatMessage.ROLE_USER, parts=[ContentPart(text="Hello")])]
 
 Chunks = SimpleQueue[Mapping[str, Any] | Exception | None]
@@ -97,12 +94,7 @@ class LlamaCppChatModel:
             self._folder.cleanup()
             raise FailedPrecondition(f"llama.cpp cannot load {config.weights}") from error
         self._calls = ThreadPoolExecutor(config.slots, thread_name_prefix="llama")
-        self._client = httpx.Client(
-            base_url="http://llama",
-            transport=httpx.HTTPTransport(uds=socket, limits=httpx.Limits(max_keepalive_connections=0)),
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=TOKENIZER_TIMEOUT_SECONDS,
-        )
+        self._tokenizer = LlamaCppTokenizer(socket, key)
 
     def warm(self) -> None:
         prompt = self.prepare(WARM_UP, GenerationOptions(max_tokens=1, temperature=0.0))
@@ -111,14 +103,18 @@ class LlamaCppChatModel:
 
     def close(self) -> None:
         self._calls.shutdown()
-        self._client.close()
+        self._tokenizer.close()
         del self._server  # its destructor stops the engine
         self._folder.cleanup()
 
     def prepare(self, messages: Sequence[ChatMessage], options: GenerationOptions) -> Prompt:
         config = self._config
-        return budget.build_prompt(
-            messages, options, self, max_bytes=config.max_prompt_bytes, window_tokens=config.window_tokens
+        return build_prompt(
+            messages,
+            options,
+            self._tokenizer,
+            max_bytes=config.max_prompt_bytes,
+            window_tokens=config.window_tokens,
         )
 
     def generate(self, prompt: Prompt, cancellation: CancellationToken) -> Iterator[GenerationEvent]:
@@ -146,36 +142,17 @@ class LlamaCppChatModel:
             stop.cancel()
             wait([running])  # the slot is free only after the engine has stopped
 
-    def encode(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
-        """Tokenise each text by itself, all in one call; control tokens are not parsed."""
-        content = [item for text in texts for item in (text, SEPARATOR)]
-        encoded: list[list[int]] = [[]]
-        for token in self._ask("/tokenize", {"content": content, "parse_special": False})["tokens"]:
-            if token == SEPARATOR:
-                encoded.append([])
-            else:
-                encoded[-1].append(token)
-        return encoded[:-1]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of some tokens."""
-        return str(self._ask("/detokenize", {"tokens": tokens})["content"])
-
-    def count(self, messages: Sequence[EngineMessage], options: GenerationOptions) -> int:
-        """The number of tokens in a whole prompt, with those of the chat template."""
-        return int(self._ask("/chat/completions/input_tokens", _conversation(messages, options))["input_tokens"])
-
     def _run(self, request: Mapping[str, Any], chunks: Chunks, stop: CancellationToken) -> None:
         """Drive the engine on this thread until the text ends or `stop` is set; the last chunk is None."""
 
         def on_chunk(chunk: Mapping[str, Any]) -> bool:
-            chunks.put(_engine_error(chunk["error"]) if "error" in chunk else chunk)
+            chunks.put(engine_error(chunk["error"]) if "error" in chunk else chunk)
             return stop.cancelled
 
         try:
             self._server.handle_chat_completions(request, on_chunk)
         except ValueError as error:
-            chunks.put(_schema_error(str(error)))
+            chunks.put(schema_error(str(error)))
         except RuntimeError as error:
             chunks.put(EngineCrashed(f"llama.cpp failed: {error}"))
         finally:
@@ -183,7 +160,7 @@ class LlamaCppChatModel:
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         options, config = prompt.options, self._config
-        request = _conversation(prompt.messages, options) | {
+        request = conversation(prompt.messages, options) | {
             "stream": True,
             "stream_options": {"include_usage": True},
             "return_progress": True,
@@ -195,38 +172,6 @@ class LlamaCppChatModel:
         if options.seed is not None:
             request |= {"seed": options.seed % RANDOM_SEED, "cache_prompt": False}
         return request
-
-    def _ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            response = self._client.post(path, json=body)
-        except httpx.TransportError as error:
-            raise EngineCrashed("llama.cpp does not answer", retry_after=1.0) from error
-        answer: Mapping[str, Any] = response.json()
-        if response.is_error:
-            raise _engine_error(answer["error"])
-        return answer
-
-
-def _conversation(messages: Sequence[EngineMessage], options: GenerationOptions) -> dict[str, Any]:
-    """The part of a request that decides the tokens of the prompt."""
-    body: dict[str, Any] = {"messages": messages}
-    if options.schema is not None:
-        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": options.schema}}
-    return body
-
-
-def _engine_error(error: Mapping[str, Any]) -> Exception:
-    """The error to raise for one of llama.cpp; of a prepared prompt it can refuse only the schema."""
-    if error.get("code") == 400:
-        return _schema_error(str(error["message"]))
-    if error.get("code") == 503:
-        return Unavailable("the model is still being loaded", retry_after=1.0)
-    return Internal(f"llama.cpp failed: {error.get('message')}")
-
-
-def _schema_error(message: str) -> InvalidArgument:
-    *_, cause = message.partition("JSON schema error at ")
-    return InvalidArgument(f"the schema is not supported: {cause or 'it is too large'}", field="format.json_schema")
 
 
 def _params(config: LlamaCppConfig, socket: str, key: str) -> xllamacpp.CommonParams:

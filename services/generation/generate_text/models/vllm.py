@@ -7,7 +7,9 @@ from services.generation.settings import GenerationSettings
 
 
 def load(spec: ModelSpec, settings: GenerationSettings) -> VllmChatModel:
-    """Connect to the server at `settings.vllm_url`; the spec's `options.served_as` is the model's name there.
+    """Connect to the server at `settings.vllm_url`.
+
+    The spec's `options.served_as` is the model's name there, and `options.separator` a special token of the model.
 
     Raises:
         FailedPrecondition: The URL of the server is not set.
@@ -19,4 +21,5 @@ def load(spec: ModelSpec, settings: GenerationSettings) -> VllmChatModel:
         str(spec.options.get("served_as", spec.id)),
         max_prompt_bytes=settings.max_prompt_bytes,
         window_tokens=int(spec.limits["window_tokens"]),
+        separator=str(spec.options["separator"]),
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.chat.vllm import VllmServer
+from servekit.chat.vllm_server import VllmServer
 from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import FailedPrecondition

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
+from polyphony.type.v1.media_pb2 import Media
 
 from servekit.chat.budget import build_prompt, truncate
 from servekit.chat.model import GenerationOptions
-from servekit.rpc.errors import TooLarge
+from servekit.rpc.errors import TooLarge, Unimplemented
 
 
 class ByteTokenizer:
@@ -123,3 +124,9 @@ def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(messages, numbe
 
 def test_a_long_text_with_a_limit_is_cut_and_not_refused():
     assert build(message(("x" * 5000, 20))).tokens == 20
+
+
+def test_a_medium_is_refused_rather_than_left_out():
+    image = ChatMessage(role=ChatMessage.ROLE_USER, parts=[ContentPart(image=Media(inline=b"a picture"))])
+    with pytest.raises(Unimplemented):
+        build(message(("What is it?", 0)), image)

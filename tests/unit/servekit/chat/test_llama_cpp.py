@@ -2,7 +2,8 @@
 
 import pytest
 
-from servekit.chat import llama_cpp
+from servekit.chat.llama_cpp import LlamaCppChatModel, LlamaCppConfig
+from servekit.chat.llama_cpp_tokenizer import engine_error, schema_error
 from servekit.rpc.errors import FailedPrecondition, Internal, InvalidArgument, Unavailable
 
 
@@ -15,19 +16,19 @@ from servekit.rpc.errors import FailedPrecondition, Internal, InvalidArgument, U
     ],
 )
 def test_an_error_of_the_engine_is_one_of_ours(error, kind, field):
-    failure = llama_cpp._engine_error(error)
+    failure = engine_error(error)
     assert (type(failure), failure.field) == (kind, field)
 
 
 def test_the_error_says_where_the_schema_is_wrong():
     message = "Unable to generate parser. JSON schema error at #/properties/a: unrecognized type banana"
-    assert "#/properties/a: unrecognized type banana" in llama_cpp._schema_error(message).message
+    assert "#/properties/a: unrecognized type banana" in schema_error(message).message
 
 
 def test_a_file_that_is_not_a_model_is_a_failed_precondition(tmp_path):
     weights = tmp_path / "model.gguf"
     weights.write_bytes(b"GGUF and nothing more")
-    config = llama_cpp.LlamaCppConfig(
+    config = LlamaCppConfig(
         weights,
         window_tokens=512,
         max_prompt_bytes=1000,
@@ -39,4 +40,4 @@ def test_a_file_that_is_not_a_model_is_a_failed_precondition(tmp_path):
         top_p=0.8,
     )
     with pytest.raises(FailedPrecondition, match=r"model\.gguf"):
-        llama_cpp.LlamaCppChatModel(config)
+        LlamaCppChatModel(config)

@@ -15,23 +15,26 @@ from starlette.routing import Route
 from servekit.chat.model import GenerationDelta, GenerationFinished, GenerationOptions
 from servekit.chat.vllm import VllmChatModel
 from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, EngineCrashed, InvalidArgument, TooLarge
+from servekit.rpc.errors import Cancelled, EngineCrashed, FailedPrecondition, InvalidArgument, TooLarge
 
 
 class Peer:
-    """A vLLM whose tokens are UTF-8 bytes and that echoes the last turn, a word a chunk."""
+    """A vLLM whose tokens are UTF-8 bytes and one special token, and that echoes the last message, a word a chunk."""
 
     def __init__(self, pause=0.0):
         self.pause = pause
         self.requests = []
+        self.tokenised = []
         self.broken = False
         self.left = threading.Event()
 
     async def tokenize(self, request):
         body = await request.json()
         assert body["model"] == "served"
-        text = body.get("prompt", "".join(turn["content"] for turn in body.get("messages", ())))
-        tokens = list(text.encode())
+        text = body.get("prompt", "".join(message["content"] for message in body.get("messages", ())))
+        self.tokenised.append(text)
+        first, *rest = [list(piece.encode()) for piece in text.split("<|eos|>")]
+        tokens = first + [token for piece in rest for token in [256, *piece]]
         return JSONResponse({"count": len(tokens), "tokens": tokens, "max_model_len": 100})
 
     async def detokenize(self, request):
@@ -79,6 +82,10 @@ class Peer:
         )
 
 
+def connect(url, separator="<|eos|>"):
+    return VllmChatModel(url, "served", max_prompt_bytes=1000, window_tokens=100, separator=separator)
+
+
 @pytest.fixture
 def peer():
     return Peer()
@@ -92,7 +99,7 @@ def model(peer):
     while not server.started:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    model = VllmChatModel(f"http://127.0.0.1:{port}", "served", max_prompt_bytes=1000, window_tokens=100)
+    model = connect(f"http://127.0.0.1:{port}")
     yield model
     model.close()
     server.should_exit = True
@@ -130,6 +137,17 @@ def test_parts_are_cut_by_the_servers_tokenizer(model):
     assert prompt.truncated_parts == (0,)
 
 
+def test_all_parts_are_tokenised_in_one_request(peer, model):
+    assert model.encode(["ab", "", "你"]) == [list(b"ab"), [], list("你".encode())]
+    assert peer.tokenised == ["<|eos|>ab<|eos|><|eos|>你"]
+
+
+def test_a_separator_that_is_not_one_token_is_refused(peer, model):
+    model._separator = "<|no|>"
+    with pytest.raises(FailedPrecondition, match="separator"):
+        model.warm()
+
+
 def test_a_prompt_beyond_the_window_is_refused(model):
     with pytest.raises(TooLarge, match="100"):
         prepare(model, "x" * 100)
@@ -142,7 +160,7 @@ def test_a_schema_that_the_server_refuses_is_named(model):
     assert refused.value.field == "format.json_schema"
 
 
-def test_a_set_flag_ends_the_text_on_the_server_too(peer, model):
+def test_cancellation_ends_the_text_on_the_server_too(peer, model):
     peer.pause = 0.05
     cancellation = CancellationToken()
     events = model.generate(prepare(model, "w " * 40), cancellation)
@@ -153,14 +171,14 @@ def test_a_set_flag_ends_the_text_on_the_server_too(peer, model):
     assert peer.left.wait(5)
 
 
-def test_a_server_that_breaks_off_is_gone(peer, model):
+def test_a_stream_that_ends_early_is_a_crashed_engine(peer, model):
     peer.broken = True
     with pytest.raises(EngineCrashed):
         list(model.generate(prepare(model, "a b"), CancellationToken()))
 
 
-def test_a_server_that_is_not_there_is_gone():
-    model = VllmChatModel("http://127.0.0.1:9", "served", max_prompt_bytes=1000, window_tokens=100)
+def test_an_unreachable_server_is_a_crashed_engine():
+    model = connect("http://127.0.0.1:9")
     with pytest.raises(EngineCrashed):
         model.warm()
     model.close()
