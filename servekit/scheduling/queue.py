@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count
-from math import inf
+from math import inf, isnan, nan
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -29,7 +29,7 @@ class WorkItem:
         cancellation: Whether the caller still waits.
         future: The caller's answer; resolved on the event loop only.
         start_tag: The virtual time at which it is due: its arrival, or the finish of its caller's item before it.
-        batch_cost: Its share of a batch's budget, where that is not `cost`: a part in many runs, for example.
+        batch_cost: Its share of a batch's budget; `cost` unless it takes part in many runs.
         queued_at: When it was queued, by the scheduler's clock.
         context: The trace that it belongs to.
     """
@@ -39,9 +39,13 @@ class WorkItem:
     cancellation: CancellationToken
     future: asyncio.Future[Any]
     start_tag: float = 0.0
-    batch_cost: float | None = None
+    batch_cost: float = nan
     queued_at: float = 0.0
     context: otel_context.Context = field(default_factory=otel_context.get_current)
+
+    def __post_init__(self) -> None:
+        if isnan(self.batch_cost):
+            self.batch_cost = self.cost
 
     def resolve(self, outcome: object) -> None:
         """Resolve the future with a result or a `ServeError`, unless it is done."""
@@ -99,10 +103,10 @@ class FairQueue:
                 if self._closed:
                     return []
 
-    def take_fitting(self, budget: float) -> list[WorkItem]:
-        """The next live items that fit the budget, without waiting; maybe none."""
+    def take_fitting(self, budget: float, at_least: int = 0) -> list[WorkItem]:
+        """The next live items that fit the budget, without waiting; more than fit only to have `at_least` so many."""
         with self._filled:
-            return self._take(budget, sys.maxsize, at_least=0)
+            return self._take(budget, sys.maxsize, at_least)
 
     def drain(self) -> list[WorkItem]:
         """All live items, without waiting."""
@@ -146,8 +150,7 @@ class FairQueue:
         while self._items and len(taken) < most:
             start_tag, _, item = self._items[0]
             dead = item.cancellation.cancelled
-            share = item.cost if item.batch_cost is None else item.batch_cost
-            if not dead and len(taken) >= at_least and batch_cost + share > budget:
+            if not dead and len(taken) >= at_least and batch_cost + item.batch_cost > budget:
                 break
             heappop(self._items)
             self.cost -= item.cost
@@ -156,7 +159,7 @@ class FairQueue:
             else:
                 taken.append(item)
                 cost += item.cost
-                batch_cost += share
+                batch_cost += item.batch_cost
                 self._virtual_time = max(self._virtual_time, start_tag)
         self._taken_cost = cost
         if not self._items:

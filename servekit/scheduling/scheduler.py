@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 from servekit.models.catalogue import ModelSpec
@@ -223,9 +224,7 @@ class Scheduler(ABC):
         """Count offered load; each cost is counted once, whether it is admitted or refused."""
         self._offered_load.inc(cost * self._service_time.full_seconds_per_cost)
 
-    def _enqueue(
-        self, request: Any, cost: float, *, start_tag: float = 0.0, batch_cost: float | None = None
-    ) -> WorkItem:
+    def _enqueue(self, request: Any, cost: float, *, start_tag: float = 0.0, batch_cost: float = nan) -> WorkItem:
         """Queue a request that was admitted."""
         cancellation, future = CancellationToken(parent=current().cancellation), self._loop.create_future()
         item = WorkItem(request, cost, cancellation, future, start_tag, batch_cost, self._clock())
@@ -258,12 +257,17 @@ class Scheduler(ABC):
 
     @contextmanager
     def _running(self, items: Sequence[WorkItem]) -> Iterator[Run]:
-        """Measure one run of an engine."""
-        run = Run(items, sum(item.cost for item in items), self._clock())
+        """Measure the run of items that have just left the queue."""
+        self._loop.call_soon_threadsafe(self._report_wait, items, self._clock())
+        with self._measured(Run(items, sum(item.cost for item in items), self._clock())) as run:
+            yield run
+
+    @contextmanager
+    def _measured(self, run: Run) -> Iterator[Run]:
+        """Count a run as going on, and learn from it."""
         with self._lock:
             self._runs.append(run)
             concurrency = len(self._runs)
-        self._loop.call_soon_threadsafe(self._report_wait, items, run.started_at)
         try:
             yield run
         except BaseException:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from math import nan
 
 import pytest
 
@@ -29,7 +30,7 @@ def queue(dropped):
 
 @pytest.fixture
 async def make():
-    def make(request, cost=1.0, cancellation=None, start_tag=0.0, batch_cost=None):
+    def make(request, cost=1.0, cancellation=None, start_tag=0.0, batch_cost=nan):
         future = asyncio.get_running_loop().create_future()
         return WorkItem(request, cost, cancellation or CancellationToken(), future, start_tag, batch_cost)
 
