@@ -1,44 +1,64 @@
-"""Files that come in a form: small ones travel in the message, large ones by the object store."""
+"""The media of a request: the raw body, the file of a form, or a data URL, a URL or a file id within JSON."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from polyphony.type.v1.media_pb2 import Media
 
+from gateway.http.bodies import read_json, stream
 from gateway.http.endpoint import HandlerContext
-from gateway.http.forms import FIELD_BYTES, Body, Part, read_form
-from gateway.media.resolver import TRANSIENT_TTL_SECONDS
-from servekit.rpc.errors import InvalidArgument
+from gateway.http.forms import FIELD_BYTES, Body, Part, form_struct, read_form
+from gateway.media.resolver import parse_media_source
 
 
 async def audio_form(
     context: HandlerContext, kind: type[Body], lists: Sequence[str] = (), field_bytes: int = FIELD_BYTES
 ) -> tuple[Body, Media]:
-    """A form's small fields as a struct, and its recording as a medium; `lists` and `field_bytes` as for `read_form`.
+    """A form's small fields as a struct, and its recording; `lists` and `field_bytes` as for `read_form`.
 
     Raises:
         InvalidArgument: The file is empty, or as `read_form` says.
         TooLarge: As `read_form` says.
     """
-    limit = context.state.settings.max_audio_bytes
-    return await read_form(context.request, limit, kind, lambda part: _upload(context, part), lists, field_bytes)
+    return await _form(context, kind, context.state.settings.max_audio_bytes, lists, field_bytes)
 
 
-async def _upload(context: HandlerContext, part: Part) -> Media:
-    """A form's file as a medium: in the message if it is small, else by reference."""
-    state = context.state
-    start, pieces = bytearray(), aiter(part)
-    async for piece in pieces:
-        start += piece
-        if len(start) > state.settings.max_inline_media_bytes:
-            store, tenant = state.store, context.caller.tenant
-            reference = await store.put(tenant, _joined(bytes(start), pieces), part.mime_type, TRANSIENT_TTL_SECONDS)
-            return Media(mime_type=part.mime_type, reference=reference)
-    if not start:
-        raise InvalidArgument("the file is empty", field=part.name)
-    return Media(mime_type=part.mime_type, inline=bytes(start))
+async def read_media(
+    context: HandlerContext, options: type[Body], request: type[Body], source: str, limit: int
+) -> tuple[Body, Media, str]:
+    """The options of a request, its media, and the field that has the media.
+
+    Args:
+        options: The struct of a form's small fields, or of the query beside a raw body.
+        request: The struct of a JSON body: the options and a field that names the source of the media.
+        source: The name of that field.
+        limit: The most bytes that the media may have.
+
+    Raises:
+        InvalidArgument: There are no media, or a field is missing, unknown or wrong; it is named.
+        TooLarge: The media have more than `limit` bytes.
+    """
+    state, tenant = context.state, context.caller.tenant
+    match content_type := context.request.headers.get("content-type", "").partition(";")[0].strip():
+        case "multipart/form-data":
+            return *await _form(context, options, limit), "file"
+        case "application/json":
+            body = await read_json(context.request, request, limit * 4 // 3 + state.settings.max_json_body_bytes)
+            media_source = parse_media_source(getattr(body, source), source)
+            return body, await state.media_resolver.resolve(media_source, tenant, limit, source), source
+    query = {key: [value] for key, value in context.request.query_params.items()}
+    fields, chunks = form_struct(query, options), stream(context.request, limit, "body")
+    return fields, await state.media_resolver.receive(chunks, content_type, tenant, "body"), "body"
 
 
-async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield start
-    async for piece in rest:
-        yield piece
+async def _form(
+    context: HandlerContext,
+    kind: type[Body],
+    limit: int,
+    lists: Sequence[str] = (),
+    field_bytes: int = FIELD_BYTES,
+) -> tuple[Body, Media]:
+    async def take(part: Part) -> Media:
+        resolver, tenant = context.state.media_resolver, context.caller.tenant
+        return await resolver.receive(aiter(part), part.mime_type, tenant, part.name)
+
+    return await read_form(context.request, limit, kind, take, lists, field_bytes)

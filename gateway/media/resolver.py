@@ -1,8 +1,8 @@
 """The media of a request: bytes inside it, a URL, or the id of an uploaded file."""
 
-import base64
 import binascii
 import hashlib
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from servekit.media.objects import ObjectStore
 from servekit.rpc.errors import InvalidArgument, TooLarge
 
 FILE_PREFIX = "file-"
+MAX_DATA_URL_HEAD = 256  # characters before the data
 # How long the object store keeps media that belong to one request, in seconds.
 TRANSIENT_TTL_SECONDS = 3600.0
 
@@ -56,11 +57,11 @@ def parse_media_source(text: str, field: str) -> MediaSource:
         InvalidArgument: It names none of these.
     """
     if text.startswith("data:"):
-        head, comma, data = text[5:].partition(",")
-        mime_type, *options = head.split(";")
-        if not comma or "base64" not in options:
-            raise InvalidArgument("a data URL must be data:<media type>;base64,<data>", field=field)
-        return decode_base64(data, mime_type, field)
+        comma = text.find(",", 0, MAX_DATA_URL_HEAD)
+        mime_type, *options = text[5 : max(comma, 5)].split(";")
+        if "base64" not in options:
+            raise InvalidArgument(f"{field} must be data:<media type>;base64,<data>", field=field)
+        return decode_base64(text, mime_type, field, start=comma + 1)
     if text.startswith(("http://", "https://")):
         return UrlSource(text)
     if text.startswith(FILE_PREFIX):
@@ -68,14 +69,14 @@ def parse_media_source(text: str, field: str) -> MediaSource:
     raise InvalidArgument(f"{field} must be a data: URL, an http(s) URL or a file id", field=field)
 
 
-def decode_base64(data: str, mime_type: str, field: str) -> InlineSource:
-    """Media given as base64.
+def decode_base64(text: str, mime_type: str, field: str, start: int = 0) -> InlineSource:
+    """Media given as base64, from index `start` of `text` on; slices of a text that large would be copies.
 
     Raises:
-        InvalidArgument: The text is empty or not base64.
+        InvalidArgument: There are no bytes, or they are not base64.
     """
     try:
-        content = base64.b64decode(data, validate=True)
+        content = binascii.a2b_base64(memoryview(text.encode("ascii"))[start:], strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidArgument(f"{field} must be base64: {error}", field=field) from error
     if not content:
@@ -139,6 +140,26 @@ class MediaResolver:
         self._check(len(data), limit, field)
         if len(data) <= self._max_inline_media_bytes:
             return Media(mime_type=mime_type, inline=data)
+        return await self.store(data, mime_type, tenant)
+
+    async def receive(self, chunks: AsyncIterator[bytes], mime_type: str, tenant: str, field: str) -> Media:
+        """Media as they arrive: inline up to `max_inline_media_bytes`, streamed to the object store above.
+
+        Raises:
+            InvalidArgument: There are no bytes.
+        """
+        head, size = [], 0
+        async for chunk in chunks:
+            head.append(chunk)
+            size += len(chunk)
+            if size > self._max_inline_media_bytes:
+                return await self.store(_chain(head, chunks), mime_type, tenant)
+        if not size:
+            raise InvalidArgument(f"{field} must not be empty", field=field)
+        return Media(mime_type=mime_type, inline=head[0] if len(head) == 1 else b"".join(head))
+
+    async def store(self, data: bytes | AsyncIterable[bytes], mime_type: str, tenant: str) -> Media:
+        """Media by reference, kept for as long as their request lasts."""
         reference = await self._store.put(tenant, data, mime_type, TRANSIENT_TTL_SECONDS)
         return Media(mime_type=mime_type, reference=reference)
 
@@ -146,3 +167,11 @@ class MediaResolver:
     def _check(size: int, limit: int, field: str) -> None:
         if size > limit:
             raise TooLarge(f"{field} must have at most {limit} bytes, got {size}", field=field)
+
+
+async def _chain(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    head.reverse()
+    while head:
+        yield head.pop()
+    async for chunk in rest:
+        yield chunk

@@ -9,7 +9,6 @@ from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.forms import Part, read_form
 from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.media.resolver import TRANSIENT_TTL_SECONDS
 from gateway.schemas import sounds as schemas
 from servekit.rpc.errors import InvalidArgument
 
@@ -20,31 +19,27 @@ CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}
 async def fit(context: HandlerContext) -> Response:
     """Learn a model from files: all normal, or a label for each. A name that is taken gets a new version."""
     state = context.state
-    files: list[str] = []
+    files: list[Media] = []
 
-    async def keep(part: Part) -> list[str]:
-        tenant = context.caller.tenant
-        files.append(await state.store.put(tenant, part, part.mime_type, TRANSIENT_TTL_SECONDS))
+    async def store(part: Part) -> list[Media]:
+        files.append(await state.media_resolver.store(part, part.mime_type, context.caller.tenant))
         return files
 
-    form, references = await read_form(
+    form, recordings = await read_form(
         context.request,
         state.settings.max_audio_bytes,
         schemas.FitForm,
-        keep,
+        store,
         lists=("labels",),
         max_parts=MAX_PARTS,
     )
-    if form.labels and len(form.labels) != len(references):
+    if form.labels and len(form.labels) != len(recordings):
         raise InvalidArgument(
-            f"{len(form.labels)} labels for {len(references)} files: send one for each, in their order, or none",
+            f"{len(form.labels)} labels for {len(recordings)} files: send one for each, in their order, or none",
             field="labels",
         )
-    labels = form.labels or [""] * len(references)
-    clips = [
-        pb.SoundClip(audio=Media(reference=reference), label=label)
-        for reference, label in zip(references, labels, strict=True)
-    ]
+    labels = form.labels or [""] * len(recordings)
+    clips = [pb.SoundClip(audio=recording, label=label) for recording, label in zip(recordings, labels, strict=True)]
     request = pb.FitSoundModelRequest(name=form.name, clips=clips, false_alarm_rate=form.false_alarm_rate)
     with rename_fields(**CLIP_FIELDS):
         answer = await state.clients.speech.FitSoundModel(request)

@@ -5,19 +5,17 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 
-class ReadRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for the text of an image: `image_url` is a data URL, an http(s) URL or a file id."""
+class ReadOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The options of reading text: in the query beside a raw body, or beside a form's `file`."""
+
+    model: str = ""
+    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class ReadRequest(ReadOptions, forbid_unknown_fields=True, kw_only=True):
+    """A request for the text of an image: `image_url` is a data URL, an http(s) URL or a file id."""
 
     image_url: str
-    model: str = ""
-    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.0
-
-
-class ReadOptions(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The same beside a raw body (in the query) or a form's `file`."""
-
-    model: str = ""
-    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 class Box(Struct):
