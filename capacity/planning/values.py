@@ -106,7 +106,7 @@ def _slots(plan: Plan, service: str) -> Values:
     """Generation's texts at once, which are the engine seconds a second of its pod; one for each pod of the service
     that writes them."""
     slots, found = plan.question.load.concurrency, _scale(plan, service)
-    found["autoscaling"] = {**found.get("autoscaling", {}), "engines": slots}
+    found["autoscaling"] = {**found.get("autoscaling", {}), "enginesPerPod": slots}
     return {"settings": {"slots": slots}, **found}
 
 
@@ -130,7 +130,7 @@ def _scale(plan: Plan, service: str) -> Values:
     if service not in plan.replicas:
         return {}
     pods = plan.replicas[service]
-    return {"replicas": pods, "autoscaling": {"min": pods, "max": 2 * pods}}
+    return {"replicas": pods, "autoscaling": {"minReplicas": pods, "maxReplicas": 2 * pods}}
 
 
 def _vllm(server: Need, plan: Plan, gpu: Gpu) -> Values:
@@ -154,7 +154,7 @@ def _vllm(server: Need, plan: Plan, gpu: Gpu) -> Values:
     found: Values = {"enabled": True, "args": [f"--{name}={value}" for name, value in args.items()]}
     if scale := _scale(plan, VLLM):
         # vLLM tells nothing of engine seconds: what is demanded of generation, whose slots are its texts, counts.
-        by_demand = {"type": "keda", "demandOf": "generation", "engines": load.concurrency}
+        by_demand = {"type": "keda", "offeredLoadOf": "generation", "enginesPerPod": load.concurrency}
         found["autoscaling"] = scale["autoscaling"] | by_demand
     return found
 

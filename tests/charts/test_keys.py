@@ -90,7 +90,7 @@ def test_an_upgrade_keeps_the_key(cluster):
 
 
 def test_further_keys_stand_beside_it(tmp_path):
-    secret = deploy("", {"global": {"apiKeys": {"owner": "studio", "rows": [ROW]}}}).one("Secret", "keys")
+    secret = deploy("", {"global": {"apiKeys": {"owner": "studio", "extraKeys": [ROW]}}}).one("Secret", "keys")
     assert tomllib.loads(secret["stringData"]["keys.toml"])["keys"][1] == ROW
     keys = accepted(secret, tmp_path)
     assert keys.authenticate("Bearer another").tenant == "radio"

@@ -47,7 +47,7 @@ def ways_out(deployment, component):
 
 
 def test_everything_is_denied_first(deployment):
-    spec = deployment.one("NetworkPolicy", "nothing")["spec"]
+    spec = deployment.one("NetworkPolicy", "default-deny")["spec"]
     assert spec == {"podSelector": {"matchLabels": INSTANCE}, "policyTypes": ["Ingress", "Egress"]}
     for _, template in deployment.templates():
         assert INSTANCE.items() <= template["metadata"]["labels"].items()
@@ -150,21 +150,21 @@ def test_a_destination_that_is_said_is_taken_at_its_word(cilium):
 
 
 def test_a_hub_and_a_mirror_of_one_s_own_are_reached():
-    weights = {"hubEndpoint": "https://hub.example.com:8443", "mirror": "http://mirror.models/weights"}
+    weights = {"hubEndpoint": "https://hub.example.com:8443", "mirrorUrl": "http://mirror.models/weights"}
     hub, mirror = without(deploy("", {"global": {"weights": weights}}), deploy("", {}), "vision")
     assert (hub["ports"][0]["port"], mirror["to"]) == (8443, [namespace("models")])
 
 
 def test_the_canary_reaches_the_pushgateway_that_it_is_told():
-    values = {"canary": {"enabled": True, "pushgateway": "http://push.metrics.svc:9999"}}
-    (rule,) = without(deploy("", values), deploy("", {}), "askers")
+    values = {"canary": {"enabled": True, "pushgatewayUrl": "http://push.metrics.svc:9999"}}
+    (rule,) = without(deploy("", values), deploy("", {}), "clients")
     assert rule == {"to": [namespace("metrics")], "ports": [{"protocol": "TCP", "port": 9999}]}
 
 
 @pytest.mark.parametrize("entrance", [{"type": "ingress"}, {"type": "httproute", "className": "envoy"}])
 def test_who_stands_at_the_entrance_reaches_the_gateway_s_http_alone(entrance):
     peers = [namespace("proxies")]
-    spec = deploy("", {"entrance": {**entrance, "from": peers}}).one("NetworkPolicy", "entrance")["spec"]
+    spec = deploy("", {"ingress": {**entrance, "from": peers}}).one("NetworkPolicy", "ingress")["spec"]
     assert [pod for pod in PODS if chooses(spec["podSelector"], pod)] == ["gateway"]
     assert spec["ingress"] == [{"from": peers, "ports": [{"protocol": "TCP", "port": 8080}]}]
     assert "proxies" not in str(deploy("", {}).of("NetworkPolicy"))

@@ -1,4 +1,4 @@
-"""Objects that operators read: Prometheus, Grafana, cert-manager, CloudNativePG, and whoever stands at the entrance."""
+"""Objects that operators read: Prometheus, Grafana, cert-manager, CloudNativePG, and whoever stands at the ingress."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_rules_and_dashboards_are_those_of_the_folders(deployments):
 
 
 def test_alerts_link_to_where_the_runbook_can_be_read():
-    monitoring = {"enabled": True, "runbooks": "https://git.example.com/docs"}
+    monitoring = {"enabled": True, "runbookUrl": "https://git.example.com/docs"}
     made = deploy("runbooks", {"global": {"monitoring": monitoring}}).of("PrometheusRule")
     alerts = [rule for rules in made for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
     assert alerts
@@ -65,12 +65,12 @@ def test_every_process_has_a_certificate_for_its_name(deployments):
         spec = certificates[name]
         assert {name, f"{name}.{render.NAMESPACE}.svc.cluster.local"} <= set(spec["dnsNames"])
         assert {"server auth", "client auth"} <= set(spec["usages"])  # each side shows one
-        assert spec["issuerRef"]["name"] == f"{render.RELEASE}-authority"
-    assert certificates[f"{render.RELEASE}-authority"]["isCA"]
+        assert spec["issuerRef"]["name"] == f"{render.RELEASE}-ca"
+    assert certificates[f"{render.RELEASE}-ca"]["isCA"]
     issuers = {m["metadata"]["name"]: m["spec"] for m in deployments["gpu"].of("Issuer")}
-    authority = certificates[f"{render.RELEASE}-authority"]
+    authority = certificates[f"{render.RELEASE}-ca"]
     assert issuers[authority["issuerRef"]["name"]] == {"selfSigned": {}}
-    assert issuers[f"{render.RELEASE}-authority"] == {"ca": {"secretName": authority["secretName"]}}
+    assert issuers[f"{render.RELEASE}-ca"] == {"ca": {"secretName": authority["secretName"]}}
 
 
 def test_an_issuer_may_be_named():
@@ -108,7 +108,7 @@ def test_a_route_hangs_on_a_gateway(made):
         "from": [namespace("entrance")],
         **({"className": "envoy"} if made else {"gateway": named}),
     }
-    deployment = deploy("", {"entrance": entrance})
+    deployment = deploy("", {"ingress": entrance})
     (route,) = deployment.of("HTTPRoute")
     (rule,) = route["spec"]["rules"]
     assert rule["backendRefs"] == [{"name": GATEWAY, "port": 8080}]

@@ -173,7 +173,7 @@ def test_a_stateful_set_keeps_weights_on_a_claim(deployments):
 
 
 def test_weights_may_lie_on_a_shared_claim():
-    values = {"vision": {"kind": "StatefulSet", "weights": {"claim": "models"}}}
+    values = {"vision": {"kind": "StatefulSet", "weights": {"existingClaim": "models"}}}
     vision = deploy("", values).one("StatefulSet", "vision")
     assert "volumeClaimTemplates" not in vision["spec"]
     volumes = vision["spec"]["template"]["spec"]["volumes"]

@@ -107,7 +107,7 @@ def test_engines_that_take_minutes_to_start_are_kept_for_ten(deployments):
 
 @pytest.fixture(scope="module")
 def to_zero():
-    keda = {"generation": {"autoscaling": {"type": "keda", "min": 0}}}
+    keda = {"generation": {"autoscaling": {"type": "keda", "minReplicas": 0}}}
     return deploy("", render.merged(render.values("gpu"), keda))
 
 

@@ -107,7 +107,7 @@ def secrets(box):
 
 
 def test_secrets_go_to_the_container_that_needs_them_alone():
-    weights = {"mirror": "s3://a/b", "secret": "reader", "hubTokenSecret": "hub"}
+    weights = {"mirrorUrl": "s3://a/b", "secret": "reader", "hubTokenSecret": "hub"}
     deployment = deploy("", render.merged(render.values("engines"), {"global": {"weights": weights}}))
     expected = {
         "gateway": {"polyphony-s3"},

@@ -1,6 +1,6 @@
 {{/* Demanded engine seconds a second that one pod is to have: thousandths. */}}
 {{- define "service.target" -}}
-{{ round (mulf .Values.autoscaling.engines .Values.autoscaling.share 1000) 0 }}m
+{{ round (mulf .Values.autoscaling.enginesPerPod .Values.autoscaling.targetUtilization 1000) 0 }}m
 {{- end }}
 
 {{- define "service.scaled" -}}
@@ -16,10 +16,10 @@ name: {{ include "service.fullname" . }}
 {{- if eq .Chart.Name "gateway" }}
   {{- fail "gateway.autoscaling: the gateway owns no engine, and counts no demand of its own: set gateway.replicas" }}
 {{- end }}
-{{- if and (not .Values.chassis) (not (and (eq .Values.autoscaling.type "keda") .Values.autoscaling.demandOf)) }}
-  {{- fail (printf "%s.autoscaling: it counts no demand of its own: type keda, and demandOf the service that calls it" .Chart.Name) }}
+{{- if and (not .Values.chassis) (not (and (eq .Values.autoscaling.type "keda") .Values.autoscaling.offeredLoadOf)) }}
+  {{- fail (printf "%s.autoscaling: it counts no demand of its own: type keda, and offeredLoadOf the service that calls it" .Chart.Name) }}
 {{- end }}
-{{- if gt (int .Values.autoscaling.min) (int .Values.autoscaling.max) }}
-  {{- fail (printf "%s.autoscaling.min exceeds its max" .Chart.Name) }}
+{{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) }}
+  {{- fail (printf "%s.autoscaling.minReplicas exceeds its maxReplicas" .Chart.Name) }}
 {{- end }}
 {{- end }}

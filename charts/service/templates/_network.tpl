@@ -15,8 +15,8 @@
 {{- if include "service.s3Weights" . }}{{ $names = append $names "objects" }}{{ end }}
 {{- $absent := list }}
 {{- if not $global.objects.url }}{{ $absent = append $absent "objects" }}{{ end }}
-{{- if not (or $global.database.secret $global.database.trial.enabled) }}{{ $absent = append $absent "database" }}{{ end }}
-{{- range .Values.uses }}
+{{- if not (or $global.database.secret $global.database.cloudnativepg.enabled) }}{{ $absent = append $absent "database" }}{{ end }}
+{{- range .Values.needs }}
   {{- if not (has . $absent) }}{{ $names = append $names . }}{{ end }}
 {{- end }}
 {{- toJson (uniq $names) }}
@@ -26,52 +26,52 @@
 A destination as JSON: a list of {ports, to, names}, where none of `to` is every public address. A row with `to` is
 taken at its word; else addresses that values name are ways of their own, beside the row's, or for media in its place.
 */}}
-{{- define "polyphony.ways" -}}
+{{- define "polyphony.destinationPeers" -}}
 {{- $root := index . 0 }}
 {{- $name := index . 1 }}
 {{- $global := $root.Values.global }}
 {{- $row := get $global.network.destinations $name | default dict }}
-{{- $ways := list }}
-{{- if and (eq $name "database") $global.database.trial.enabled }}
+{{- $peers := list }}
+{{- if and (eq $name "database") $global.database.cloudnativepg.enabled }}
   {{- $pods := dict "podSelector" (dict "matchLabels" (dict "cnpg.io/cluster" (printf "%s-postgres" $root.Release.Name))) }}
-  {{- $ways = list (dict "ports" $row.ports "to" (list $pods)) }}
+  {{- $peers = list (dict "ports" $row.ports "to" (list $pods)) }}
 {{- else if $row.to }}
-  {{- $ways = list (omit $row "names") }}
+  {{- $peers = list (omit $row "names") }}
 {{- else }}
   {{- $urls := list }}
   {{- if eq $name "objects" }}{{ $urls = list $global.s3.endpoint }}{{ end }}
   {{- if eq $name "traces" }}{{ $urls = list $global.traces.endpoint }}{{ end }}
-  {{- if eq $name "pushgateway" }}{{ $urls = list $root.Values.canary.pushgateway }}{{ end }}
-  {{- if eq $name "weights" }}{{ $urls = list $global.weights.hubEndpoint (hasPrefix "http" $global.weights.mirror | ternary $global.weights.mirror "") }}{{ end }}
+  {{- if eq $name "pushgateway" }}{{ $urls = list $root.Values.canary.pushgatewayUrl }}{{ end }}
+  {{- if eq $name "weights" }}{{ $urls = list $global.weights.hubEndpoint (hasPrefix "http" $global.weights.mirrorUrl | ternary $global.weights.mirrorUrl "") }}{{ end }}
   {{- $urls = compact $urls }}
-  {{- if and $row (not (and $urls (eq $name "objects"))) }}{{ $ways = list $row }}{{ end }}
-  {{- range $urls }}{{ $ways = append $ways (include "polyphony.way" . | fromJson) }}{{ end }}
+  {{- if and $row (not (and $urls (eq $name "objects"))) }}{{ $peers = list $row }}{{ end }}
+  {{- range $urls }}{{ $peers = append $peers (include "polyphony.urlPeer" . | fromJson) }}{{ end }}
 {{- end }}
-{{- toJson $ways }}
+{{- toJson $peers }}
 {{- end }}
 
 {{/* A URL as one such way: an address, a Service of the cluster (its pods have to listen on the same port), or a public name. */}}
-{{- define "polyphony.way" -}}
+{{- define "polyphony.urlPeer" -}}
 {{- $url := urlParse . }}
 {{- $labels := splitList "." $url.hostname }}
-{{- $way := dict "ports" (list (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary 443 80 (eq $url.scheme "https")) | int)) }}
+{{- $peer := dict "ports" (list (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary 443 80 (eq $url.scheme "https")) | int)) }}
 {{- if regexMatch "^[0-9.]+$" $url.hostname }}
-  {{- $_ := set $way "to" (list (dict "ipBlock" (dict "cidr" (printf "%s/32" $url.hostname)))) }}
+  {{- $_ := set $peer "to" (list (dict "ipBlock" (dict "cidr" (printf "%s/32" $url.hostname)))) }}
 {{- else if eq (len $labels) 1 }}
-  {{- $_ := set $way "to" (list (dict "podSelector" dict)) }}
+  {{- $_ := set $peer "to" (list (dict "podSelector" dict)) }}
 {{- else if or (has "svc" $labels) (and (eq (len $labels) 2) (eq $url.scheme "http")) }}
-  {{- $_ := set $way "to" (list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" (index $labels 1))))) }}
+  {{- $_ := set $peer "to" (list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" (index $labels 1))))) }}
 {{- else }}
-  {{- $_ := set $way "names" (list $url.hostname) }}
+  {{- $_ := set $peer "names" (list $url.hostname) }}
 {{- end }}
-{{- toJson $way }}
+{{- toJson $peer }}
 {{- end }}
 
 {{/* One destination as egress rules, but for those that Cilium opens by name. */}}
-{{- define "polyphony.arrow" -}}
+{{- define "polyphony.egressRules" -}}
 {{- $cilium := (index . 0).Values.global.network.cilium }}
 {{- $dns := eq (index . 1) "dns" }}
-{{- range include "polyphony.ways" . | fromJsonArray }}
+{{- range include "polyphony.destinationPeers" . | fromJsonArray }}
 {{- if not (and $cilium .names) }}
 - to:
     {{- with .to }}

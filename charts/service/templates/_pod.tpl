@@ -2,7 +2,7 @@
 {{- define "service.pod" -}}
 {{- $global := .Values.global }}
 {{- $name := .Chart.Name }}
-{{- $pulls := and .Values.chassis (has "weights" .Values.uses) }}
+{{- $pulls := and .Values.chassis (has "weights" .Values.needs) }}
 metadata:
   labels:
     {{- include "service.selector" . | nindent 4 }}
@@ -16,7 +16,7 @@ spec:
   automountServiceAccountToken: false
   enableServiceLinks: false  # POLYPHONY_GATEWAY_HTTP_PORT=tcp://… of a Service would be read as a setting
   shareProcessNamespace: true  # the first process of a namespace ignores SIGTERM until it has a handler: while it warms up
-  terminationGracePeriodSeconds: {{ add .Values.drainSeconds 20 }}
+  terminationGracePeriodSeconds: {{ add .Values.drainTimeoutSeconds 20 }}
   {{- if or .Values.priorityClassName $global.priorityClasses }}
   priorityClassName: {{ .Values.priorityClassName | default (include "polyphony.priority" (dict "Release" .Release "class" "serving")) }}
   {{- end }}
@@ -112,7 +112,7 @@ spec:
         {{- if .Values.sync }}
         - {name: source, mountPath: /srv/polyphony}
         {{- end }}
-        {{- if has "weights" .Values.uses }}
+        {{- if has "weights" .Values.needs }}
         - {name: weights, mountPath: {{ .Values.weights.path }}}
         {{- end }}
         {{- if include "service.sharedObjects" . }}
@@ -140,8 +140,8 @@ spec:
     {{- if .Values.sync }}
     - {name: source, emptyDir: {sizeLimit: 64Mi}}
     {{- end }}
-    {{- if and (has "weights" .Values.uses) (or .Values.weights.claim (eq .Values.kind "Deployment")) }}
-    {{- with .Values.weights.claim }}
+    {{- if and (has "weights" .Values.needs) (or .Values.weights.existingClaim (eq .Values.kind "Deployment")) }}
+    {{- with .Values.weights.existingClaim }}
     - {name: weights, persistentVolumeClaim: {claimName: {{ . | quote }}}}
     {{- else }}
     - {name: weights, emptyDir: {sizeLimit: {{ .Values.weights.size }}}}
@@ -167,16 +167,16 @@ spec:
 
 {{/* Not empty where media lie on a claim that all pods share. */}}
 {{- define "service.sharedObjects" -}}
-{{ if and (has "objects" .Values.uses) (not .Values.global.objects.url) }}yes{{ end }}
+{{ if and (has "objects" .Values.needs) (not .Values.global.objects.url) }}yes{{ end }}
 {{- end }}
 
 {{/* Variables of the process, and what is secret of them: of the database, of media, and what it names. */}}
 {{- define "service.environment" -}}
 {{- $global := .Values.global }}
 {{- $secrets := deepCopy .Values.secretEnv }}
-{{- if has "database" .Values.uses }}
+{{- if has "database" .Values.needs }}
   {{- $database := dict "secret" $global.database.secret "key" $global.database.key }}
-  {{- if $global.database.trial.enabled }}{{ $database = dict "secret" (printf "%s-postgres-app" .Release.Name) "key" "uri" }}{{ end }}
+  {{- if $global.database.cloudnativepg.enabled }}{{ $database = dict "secret" (printf "%s-postgres-app" .Release.Name) "key" "uri" }}{{ end }}
   {{- if $database.secret }}
     {{- $_ := set $secrets (printf "POLYPHONY_%s_DATABASE_URL" (upper .Chart.Name)) $database }}
   {{- end }}

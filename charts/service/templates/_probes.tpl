@@ -2,20 +2,20 @@
 {{- define "service.probes" -}}
 {{- $probe := .Values.probe }}
 startupProbe:
-  {{- include "service.check" (list . $probe.ready) | nindent 2 }}
+  {{- include "service.check" (list . $probe.readyPath) | nindent 2 }}
   periodSeconds: 5
   timeoutSeconds: 5
-  failureThreshold: {{ div (add $probe.startSeconds 4) 5 }}
+  failureThreshold: {{ div (add $probe.startupTimeoutSeconds 4) 5 }}
 readinessProbe:
-  {{- include "service.check" (list . $probe.ready) | nindent 2 }}
+  {{- include "service.check" (list . $probe.readyPath) | nindent 2 }}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
 livenessProbe:
-  {{- include "service.check" (list . $probe.live) | nindent 2 }}
+  {{- include "service.check" (list . $probe.livePath) | nindent 2 }}
   periodSeconds: 10
   timeoutSeconds: 10
-  failureThreshold: {{ div (add $probe.liveSeconds 9) 10 }}
+  failureThreshold: {{ div (add $probe.livenessTimeoutSeconds 9) 10 }}
 {{- end }}
 
 {{- define "service.check" -}}

@@ -6,7 +6,7 @@
 {{- if .Values.chassis }}
   {{- $_ := set $all "POLYPHONY_PROFILE" $global.profile }}
   {{- $_ := set $all "POLYPHONY_LOG_LEVEL" $global.logLevel }}
-  {{- $_ := set $all "POLYPHONY_DRAIN_TIMEOUT_SECONDS" (toString .Values.drainSeconds) }}
+  {{- $_ := set $all "POLYPHONY_DRAIN_TIMEOUT_SECONDS" (toString .Values.drainTimeoutSeconds) }}
   {{- range $name, $port := .Values.ports }}
     {{- $field := ternary "PORT" (printf "%s_PORT" (upper $name)) (eq $name "grpc") }}
     {{- $_ := set $all (printf "%s%s" $prefix $field) (toString $port) }}
@@ -25,11 +25,11 @@
     {{- $_ := set $all "POLYPHONY_HEALTH_PORT" (include "service.healthPort" .) }}
   {{- end }}
 {{- end }}
-{{- if has "weights" .Values.uses }}
-  {{- if and .Values.chassis $global.weights.mirror }}{{ $_ := set $all "POLYPHONY_FLEET_WEIGHTS_MIRROR_URL" $global.weights.mirror }}{{ end }}
+{{- if has "weights" .Values.needs }}
+  {{- if and .Values.chassis $global.weights.mirrorUrl }}{{ $_ := set $all "POLYPHONY_FLEET_WEIGHTS_MIRROR_URL" $global.weights.mirrorUrl }}{{ end }}
   {{- with $global.weights.hubEndpoint }}{{ $_ := set $all "HF_ENDPOINT" . }}{{ end }}
 {{- end }}
-{{- if has "objects" .Values.uses }}
+{{- if has "objects" .Values.needs }}
   {{- if and .Values.chassis $global.objects.url }}{{ $_ := set $all "POLYPHONY_OBJECT_STORE" $global.objects.url }}{{ end }}
 {{- end }}
 {{- if or (include "service.s3Objects" .) (include "service.s3Weights" .) }}
@@ -53,11 +53,11 @@
 
 {{/* Not empty where the application keeps media in S3. */}}
 {{- define "service.s3Objects" -}}
-{{ if and (has "objects" .Values.uses) (hasPrefix "s3://" .Values.global.objects.url) }}yes{{ end }}
+{{ if and (has "objects" .Values.needs) (hasPrefix "s3://" .Values.global.objects.url) }}yes{{ end }}
 {{- end }}
 
 {{/* Not empty where its init container reads weights from S3; what is not ours pulls its own from where it likes. */}}
 {{- define "service.s3Weights" -}}
 {{- $weights := .Values.global.weights }}
-{{- if and .Values.chassis (has "weights" .Values.uses) (or $weights.secret (hasPrefix "s3://" $weights.mirror)) }}yes{{ end }}
+{{- if and .Values.chassis (has "weights" .Values.needs) (or $weights.secret (hasPrefix "s3://" $weights.mirrorUrl)) }}yes{{ end }}
 {{- end }}

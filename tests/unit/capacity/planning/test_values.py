@@ -141,7 +141,7 @@ def test_an_embedded_plan_asks_for_memory() -> None:
 def test_replicas_are_what_is_started_and_what_an_autoscaler_keeps() -> None:
     found = replace(plan(Question("gpu", gpu("L4"))), replicas={"vision": 3})
     assert values(found)["vision"]["replicas"] == 3
-    assert values(found)["vision"]["autoscaling"] == {"min": 3, "max": 6}
+    assert values(found)["vision"]["autoscaling"] == {"minReplicas": 3, "maxReplicas": 6}
     assert "replicas" not in values(found)["speech"]
 
 

@@ -46,7 +46,7 @@ ALL = dict.fromkeys(SERVICES, "serving")
 ASLEEP = {**ALL, "generation": "not_serving"}
 TO_ZERO = {
     "global": {"monitoring": {"enabled": True}},
-    "generation": {"autoscaling": {"type": "keda", "min": 0}},
+    "generation": {"autoscaling": {"type": "keda", "minReplicas": 0}},
 }
 
 

@@ -1,11 +1,11 @@
 {{/* What pods that ask the gateway have in common. Takes the root and a component. */}}
-{{- define "polyphony.asker" -}}
+{{- define "polyphony.clientPod" -}}
 {{- $root := .root -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
 restartPolicy: Never
 {{- if $root.Values.global.priorityClasses }}
-priorityClassName: {{ include "polyphony.priority" (dict "Release" $root.Release "class" "asking") }}
+priorityClassName: {{ include "polyphony.priority" (dict "Release" $root.Release "class" "client") }}
 {{- end }}
 {{- with $root.Values.global.image.pullSecrets }}
 imagePullSecrets: {{- range . }}{{ printf "- name: %s" . | nindent 2 }}{{ end }}
@@ -17,7 +17,7 @@ volumes:
 {{- end }}
 
 {{/* One container of the tools image. Takes the root. */}}
-{{- define "polyphony.asking" -}}
+{{- define "polyphony.clientContainer" -}}
 image: {{ include "polyphony.tools" . }}
 imagePullPolicy: {{ .Values.global.image.pullPolicy }}
 env:
@@ -51,5 +51,5 @@ args:
     print(found)
     missing = set({{ toJson (index . 1) }}) - {name for name, state in found["services"].items() if state == "serving"}
     raise SystemExit(f"not serving: {sorted(missing)}" if missing else 0)
-{{ include "polyphony.asking" $root }}
+{{ include "polyphony.clientContainer" $root }}
 {{- end }}
