@@ -76,7 +76,7 @@ down: setup ## stop it
 
 test: setup ## unit, integration and end-to-end tests
 	@$(BIN)/polyphony models pull
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=logical --maxprocesses=4
 
 check: build/googleapis ## everything that can be said without running it; writes nothing
 	$(BIN)/ruff format --check .

@@ -4,9 +4,11 @@ import os
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # its threads may kill what a test starts, between fork and exec
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import fcntl
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,7 +20,37 @@ from servekit.ops.telemetry import Telemetry
 from servekit.rpc.client import connect
 from servekit.rpc.server import Server, ServiceSpec
 
+HERE = Path(__file__).parent
+FLEETS = ("e2e", "operations", "integration")
+"""The folders whose tests share one running fleet, the slowest first."""
+
 Serve = Callable[[ProcessSettings, Any], Awaitable[Server]]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Group tests for `pytest -n`: a fleet's folder stays on one worker, and so does any other file.
+
+    Fleets come first, so that no worker is left with a slow one at the end.
+    """
+
+    def group(item: pytest.Item) -> str:
+        file = item.path.relative_to(HERE)
+        return file.parts[0] if file.parts[0] in FLEETS else str(file)
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: FLEETS.index(group(item)) if group(item) in FLEETS else len(FLEETS))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test marked `serial` while no other worker runs one: it measures time and needs the cores for itself."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with open(__file__) as cores:
+        fcntl.flock(cores, fcntl.LOCK_EX if item.get_closest_marker("serial") else fcntl.LOCK_SH)
+        return (yield)
 
 
 @contextmanager

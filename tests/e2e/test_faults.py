@@ -9,7 +9,6 @@ import pytest
 from openai import InternalServerError
 from PIL import Image
 
-from tests.e2e.conftest import SAMPLES
 from tests.e2e.test_openai import data_url
 from tests.watching import eventually, in_flight
 
@@ -36,28 +35,27 @@ def test_a_long_prompt_does_not_outlive_its_caller(fleet, client):
     client.chat.completions.create(model="", messages=[{"role": "user", "content": "Say hi."}], max_tokens=5)
 
 
-def test_a_killed_service_is_answered_for_and_comes_back(fleet, client):
-    page = (SAMPLES / "page.png").read_bytes()
+def test_a_killed_service_is_answered_for_and_comes_back(fleet, client, page):
     read = f"{client.base_url}vision/read"
 
     def post():
         return httpx.post(read, content=page, headers={"content-type": "image/png"}, timeout=60)
 
     assert post().status_code == 200
-    os.kill(fleet.runner.status()["vision"]["pid"], signal.SIGKILL)
+    os.kill(fleet.status()["vision"]["pid"], signal.SIGKILL)
     refused = post()
     assert refused.status_code == 503
     assert float(refused.headers["retry-after"]) > 0
     assert refused.json()["error"]["message"]
     eventually(lambda: post().status_code == 200)
-    assert fleet.runner.status()["vision"]["restarts"] >= 1
+    assert fleet.status()["vision"]["restarts"] >= 1
     assert "vision" in fleet.run("logs", "supervisor")
 
 
 def test_a_branch_that_is_gone_is_left_out_and_named(fleet, client):
     unseen = io.BytesIO()  # a picture that was read before would come from the cache
     Image.effect_noise((200, 100), 50).save(unseen, "PNG")
-    os.kill(fleet.runner.status()["vision"]["pid"], signal.SIGKILL)
+    os.kill(fleet.status()["vision"]["pid"], signal.SIGKILL)
     content = [
         {"type": "text", "text": "Say hello."},
         {"type": "image_url", "image_url": {"url": data_url(unseen.getvalue())}},

@@ -1,7 +1,6 @@
 """One running fleet of fakes over real gRPC, shared by every integration test."""
 
 import io
-import os
 from collections.abc import Iterator
 
 import httpx
@@ -13,7 +12,7 @@ from PIL import Image
 
 from servekit.media.audio_encoder import encode_audio
 from tests.conftest import receiving
-from tests.e2e.conftest import Fleet
+from tests.fleets import Fleet, new_home, running
 
 # Slow enough that a client can leave and a process can die in the middle of an answer.
 TOKEN_SECONDS = 0.02
@@ -40,20 +39,14 @@ def spans() -> Iterator[Spans]:
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory, spans: Spans) -> Iterator[Fleet]:
-    home = tmp_path_factory.mktemp("fleet")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
-    environment |= {
-        "POLYPHONY_HOME": str(home),
-        "POLYPHONY_FLEET_PORTS": "free",
+def fleet(spans: Spans) -> Iterator[Fleet]:
+    settings = {
         "POLYPHONY_OTLP_ENDPOINT": spans.endpoint,
         "POLYPHONY_GENERATION_MODEL_OPTIONS": f'{{"latency_seconds": {TOKEN_SECONDS}}}',
         "POLYPHONY_GATEWAY_MAX_IMAGE_BYTES": str(4 << 20),
     }
-    fleet = Fleet(home, environment)
-    fleet.run("up", "--profile", "fake")
-    yield fleet
-    fleet.run("down")
+    with new_home() as home, running(home, "--profile", "fake", **settings) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="session")

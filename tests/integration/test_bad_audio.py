@@ -84,7 +84,7 @@ def test_the_name_of_a_file_says_nothing(http, name):
 
 
 def test_a_hundred_uploads_at_once_are_answered_or_told_when_to_come_back(fleet, http):
-    speech = psutil.Process(fleet.runner.status()["speech"]["pid"])
+    speech = psutil.Process(fleet.status()["speech"]["pid"])
     sound = encode_audio(np.tile(TONE, 30), "audio/wav", RATE)  # a minute, 2 MB
     http.post(HEAR, files={"file": ("a.wav", sound)})
     before = speech.memory_info().rss
@@ -120,7 +120,7 @@ def test_an_upload_that_stalls_holds_up_nobody(http):
 
 
 def test_a_reader_that_stalls_costs_no_memory(fleet, http):
-    speech = psutil.Process(fleet.runner.status()["speech"]["pid"])
+    speech = psutil.Process(fleet.status()["speech"]["pid"])
     sound = encode_audio(np.tile(TONE, 600), "audio/mpeg", RATE)  # twenty minutes, 75 MB as samples
     with grpc.insecure_channel(fleet.address("speech")) as channel:
         request = TranscribeRequest(audio=Media(inline=sound), word_times=True)

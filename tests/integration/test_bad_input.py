@@ -124,7 +124,7 @@ def test_after_twenty_of_each_memory_is_where_it_was(fleet, http):
         for path, arguments, status, _ in CASES.values():
             assert http.post(path, **arguments).status_code == status
 
-    pids = {name: row["pid"] for name, row in fleet.runner.status().items() if name != "supervisor"}
+    pids = {name: row["pid"] for name, row in fleet.status().items() if name != "supervisor"}
     for _ in range(3):
         round_of_all()
     before = {name: psutil.Process(pid).memory_info().rss for name, pid in pids.items()}

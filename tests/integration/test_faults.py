@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.e2e.conftest import Fleet
+from tests.fleets import new_home, running
 from tests.integration.conftest import TOKEN_SECONDS, picture
 from tests.watching import eventually, in_flight, total
 
@@ -70,7 +70,7 @@ def test_a_deadline_that_passes_is_a_504_and_within_a_stream_an_event(fleet, htt
 )
 def test_a_killed_service_is_answered_for_and_comes_back(fleet, http, process, path, body):
     assert http.post(path, **body).status_code == 200
-    os.kill(fleet.runner.status()[process]["pid"], signal.SIGKILL)
+    os.kill(fleet.status()[process]["pid"], signal.SIGKILL)
     refused = http.post(path, **body)
     assert refused.status_code == 503, refused.text
     assert float(refused.headers["retry-after"]) > 0
@@ -80,21 +80,19 @@ def test_a_killed_service_is_answered_for_and_comes_back(fleet, http, process, p
     eventually(lambda: http.get("/readyz").json()["status"] == "ready")
 
 
-def test_a_stop_under_load_loses_no_request_that_was_accepted(fleet, tmp_path_factory):
-    home = tmp_path_factory.mktemp("stopping")
-    other = Fleet(home, fleet.environment | {"POLYPHONY_HOME": str(home)})
-    other.run("up", "--profile", "fake")
-
+def test_a_stop_under_load_loses_no_request_that_was_accepted():
     def ask(base, number):
         return httpx.post(f"{base}{CHAT}", json=said(f"{number} {LONG}"), timeout=60)
 
-    try:
+    options = f'{{"latency_seconds": {TOKEN_SECONDS}}}'
+    with (
+        new_home() as home,
+        running(home, "--profile", "fake", POLYPHONY_GENERATION_MODEL_OPTIONS=options) as other,
+    ):
         base, metrics = other.address("gateway"), other.address("gateway", "metrics")
         with ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(ask, base, number) for number in range(4)]
             eventually(lambda: in_flight(metrics) == 4)
             other.run("down")
             answers = [one.result() for one in asked]
-    finally:
-        other.run("down")  # nothing, unless the test failed before
     assert [answer.status_code for answer in answers] == [200] * 4

@@ -1,8 +1,8 @@
 """A fleet whose every hop is mutual TLS: it answers as ever, and nobody else is let in."""
 
 import base64
-import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,7 +17,7 @@ from polyphony.vision.v1 import vision_pb2
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
 from fleet.runner import state
-from tests.e2e.conftest import Fleet
+from tests.fleets import Fleet, new_home, running
 from tests.integration.conftest import picture, recording
 
 PROCESSES = ("gateway", "vision", "speech", "generation", "retrieval")
@@ -30,23 +30,24 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Fleet]:
+def secure(authority: trustme.CA) -> Iterator[Fleet]:
     """Each process has a certificate of its own, with its name and where it is on this machine."""
-    home = tmp_path_factory.mktemp("secure")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
-    environment |= {"POLYPHONY_HOME": str(home), "POLYPHONY_FLEET_PORTS": "free"}
-    environment["POLYPHONY_TLS_CA_FILE"] = str(home / "authority.pem")
+    with new_home() as home, running(home, "--profile", "fake", **certificates(home, authority)) as fleet:
+        yield fleet
+
+
+def certificates(home: Path, authority: trustme.CA) -> dict[str, str]:
+    """Write the authority and a certificate and key for each process; the settings that name them."""
+    settings = {}
+    settings["POLYPHONY_TLS_CA_FILE"] = str(home / "authority.pem")
     authority.cert_pem.write_to_path(str(home / "authority.pem"))
     for name in PROCESSES:
         issued = authority.issue_cert(f"polyphony-{name}", "127.0.0.1")
         for kind, blobs in (("certificate", issued.cert_chain_pems), ("key", [issued.private_key_pem])):
             path = home / f"{name}-{kind}.pem"
             path.write_bytes(b"".join(blob.bytes() for blob in blobs))
-            environment[f"POLYPHONY_{name}_TLS_{kind}".upper()] = str(path)
-    fleet = Fleet(home, environment)
-    fleet.run("up", "--profile", "fake")
-    yield fleet
-    fleet.run("down")
+            settings[f"POLYPHONY_{name}_TLS_{kind}".upper()] = str(path)
+    return settings
 
 
 @pytest.fixture(scope="module")

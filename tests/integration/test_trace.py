@@ -45,7 +45,7 @@ def test_one_trace_holds_the_request_its_hops_and_their_engines(http, spans, fle
     )
     steps = [(event.name, {row.key: row.value.string_value for row in event.attributes}) for event in request.events]
     assert [(name, about["outcome"]) for name, about in steps] == [("read_text", "ok"), ("generate_text", "ok")]
-    listing = fleet.runner.status()
+    listing = fleet.status()
     exemplar = f'# {{trace_id="{TRACE}"}}'
     for process, metric in (
         ("gateway", "polyphony_request_duration_seconds_bucket"),

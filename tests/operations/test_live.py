@@ -18,7 +18,7 @@ from evaluation.replay import Result
 from fleet.runner import state
 from servekit.models import catalogue
 from tests.conftest import receiving
-from tests.e2e.conftest import Fleet
+from tests.fleets import Fleet, new_home, running
 from tests.integration.conftest import Spans, picture, recording
 from tests.operations.programs import (
     MISSING,
@@ -58,36 +58,29 @@ class Observed:
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    folder, home = tmp_path_factory.mktemp("observed"), tmp_path_factory.mktemp("fleet")
+    folder = tmp_path_factory.mktemp("observed")
     (folder / "pictures.json").write_text(json.dumps([base64.b64encode(picture(n)).decode() for n in range(40)]))
     (folder / "recording.wav").write_bytes(recording())
     spans = Spans()
-    with receiving(spans) as endpoint:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
-        environment |= {
-            "POLYPHONY_HOME": str(home),
-            "POLYPHONY_FLEET_PORTS": "free",
-            "POLYPHONY_OTLP_ENDPOINT": endpoint,
-            "POLYPHONY_GATEWAY_MAX_CACHED_RESULTS": "8",
-            # Slower than load.js is patient: what cannot be done in time is refused at once.
-            **{
-                f"POLYPHONY_{service.upper()}_MODEL_OPTIONS": json.dumps({"latency_seconds": seconds})
-                for service, seconds in {"vision": 0.5, "speech": 0.3, "generation": 0.01, "retrieval": 0.3}.items()
-            },
-        }
-        fleet = Fleet(home, environment)
-        fleet.run("up", "--profile", "fake")
-        try:
-            targets = {
-                f"polyphony-{name}": row["metrics"] for name, row in fleet.runner.status().items() if row["metrics"]
-            }
-            with alertmanager(folder) as (address, mailbox), pushgateway() as targets["canary"]:
-                gauges.push(CANARY, targets["canary"])
-                config = configuration(targets, address, folder, faster=FASTER)
-                with prometheus(folder, config) as server, k6(folder, GATEWAY=fleet.address("gateway")):
-                    yield Observed(fleet, server, mailbox, spans, folder)
-        finally:
-            fleet.run("down")
+    # Slower than load.js is patient: what cannot be done in time is refused at once.
+    latency = {"vision": 0.5, "speech": 0.3, "generation": 0.01, "retrieval": 0.3}
+    settings = {
+        f"POLYPHONY_{service.upper()}_MODEL_OPTIONS": json.dumps({"latency_seconds": seconds})
+        for service, seconds in latency.items()
+    }
+    with (
+        receiving(spans) as settings["POLYPHONY_OTLP_ENDPOINT"],
+        new_home() as home,
+        running(home, "--profile", "fake", POLYPHONY_GATEWAY_MAX_CACHED_RESULTS="8", **settings) as fleet,
+        alertmanager(folder) as (address, mailbox),
+        pushgateway() as canary,
+    ):
+        targets = {f"polyphony-{name}": row["metrics"] for name, row in fleet.status().items() if row["metrics"]}
+        targets["canary"] = canary
+        gauges.push(CANARY, canary)
+        config = configuration(targets, address, folder, faster=FASTER)
+        with prometheus(folder, config) as server, k6(folder, GATEWAY=fleet.address("gateway")):
+            yield Observed(fleet, server, mailbox, spans, folder)
 
 
 @pytest.fixture(scope="module")
