@@ -113,7 +113,7 @@ class Collections:
             raise FailedPrecondition(
                 f"no model of the space {collection.space!r} is loaded: send an embedding", field=fields[0]
             ) from None
-        embedded = await self._embedders.embed(scheduler, texts, fields)
+        embedded = await self._embedders.embed_texts(scheduler, texts, fields)
         return np.stack([text.vector for text in embedded])
 
     def _space(self, name: str, dimensions: int) -> tuple[str, int]:

@@ -1,12 +1,10 @@
 """The retrieval service: its RPCs, and what does each."""
 
-import numpy as np
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
 
 from servekit.models.loading import load_models
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import TooLarge
 from servekit.rpc.server import ServiceSpec
 from services.retrieval.collections import Collections
 from services.retrieval.embed.embed import Embedders
@@ -14,9 +12,6 @@ from services.retrieval.points import Points
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.stores import VectorStore, open_store
 from services.retrieval.tasks import tasks
-from services.retrieval.vectors import pack
-
-MAX_INPUTS = 2048
 
 
 class RetrievalService(RetrievalServiceServicer):
@@ -33,17 +28,7 @@ class RetrievalService(RetrievalServiceServicer):
         self._points = Points(self._collections)
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
-        if len(request.inputs) > MAX_INPUTS:
-            raise TooLarge(f"inputs must have at most {MAX_INPUTS} items, got {len(request.inputs)}", field="inputs")
-        scheduler = self._embedders.get(request.model)
-        fields = [f"inputs[{index}].text" for index in range(len(request.inputs))]
-        embedded = await self._embedders.embed(scheduler, [entry.text for entry in request.inputs], fields)
-        return pb.EmbedResponse(
-            embeddings=pack(np.stack([text.vector for text in embedded]), scheduler.spec.id),
-            tokens=sum(text.tokens for text in embedded),
-            truncated_inputs=[index for index, text in enumerate(embedded) if text.truncated],
-            model=scheduler.spec.id,
-        )
+        return await self._embedders.embed(request)
 
     async def CreateCollection(
         self, request: pb.CreateCollectionRequest, context: object

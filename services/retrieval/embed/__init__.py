@@ -13,11 +13,11 @@ from servekit.scheduling.batch import BatchModel
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A text, ready for the network.
+    """A tokenised text.
 
     Attributes:
-        ids: Token ids, special tokens included, int64 `[tokens]`.
-        truncated: Whether the text was cut to the model's window.
+        ids: The token ids, special tokens included, int64 `[tokens]`.
+        truncated: Whether the text was truncated to the model's window.
     """
 
     ids: NDArray[np.int64]
@@ -26,12 +26,12 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedText:
-    """What became of a text.
+    """An embedded text.
 
     Attributes:
-        vector: float32 `[dimensions]`, of length 1.
-        tokens: How many tokens were embedded, special tokens included.
-        truncated: Whether the text was cut to the model's window.
+        vector: The embedding, float32 `[dimensions]`, of L2 norm 1.
+        tokens: The number of tokens that were embedded, special tokens included.
+        truncated: Whether the text was truncated to the model's window.
     """
 
     vector: NDArray[np.float32]
@@ -41,15 +41,15 @@ class EmbeddedText:
 
 @runtime_checkable
 class TextEmbedder(BatchModel[str, Tokens, EmbeddedText], Protocol):
-    """Makes vectors of texts: `prepare` tokenises one, `run` embeds several. May run on several threads at once."""
+    """A model that embeds texts: `prepare` tokenises one, `run` embeds several. Several threads may call it at once."""
 
     @property
     def dimensions(self) -> int:
-        """Numbers in a vector."""
+        """The number of dimensions of a vector."""
 
     @property
     def max_tokens(self) -> int:
-        """Its window; what exceeds it is cut."""
+        """The window of the model: longer texts are truncated to it."""
 
     @property
     def networks(self) -> Mapping[str, TensorBackend]:

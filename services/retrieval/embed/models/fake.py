@@ -1,4 +1,4 @@
-"""An embedder without a network: texts that share words get vectors that point the same way."""
+"""A fake embedder: texts that share words get similar vectors."""
 
 import re
 import zlib
@@ -15,14 +15,14 @@ from servekit.rpc.context import CancellationToken
 from services.retrieval.embed import EmbeddedText, TextEmbedder, Tokens
 from services.retrieval.settings import RetrievalSettings
 
-WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")  # a Chinese character is a word of its own
+WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")  # each Chinese character is a word
 
 
 class FakeEmbedder:
     """A hashed bag of words.
 
     Args:
-        spec: Whose options are its faults; a batch is a step.
+        spec: The spec, whose options are the faults; a batch is one step.
     """
 
     dimensions = 384
@@ -39,10 +39,10 @@ class FakeEmbedder:
         self.networks = {"": network}
 
     def warm(self) -> None:
-        """Always warm."""
+        """There is nothing to warm up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to free."""
 
     def prepare(self, request: str) -> Tokens:
         words = WORD.findall(request.lower()) or [request]
@@ -54,11 +54,11 @@ class FakeEmbedder:
         return [EmbeddedText(self._vector(item.ids), len(item.ids), item.truncated) for item in items]
 
     def _vector(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Each word adds one to its place; never the zero vector."""
+        """Each word increments one dimension; the vector is never zero."""
         counts = np.bincount(ids % self.dimensions, minlength=self.dimensions)
         return (counts / np.linalg.norm(counts)).astype(np.float32)
 
 
 def load(spec: ModelSpec, settings: RetrievalSettings) -> TextEmbedder:  # noqa: ARG001
-    """The fake of a spec."""
+    """Load the fake of a spec."""
     return FakeEmbedder(spec)
