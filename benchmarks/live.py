@@ -11,15 +11,15 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 from openai import OpenAI
-from polyphony.speech.v1.speech_pb2 import StreamingConfig, StreamingTranscribeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.speech.v1.transcription_pb2 import StreamingConfig, StreamingTranscribeRequest
+from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
 
 from benchmarks.report import Result, Say, Verdict
 from benchmarks.running import fleet
 from servekit.ops.settings import ProcessSettings
 from servekit.rpc.client import connect
 
-SERVICE = "polyphony.speech.v1.SpeechService"
+PACKAGE = "polyphony.speech.v1"
 PIECE_SECONDS = 0.04  # as a browser sends it
 QUIET_SECONDS = 2.0  # after a phrase
 LOUD = 0.02  # of the loudest sample: what is below at the end is silence
@@ -121,13 +121,13 @@ async def _listen(target: str, rate: int, samples: NDArray[np.int16]) -> _Heard:
             await asyncio.sleep(began + (begin + step) / rate - time.perf_counter())
             yield StreamingTranscribeRequest(audio=sound[begin : begin + step].tobytes())
 
-    channel = connect(target, SERVICE, ProcessSettings())
+    channel = connect(target, PACKAGE, ProcessSettings())
     start, end = began + len(quiet) / rate, began + (len(quiet) + len(samples)) / rate
     first, stable, final, said, text = 0.0, "", 0.0, 0.0, ""
-    async for event in SpeechServiceStub(channel).StreamingTranscribe(requests()):
+    async for event in TranscriptionServiceStub(channel).StreamingTranscribe(requests()):
         now = time.perf_counter()
-        if event.HasField("partial") and event.partial.stable_text:
-            first, stable = first or now - start, event.partial.stable_text
+        if event.HasField("interim") and event.interim.committed_text:
+            first, stable = first or now - start, event.interim.committed_text
         elif event.HasField("final"):
             final, said, text = now - end, event.final.latency_ms / 1000, event.final.segment.text
     await channel.close()

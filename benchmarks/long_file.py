@@ -20,8 +20,10 @@ import psutil
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
+from polyphony.speech.v1.synthesis_pb2_grpc import SynthesisServiceStub
+from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
+from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
 from benchmarks.report import Result, Say, Verdict
@@ -85,18 +87,20 @@ class Caller:
     """
 
     def __init__(self, channel: grpc.Channel, store: ObjectStore) -> None:
-        self._stub = SpeechServiceStub(channel)
+        self._transcription, self._synthesis = TranscriptionServiceStub(channel), SynthesisServiceStub(channel)
         self._store = store
 
     def speak(self, text: str) -> Sound:
         """A text, spoken at 24 kHz."""
-        events = self._stub.Synthesize(SynthesizeRequest(text=text), timeout=60)
+        events = self._synthesis.Synthesize(SynthesizeRequest(text=text), timeout=60)
         return np.frombuffer(b"".join(event.chunk for event in events), "<i2").astype(np.float32) / np.float32(32768)
 
     def hear(self, audio: Media) -> tuple[float, float]:
         """Have a recording written down. Returns how long that took, and how long the recording is."""
         began = time.perf_counter()
-        *_, last = self._stub.Transcribe(TranscribeRequest(audio=audio, language="en"), timeout=DEADLINE_SECONDS)
+        *_, last = self._transcription.Transcribe(
+            TranscribeRequest(audio=audio, language="en"), timeout=DEADLINE_SECONDS
+        )
         return time.perf_counter() - began, float(last.finished.duration_seconds)
 
     def keep(self, pieces: Iterator[bytes], mime_type: str) -> Media:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import grpc
 import httpx
-from polyphony.speech.v1.speech_pb2 import TranscribeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
+from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
 from polyphony.type.v1.media_pb2 import Media
 from rich.console import Console
 
@@ -113,7 +113,7 @@ def _call(service: Alone, model: str, files: Sequence[Path], *, full_window: boo
         return " ".join(event.segment.text for event in events if event.HasField("segment"))
 
     with grpc.insecure_channel(service.address) as channel, ThreadPoolExecutor(CALLERS) as pool:
-        stub = SpeechServiceStub(channel)
+        stub = TranscriptionServiceStub(channel)
         before, began = _cpu_seconds(service, model), time.perf_counter()
         texts = list(pool.map(hear, recordings))
         return Heard(time.perf_counter() - began, _cpu_seconds(service, model) - before, texts)

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 import uvloop
-from polyphony.generation.v1.generation_pb2 import DESCRIPTOR
 
 from benchmarks.engine import BATCH, WIDTH
 from servekit.models.backend import TensorBackend, TensorSpec
@@ -56,9 +55,8 @@ def main() -> None:
             model_spec, [backend], telemetry, max_batch_rows=options.batch, max_queue_rows=options.queue
         )
         return ServiceSpec(
-            add=lambda *_: None,  # the inference protocol alone
             servicer=None,
-            descriptor=DESCRIPTOR.services_by_name["GenerationService"],
+            services=[],  # only the Open Inference Protocol
             models=ModelRepository([LoadedModel(scheduler)]),
         )
 

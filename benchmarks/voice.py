@@ -4,8 +4,8 @@ import time
 from statistics import median
 
 import grpc
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
+from polyphony.speech.v1.synthesis_pb2_grpc import SynthesisServiceStub
 
 from benchmarks.report import Result, Say, Verdict, percentile
 from benchmarks.running import fleet
@@ -42,7 +42,7 @@ def measure(say: Say) -> Result:
         BlockingConnection(running.address("gateway")) as web,
         grpc.insecure_channel(str(running.status()["speech"]["grpc"])) as channel,
     ):
-        stub = SpeechServiceStub(channel)
+        stub = SynthesisServiceStub(channel)
         for number in range(-WARM_ROUNDS, ROUNDS):
             say(f"round {number + 1} of {ROUNDS}")
             text = f"{OPENINGS[number % len(OPENINGS)]} {REST}"[: CHARACTERS - 1].rstrip() + "."
@@ -71,7 +71,7 @@ def measure(say: Say) -> Result:
     )
 
 
-def _direct(stub: SpeechServiceStub, text: str) -> tuple[float, float]:
+def _direct(stub: SynthesisServiceStub, text: str) -> tuple[float, float]:
     """Seconds to the first sound and to the last, over gRPC."""
     began, first = time.perf_counter(), 0.0
     for event in stub.Synthesize(SynthesizeRequest(text=text)):

@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from polyphony.gateway.v1 import gateway_pb2
-from polyphony.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
 
 from gateway.app import build_app
 from gateway.app_state import AppState
@@ -50,9 +49,8 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
         await clients.close()
 
     return ServiceSpec(
-        add=add_GatewayServiceServicer_to_server,
         servicer=GatewayService(state),
-        descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+        services=[gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]],
         start=start,
         drain=drain,
         stop=stop,

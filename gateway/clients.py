@@ -1,4 +1,4 @@
-"""The four services, as the gateway calls them."""
+"""The clients of the services that the gateway calls."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,7 +9,15 @@ import grpc
 from grpc_health.v1 import health_pb2
 from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceStub
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.speech.v1.alignment_pb2_grpc import AlignmentServiceStub
+from polyphony.speech.v1.anomaly_pb2_grpc import AnomalyServiceStub
+from polyphony.speech.v1.assessment_pb2_grpc import AssessmentServiceStub
+from polyphony.speech.v1.diarization_pb2_grpc import DiarizationServiceStub
+from polyphony.speech.v1.emotion_pb2_grpc import EmotionServiceStub
+from polyphony.speech.v1.enhancement_pb2_grpc import EnhancementServiceStub
+from polyphony.speech.v1.synthesis_pb2_grpc import SynthesisServiceStub
+from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
+from polyphony.speech.v1.voices_pb2_grpc import VoiceServiceStub
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
 from gateway.offered_load import OfferedLoadChannel
@@ -21,29 +29,45 @@ from servekit.rpc.errors import ServeError
 if TYPE_CHECKING:  # names that only the generated type stubs have
     from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceAsyncStub
     from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceAsyncStub
-    from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceAsyncStub
+    from polyphony.speech.v1.alignment_pb2_grpc import AlignmentServiceAsyncStub
+    from polyphony.speech.v1.anomaly_pb2_grpc import AnomalyServiceAsyncStub
+    from polyphony.speech.v1.assessment_pb2_grpc import AssessmentServiceAsyncStub
+    from polyphony.speech.v1.diarization_pb2_grpc import DiarizationServiceAsyncStub
+    from polyphony.speech.v1.emotion_pb2_grpc import EmotionServiceAsyncStub
+    from polyphony.speech.v1.enhancement_pb2_grpc import EnhancementServiceAsyncStub
+    from polyphony.speech.v1.synthesis_pb2_grpc import SynthesisServiceAsyncStub
+    from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceAsyncStub
+    from polyphony.speech.v1.voices_pb2_grpc import VoiceServiceAsyncStub
     from polyphony.vision.v1.vision_pb2_grpc import VisionServiceAsyncStub
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """One stub a service.
+    """One stub for each gRPC service; those of speech share one connection.
 
     Attributes:
-        channels: The connections, by the service's noun.
+        channels: The connections, by deployable.
     """
 
     vision: "VisionServiceAsyncStub"
-    speech: "SpeechServiceAsyncStub"
+    transcription: "TranscriptionServiceAsyncStub"
+    synthesis: "SynthesisServiceAsyncStub"
+    voices: "VoiceServiceAsyncStub"
+    diarization: "DiarizationServiceAsyncStub"
+    alignment: "AlignmentServiceAsyncStub"
+    enhancement: "EnhancementServiceAsyncStub"
+    assessment: "AssessmentServiceAsyncStub"
+    emotion: "EmotionServiceAsyncStub"
+    anomaly: "AnomalyServiceAsyncStub"
     generation: "GenerationServiceAsyncStub"
     retrieval: "RetrievalServiceAsyncStub"
     channels: Mapping[str, grpc.aio.Channel]
 
     @classmethod
     def connect(cls, settings: GatewaySettings, telemetry: Telemetry) -> "Clients":
-        """Connect to the targets of the settings; a service may come later."""
+        """Connect to the targets of the settings; the services may start later."""
         channels = {
-            noun: connect(target, f"polyphony.{noun}.v1.{noun.capitalize()}Service", settings)
+            noun: connect(target, f"polyphony.{noun}.v1", settings)
             for noun, target in (
                 ("vision", settings.vision_target),
                 ("speech", settings.speech_target),
@@ -59,12 +83,21 @@ class Clients:
                 OfferedLoadChannel(channels[noun], unserved, settings.unserved_request_engine_seconds),
             )
 
+        speech = metered("speech")
         return cls(
-            VisionServiceStub(metered("vision")),
-            SpeechServiceStub(metered("speech")),
-            GenerationServiceStub(metered("generation")),
-            RetrievalServiceStub(metered("retrieval")),
-            channels,
+            vision=VisionServiceStub(metered("vision")),
+            transcription=TranscriptionServiceStub(speech),
+            synthesis=SynthesisServiceStub(speech),
+            voices=VoiceServiceStub(speech),
+            diarization=DiarizationServiceStub(speech),
+            alignment=AlignmentServiceStub(speech),
+            enhancement=EnhancementServiceStub(speech),
+            assessment=AssessmentServiceStub(speech),
+            emotion=EmotionServiceStub(speech),
+            anomaly=AnomalyServiceStub(speech),
+            generation=GenerationServiceStub(metered("generation")),
+            retrieval=RetrievalServiceStub(metered("retrieval")),
+            channels=channels,
         )
 
     async def health(self, seconds: float) -> dict[str, bool]:

@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 
 from google.protobuf.message import Message
 from polyphony.speech.v1.enhancement_pb2 import EnhanceResponse
-from polyphony.speech.v1.speech_pb2 import SynthesizeResponse
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeResponse
 
 from gateway.field_names import rename_fields
 from servekit.rpc.errors import Unavailable

@@ -87,7 +87,7 @@ async def dial() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         def open_channel(server: Server, service: str, settings: ProcessSettings | None = None) -> Any:
-            channel = connect(f"127.0.0.1:{server.port}", service, settings or ProcessSettings())
+            channel = connect(f"127.0.0.1:{server.port}", service.rpartition(".")[0], settings or ProcessSettings())
             stack.push_async_callback(channel.close)
             return channel
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from polyphony.speech.v1.speakers_pb2 import KnownSpeaker
+from polyphony.speech.v1.diarization_pb2 import KnownSpeaker
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.auth import Caller

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from polyphony.speech.v1.speech_pb2 import TranscribeResponse, TranscriptSegment
+from polyphony.speech.v1.transcription_pb2 import TranscribeResponse, TranscriptSegment
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from gateway.formats.languages import name_of

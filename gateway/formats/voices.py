@@ -28,7 +28,7 @@ async def find_voice(clients: Clients, voice: str, model: str) -> tuple[str, str
     """
     if voice in DEFAULT or (model and voice not in OPENAI_VOICES):
         return voice, model
-    listed = await clients.speech.ListVoices(ListVoicesRequest(model=model))
+    listed = await clients.voices.ListVoices(ListVoicesRequest(model=model))
     for row in listed.voices:
         if row.name == voice:
             return voice, row.model

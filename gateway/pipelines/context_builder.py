@@ -8,7 +8,7 @@ from typing import Literal
 
 from polyphony.gateway.v1.gateway_pb2 import ChatRequest, FileSearch
 from polyphony.retrieval.v1.retrieval_pb2 import ScoredPoint, SearchRequest
-from polyphony.speech.v1.speech_pb2 import TranscribeRequest
+from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
 from polyphony.type.v1.chat_pb2 import ContentPart
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest
@@ -130,7 +130,7 @@ class ContextBuilder:
 
     async def _transcribe(self, audio: Media, model: str) -> str:
         events = completed(
-            self._clients.speech.Transcribe(TranscribeRequest(audio=audio, model=model)), "transcription"
+            self._clients.transcription.Transcribe(TranscribeRequest(audio=audio, model=model)), "transcription"
         )
         return join([event.segment.text async for event in events if event.HasField("segment")])
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse, SpeakerTurn
-from polyphony.speech.v1.speech_pb2 import TranscribeRequest
+from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, DiarizeResponse, SpeakerTurn
+from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
 
 from gateway.clients import Clients
 from gateway.formats.transcripts import DiarizedSegment, DiarizedTranscript, Transcript, gather
@@ -25,7 +25,9 @@ async def diarized_transcript(
     transcribe.word_times = True
     try:
         async with asyncio.TaskGroup() as group:
-            hearing = group.create_task(gather(completed(clients.speech.Transcribe(transcribe), "transcription")))
+            hearing = group.create_task(
+                gather(completed(clients.transcription.Transcribe(transcribe), "transcription"))
+            )
             telling = group.create_task(_tell(clients, diarize))
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
@@ -34,7 +36,7 @@ async def diarized_transcript(
 
 
 async def _tell(clients: Clients, request: DiarizeRequest) -> DiarizeResponse:
-    return await clients.speech.Diarize(request)
+    return await clients.diarization.Diarize(request)
 
 
 def _joined(heard: Transcript, turns: Sequence[SpeakerTurn]) -> DiarizedTranscript:

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator
 
 import numpy as np
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 
 from gateway.clients import Clients
 from gateway.field_names import rename_fields
@@ -83,7 +83,7 @@ async def synthesize_sentences(
     with rename_fields(**_FIELDS):
         while text:
             request = SynthesizeRequest(text=text, model=model, voice=voice, mime_type="audio/pcm")
-            async for event in completed(clients.speech.Synthesize(request), "speech"):
+            async for event in completed(clients.synthesis.Synthesize(request), "speech"):
                 if event.HasField("started") and encoder is None:
                     encoder = await asyncio.to_thread(AudioEncoder, mime_type, event.started.sample_rate_hertz)
                 if event.HasField("chunk") and encoder is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from polyphony.speech.v1.speech_pb2 import FinalTranscript, PartialTranscript, StreamingTranscribeResponse
+from polyphony.speech.v1.transcription_pb2 import FinalTranscript, InterimTranscript, StreamingTranscribeResponse
 
 from gateway.http.errors import error_answer
 from gateway.records import fresh_id
@@ -56,8 +56,8 @@ class Items:
         match response.WhichOneof("event"):
             case "utterance_started":
                 await self._begin(response.utterance_started.start_seconds)
-            case "partial" if self._item:
-                await self._go_on(self._item, response.partial)
+            case "interim" if self._item:
+                await self._go_on(self._item, response.interim)
             case "final" if self._item:
                 await self._end(self._item, response.final)
 
@@ -88,10 +88,10 @@ class Items:
             start_ms = round((self.base + start) * 1000)
             await self._tell(wire.SpeechStarted(audio_start_ms=start_ms, item_id=self._item.id))
 
-    async def _go_on(self, item: _Item, partial: PartialTranscript) -> None:
-        await self._tell_delta(item, partial.stable_text)
-        if item.tentative != partial.unstable_text:
-            item.tentative = partial.unstable_text
+    async def _go_on(self, item: _Item, interim: InterimTranscript) -> None:
+        await self._tell_delta(item, interim.committed_text)
+        if item.tentative != interim.tentative_text:
+            item.tentative = interim.tentative_text
             await self._tell(wire.Tentative(item_id=item.id, text=item.tentative))
 
     async def _end(self, item: _Item, final: FinalTranscript) -> None:

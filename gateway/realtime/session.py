@@ -129,8 +129,8 @@ class RealtimeSession:
         pcm = self._listening.pcm(data)
         if self._hearing is None:
             self._items.base, self._items.by_hand = self._sent, self._listening.turn_detection is None
-            speech, config = self._state.clients.speech, self._listening.config(self._model)
-            self._hearing = Hearing(speech, config, self._items.heard, self._fail)
+            transcription, config = self._state.clients.transcription, self._listening.config(self._model)
+            self._hearing = Hearing(transcription, config, self._items.heard, self._fail)
         seconds = len(pcm) / SAMPLE_BYTES / self._listening.rate
         self._sent += seconds
         self._uncommitted += seconds

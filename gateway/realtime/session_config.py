@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from polyphony.speech.v1.speech_pb2 import StreamingConfig, VoiceActivityOptions
+from polyphony.speech.v1.transcription_pb2 import StreamingConfig, VoiceActivityOptions
 
 from gateway.formats.languages import NAMES
 from gateway.realtime import g711

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
-from polyphony.speech.v1.speech_pb2 import (
+from polyphony.speech.v1.transcription_pb2 import (
     StreamingConfig,
     StreamingTranscribeRequest,
     StreamingTranscribeResponse,
@@ -14,7 +14,7 @@ from polyphony.speech.v1.speech_pb2 import (
 from servekit.rpc.errors import Unavailable
 
 if TYPE_CHECKING:  # a name that only the generated type stubs have
-    from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceAsyncStub
+    from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceAsyncStub
 
 WAITING_PIECES = 4  # that the service has not taken yet: then the client is not read on
 
@@ -23,7 +23,7 @@ class Hearing:
     """An open stream.
 
     Args:
-        speech: The service.
+        transcription: The transcription service.
         config: How to listen.
         heard: Told of every response.
         failed: Told why the stream ended, unless by `finish` or `cancel`.
@@ -31,12 +31,12 @@ class Hearing:
 
     def __init__(
         self,
-        speech: "SpeechServiceAsyncStub",
+        transcription: "TranscriptionServiceAsyncStub",
         config: StreamingConfig,
         heard: Callable[[StreamingTranscribeResponse], Awaitable[None]],
         failed: Callable[[Exception], None],
     ) -> None:
-        self._speech = speech
+        self._transcription = transcription
         self._config = config
         self._heard = heard
         self._failed = failed
@@ -70,7 +70,7 @@ class Hearing:
     async def _relay(self) -> None:
         try:
             call = cast(
-                "AsyncGenerator[StreamingTranscribeResponse]", self._speech.StreamingTranscribe(self._requests())
+                "AsyncGenerator[StreamingTranscribeResponse]", self._transcription.StreamingTranscribe(self._requests())
             )
             async with aclosing(call) as responses:
                 async for response in responses:

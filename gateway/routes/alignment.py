@@ -27,7 +27,7 @@ async def align(context: HandlerContext) -> Response:
     model = _model(state.models, form.model, context.caller)
     request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
     with rename_fields(audio="file"):
-        response = await state.clients.speech.Align(request)
+        response = await state.clients.alignment.Align(request)
     if form.response_format in MEDIA_TYPES:
         lines = [list(map(_timed, words)) for _, words in groupby(response.words, key=lambda word: word.line)]
         text = await asyncio.to_thread(subtitles, lines, form.response_format)
@@ -64,7 +64,7 @@ OPERATIONS = (
         "createAlignment",
         align,
         "Create forced alignment",
-        rpc="polyphony.speech.v1.SpeechService/Align",
+        rpc="polyphony.speech.v1.AlignmentService/Align",
         form=AlignmentForm,
         answer=AlignmentAnswer,
     ),

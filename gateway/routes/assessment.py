@@ -1,8 +1,6 @@
 """`/v1/audio/assess`: a learner's recording beside the text that it should say."""
 
-from typing import Any
-
-from polyphony.speech.v1.assessment_pb2 import AssessedWord, AssessRequest, AssessResponse, WordVerdict
+from polyphony.speech.v1 import assessment_pb2 as pb
 from starlette.responses import Response
 
 from gateway.field_names import rename_fields
@@ -15,25 +13,34 @@ from gateway.schemas.assessment import (
     AssessmentScores,
     AssessmentWord,
     Stretch,
+    Verdict,
 )
+
+VERDICTS: dict[int, Verdict] = {
+    pb.WORD_VERDICT_CORRECT: "right",
+    pb.WORD_VERDICT_SUBSTITUTION: "wrong",
+    pb.WORD_VERDICT_OMISSION: "missing",
+    pb.WORD_VERDICT_INSERTION: "inserted",
+}
+"""The verdicts of the HTTP interface by those of the contract."""
 
 
 async def assess(context: HandlerContext) -> Response:
     """Compare a recording with a text, word by word, and score it."""
     state = context.state
     form, audio = await audio_form(context, AssessmentForm)
-    request = AssessRequest(
+    request = pb.AssessRequest(
         audio=audio,
         reference_text=form.reference_text,
         language=form.language,
         model=state.models.resolve("transcribe", form.model, context.caller),
     )
     with rename_fields(audio="file"):
-        response = await state.clients.speech.Assess(request)
+        response = await state.clients.assessment.Assess(request)
     return json_response(_answer(response))
 
 
-def _answer(response: AssessResponse) -> AssessmentAnswer:
+def _answer(response: pb.AssessResponse) -> AssessmentAnswer:
     scores = (response.accuracy, response.fluency, response.completeness, response.overall)
     return AssessmentAnswer(
         scores=AssessmentScores(*(round(score, 1) for score in scores)),
@@ -46,13 +53,12 @@ def _answer(response: AssessResponse) -> AssessmentAnswer:
     )
 
 
-def _word(word: AssessedWord) -> AssessmentWord:
-    verdict: Any = WordVerdict.Name(word.verdict).removeprefix("WORD_VERDICT_").lower()
+def _word(word: pb.AssessedWord) -> AssessmentWord:
     timed = word.HasField("time")
     return AssessmentWord(
-        verdict,
+        VERDICTS[word.verdict],
         word.text,
-        word.heard,
+        word.recognized_text,
         word.time.start_seconds if timed else None,
         word.time.end_seconds if timed else None,
         round(word.confidence, 4),
@@ -66,7 +72,7 @@ OPERATIONS = (
         "createAssessment",
         assess,
         "Create pronunciation assessment",
-        rpc="polyphony.speech.v1.SpeechService/Assess",
+        rpc="polyphony.speech.v1.AssessmentService/Assess",
         form=AssessmentForm,
         answer=AssessmentAnswer,
     ),

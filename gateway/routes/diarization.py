@@ -1,6 +1,6 @@
 """`/v1/audio/diarize`: who speaks when in a recording."""
 
-from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse
+from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, DiarizeResponse
 from starlette.responses import Response
 
 from gateway.field_names import rename_fields
@@ -23,7 +23,7 @@ async def diarize(context: HandlerContext) -> Response:
         known_speakers=known_speakers(form.known_speaker_names, form.known_speaker_references),
     )
     with rename_fields(audio="file", **FIELDS):
-        response = await state.clients.speech.Diarize(request)
+        response = await state.clients.diarization.Diarize(request)
     return json_response(_answer(response))
 
 
@@ -51,7 +51,7 @@ OPERATIONS = (
         "createDiarization",
         diarize,
         "Create diarization",
-        rpc="polyphony.speech.v1.SpeechService/Diarize",
+        rpc="polyphony.speech.v1.DiarizationService/Diarize",
         form=DiarizationForm,
         answer=Diarization,
     ),

@@ -33,7 +33,7 @@ async def analyze(context: HandlerContext) -> Response:
     form, audio = await audio_form(context, EmotionForm)
     model = state.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""
     with rename_fields(audio="file"):
-        response = await state.clients.speech.AnalyzeEmotion(
+        response = await state.clients.emotion.AnalyzeEmotion(
             AnalyzeEmotionRequest(audio=audio, language=form.language, model=model)
         )
     return json_response(_answer(response))
@@ -83,7 +83,7 @@ OPERATIONS = (
         "createEmotionAnalysis",
         analyze,
         "Create emotion analysis",
-        rpc="polyphony.speech.v1.SpeechService/AnalyzeEmotion",
+        rpc="polyphony.speech.v1.EmotionService/AnalyzeEmotion",
         form=EmotionForm,
         answer=EmotionAnswer,
     ),

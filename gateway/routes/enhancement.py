@@ -35,7 +35,7 @@ async def enhance(context: HandlerContext) -> Response:
         trim_silence=form.trim_silence,
         mime_type=MIME_TYPES[form.response_format],
     )
-    events = completed(state.clients.speech.Enhance(request), "enhancement", audio="file")
+    events = completed(state.clients.enhancement.Enhance(request), "enhancement", audio="file")
     if form.answer == "audio":
         return ByteStream(audio_chunks(events), request.mime_type)
     return json_response(await _kept(context, events, request.mime_type, f"enhanced.{form.response_format}"))
@@ -88,7 +88,7 @@ OPERATIONS = (
         "createEnhancement",
         enhance,
         "Create enhanced audio",
-        rpc="polyphony.speech.v1.SpeechService/Enhance",
+        rpc="polyphony.speech.v1.EnhancementService/Enhance",
         form=EnhanceForm,
         answer=Enhancement,
         answer_type="audio/*",

@@ -1,6 +1,6 @@
 """`/v1/audio/sound_models`: what machines sound like, learned from clips."""
 
-from polyphony.speech.v1 import sounds_pb2 as pb
+from polyphony.speech.v1 import anomaly_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 from starlette.responses import Response
 
@@ -39,23 +39,23 @@ async def fit(context: HandlerContext) -> Response:
             field="labels",
         )
     labels = form.labels or [""] * len(recordings)
-    clips = [pb.SoundClip(audio=recording, label=label) for recording, label in zip(recordings, labels, strict=True)]
-    request = pb.FitSoundModelRequest(name=form.name, clips=clips, false_alarm_rate=form.false_alarm_rate)
+    clips = [pb.TrainingClip(audio=recording, label=label) for recording, label in zip(recordings, labels, strict=True)]
+    request = pb.TrainAnomalyDetectorRequest(name=form.name, clips=clips, false_alarm_rate=form.false_alarm_rate)
     with rename_fields(**CLIP_FIELDS):
-        answer = await state.clients.speech.FitSoundModel(request)
-    return json_response(_model(answer.model))
+        answer = await state.clients.anomaly.TrainAnomalyDetector(request)
+    return json_response(_model(answer.anomaly_detector))
 
 
 async def list_models(context: HandlerContext) -> Response:
     """Every sound model, in its last version."""
-    answer = await context.state.clients.speech.ListSoundModels(pb.ListSoundModelsRequest())
-    return json_response(schemas.SoundModelList([_model(model) for model in answer.models]))
+    answer = await context.state.clients.anomaly.ListAnomalyDetectors(pb.ListAnomalyDetectorsRequest())
+    return json_response(schemas.SoundModelList([_model(model) for model in answer.anomaly_detectors]))
 
 
 async def delete(context: HandlerContext) -> Response:
     """Delete a sound model, all its versions."""
     name = context.request.path_params["name"]
-    await context.state.clients.speech.DeleteSoundModel(pb.DeleteSoundModelRequest(name=name))
+    await context.state.clients.anomaly.DeleteAnomalyDetector(pb.DeleteAnomalyDetectorRequest(name=name))
     return json_response(schemas.DeletedModel(name))
 
 
@@ -63,11 +63,9 @@ async def score(context: HandlerContext) -> Response:
     """Tell how unlike what is normal a recording is, stretch by stretch."""
     name, form, audio = await _asked(context)
     with rename_fields(audio="file"):
-        request = pb.ScoreSoundRequest(name=name, version=form.version, audio=audio)
-        answer = await context.state.clients.speech.ScoreSound(request)
-    stretches = [
-        schemas.ScoredSpan(row.time.start_seconds, row.time.end_seconds, row.score) for row in answer.stretches
-    ]
+        request = pb.DetectAnomalyRequest(name=name, version=form.version, audio=audio)
+        answer = await context.state.clients.anomaly.DetectAnomaly(request)
+    stretches = [schemas.ScoredSpan(row.time.start_seconds, row.time.end_seconds, row.score) for row in answer.segments]
     return json_response(
         schemas.SoundScore(answer.score, answer.threshold, answer.anomalous, stretches, answer.version)
     )
@@ -78,13 +76,13 @@ async def classify(context: HandlerContext) -> Response:
     name, form, audio = await _asked(context)
     with rename_fields(audio="file"):
         request = pb.ClassifySoundRequest(name=name, version=form.version, audio=audio)
-        answer = await context.state.clients.speech.ClassifySound(request)
+        answer = await context.state.clients.anomaly.ClassifySound(request)
     classes = [schemas.SoundClass(row.label, row.probability) for row in answer.classes]
     stretches = [
         schemas.ClassifiedSpan(
             row.time.start_seconds, row.time.end_seconds, row.sound_class.label, row.sound_class.probability
         )
-        for row in answer.stretches
+        for row in answer.segments
     ]
     return json_response(schemas.SoundClasses(classes, stretches, answer.version))
 
@@ -94,13 +92,13 @@ async def _asked(context: HandlerContext) -> tuple[str, schemas.SoundForm, Media
     return context.request.path_params["name"], form, audio
 
 
-def _model(model: pb.SoundModel) -> schemas.SoundModel:
+def _model(model: pb.AnomalyDetector) -> schemas.SoundModel:
     told = schemas.SoundModel(
         name=model.name,
         version=model.version,
         created_at=model.create_time.seconds,
-        clips=model.clips,
-        seconds=round(model.seconds, 3),
+        clips=model.clip_count,
+        seconds=round(model.duration_seconds, 3),
         classes=list(model.classes),
     )
     if not model.classes:
@@ -117,7 +115,7 @@ OPERATIONS = (
         "createSoundModel",
         fit,
         "Train sound model",
-        rpc="polyphony.speech.v1.SpeechService/FitSoundModel",
+        rpc="polyphony.speech.v1.AnomalyService/TrainAnomalyDetector",
         form=schemas.FitForm,
         answer=schemas.SoundModel,
     ),
@@ -143,7 +141,7 @@ OPERATIONS = (
         "detectAnomaly",
         score,
         "Detect anomalous sound",
-        rpc="polyphony.speech.v1.SpeechService/ScoreSound",
+        rpc="polyphony.speech.v1.AnomalyService/DetectAnomaly",
         form=schemas.SoundForm,
         answer=schemas.SoundScore,
     ),
@@ -153,7 +151,7 @@ OPERATIONS = (
         "classifySound",
         classify,
         "Classify sound",
-        rpc="polyphony.speech.v1.SpeechService/ClassifySound",
+        rpc="polyphony.speech.v1.AnomalyService/ClassifySound",
         form=schemas.SoundForm,
         answer=schemas.SoundClasses,
     ),

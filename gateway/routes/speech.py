@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, SynthesizeResponse
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest, SynthesizeResponse
 from starlette.responses import Response
 
 from gateway.field_names import rename_fields
@@ -41,7 +41,7 @@ async def speak(context: HandlerContext) -> Response:
         mime_type=mime_type,
         language=body.language,
     )
-    events = completed(state.clients.speech.Synthesize(request), "speech", **NAMES)
+    events = completed(state.clients.synthesis.Synthesize(request), "speech", **NAMES)
     if body.stream_format == "sse":
         return EventStream(_deltas(events, len(body.input)))
     return ByteStream(audio_chunks(events), mime_type)
@@ -64,7 +64,7 @@ OPERATIONS = (
         "createSpeech",
         speak,
         "Create speech",
-        rpc="polyphony.speech.v1.SpeechService/Synthesize",
+        rpc="polyphony.speech.v1.SynthesisService/Synthesize",
         body=SpeechRequest,
         answer_type="audio/*",
     ),

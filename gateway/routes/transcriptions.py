@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Collection
 
 import msgspec
-from polyphony.speech.v1.speakers_pb2 import DiarizeRequest
-from polyphony.speech.v1.speech_pb2 import (
+from polyphony.speech.v1.diarization_pb2 import DiarizeRequest
+from polyphony.speech.v1.transcription_pb2 import (
     TranscribeRequest,
     TranscribeResponse,
     TranscriptionTask,
@@ -71,7 +71,7 @@ async def transcribe(context: HandlerContext) -> Response:
     request.word_times = form.response_format in MEDIA_TYPES or "word" in form.timestamp_granularities
     if form.response_format == "diarized_json":
         return await _by_speaker(context, form, request)
-    events = completed(context.state.clients.speech.Transcribe(request), "transcription", **NAMES)
+    events = completed(context.state.clients.transcription.Transcribe(request), "transcription", **NAMES)
     if form.stream:
         return EventStream(_deltas(events))
     return await _response(await gather(events), form.response_format, "transcribe", form.timestamp_granularities)
@@ -84,7 +84,7 @@ async def translate(context: HandlerContext) -> Response:
     request.model = context.state.models.translator(form.model, context.caller)
     request.task = TranscriptionTask.TRANSCRIPTION_TASK_TRANSLATE
     request.word_times = form.response_format in MEDIA_TYPES
-    events = completed(context.state.clients.speech.Transcribe(request), "translation", **NAMES)
+    events = completed(context.state.clients.transcription.Transcribe(request), "translation", **NAMES)
     return await _response(await gather(events), form.response_format, "translate")
 
 
@@ -165,7 +165,7 @@ async def _deltas(events: AsyncIterable[TranscribeResponse]) -> AsyncGenerator[m
             case "started":
                 yield Comment(HeardSoFar(0.0, 0.0))
             case "progress":
-                yield Comment(HeardSoFar(event.progress.heard_seconds, event.progress.duration_seconds))
+                yield Comment(HeardSoFar(event.progress.transcribed_seconds, event.progress.duration_seconds))
             case "segment":
                 if said := event.segment.text.strip():
                     delta = f" {said}" if is_spaced(text, said) else said
@@ -195,7 +195,7 @@ OPERATIONS = (
         "createTranscription",
         transcribe,
         "Create transcription",
-        rpc="polyphony.speech.v1.SpeechService/Transcribe",
+        rpc="polyphony.speech.v1.TranscriptionService/Transcribe",
         form=TranscriptionForm,
         answer=Transcription,
     ),
@@ -205,7 +205,7 @@ OPERATIONS = (
         "createTranslation",
         translate,
         "Create translation",
-        rpc="polyphony.speech.v1.SpeechService/Transcribe",
+        rpc="polyphony.speech.v1.TranscriptionService/Transcribe",
         form=TranslationForm,
         answer=Transcription,
     ),

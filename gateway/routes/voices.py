@@ -12,7 +12,7 @@ from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceLi
 
 async def list_voices(context: HandlerContext) -> Response:
     """List the voices of the models that the caller may use, and those of the caller's own."""
-    listed = await context.state.clients.speech.ListVoices(ListVoicesRequest())
+    listed = await context.state.clients.voices.ListVoices(ListVoicesRequest())
     return json_response(VoiceList([_answer(voice) for voice in listed.voices]))
 
 
@@ -32,14 +32,14 @@ async def create_voice(context: HandlerContext) -> Response:
         consent_statement=form.consent_statement if agreed else form.consent_statement or stated,
     )
     with rename_fields(reference_audio="audio_sample", reference_text="text"):
-        response = await state.clients.speech.CreateVoice(request)
+        response = await state.clients.voices.CreateVoice(request)
     return json_response(_answer(response.voice))
 
 
 async def delete_voice(context: HandlerContext) -> Response:
     """Delete a voice of the caller's own, and its recording."""
     name = context.request.path_params["name"]
-    await context.state.clients.speech.DeleteVoice(DeleteVoiceRequest(name=name))
+    await context.state.clients.voices.DeleteVoice(DeleteVoiceRequest(name=name))
     return json_response(VoiceDeleted(name))
 
 
@@ -58,7 +58,7 @@ OPERATIONS = (
         "createVoice",
         create_voice,
         "Create voice",
-        rpc="polyphony.speech.v1.SpeechService/CreateVoice",
+        rpc="polyphony.speech.v1.VoiceService/CreateVoice",
         form=VoiceForm,
         answer=VoiceAnswer,
     ),

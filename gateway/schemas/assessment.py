@@ -6,6 +6,8 @@ from msgspec import Meta, Struct
 
 from gateway.schemas.languages import Language
 
+Verdict = Literal["right", "wrong", "missing", "inserted"]
+
 
 class AssessmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the learner's `file`."""
@@ -34,7 +36,7 @@ class Stretch(Struct):
 class AssessmentWord(Struct):
     """A word of the text, or one that was said beside it; without times where it is missing."""
 
-    verdict: Literal["right", "wrong", "missing", "inserted"]
+    verdict: Verdict
     text: str
     heard: str
     start: float | None

@@ -185,18 +185,18 @@ class Channel:
         await self._inner.close()
 
 
-def connect(target: str, service: str, settings: ProcessSettings) -> grpc.aio.Channel:
+def connect(target: str, package: str, settings: ProcessSettings) -> grpc.aio.Channel:
     """A channel to every address that `target` resolves to.
 
     Args:
         target: `host:port`, or any gRPC target.
-        service: The full name of the service, such as `polyphony.vision.v1.VisionService`.
+        package: The package of its services, such as `polyphony.vision.v1`.
         settings: For message sizes and TLS.
 
     Returns:
         What the generated stub's constructor takes.
     """
-    config = {**service_config(service), "loadBalancingConfig": [{"round_robin": {}}]}
+    config = {**service_config(package), "loadBalancingConfig": [{"round_robin": {}}]}
     options = [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.max_receive_message_length", settings.max_message_bytes),

@@ -1,31 +1,33 @@
-"""What the contract says beside the messages themselves: deadlines, retries, and which fields are required."""
+"""What is derived from the contract: RPC handlers, default deadlines, retries, and required fields."""
 
 import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import grpc
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from servekit.rpc.errors import InvalidArgument
 
 
-def service_config(service: str) -> dict[str, Any]:
-    """The deadlines and retry policy that lie beside a service's proto: a gRPC service config."""
-    package, _, _ = service.rpartition(".")
+def service_config(package: str) -> dict[str, Any]:
+    """Read the gRPC service config of a package, such as `polyphony.speech.v1`: deadlines and retries."""
     _, noun, _ = package.split(".")
     source = files(package).joinpath(f"{noun}_service_config.json")
     config: dict[str, Any] = json.loads(source.read_text())
     return config
 
 
-def timeouts(service: str) -> dict[str, float]:
-    """The default deadline of each method, in seconds, by its full name."""
+def timeouts(*services: str) -> dict[str, float]:
+    """Return the default timeout of each RPC of the services' packages, in seconds, by its path."""
     return {
         f"/{name['service']}/{name['method']}": float(entry["timeout"].removesuffix("s"))
-        for entry in service_config(service)["methodConfig"]
+        for package in {service.rpartition(".")[0] for service in services}
+        for entry in service_config(package)["methodConfig"]
         for name in entry["name"]
     }
 
@@ -39,6 +41,26 @@ def deadline_seconds(rpc: str) -> float:
     """
     service, _, _ = rpc.partition("/")
     return timeouts(service)[f"/{rpc}"]
+
+
+def handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+    """Return the handlers of a service, each RPC handled by the servicer's method of the same name."""
+    methods = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
+    return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def _handler(method: MethodDescriptor, behaviour: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+    kinds = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    return kinds[method.client_streaming, method.server_streaming](
+        behaviour,
+        request_deserializer=GetMessageClass(method.input_type).FromString,
+        response_serializer=GetMessageClass(method.output_type).SerializeToString,
+    )
 
 
 def check_required(message: Message, path: str = "") -> None:

@@ -6,10 +6,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 import uvloop
@@ -22,7 +22,7 @@ from servekit.models.repository import ModelRepository
 from servekit.ops.logs import configure_logging
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.contract import timeouts
+from servekit.rpc.contract import handlers, timeouts
 from servekit.rpc.errors import FailedPrecondition, ServeError
 from servekit.rpc.interceptor import CallInterceptor
 from servekit.rpc.open_inference import InferenceService
@@ -45,9 +45,8 @@ class ServiceSpec:
     """What a process serves.
 
     Attributes:
-        add: The generated `add_…Servicer_to_server`.
-        servicer: Its servicer.
-        descriptor: The service's descriptor, for reflection and its default deadlines.
+        servicer: An object with a method for each RPC of the services.
+        services: The gRPC services. Each has reflection, a health status and its default deadlines.
         models: The process's models; those that are in memory from the start must be ready for the process to be.
         ready: Any other condition of the process's readiness.
         start: Starts what else must run before the process is ready.
@@ -55,9 +54,8 @@ class ServiceSpec:
         stop: Ends what `start` began.
     """
 
-    add: Callable[[Any, grpc.aio.Server], None]
     servicer: object
-    descriptor: ServiceDescriptor
+    services: Sequence[ServiceDescriptor]
     models: ModelRepository = field(default_factory=ModelRepository)
     ready: Callable[[], bool] = lambda: True
     start: Callable[[], Awaitable[None]] = _nothing
@@ -82,11 +80,12 @@ class Server:
         self._telemetry = telemetry
         self._service_spec = service_spec
         self._health = health.aio.HealthServicer()
-        self._names = ("", service_spec.descriptor.full_name, OPEN_INFERENCE.full_name)
+        services = [service.full_name for service in service_spec.services]
+        self._names = ("", *services, OPEN_INFERENCE.full_name)
         self._watcher: asyncio.Task[None] | None = None
         age = int(settings.max_connection_age_seconds * 1000)
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(telemetry, timeouts(service_spec.descriptor.full_name))],
+            interceptors=[CallInterceptor(telemetry, timeouts(*services))],
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -114,7 +113,8 @@ class Server:
             ServeError: A model does not come up.
         """
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._service_spec.add(self._service_spec.servicer, self._server)
+        for service in self._service_spec.services:
+            self._server.add_generic_rpc_handlers((handlers(service, self._service_spec.servicer),))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
             InferenceService(self._settings.process, self._service_spec.models), self._server
         )

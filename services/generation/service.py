@@ -6,7 +6,6 @@ from contextlib import aclosing
 from polyphony.generation.v1 import generation_pb2 as pb
 from polyphony.generation.v1.generation_pb2_grpc import (
     GenerationServiceServicer,
-    add_GenerationServiceServicer_to_server,
 )
 
 from servekit.chat.model import ChatModel, GenerationDelta, GenerationEvent, GenerationFinished, PrefillProgress
@@ -93,8 +92,7 @@ async def build(settings: GenerationSettings, telemetry: Telemetry) -> ServiceSp
     """
     models = await load_models(tasks(settings), settings, telemetry)
     return ServiceSpec(
-        add=add_GenerationServiceServicer_to_server,
         servicer=GenerationService(models["generate_text"], settings),
-        descriptor=pb.DESCRIPTOR.services_by_name["GenerationService"],
+        services=[pb.DESCRIPTOR.services_by_name["GenerationService"]],
         models=models,
     )

@@ -1,7 +1,7 @@
 """The retrieval service: its RPCs, and what does each."""
 
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
-from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer, add_RetrievalServiceServicer_to_server
+from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
 
 from servekit.models.loading import load_models
 from servekit.ops.telemetry import Telemetry
@@ -68,9 +68,8 @@ async def build(settings: RetrievalSettings, telemetry: Telemetry) -> ServiceSpe
     store = open_store(settings.database_url.get_secret_value(), settings.max_database_connections)
     runs = {"start": store.start, "stop": store.stop} if store else {}
     return ServiceSpec(
-        add=add_RetrievalServiceServicer_to_server,
         servicer=RetrievalService(Embedders(models["embed"], settings.max_text_characters), store),
-        descriptor=pb.DESCRIPTOR.services_by_name["RetrievalService"],
+        services=[pb.DESCRIPTOR.services_by_name["RetrievalService"]],
         models=models,
         ready=lambda: store is None or store.ready,
         **runs,

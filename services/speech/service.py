@@ -1,17 +1,17 @@
-"""The speech service: what each RPC does."""
+"""The speech service: its RPCs."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from polyphony.speech.v1 import alignment_pb2 as alignment_pb
+from polyphony.speech.v1 import anomaly_pb2 as anomaly_pb
 from polyphony.speech.v1 import assessment_pb2 as assessment_pb
+from polyphony.speech.v1 import diarization_pb2 as diarization_pb
 from polyphony.speech.v1 import emotion_pb2 as emotion_pb
 from polyphony.speech.v1 import enhancement_pb2 as enhancement_pb
-from polyphony.speech.v1 import sounds_pb2 as sounds_pb
-from polyphony.speech.v1 import speakers_pb2 as speakers_pb
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import synthesis_pb2 as synthesis_pb
+from polyphony.speech.v1 import transcription_pb2 as transcription_pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 
 from servekit.media.objects import ObjectStore
 from servekit.models.loading import load_models
@@ -38,9 +38,22 @@ from services.speech.voices.dictation import Dictation
 from services.speech.voices.references import References
 from services.speech.voices.voices import Voices
 
+FILES = (
+    transcription_pb,
+    synthesis_pb,
+    voices_pb,
+    diarization_pb,
+    alignment_pb,
+    enhancement_pb,
+    assessment_pb,
+    emotion_pb,
+    anomaly_pb,
+)
+SERVICES = tuple(service for file in FILES for service in file.DESCRIPTOR.services_by_name.values())
 
-class SpeechService(SpeechServiceServicer):
-    """`polyphony.speech.v1.SpeechService`.
+
+class SpeechServicer:
+    """The RPCs of all services of `polyphony.speech.v1`.
 
     Args:
         models: The process's models.
@@ -75,12 +88,12 @@ class SpeechService(SpeechServiceServicer):
         """End the live streams: see `ServiceSpec.drain`."""
         await self._live.drain()
 
-    async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> AsyncIterator[pb.TranscribeResponse]:
-        instructions, sensitivity = (
-            instructions_of(request, self._settings),
-            sensitivity_of(request.voice_activity),
-        )
-        self._transcription.scheduler(request.model, instructions)  # refused before anything is opened
+    async def Transcribe(
+        self, request: transcription_pb.TranscribeRequest, context: object
+    ) -> AsyncIterator[transcription_pb.TranscribeResponse]:
+        instructions = instructions_of(request, self._settings)
+        sensitivity = sensitivity_of(request.voice_activity)
+        self._transcription.scheduler(request.model, instructions)  # reject before the recording is opened
         async with (
             self._recordings.open(request.audio, "audio") as recording,
             aclosing(self._transcription.hear(recording, instructions, request.model, sensitivity)) as events,
@@ -89,19 +102,15 @@ class SpeechService(SpeechServiceServicer):
                 yield message(event)
 
     async def StreamingTranscribe(
-        self, request_iterator: AsyncIterator[pb.StreamingTranscribeRequest], context: object
-    ) -> AsyncIterator[pb.StreamingTranscribeResponse]:
-        async with aclosing(self._live.listen(request_iterator)) as events:
+        self, requests: AsyncIterator[transcription_pb.StreamingTranscribeRequest], context: object
+    ) -> AsyncIterator[transcription_pb.StreamingTranscribeResponse]:
+        async with aclosing(self._live.listen(requests)) as events:
             async for event in events:
                 yield event
 
-    async def Diarize(self, request: speakers_pb.DiarizeRequest, context: object) -> speakers_pb.DiarizeResponse:
-        return await self._diarization.diarize(request)
-
-    async def Align(self, request: alignment_pb.AlignRequest, context: object) -> alignment_pb.AlignResponse:
-        return await self._alignment.align(request)
-
-    async def Synthesize(self, request: pb.SynthesizeRequest, context: object) -> AsyncIterator[pb.SynthesizeResponse]:
+    async def Synthesize(
+        self, request: synthesis_pb.SynthesizeRequest, context: object
+    ) -> AsyncIterator[synthesis_pb.SynthesizeResponse]:
         async with aclosing(self._synthesis.synthesize(request)) as events:
             async for event in events:
                 yield event
@@ -119,35 +128,18 @@ class SpeechService(SpeechServiceServicer):
     ) -> voices_pb.DeleteVoiceResponse:
         return await self._voices.delete(request)
 
+    async def Diarize(self, request: diarization_pb.DiarizeRequest, context: object) -> diarization_pb.DiarizeResponse:
+        return await self._diarization.diarize(request)
+
+    async def Align(self, request: alignment_pb.AlignRequest, context: object) -> alignment_pb.AlignResponse:
+        return await self._alignment.align(request)
+
     async def Enhance(
         self, request: enhancement_pb.EnhanceRequest, context: object
     ) -> AsyncIterator[enhancement_pb.EnhanceResponse]:
         async with aclosing(self._enhancement.enhance(request)) as events:
             async for event in events:
                 yield event
-
-    async def FitSoundModel(
-        self, request: sounds_pb.FitSoundModelRequest, context: object
-    ) -> sounds_pb.FitSoundModelResponse:
-        return await self._sounds.fit(request)
-
-    async def ListSoundModels(
-        self, request: sounds_pb.ListSoundModelsRequest, context: object
-    ) -> sounds_pb.ListSoundModelsResponse:
-        return await self._sounds.known()
-
-    async def DeleteSoundModel(
-        self, request: sounds_pb.DeleteSoundModelRequest, context: object
-    ) -> sounds_pb.DeleteSoundModelResponse:
-        return await self._sounds.delete(request)
-
-    async def ScoreSound(self, request: sounds_pb.ScoreSoundRequest, context: object) -> sounds_pb.ScoreSoundResponse:
-        return await self._sounds.score(request)
-
-    async def ClassifySound(
-        self, request: sounds_pb.ClassifySoundRequest, context: object
-    ) -> sounds_pb.ClassifySoundResponse:
-        return await self._sounds.classify(request)
 
     async def Assess(self, request: assessment_pb.AssessRequest, context: object) -> assessment_pb.AssessResponse:
         return await self._assessor.assess(request)
@@ -157,6 +149,31 @@ class SpeechService(SpeechServiceServicer):
     ) -> emotion_pb.AnalyzeEmotionResponse:
         return await self._emotions.analyze(request)
 
+    async def TrainAnomalyDetector(
+        self, request: anomaly_pb.TrainAnomalyDetectorRequest, context: object
+    ) -> anomaly_pb.TrainAnomalyDetectorResponse:
+        return await self._sounds.fit(request)
+
+    async def ListAnomalyDetectors(
+        self, request: anomaly_pb.ListAnomalyDetectorsRequest, context: object
+    ) -> anomaly_pb.ListAnomalyDetectorsResponse:
+        return await self._sounds.known()
+
+    async def DeleteAnomalyDetector(
+        self, request: anomaly_pb.DeleteAnomalyDetectorRequest, context: object
+    ) -> anomaly_pb.DeleteAnomalyDetectorResponse:
+        return await self._sounds.delete(request)
+
+    async def DetectAnomaly(
+        self, request: anomaly_pb.DetectAnomalyRequest, context: object
+    ) -> anomaly_pb.DetectAnomalyResponse:
+        return await self._sounds.score(request)
+
+    async def ClassifySound(
+        self, request: anomaly_pb.ClassifySoundRequest, context: object
+    ) -> anomaly_pb.ClassifySoundResponse:
+        return await self._sounds.classify(request)
+
 
 async def build(settings: SpeechSettings, telemetry: Telemetry) -> ServiceSpec:
     """Load the profile's models, and build what serves them.
@@ -165,11 +182,10 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> ServiceSpec:
         FailedPrecondition: See `load_models`.
     """
     models = await load_models(tasks(settings), settings, telemetry)
-    service = SpeechService(models, settings)
+    service = SpeechServicer(models, settings)
     return ServiceSpec(
-        add=add_SpeechServiceServicer_to_server,
         servicer=service,
-        descriptor=pb.DESCRIPTOR.services_by_name["SpeechService"],
+        services=SERVICES,
         models=models,
         drain=service.drain,
     )

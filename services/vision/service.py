@@ -2,7 +2,7 @@
 
 from polyphony.type.v1.bounding_box_pb2 import BoundingBox
 from polyphony.vision.v1 import vision_pb2 as pb
-from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer, add_VisionServiceServicer_to_server
+from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer
 
 from servekit.media.objects import ObjectStore
 from servekit.models.loading import load_models
@@ -68,8 +68,7 @@ async def build(settings: VisionSettings, telemetry: Telemetry) -> ServiceSpec:
     """
     models = await load_models(tasks(settings), settings, telemetry)
     return ServiceSpec(
-        add=add_VisionServiceServicer_to_server,
         servicer=VisionService(models["read_text"], ObjectStore(settings.object_store_url), settings),
-        descriptor=pb.DESCRIPTOR.services_by_name["VisionService"],
+        services=[pb.DESCRIPTOR.services_by_name["VisionService"]],
         models=models,
     )

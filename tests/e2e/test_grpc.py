@@ -21,7 +21,7 @@ from tests.e2e.conftest import ON_THE_PAGE
 
 SERVICES = {
     "vision": "polyphony.vision.v1.VisionService",
-    "speech": "polyphony.speech.v1.SpeechService",
+    "speech": "polyphony.speech.v1.TranscriptionService",
     "generation": "polyphony.generation.v1.GenerationService",
     "retrieval": "polyphony.retrieval.v1.RetrievalService",
     "gateway": "polyphony.gateway.v1.GatewayService",

@@ -10,21 +10,22 @@ import numpy as np
 import pytest
 from polyphony.speech.v1 import (
     alignment_pb2,
+    anomaly_pb2,
     assessment_pb2,
+    diarization_pb2,
     emotion_pb2,
     enhancement_pb2,
-    sounds_pb2,
-    speakers_pb2,
     voices_pb2,
 )
-from polyphony.speech.v1 import speech_pb2 as pb
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.speech.v1 import synthesis_pb2 as synthesis_pb
+from polyphony.speech.v1 import transcription_pb2 as transcription_pb
 from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
 from evaluation.speech_set import sound
 from servekit.media.audio_encoder import encode_audio
 from tests.e2e.clips import TEXTS, Talk, clip, si_sdr, wrong
+from tests.stubs import SpeechStub
 
 CLIPS = 8  # to fit a model of sounds to
 
@@ -34,19 +35,19 @@ def media(samples: sound.Samples) -> Media:
 
 
 @pytest.fixture(scope="module")
-def speech(fleet: Any) -> Iterator[SpeechServiceStub]:
+def speech(fleet: Any) -> Iterator[SpeechStub]:
     with grpc.insecure_channel(fleet.address("speech", "grpc")) as channel:
-        yield SpeechServiceStub(channel)
+        yield SpeechStub(channel)
 
 
-def heard(speech: SpeechServiceStub, audio: Media) -> str:
-    events = speech.Transcribe(pb.TranscribeRequest(audio=audio, language="en"), timeout=60)
+def heard(speech: SpeechStub, audio: Media) -> str:
+    events = speech.Transcribe(transcription_pb.TranscribeRequest(audio=audio, language="en"), timeout=60)
     return " ".join(event.segment.text for event in events if event.HasField("segment"))
 
 
 def test_transcribe(speech):
     talk = Talk.of("austen-4", "pump")
-    request = pb.TranscribeRequest(audio=media(talk.samples), word_times=True)
+    request = transcription_pb.TranscribeRequest(audio=media(talk.samples), word_times=True)
     events = list(speech.Transcribe(request, timeout=60))
     (started,) = [event.started for event in events if event.HasField("started")]
     assert (started.language, started.model) == ("en", "whisper-base")
@@ -62,10 +63,12 @@ def test_transcribe(speech):
 def test_streaming_transcribe(speech):
     pcm = encode_audio(np.concatenate([clip("garden"), sound.silence(1.0)]), "audio/pcm", sound.RATE)
 
-    def spoken() -> Iterator[pb.StreamingTranscribeRequest]:
-        yield pb.StreamingTranscribeRequest(config=pb.StreamingConfig(language="en", word_times=True))
+    def spoken() -> Iterator[transcription_pb.StreamingTranscribeRequest]:
+        yield transcription_pb.StreamingTranscribeRequest(
+            config=transcription_pb.StreamingConfig(language="en", word_times=True)
+        )
         for begin in range(0, len(pcm), 3200):
-            yield pb.StreamingTranscribeRequest(audio=pcm[begin : begin + 3200])
+            yield transcription_pb.StreamingTranscribeRequest(audio=pcm[begin : begin + 3200])
 
     events = list(speech.StreamingTranscribe(spoken(), timeout=60))
     said = [event.final.segment for event in events if event.HasField("final")]
@@ -76,7 +79,7 @@ def test_streaming_transcribe(speech):
 
 def test_diarize(speech):
     talk = Talk.of("austen-1", "letter", "austen-3", "garden")
-    request = speakers_pb2.DiarizeRequest(audio=media(talk.samples))
+    request = diarization_pb2.DiarizeRequest(audio=media(talk.samples))
     answer = speech.Diarize(request, timeout=60)
     turns = [(turn.time.start_seconds, turn.time.end_seconds, turn.speaker) for turn in answer.turns]
     assert [speaker.name for speaker in answer.speakers] == ["A", "B"]
@@ -98,7 +101,7 @@ def test_align(speech):
 
 def test_synthesize(speech):
     text = "The morning was bright and very cold."
-    request = pb.SynthesizeRequest(text=text, voice="heart", mime_type="audio/flac")
+    request = synthesis_pb.SynthesizeRequest(text=text, voice="heart", mime_type="audio/flac")
     started, *chunks, finished = speech.Synthesize(request, timeout=60)
     assert (started.started.mime_type, started.started.voice) == ("audio/flac", "heart")
     assert 1 < finished.finished.duration_seconds < 5
@@ -136,9 +139,9 @@ def test_assess(speech):
     reference = TEXTS["garden"].replace("balcony", "sunny terrace")  # neither of which is said
     request = assessment_pb2.AssessRequest(audio=media(clip("garden")), reference_text=reference, language="en")
     answer = speech.Assess(request, timeout=60)
-    verdicts = {word.text: word.verdict for word in answer.words if word.verdict != assessment_pb2.WORD_VERDICT_RIGHT}
+    verdicts = {word.text: word.verdict for word in answer.words if word.verdict != assessment_pb2.WORD_VERDICT_CORRECT}
     assert sorted(verdicts) == ["sunny", "terrace"]
-    assert set(verdicts.values()) == {assessment_pb2.WORD_VERDICT_MISSING, assessment_pb2.WORD_VERDICT_WRONG}
+    assert set(verdicts.values()) == {assessment_pb2.WORD_VERDICT_OMISSION, assessment_pb2.WORD_VERDICT_SUBSTITUTION}
     assert {word.heard for word in answer.words} >= {"balcony", "water"}
     assert answer.completeness == pytest.approx(100 * 13 / 15, abs=0.1)
     assert 100 < answer.words_per_minute < 300
@@ -149,7 +152,7 @@ def test_assess(speech):
     [("I love this wonderful and happy day.", 1), ("What a horrible and ugly disaster, I hate it.", -1)],
 )
 def test_analyze_emotion(speech, text: str, sign: int):
-    events = speech.Synthesize(pb.SynthesizeRequest(text=text, mime_type="audio/wav"), timeout=60)
+    events = speech.Synthesize(synthesis_pb.SynthesizeRequest(text=text, mime_type="audio/wav"), timeout=60)
     file = Media(inline=b"".join(event.chunk for event in events), mime_type="audio/wav")
     answer = speech.AnalyzeEmotion(emotion_pb2.AnalyzeEmotionRequest(audio=file, language="en"), timeout=60)
     assert answer.basis == emotion_pb2.EMOTION_BASIS_WORDS_AND_PROSODY
@@ -163,31 +166,33 @@ def pump(condition: str, number: int) -> Media:
     return Media(inline=wav(machine("pump", 1, condition, number)), mime_type="audio/wav")
 
 
-def fit(speech: SpeechServiceStub, name: str, conditions: Sequence[str], label: bool) -> sounds_pb2.SoundModel:
+def fit(speech: SpeechStub, name: str, conditions: Sequence[str], label: bool) -> anomaly_pb2.AnomalyDetector:
     clips = [
-        sounds_pb2.SoundClip(audio=pump(condition, number), label=condition if label else "")
+        anomaly_pb2.TrainingClip(audio=pump(condition, number), label=condition if label else "")
         for condition in conditions
         for number in range(CLIPS)
     ]
-    return speech.FitSoundModel(sounds_pb2.FitSoundModelRequest(name=name, clips=clips), timeout=60).model
+    return speech.TrainAnomalyDetector(
+        anomaly_pb2.TrainAnomalyDetectorRequest(name=name, clips=clips), timeout=60
+    ).model
 
 
 def test_sounds_that_are_not_normal(speech):
     fitted = fit(speech, "pump-state", ["normal"], label=False)
     assert (fitted.version, fitted.clips, list(fitted.classes)) == (1, CLIPS, [])
 
-    def score(condition: str) -> sounds_pb2.ScoreSoundResponse:
+    def score(condition: str) -> anomaly_pb2.DetectAnomalyResponse:
         audio = pump(condition, CLIPS + 1)
-        return speech.ScoreSound(sounds_pb2.ScoreSoundRequest(audio=audio, name="pump-state"), timeout=60)
+        return speech.DetectAnomaly(anomaly_pb2.DetectAnomalyRequest(audio=audio, name="pump-state"), timeout=60)
 
     well, knocking = score("normal"), score("knocking")
     assert well.score < well.threshold == pytest.approx(fitted.threshold)
     assert knocking.score > knocking.threshold
     assert (well.anomalous, knocking.anomalous) == (False, True)
 
-    listed = speech.ListSoundModels(sounds_pb2.ListSoundModelsRequest(), timeout=10).models
+    listed = speech.ListAnomalyDetectors(anomaly_pb2.ListAnomalyDetectorsRequest(), timeout=10).anomaly_detectors
     assert "pump-state" in [model.name for model in listed]
-    speech.DeleteSoundModel(sounds_pb2.DeleteSoundModelRequest(name="pump-state"), timeout=10)
+    speech.DeleteAnomalyDetector(anomaly_pb2.DeleteAnomalyDetectorRequest(name="pump-state"), timeout=10)
     with pytest.raises(grpc.RpcError) as gone:
         score("normal")
     assert gone.value.code() is grpc.StatusCode.NOT_FOUND
@@ -200,7 +205,7 @@ def test_kinds_of_sound(speech):
     assert fitted.macro_f1 > 0.6
     for kind in kinds:
         audio = pump(kind, CLIPS + 2)
-        answer = speech.ClassifySound(sounds_pb2.ClassifySoundRequest(audio=audio, name="pump-kinds"), timeout=60)
+        answer = speech.ClassifySound(anomaly_pb2.ClassifySoundRequest(audio=audio, name="pump-kinds"), timeout=60)
         assert answer.classes[0].label == kind
         assert answer.classes[0].probability > 0.5
-    speech.DeleteSoundModel(sounds_pb2.DeleteSoundModelRequest(name="pump-kinds"), timeout=10)
+    speech.DeleteAnomalyDetector(anomaly_pb2.DeleteAnomalyDetectorRequest(name="pump-kinds"), timeout=10)

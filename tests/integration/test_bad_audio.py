@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from polyphony.speech.v1.speech_pb2 import TranscribeRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
+from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.media.audio_encoder import encode_audio
@@ -125,10 +125,10 @@ def test_a_reader_that_stalls_costs_no_memory(fleet, http):
     with grpc.insecure_channel(fleet.address("speech")) as channel:
         request = TranscribeRequest(audio=Media(inline=sound), word_times=True)
         minute = TranscribeRequest(audio=Media(inline=encode_audio(np.tile(TONE, 30), "audio/mpeg", RATE)))
-        for call in [SpeechServiceStub(channel).Transcribe(minute, timeout=60) for _ in range(2)]:
+        for call in [TranscriptionServiceStub(channel).Transcribe(minute, timeout=60) for _ in range(2)]:
             assert list(call)  # the engines are warm: they keep what they work with
         before = speech.memory_info().rss
-        stalled = [SpeechServiceStub(channel).Transcribe(request, timeout=60) for _ in range(2)]
+        stalled = [TranscriptionServiceStub(channel).Transcribe(request, timeout=60) for _ in range(2)]
         first = [next(one) for one in stalled]
         assert {event.WhichOneof("event") for event in first} <= {"started", "progress"}
         time.sleep(1)

@@ -14,10 +14,10 @@ from services.speech.transcription.transcription import Started, Transcription, 
 from services.speech.words import split
 
 VERDICTS = {
-    "right": pb.WORD_VERDICT_RIGHT,
-    "wrong": pb.WORD_VERDICT_WRONG,
-    "missing": pb.WORD_VERDICT_MISSING,
-    "inserted": pb.WORD_VERDICT_INSERTED,
+    "correct": pb.WORD_VERDICT_CORRECT,
+    "substitution": pb.WORD_VERDICT_SUBSTITUTION,
+    "omission": pb.WORD_VERDICT_OMISSION,
+    "insertion": pb.WORD_VERDICT_INSERTION,
 }
 
 
@@ -79,7 +79,7 @@ def _word(judged: Judged) -> pb.AssessedWord:
     return pb.AssessedWord(
         verdict=VERDICTS[judged.verdict],
         text=expected.text if expected else "",
-        heard=heard.text if heard else "",
+        recognized_text=heard.text if heard else "",
         time=span(heard.start, heard.end) if heard else None,
         confidence=heard.probability if heard else 0.0,
     )

@@ -22,7 +22,7 @@ SPOKEN_CHARACTERS = (150.0, 300.0)  # the same of Chinese and Japanese, which ar
 WRITTEN_OTHERWISE = 4  # words at most that are written as others
 WEIGHTS = (0.5, 0.2, 0.3)  # of accuracy, fluency and completeness in the whole
 
-Verdict = Literal["right", "wrong", "missing", "inserted"]
+Verdict = Literal["correct", "substitution", "omission", "insertion"]
 
 _spelt_out = EnglishTextNormalizer()
 
@@ -110,15 +110,15 @@ def _differing(wanted: list[TextWord], had: list[Word]) -> list[Judged]:
             if _mean_the_same(wanted[-many:], had[-few:]):
                 return _differing(wanted[:-many], had[:-few]) + _right(wanted[-many:], had[-few:])
     pairs = min(len(wanted), len(had))
-    judged = [Judged("wrong", *pair) for pair in zip(wanted[:pairs], had[:pairs], strict=True)]
-    judged += [Judged("missing", word, None) for word in wanted[pairs:]]
-    judged += [Judged("inserted", None, word) for word in had[pairs:]]
+    judged = [Judged("substitution", *pair) for pair in zip(wanted[:pairs], had[:pairs], strict=True)]
+    judged += [Judged("omission", word, None) for word in wanted[pairs:]]
+    judged += [Judged("insertion", None, word) for word in had[pairs:]]
     return judged
 
 
 def _right(wanted: list[TextWord], had: list[Word]) -> list[Judged]:
     """Where fewer were heard than stand there, as "25" for "twenty five", the last one stands for the rest."""
-    return [Judged("right", word, had[min(number, len(had) - 1)]) for number, word in enumerate(wanted)]
+    return [Judged("correct", word, had[min(number, len(had) - 1)]) for number, word in enumerate(wanted)]
 
 
 def _mean_the_same(wanted: list[TextWord], had: list[Word]) -> bool:
@@ -139,15 +139,15 @@ def _one_by_one(heard: Iterable[Word]) -> Iterable[Word]:
 
 def _accuracy(words: Sequence[Judged]) -> float:
     """The share of what was said that is right; a right word of little confidence counts in part."""
-    said = [word for word in words if word.verdict != "missing"]
-    right = (min(1.0, word.heard.probability / SURE) for word in said if word.verdict == "right" and word.heard)
+    said = [word for word in words if word.verdict != "omission"]
+    right = (min(1.0, word.heard.probability / SURE) for word in said if word.verdict == "correct" and word.heard)
     return sum(right) / len(said) if said else 0.0
 
 
 def _completeness(words: Sequence[Judged]) -> float:
     """The share of the text that was said right."""
     wanted = [word for word in words if word.expected]
-    return sum(word.verdict == "right" for word in wanted) / len(wanted) if wanted else 0.0
+    return sum(word.verdict == "correct" for word in wanted) / len(wanted) if wanted else 0.0
 
 
 def _pauses(said: Sequence[Word]) -> Iterable[Pause]:

@@ -6,7 +6,7 @@ from string import ascii_uppercase
 
 import numpy as np
 from numpy.typing import NDArray
-from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, DiarizeResponse, KnownSpeaker, Speaker, SpeakerTurn
+from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, DiarizeResponse, KnownSpeaker, Speaker, SpeakerTurn
 
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, Unimplemented

@@ -4,7 +4,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import transcription_pb2 as pb
 
 from servekit.models.repository import Models
 from servekit.rpc.bounds import within
@@ -102,7 +102,7 @@ class LiveTranscription:
                         if isinstance(event, Final):
                             yield _final(phrase, event)
                         elif not config.final_only:
-                            yield _partial(phrase, event)
+                            yield _interim(phrase, event)
         speech = endpointer.speech / LISTENING_RATE
         finished = pb.TranscriptionFinished(duration_seconds=pcm.seconds, speech_seconds=speech)
         yield pb.StreamingTranscribeResponse(finished=finished)
@@ -132,9 +132,9 @@ def _begun(phrase: Phrase) -> pb.StreamingTranscribeResponse:
     return pb.StreamingTranscribeResponse(utterance_started=begun)
 
 
-def _partial(phrase: Phrase, event: Partial) -> pb.StreamingTranscribeResponse:
-    partial = pb.PartialTranscript(utterance=phrase.number, stable_text=event.stable, unstable_text=event.unstable)
-    return pb.StreamingTranscribeResponse(partial=partial)
+def _interim(phrase: Phrase, event: Partial) -> pb.StreamingTranscribeResponse:
+    interim = pb.InterimTranscript(utterance=phrase.number, committed_text=event.stable, tentative_text=event.unstable)
+    return pb.StreamingTranscribeResponse(interim=interim)
 
 
 def _final(phrase: Phrase, event: Final) -> pb.StreamingTranscribeResponse:

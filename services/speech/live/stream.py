@@ -6,7 +6,7 @@ from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import transcription_pb2 as pb
 
 from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge, Unavailable
 from services.speech.audio.recording import through

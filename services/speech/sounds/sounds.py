@@ -1,4 +1,4 @@
-"""FitSoundModel, ScoreSound, ClassifySound and the models behind them: what machines sound like, learned from clips."""
+"""Anomalous sound detection: the RPCs of the anomaly service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
-from polyphony.speech.v1 import sounds_pb2 as pb
+from polyphony.speech.v1 import anomaly_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 from threadpoolctl import threadpool_limits
 
@@ -53,7 +53,7 @@ class Sounds:
         self._turns = asyncio.Semaphore(settings.sound_slots)
         self._waiting = 0
 
-    async def fit(self, request: pb.FitSoundModelRequest) -> pb.FitSoundModelResponse:
+    async def fit(self, request: pb.TrainAnomalyDetectorRequest) -> pb.TrainAnomalyDetectorResponse:
         """Learn a model from clips, and keep it.
 
         Raises:
@@ -91,22 +91,26 @@ class Sounds:
             seconds=sum(sound.seconds for sound in sounds),
             macro_f1=macro_f1,
         )
-        return pb.FitSoundModelResponse(model=_message(await self._models.add(current().tenant, record, fitted)))
+        return pb.TrainAnomalyDetectorResponse(
+            anomaly_detector=_message(await self._models.add(current().tenant, record, fitted))
+        )
 
-    async def known(self) -> pb.ListSoundModelsResponse:
+    async def known(self) -> pb.ListAnomalyDetectorsResponse:
         """The tenant's models."""
-        return pb.ListSoundModelsResponse(models=map(_message, await self._models.last(current().tenant)))
+        return pb.ListAnomalyDetectorsResponse(
+            anomaly_detectors=map(_message, await self._models.last(current().tenant))
+        )
 
-    async def delete(self, request: pb.DeleteSoundModelRequest) -> pb.DeleteSoundModelResponse:
+    async def delete(self, request: pb.DeleteAnomalyDetectorRequest) -> pb.DeleteAnomalyDetectorResponse:
         """Delete a model.
 
         Raises:
             NotFound: This tenant has no such model.
         """
         await self._models.delete(current().tenant, request.name)
-        return pb.DeleteSoundModelResponse()
+        return pb.DeleteAnomalyDetectorResponse()
 
-    async def score(self, request: pb.ScoreSoundRequest) -> pb.ScoreSoundResponse:
+    async def score(self, request: pb.DetectAnomalyRequest) -> pb.DetectAnomalyResponse:
         """Tell how unlike what is normal a recording is.
 
         Raises:
@@ -121,12 +125,12 @@ class Sounds:
             sound = await self._hear(request.audio, "audio", cancellation)
         scores = fitted.scores(sound.features)
         whole = fitted.whole(scores)
-        return pb.ScoreSoundResponse(
+        return pb.DetectAnomalyResponse(
             score=whole,
             threshold=fitted.threshold,
             anomalous=whole >= fitted.threshold,
-            stretches=[
-                pb.ScoredStretch(time=span(*time), score=score)
+            segments=[
+                pb.ScoredSegment(time=span(*time), score=score)
                 for time, score in zip(sound.times.tolist(), scores.tolist(), strict=True)
             ],
             version=record.version,
@@ -142,21 +146,21 @@ class Sounds:
         """
         record, fitted = await self._models.get(current().tenant, request.name, request.version)
         if not isinstance(fitted, SoundClasses):
-            raise FailedPrecondition(f"{record.name} has no classes, it scores: ask ScoreSound", field="name")
+            raise FailedPrecondition(f"{record.name} has no classes, it scores: ask DetectAnomaly", field="name")
         async with self._turn() as cancellation:
             sound = await self._hear(request.audio, "audio", cancellation)
         probabilities = fitted.probabilities(sound.features)
         whole = sorted(zip(probabilities.mean(axis=0).tolist(), fitted.labels, strict=True), key=lambda row: -row[0])
         return pb.ClassifySoundResponse(
             classes=[pb.SoundClass(label=label, probability=probability) for probability, label in whole],
-            stretches=[
-                pb.ClassifiedStretch(time=span(*time), sound_class=_likeliest(row, fitted.labels))
+            segments=[
+                pb.ClassifiedSegment(time=span(*time), sound_class=_likeliest(row, fitted.labels))
                 for time, row in zip(sound.times.tolist(), probabilities, strict=True)
             ],
             version=record.version,
         )
 
-    def _labels(self, request: pb.FitSoundModelRequest) -> list[str]:
+    def _labels(self, request: pb.TrainAnomalyDetectorRequest) -> list[str]:
         """The label of each clip; none where all are normal."""
         if len(request.clips) > self._settings.max_sound_clips:
             raise TooLarge(
@@ -230,16 +234,16 @@ def _likeliest(probabilities: NDArray[np.float32], labels: Sequence[str]) -> pb.
     return pb.SoundClass(label=labels[best], probability=float(probabilities[best]))
 
 
-def _message(record: SoundRecord) -> pb.SoundModel:
+def _message(record: SoundRecord) -> pb.AnomalyDetector:
     created = Timestamp()
     created.FromMilliseconds(int(record.created * 1000))
-    return pb.SoundModel(
+    return pb.AnomalyDetector(
         name=record.name,
         version=record.version,
         classes=record.classes,
         threshold=record.threshold,
-        clips=record.clips,
-        seconds=record.seconds,
+        clip_count=record.clips,
+        duration_seconds=record.seconds,
         macro_f1=record.macro_f1,
         create_time=created,
     )

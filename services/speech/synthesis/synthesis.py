@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import synthesis_pb2 as pb
 
 from servekit.media.audio_encoder import AudioEncoder
 from servekit.rpc.bounds import within

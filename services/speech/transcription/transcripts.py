@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import transcription_pb2 as pb
 
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import InvalidArgument, TooLarge
@@ -75,7 +75,7 @@ def message(event: Heard) -> pb.TranscribeResponse:
             started = pb.TranscriptionStarted(language=language, language_probability=probability, model=model)
             return pb.TranscribeResponse(started=started)
         case Progress(heard, claimed):
-            progress = pb.TranscriptionProgress(heard_seconds=heard, duration_seconds=claimed)
+            progress = pb.TranscriptionProgress(transcribed_seconds=heard, duration_seconds=claimed)
             return pb.TranscribeResponse(progress=progress)
         case Finished(duration, speech):
             finished = pb.TranscriptionFinished(duration_seconds=duration, speech_seconds=speech)

@@ -5,7 +5,6 @@ import httpx
 import pytest
 from polyphony.generation.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
 from polyphony.retrieval.v1.retrieval_pb2_grpc import add_RetrievalServiceServicer_to_server
-from polyphony.speech.v1.speech_pb2_grpc import add_SpeechServiceServicer_to_server
 from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_server
 
 from gateway.app import build_app
@@ -13,12 +12,13 @@ from gateway.app_state import AppState
 from gateway.clients import Clients
 from gateway.settings import GatewaySettings
 from servekit.ops.telemetry import Telemetry
+from servekit.rpc.contract import handlers
 from servekit.rpc.interceptor import CallInterceptor
 
 from .fakes.generation import Generation
 from .fakes.orders import Orders
 from .fakes.retrieval import Retrieval
-from .fakes.speech import Speech
+from .fakes.speech import SERVICES, Speech
 from .fakes.vision import Vision
 
 
@@ -57,7 +57,8 @@ async def services(orders, settings, retrieval):
     """The services' address."""
     server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
     add_VisionServiceServicer_to_server(Vision(orders), server)
-    add_SpeechServiceServicer_to_server(Speech(orders), server)
+    speech = Speech(orders)
+    server.add_generic_rpc_handlers(tuple(handlers(service, speech) for service in SERVICES))
     add_GenerationServiceServicer_to_server(Generation(orders), server)
     add_RetrievalServiceServicer_to_server(retrieval, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -21,7 +21,7 @@ async def stub(state, settings):
     add_GatewayServiceServicer_to_server(GatewayService(state), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    channel = connect(f"127.0.0.1:{port}", "polyphony.gateway.v1.GatewayService", settings)
+    channel = connect(f"127.0.0.1:{port}", "polyphony.gateway.v1", settings)
     yield GatewayServiceStub(channel)
     await channel.close()
     await server.stop(0)

@@ -1,7 +1,7 @@
 """Streaming calls that finish, fail, or end before their final event."""
 
 import pytest
-from polyphony.speech.v1.speech_pb2 import SynthesizeResponse
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeResponse
 
 from gateway.streams import audio_chunks, completed
 from servekit.rpc.errors import InvalidArgument, Unavailable

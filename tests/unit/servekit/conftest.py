@@ -10,7 +10,7 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
-from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
+from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc, transcription_pb2, transcription_pb2_grpc
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
@@ -25,7 +25,8 @@ from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.stream import StreamScheduler
 
 VISION = "polyphony.vision.v1.VisionService"
-SPEECH = "polyphony.speech.v1.SpeechService"
+SYNTHESIS = "polyphony.speech.v1.SynthesisService"
+TRANSCRIPTION = "polyphony.speech.v1.TranscriptionService"
 
 
 def picture(kind="PNG"):
@@ -35,7 +36,7 @@ def picture(kind="PNG"):
 
 
 READ = vision_pb2.ReadTextRequest(image=Media(inline=picture(), mime_type="image/png"))
-SPEAK = speech_pb2.SynthesizeRequest(text="hello")
+SPEAK = synthesis_pb2.SynthesizeRequest(text="hello")
 FIELD = "messages[0].content[1]"
 DOUBLER = ModelSpec(
     id="doubler", task="embed", services=("retrieval",), runtime="test", title="Doubles", licence="CC0-1.0", memory_mb=1
@@ -67,7 +68,11 @@ def assert_typed(decode: Callable[[], object]) -> None:
     assert field == FIELD
 
 
-class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServiceServicer):
+class Scripted(
+    vision_pb2_grpc.VisionServiceServicer,
+    synthesis_pb2_grpc.SynthesisServiceServicer,
+    transcription_pb2_grpc.TranscriptionServiceServicer,
+):
     """`read` answers ReadText, `speak` yields what Synthesize sends; Transcribe stays unimplemented.
 
     StreamingTranscribe is refused, or with `listens` heard to its end before anything is said.
@@ -79,7 +84,7 @@ class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServ
         return vision_pb2.ReadTextResponse(width=1)
 
     async def speak(self):
-        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+        yield synthesis_pb2.SynthesizeResponse(chunk=b"1")
 
     async def ReadText(self, request, context):
         return await self.read()
@@ -93,16 +98,18 @@ class Scripted(vision_pb2_grpc.VisionServiceServicer, speech_pb2_grpc.SpeechServ
             raise Unimplemented("not here")
         async for _ in requests:
             pass
-        yield speech_pb2.StreamingTranscribeResponse()
+        yield transcription_pb2.StreamingTranscribeResponse()
 
     async def build(self, settings, telemetry):
         self.telemetry = telemetry
-
-        def add(servicer, server):
-            vision_pb2_grpc.add_VisionServiceServicer_to_server(servicer, server)
-            speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
-
-        return ServiceSpec(add, self, vision_pb2.DESCRIPTOR.services_by_name["VisionService"])
+        return ServiceSpec(
+            self,
+            [
+                vision_pb2.DESCRIPTOR.services_by_name["VisionService"],
+                synthesis_pb2.DESCRIPTOR.services_by_name["SynthesisService"],
+                transcription_pb2.DESCRIPTOR.services_by_name["TranscriptionService"],
+            ],
+        )
 
 
 @pytest.fixture
@@ -126,8 +133,13 @@ def vision(server, dial):
 
 
 @pytest.fixture
-def speech(server, dial):
-    return speech_pb2_grpc.SpeechServiceStub(dial(server, SPEECH))
+def synthesis(server, dial):
+    return synthesis_pb2_grpc.SynthesisServiceStub(dial(server, SYNTHESIS))
+
+
+@pytest.fixture
+def transcription(server, dial):
+    return transcription_pb2_grpc.TranscriptionServiceStub(dial(server, TRANSCRIPTION))
 
 
 @pytest.fixture

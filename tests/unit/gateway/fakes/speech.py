@@ -1,66 +1,76 @@
 """Hears, says and finds what it is told to."""
 
 from polyphony.speech.v1 import alignment_pb2 as alignment
+from polyphony.speech.v1 import anomaly_pb2 as sounds
 from polyphony.speech.v1 import assessment_pb2 as assessment
+from polyphony.speech.v1 import diarization_pb2 as speakers
 from polyphony.speech.v1 import emotion_pb2 as emotion
 from polyphony.speech.v1 import enhancement_pb2 as enhancement
-from polyphony.speech.v1 import sounds_pb2 as sounds
-from polyphony.speech.v1 import speakers_pb2 as speakers
-from polyphony.speech.v1 import speech_pb2 as speech
+from polyphony.speech.v1 import synthesis_pb2 as synthesis
+from polyphony.speech.v1 import transcription_pb2 as transcription
 from polyphony.speech.v1 import voices_pb2 as voices_pb
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from servekit.rpc.errors import NotFound
 
+SERVICES = tuple(
+    service
+    for file in (alignment, sounds, assessment, speakers, emotion, enhancement, synthesis, transcription, voices_pb)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
 
-class Speech(SpeechServiceServicer):
+
+class Speech:
     def __init__(self, orders):
         self.orders = orders
 
     async def Transcribe(self, request, context):
         await self.orders.obey("Transcribe", request)
-        yield speech.TranscribeResponse(started=speech.TranscriptionStarted(language="en", model=request.model))
+        yield transcription.TranscribeResponse(
+            started=transcription.TranscriptionStarted(language="en", model=request.model)
+        )
         for number, word in enumerate(self.orders.words.split(". ") if self.orders.words else ()):
-            segment = speech.TranscriptSegment(text=word)
+            segment = transcription.TranscriptSegment(text=word)
             segment.time.start_seconds, segment.time.end_seconds = number, number + 1
-            yield speech.TranscribeResponse(segment=segment)
-        yield speech.TranscribeResponse(finished=speech.TranscriptionFinished(duration_seconds=2.5))
+            yield transcription.TranscribeResponse(segment=segment)
+        yield transcription.TranscribeResponse(finished=transcription.TranscriptionFinished(duration_seconds=2.5))
 
     async def StreamingTranscribe(self, requests, context):
         """A word for every piece that is not silent; a silent one ends the phrase, and so does a commit."""
         config = (await anext(requests)).config
         await self.orders.obey("StreamingTranscribe", config)
-        yield speech.StreamingTranscribeResponse(started=speech.StreamingStarted(model=config.model))
+        yield transcription.StreamingTranscribeResponse(started=transcription.StreamingStarted(model=config.model))
         phrases, words, seconds, began = 0, [], 0.0, 0.0
 
         def final():
             time = TimeSpan(start_seconds=began, end_seconds=seconds)
-            segment = speech.TranscriptSegment(time=time, text=" ".join(words))
+            segment = transcription.TranscriptSegment(time=time, text=" ".join(words))
             words.clear()
-            told = speech.FinalTranscript(utterance=phrases - 1, segment=segment, language="en", latency_ms=250)
-            return speech.StreamingTranscribeResponse(final=told)
+            told = transcription.FinalTranscript(utterance=phrases - 1, segment=segment, language="en", latency_ms=250)
+            return transcription.StreamingTranscribeResponse(final=told)
 
         async for request in requests:
             await self.orders.obey("piece", request)
             if any(request.audio):
                 if not words:
                     began = seconds
-                    told = speech.UtteranceStarted(utterance=phrases, start_seconds=began)
-                    yield speech.StreamingTranscribeResponse(utterance_started=told)
+                    told = transcription.UtteranceStarted(utterance=phrases, start_seconds=began)
+                    yield transcription.StreamingTranscribeResponse(utterance_started=told)
                     phrases += 1
                 words.append(f"w{len(words)}")
                 stable, _, last = " ".join(words).rpartition("w")
-                told = speech.PartialTranscript(
-                    utterance=phrases - 1, stable_text=stable.rstrip(), unstable_text="w" + last
+                told = transcription.InterimTranscript(
+                    utterance=phrases - 1, committed_text=stable.rstrip(), tentative_text="w" + last
                 )
-                yield speech.StreamingTranscribeResponse(partial=told)
+                yield transcription.StreamingTranscribeResponse(interim=told)
             seconds += len(request.audio) / 2 / config.sample_rate_hertz
             if words and not any(request.audio):
                 yield final()
         if words:
             yield final()
-        yield speech.StreamingTranscribeResponse(finished=speech.TranscriptionFinished(duration_seconds=seconds))
+        yield transcription.StreamingTranscribeResponse(
+            finished=transcription.TranscriptionFinished(duration_seconds=seconds)
+        )
 
     async def Align(self, request, context):
         """Finds two words a second, whatever is said."""
@@ -76,24 +86,24 @@ class Speech(SpeechServiceServicer):
 
     async def Synthesize(self, request, context):
         await self.orders.obey("Synthesize", request)
-        started = speech.SynthesisStarted(mime_type=request.mime_type, sample_rate_hertz=8000)
-        yield speech.SynthesizeResponse(started=started)
+        started = synthesis.SynthesisStarted(mime_type=request.mime_type, sample_rate_hertz=8000)
+        yield synthesis.SynthesizeResponse(started=started)
         data = request.text.encode()
         size = 1
         if request.mime_type == "audio/pcm":  # samples of 16 bits
             size, data = 2, data + b" " * (len(data) % 2)
         for start in range(0, len(data), size):
-            yield speech.SynthesizeResponse(chunk=data[start : start + size])
+            yield synthesis.SynthesizeResponse(chunk=data[start : start + size])
             await self.orders.obey("audio", request)
-        yield speech.SynthesizeResponse(finished=speech.SynthesisFinished(duration_seconds=1))
+        yield synthesis.SynthesizeResponse(finished=synthesis.SynthesisFinished(duration_seconds=1))
 
     async def Assess(self, request, context):
         await self.orders.obey("Assess", request)
         right = assessment.AssessedWord(
-            verdict=assessment.WORD_VERDICT_RIGHT, text="What", heard="what", confidence=0.9
+            verdict=assessment.WORD_VERDICT_CORRECT, text="What", recognized_text="what", confidence=0.9
         )
         right.time.start_seconds, right.time.end_seconds = 0.5, 1.0
-        missing = assessment.AssessedWord(verdict=assessment.WORD_VERDICT_MISSING, text="now?")
+        missing = assessment.AssessedWord(verdict=assessment.WORD_VERDICT_OMISSION, text="now?")
         scores = {"accuracy": 90, "fluency": 80, "completeness": 50, "overall": 70}
         return assessment.AssessResponse(words=[right, missing], transcript="what", model=request.model, **scores)
 
@@ -142,30 +152,34 @@ class Speech(SpeechServiceServicer):
         finished.kept.add(start_seconds=0.5, end_seconds=2.5)
         yield enhancement.EnhanceResponse(finished=finished)
 
-    async def FitSoundModel(self, request, context):
-        await self.orders.obey("FitSoundModel", request)
+    async def TrainAnomalyDetector(self, request, context):
+        await self.orders.obey("TrainAnomalyDetector", request)
         labels = sorted({clip.label for clip in request.clips} - {""})
-        model = sounds.SoundModel(name=request.name, version=1, clips=len(request.clips), seconds=9, classes=labels)
+        model = sounds.AnomalyDetector(
+            name=request.name, version=1, clip_count=len(request.clips), duration_seconds=9, classes=labels
+        )
         model.threshold = 0.0 if labels else 1.5
-        return sounds.FitSoundModelResponse(model=model)
+        return sounds.TrainAnomalyDetectorResponse(anomaly_detector=model)
 
-    async def ListSoundModels(self, request, context):
-        await self.orders.obey("ListSoundModels", request)
-        return sounds.ListSoundModelsResponse(models=[sounds.SoundModel(name="pump", version=2, threshold=1.5)])
+    async def ListAnomalyDetectors(self, request, context):
+        await self.orders.obey("ListAnomalyDetectors", request)
+        return sounds.ListAnomalyDetectorsResponse(
+            anomaly_detectors=[sounds.AnomalyDetector(name="pump", version=2, threshold=1.5)]
+        )
 
-    async def DeleteSoundModel(self, request, context):
-        await self.orders.obey("DeleteSoundModel", request)
-        return sounds.DeleteSoundModelResponse()
+    async def DeleteAnomalyDetector(self, request, context):
+        await self.orders.obey("DeleteAnomalyDetector", request)
+        return sounds.DeleteAnomalyDetectorResponse()
 
-    async def ScoreSound(self, request, context):
-        await self.orders.obey("ScoreSound", request)
-        answer = sounds.ScoreSoundResponse(score=2.0, threshold=1.5, anomalous=True, version=3)
-        answer.stretches.add(score=2.0).time.end_seconds = 1.0
+    async def DetectAnomaly(self, request, context):
+        await self.orders.obey("DetectAnomaly", request)
+        answer = sounds.DetectAnomalyResponse(score=2.0, threshold=1.5, anomalous=True, version=3)
+        answer.segments.add(score=2.0).time.end_seconds = 1.0
         return answer
 
     async def ClassifySound(self, request, context):
         await self.orders.obey("ClassifySound", request)
         alarm = sounds.SoundClass(label="alarm", probability=1.0)
         answer = sounds.ClassifySoundResponse(classes=[alarm], version=3)
-        answer.stretches.add(sound_class=alarm).time.end_seconds = 1.0
+        answer.segments.add(sound_class=alarm).time.end_seconds = 1.0
         return answer

@@ -22,10 +22,10 @@ def test_an_operation_without_an_rpc_has_the_deadline_of_a_setting():
 
 def test_a_live_session_ends_before_its_stream_to_the_speech_service():
     assert GatewaySettings().max_realtime_session_seconds < deadline_seconds(
-        "polyphony.speech.v1.SpeechService/StreamingTranscribe"
+        "polyphony.speech.v1.TranscriptionService/StreamingTranscribe"
     )
 
 
 def test_an_unknown_rpc_has_no_deadline():
     with pytest.raises(KeyError, match="Sing"):
-        deadline_seconds("polyphony.speech.v1.SpeechService/Sing")
+        deadline_seconds("polyphony.speech.v1.SynthesisService/Sing")

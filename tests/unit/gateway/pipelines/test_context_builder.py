@@ -2,7 +2,7 @@
 
 import base64
 
-from polyphony.speech.v1 import speech_pb2 as speech
+from polyphony.speech.v1 import transcription_pb2 as transcription
 
 RECORDING = base64.b64encode(b"a recording").decode()
 QUESTION = {
@@ -20,10 +20,10 @@ QUESTION = {
 
 async def test_a_transcript_without_its_final_event_is_neither_used_nor_cached(http, state, orders, monkeypatch):
     async def cut_short(request):
-        yield speech.TranscribeResponse(segment=speech.TranscriptSegment(text="Only the"))
+        yield transcription.TranscribeResponse(segment=transcription.TranscriptSegment(text="Only the"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(state.clients.speech, "Transcribe", cut_short)
+        patch.setattr(state.clients.transcription, "Transcribe", cut_short)
         answer = (await http.post("/v1/chat/completions", json=QUESTION)).json()
     assert answer["polyphony"]["degraded"] == ["transcribe"]
     orders.words = "Only the whole is true"

@@ -1,7 +1,7 @@
 """Whose words are whose."""
 
 import pytest
-from polyphony.speech.v1.speakers_pb2 import SpeakerTurn
+from polyphony.speech.v1.diarization_pb2 import SpeakerTurn
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from gateway.pipelines.diarized_transcript import _Speakers

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from polyphony.speech.v1.speech_pb2 import StreamingConfig
+from polyphony.speech.v1.transcription_pb2 import StreamingConfig
 from websockets.exceptions import ConnectionClosed
 
 from gateway.realtime import session as realtime

@@ -45,7 +45,7 @@ async def test_a_cleaning_that_breaks_off_says_so_and_is_hung_up(http, state, mo
         finally:
             closed.append(True)
 
-    monkeypatch.setattr(state.clients.speech, "Enhance", enhance)
+    monkeypatch.setattr(state.clients.enhancement, "Enhance", enhance)
     if answer == "json":
         response = await http.post("/v1/audio/enhance", files=FILE, data={"answer": answer})
         assert response.status_code == 503
@@ -85,7 +85,7 @@ async def test_a_model_is_learned_of_files_and_their_labels(http, orders, state)
     assert response.status_code == 200, response.text
     assert (response.json()["classes"], response.json()["clips"]) == (["alarm", "normal"], 3)
     assert "threshold" not in response.json()
-    (request,) = orders.requests("FitSoundModel")
+    (request,) = orders.requests("TrainAnomalyDetector")
     assert [clip.label for clip in request.clips] == data["labels"]
     assert request.false_alarm_rate == pytest.approx(0.05)
     kept = [await state.store.read("default", clip.audio.reference, 100) for clip in request.clips]
@@ -97,7 +97,7 @@ async def test_without_labels_all_is_normal_and_forms_may_have_many_files(http, 
     response = await http.post("/v1/audio/sound_models", files=files, data={"name": "pump"})
     assert response.status_code == 200, response.text
     assert (response.json()["threshold"], response.json()["clips"]) == (1.5, 120)
-    assert {clip.label for clip in orders.requests("FitSoundModel")[0].clips} == {""}
+    assert {clip.label for clip in orders.requests("TrainAnomalyDetector")[0].clips} == {""}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ async def test_what_cannot_be_learned_is_named(http, data, param):
     [("clips[1].audio.inline", "files[1]"), ("clips[2].label", "labels[2]"), ("clips", "files"), ("name", "name")],
 )
 async def test_the_service_speaks_of_clips_and_the_form_of_files(http, orders, field, param):
-    orders.fail["FitSoundModel"] = InvalidArgument("no", field=field)
+    orders.fail["TrainAnomalyDetector"] = InvalidArgument("no", field=field)
     response = await http.post("/v1/audio/sound_models", files=FILE, data={"name": "pump"})
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
@@ -129,8 +129,8 @@ async def test_models_are_listed_and_deleted(http, orders):
     assert (row["name"], row["version"], row["threshold"]) == ("pump", 2, 1.5)
     deleted = await http.delete("/v1/audio/sound_models/pump")
     assert deleted.json() == {"name": "pump", "object": "sound_model", "deleted": True}
-    assert orders.requests("DeleteSoundModel")[0].name == "pump"
-    orders.fail["DeleteSoundModel"] = NotFound("there is no sound model 'pump'", field="name")
+    assert orders.requests("DeleteAnomalyDetector")[0].name == "pump"
+    orders.fail["DeleteAnomalyDetector"] = NotFound("there is no sound model 'pump'", field="name")
     assert (await http.delete("/v1/audio/sound_models/pump")).status_code == 404
 
 
@@ -138,7 +138,7 @@ async def test_a_recording_is_scored_and_classified(http, orders):
     scored = (await http.post("/v1/audio/sound_models/pump/score", files=FILE, data={"version": "3"})).json()
     assert (scored["score"], scored["threshold"], scored["anomalous"], scored["version"]) == (2.0, 1.5, True, 3)
     assert scored["stretches"] == [{"start": 0.0, "end": 1.0, "score": 2.0}]
-    (request,) = orders.requests("ScoreSound")
+    (request,) = orders.requests("DetectAnomaly")
     assert (request.name, request.version, request.audio.inline) == ("pump", 3, b"sound")
     told = (await http.post("/v1/audio/sound_models/pump/classify", files=FILE)).json()
     assert told["classes"] == [{"label": "alarm", "probability": 1.0}]

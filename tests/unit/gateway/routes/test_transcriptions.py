@@ -7,9 +7,16 @@ import httpx
 import httpx2
 import pytest
 from openai import APIError, AsyncOpenAI, BadRequestError
-from polyphony.speech.v1 import speech_pb2 as pb
-from polyphony.speech.v1.speakers_pb2 import DiarizeResponse, SpeakerTurn
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
+from polyphony.speech.v1 import transcription_pb2 as pb
+from polyphony.speech.v1.diarization_pb2 import DiarizeResponse, SpeakerTurn
+from polyphony.speech.v1.diarization_pb2_grpc import (
+    DiarizationServiceServicer,
+    add_DiarizationServiceServicer_to_server,
+)
+from polyphony.speech.v1.transcription_pb2_grpc import (
+    TranscriptionServiceServicer,
+    add_TranscriptionServiceServicer_to_server,
+)
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from gateway.app import build_app
@@ -21,7 +28,7 @@ SOUND = ("a.wav", b"sound", "audio/wav")
 SENTENCES = ("The ship came in.", "Nobody saw it.")
 
 
-class Speech(SpeechServiceServicer):
+class Speech(TranscriptionServiceServicer, DiarizationServiceServicer):
     """Hears the sentences that it was told, four words a second with two seconds between, then fails as it was told."""
 
     def __init__(self):
@@ -37,7 +44,7 @@ class Speech(SpeechServiceServicer):
         yield pb.TranscribeResponse(started=pb.TranscriptionStarted(language="en", model=request.model))
         at = 0.0
         for text in self.sentences:
-            yield pb.TranscribeResponse(progress=pb.TranscriptionProgress(heard_seconds=at, duration_seconds=30))
+            yield pb.TranscribeResponse(progress=pb.TranscriptionProgress(transcribed_seconds=at, duration_seconds=30))
             words = [
                 pb.TranscriptWord(
                     time=TimeSpan(start_seconds=at + i / 4, end_seconds=at + (i + 1) / 4),
@@ -81,7 +88,8 @@ def speech():
 @pytest.fixture
 async def app(build, speech, settings):
     server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
-    add_SpeechServiceServicer_to_server(speech, server)
+    add_TranscriptionServiceServicer_to_server(speech, server)
+    add_DiarizationServiceServicer_to_server(speech, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield build_app(build(speech_target=f"127.0.0.1:{port}"))

@@ -83,9 +83,7 @@ async def test_one_trace_from_the_client_to_the_engine(serve, dial, scripted, se
     async def build(settings, telemetry):
         plain = await scripted.build(settings, telemetry)
         scripted.scheduler = BatchScheduler(SPEC, [Doubler()], telemetry, max_batch_cost=4, max_queue_cost=4)
-        return ServiceSpec(
-            plain.add, scripted, plain.descriptor, models=ModelRepository([LoadedModel(scripted.scheduler)])
-        )
+        return ServiceSpec(scripted, plain.services, models=ModelRepository([LoadedModel(scripted.scheduler)]))
 
     async def read():
         logging.getLogger("test").warning("größer als %d", 3)
@@ -169,7 +167,7 @@ async def test_a_model_says_what_it_took_and_how_many_engines_it_has(serve, scri
     async def build(settings, telemetry):
         plain = await scripted.build(settings, telemetry)
         scheduler = BatchScheduler(SPEC, [Doubler(), Doubler()], telemetry, max_batch_cost=4, max_queue_cost=4)
-        return ServiceSpec(plain.add, scripted, plain.descriptor, models=ModelRepository([LoadedModel(scheduler)]))
+        return ServiceSpec(scripted, plain.services, models=ModelRepository([LoadedModel(scheduler)]))
 
     await serve(settings, build)
     value = scripted.telemetry.registry.get_sample_value

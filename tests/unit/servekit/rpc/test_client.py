@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from polyphony.speech.v1 import speech_pb2
+from polyphony.speech.v1 import synthesis_pb2, transcription_pb2
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
@@ -47,7 +47,7 @@ async def test_too_large_a_message_is_too_large_on_both_sides(serve, dial, scrip
 
 
 async def test_a_service_that_is_not_there_is_unavailable_with_a_delay(settings):
-    channel = connect(f"127.0.0.1:{free_port()}", VISION, settings)
+    channel = connect(f"127.0.0.1:{free_port()}", "polyphony.vision.v1", settings)
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 5)))
     with pytest.raises(Unavailable) as caught:
         await vision_pb2_grpc.VisionServiceStub(channel).ReadText(READ)
@@ -97,23 +97,23 @@ async def test_nothing_else_is_tried_again(vision, scripted, cls):
     assert len(tries) == 1
 
 
-async def test_a_stream_that_has_begun_is_not_tried_again(speech, scripted):
+async def test_a_stream_that_has_begun_is_not_tried_again(synthesis, scripted):
     tries = []
 
     async def speak():
         tries.append(1)
-        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+        yield synthesis_pb2.SynthesizeResponse(chunk=b"1")
         raise EngineCrashed("died")
 
     scripted.speak = speak
-    responses = speech.Synthesize(SPEAK)
+    responses = synthesis.Synthesize(SPEAK)
     await anext(responses)
     with pytest.raises(EngineCrashed):
         await anext(responses)
     assert len(tries) == 1
 
 
-async def test_a_deadline_that_has_passed_is_not_a_call(vision, speech, scripted):
+async def test_a_deadline_that_has_passed_is_not_a_call(vision, synthesis, scripted):
     tries = []
 
     async def read():
@@ -122,7 +122,7 @@ async def test_a_deadline_that_has_passed_is_not_a_call(vision, speech, scripted
 
     async def speak():
         tries.append(1)
-        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+        yield synthesis_pb2.SynthesizeResponse(chunk=b"1")
 
     scripted.read, scripted.speak = read, speak
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() - 1)))
@@ -130,21 +130,21 @@ async def test_a_deadline_that_has_passed_is_not_a_call(vision, speech, scripted
         with pytest.raises(DeadlineExceeded):
             await vision.ReadText(READ)
         with pytest.raises(DeadlineExceeded):
-            await anext(speech.Synthesize(SPEAK))
+            await anext(synthesis.Synthesize(SPEAK))
     assert not tries
 
 
-async def test_leaving_a_stream_cancels_the_call(speech, scripted):
+async def test_leaving_a_stream_cancels_the_call(synthesis, scripted):
     cancellations = []
 
     async def speak():
         cancellations.append(current().cancellation)
         while True:
-            yield speech_pb2.SynthesizeResponse(chunk=b"1")
+            yield synthesis_pb2.SynthesizeResponse(chunk=b"1")
             await asyncio.sleep(0.001)
 
     scripted.speak = speak
-    responses = speech.Synthesize(SPEAK)
+    responses = synthesis.Synthesize(SPEAK)
     await anext(responses)
     await responses.aclose()
     for _ in range(200):
@@ -154,31 +154,31 @@ async def test_leaving_a_stream_cancels_the_call(speech, scripted):
     pytest.fail("the server still streams")
 
 
-async def test_a_call_that_is_over_reads_no_further_requests(speech):
+async def test_a_call_that_is_over_reads_no_further_requests(transcription):
     ended = asyncio.Event()
 
     async def requests():
         try:
-            yield speech_pb2.StreamingTranscribeRequest()
+            yield transcription_pb2.StreamingTranscribeRequest()
             await asyncio.Event().wait()
         finally:
             ended.set()
 
     with pytest.raises(Unimplemented):
-        async for _ in speech.StreamingTranscribe(requests()):
+        async for _ in transcription.StreamingTranscribe(requests()):
             pass
     assert ended.is_set()
 
 
-async def test_requests_that_fail_fail_the_call(speech, scripted):
+async def test_requests_that_fail_fail_the_call(transcription, scripted):
     scripted.listens = True
 
     async def requests():
-        yield speech_pb2.StreamingTranscribeRequest()
+        yield transcription_pb2.StreamingTranscribeRequest()
         raise LookupError("nothing there")
 
     with pytest.raises(LookupError):
-        async for _ in speech.StreamingTranscribe(requests()):
+        async for _ in transcription.StreamingTranscribe(requests()):
             pass
 
 
@@ -205,7 +205,7 @@ async def test_cancelling_the_caller_cancels_the_call(vision, scripted):
 
 async def test_it_finds_a_service_that_has_come_back(serve, scripted, settings):
     port = free_port()
-    channel = connect(f"127.0.0.1:{port}", VISION, settings)
+    channel = connect(f"127.0.0.1:{port}", "polyphony.vision.v1", settings)
     stub = vision_pb2_grpc.VisionServiceStub(channel)
     with pytest.raises(Unavailable):
         await stub.ReadText(READ)

@@ -5,7 +5,7 @@ from google.api import field_behavior_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from polyphony.generation.v1 import generation_pb2
-from polyphony.speech.v1 import speech_pb2
+from polyphony.speech.v1 import synthesis_pb2
 from polyphony.vision.v1 import vision_pb2
 
 from servekit.rpc.contract import check_required
@@ -64,7 +64,7 @@ def test_required_fields_are_found_at_any_depth(node):
 def test_the_contract_marks_what_it_needs():
     for message, path in (
         (vision_pb2.ReadTextRequest(), "image"),
-        (speech_pb2.SynthesizeRequest(), "text"),
+        (synthesis_pb2.SynthesizeRequest(), "text"),
         (generation_pb2.GenerateTextRequest(), "messages"),
     ):
         with pytest.raises(InvalidArgument) as caught:

@@ -55,7 +55,7 @@ async def test_an_error_without_field_and_delay_gains_none(vision, scripted):
     assert (caught.value.field, caught.value.retry_after) == ("", None)
 
 
-async def test_an_error_after_the_first_message_travels_too(speech, scripted):
+async def test_an_error_after_the_first_message_travels_too(synthesis, scripted):
     original = scripted.speak
 
     async def fail():
@@ -64,7 +64,7 @@ async def test_an_error_after_the_first_message_travels_too(speech, scripted):
         raise TooLarge("no more", field="text")
 
     scripted.speak = fail
-    responses = speech.Synthesize(SPEAK)
+    responses = synthesis.Synthesize(SPEAK)
     assert (await anext(responses)).chunk == b"1"
     with pytest.raises(TooLarge, match="no more"):
         await anext(responses)

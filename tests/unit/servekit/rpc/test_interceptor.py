@@ -5,15 +5,15 @@ import time
 
 import grpc
 import pytest
-from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
+from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc, transcription_pb2
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, current, enter
-from servekit.rpc.contract import timeouts
+from servekit.rpc.contract import handlers, timeouts
 from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, Unimplemented
 from servekit.rpc.interceptor import CallInterceptor
-from tests.unit.servekit.conftest import READ, SPEAK, SPEECH, VISION
+from tests.unit.servekit.conftest import READ, SPEAK, SYNTHESIS, VISION
 from tests.watching import until
 
 
@@ -63,10 +63,10 @@ async def test_odd_metadata_is_refused_or_ignored_and_never_a_crash(raw):
     await stub.ReadText(READ, metadata=[("x-polyphony-tenant-bin", b"\xff\xfe")])
 
 
-async def test_a_method_that_nobody_wrote_is_unimplemented(speech):
-    request = speech_pb2.TranscribeRequest(audio=READ.image)
+async def test_a_method_that_nobody_wrote_is_unimplemented(transcription):
+    request = transcription_pb2.TranscribeRequest(audio=READ.image)
     with pytest.raises(Unimplemented):
-        async for _ in speech.Transcribe(request):
+        async for _ in transcription.Transcribe(request):
             pass
 
 
@@ -99,14 +99,14 @@ async def test_a_caller_that_leaves_a_stream_sets_the_flag_and_closes_it(raw, sc
         cancellations.append(current().cancellation)
         try:
             while True:
-                yield speech_pb2.SynthesizeResponse(chunk=bytes(100_000))
+                yield synthesis_pb2.SynthesizeResponse(chunk=bytes(100_000))
                 sent.append(1)
                 await asyncio.sleep(0.001)
         finally:
             closed.append(asyncio.current_task())
 
     scripted.speak = speak
-    call = speech_pb2_grpc.SpeechServiceStub(raw).Synthesize(SPEAK)
+    call = synthesis_pb2_grpc.SynthesisServiceStub(raw).Synthesize(SPEAK)
     await call.read()
     if not reads:
         before = -1
@@ -119,7 +119,7 @@ async def test_a_caller_that_leaves_a_stream_sets_the_flag_and_closes_it(raw, sc
     count = len(sent)
     await asyncio.sleep(0.05)
     assert len(sent) <= count + 1
-    await until(lambda: counted(scripted, "SpeechService/Synthesize", "CANCELLED") == 1)
+    await until(lambda: counted(scripted, "SynthesisService/Synthesize", "CANCELLED") == 1)
 
 
 async def test_the_shorter_deadline_ends_the_call_and_cancels_it(vision, scripted):
@@ -146,14 +146,15 @@ async def test_the_default_deadline_holds_for_callers_that_set_none(scripted, se
         await asyncio.sleep(60)
 
     async def speak():
-        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+        yield synthesis_pb2.SynthesizeResponse(chunk=b"1")
         await asyncio.sleep(60)
 
     scripted.read, scripted.speak = read, speak
-    seconds = {f"/{VISION}/ReadText": 0.2, f"/{SPEECH}/Synthesize": 0.2}
+    seconds = {f"/{VISION}/ReadText": 0.2, f"/{SYNTHESIS}/Synthesize": 0.2}
     telemetry = Telemetry(settings)
     server = grpc.aio.server(interceptors=[CallInterceptor(telemetry, seconds)])
-    (await scripted.build(settings, telemetry)).add(scripted, server)
+    spec = await scripted.build(settings, telemetry)
+    server.add_generic_rpc_handlers(tuple(handlers(service, scripted) for service in spec.services))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -161,7 +162,7 @@ async def test_the_default_deadline_holds_for_callers_that_set_none(scripted, se
             await vision_pb2_grpc.VisionServiceStub(channel).ReadText(READ)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert cancellations[0].cancelled
-        call = speech_pb2_grpc.SpeechServiceStub(channel).Synthesize(SPEAK)
+        call = synthesis_pb2_grpc.SynthesisServiceStub(channel).Synthesize(SPEAK)
         assert (await call.read()).chunk == b"1"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
@@ -169,9 +170,9 @@ async def test_the_default_deadline_holds_for_callers_that_set_none(scripted, se
     await server.stop(0)
 
 
-async def test_every_call_is_counted_by_how_it_ended(vision, speech, scripted):
+async def test_every_call_is_counted_by_how_it_ended(vision, synthesis, scripted):
     await vision.ReadText(READ)
-    assert [response.chunk async for response in speech.Synthesize(SPEAK)] == [b"1"]
+    assert [response.chunk async for response in synthesis.Synthesize(SPEAK)] == [b"1"]
     with pytest.raises(InvalidArgument):
         await vision.ReadText(vision_pb2.ReadTextRequest())
 
@@ -183,5 +184,5 @@ async def test_every_call_is_counted_by_how_it_ended(vision, speech, scripted):
         await vision.ReadText(READ)
     codes = {code: counted(scripted, "VisionService/ReadText", code) for code in ("OK", "INVALID_ARGUMENT", "INTERNAL")}
     assert codes == {"OK": 1, "INVALID_ARGUMENT": 1, "INTERNAL": 1}
-    assert counted(scripted, "SpeechService/Synthesize", "OK") == 1
-    assert (in_flight(scripted, "VisionService/ReadText"), in_flight(scripted, "SpeechService/Synthesize")) == (0, 0)
+    assert counted(scripted, "SynthesisService/Synthesize", "OK") == 1
+    assert (in_flight(scripted, "VisionService/ReadText"), in_flight(scripted, "SynthesisService/Synthesize")) == (0, 0)

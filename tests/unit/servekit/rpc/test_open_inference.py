@@ -123,9 +123,7 @@ async def test_tritons_own_client_calls_it(serve, scripted, settings):
     async def build(settings, telemetry):
         plain = await scripted.build(settings, telemetry)
         scheduler = TensorScheduler(SPEC, [Echo("float32")], telemetry)
-        return ServiceSpec(
-            plain.add, plain.servicer, plain.descriptor, models=ModelRepository([LoadedModel(scheduler)])
-        )
+        return ServiceSpec(plain.servicer, plain.services, models=ModelRepository([LoadedModel(scheduler)]))
 
     server = await serve(settings, build)
     async with InferenceServerClient(f"127.0.0.1:{server.port}") as client:

@@ -10,7 +10,7 @@ import threading
 import grpc
 import httpx
 import pytest
-from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
+from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
 from servekit.models.catalogue import ModelSpec
@@ -20,7 +20,16 @@ from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import EngineCrashed, FailedPrecondition
 from servekit.rpc.server import Server, ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
-from tests.unit.servekit.conftest import NOT_SERVING, READ, SERVING, SPEAK, VISION, health_of, until_health_is
+from tests.unit.servekit.conftest import (
+    NOT_SERVING,
+    READ,
+    SERVING,
+    SPEAK,
+    SYNTHESIS,
+    VISION,
+    health_of,
+    until_health_is,
+)
 
 SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 
@@ -41,9 +50,8 @@ async def test_health_follows_the_models(settings, scripted):
     model, telemetry = Slow(), Telemetry(settings)
     scheduler = StreamScheduler(SPEC, [model], telemetry, max_queue_cost=1)
     descriptor = vision_pb2.DESCRIPTOR.services_by_name["VisionService"]
-    add = vision_pb2_grpc.add_VisionServiceServicer_to_server
     server = Server(
-        settings, telemetry, ServiceSpec(add, scripted, descriptor, models=ModelRepository([LoadedModel(scheduler)]))
+        settings, telemetry, ServiceSpec(scripted, [descriptor], models=ModelRepository([LoadedModel(scheduler)]))
     )
     starting = asyncio.ensure_future(server.start())
     while not server.port:  # noqa: ASYNC110
@@ -82,7 +90,7 @@ async def test_connections_that_age_fail_no_call(serve, dial, scripted, settings
 
     async def speak():
         for _ in range(25):
-            yield speech_pb2.SynthesizeResponse(chunk=b"1")
+            yield synthesis_pb2.SynthesizeResponse(chunk=b"1")
             await asyncio.sleep(0.1)
 
     scripted.speak = speak
@@ -90,7 +98,7 @@ async def test_connections_that_age_fail_no_call(serve, dial, scripted, settings
     aged = settings.model_copy(update={"max_connection_age_seconds": 0.5, "drain_timeout_seconds": 0.2})
     server = await serve(aged, scripted.build)
     stub = vision_pb2_grpc.VisionServiceStub(dial(server, VISION))
-    speech = speech_pb2_grpc.SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
+    synthesis = synthesis_pb2_grpc.SynthesisServiceStub(dial(server, SYNTHESIS))
     calls = 0
     done = asyncio.Event()
 
@@ -102,7 +110,7 @@ async def test_connections_that_age_fail_no_call(serve, dial, scripted, settings
             await asyncio.sleep(0.002)
 
     callers = [asyncio.ensure_future(call()) for _ in range(4)]
-    chunks = [response.chunk async for response in speech.Synthesize(SPEAK)]
+    chunks = [response.chunk async for response in synthesis.Synthesize(SPEAK)]
     done.set()
     await asyncio.gather(*callers)
     assert len(chunks) == 25

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 import trustme
-from polyphony.speech.v1 import speech_pb2, speech_pb2_grpc
+from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc
 from polyphony.vision.v1 import vision_pb2_grpc
 from pydantic import ValidationError
 
@@ -16,13 +16,13 @@ from servekit.ops.telemetry import Telemetry
 from servekit.rpc.client import connect
 from servekit.rpc.errors import FailedPrecondition, Unreachable
 from servekit.rpc.tls import Certificates, expiry
-from tests.unit.servekit.conftest import READ, SERVING, SPEAK, SPEECH, VISION, until_health_is
+from tests.unit.servekit.conftest import READ, SERVING, SPEAK, SYNTHESIS, VISION, until_health_is
 
 NO_PEM = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----"
 
 
 async def read_through(server, settings):
-    channel = connect(f"127.0.0.1:{server.port}", VISION, settings)
+    channel = connect(f"127.0.0.1:{server.port}", "polyphony.vision.v1", settings)
     try:
         return (await vision_pb2_grpc.VisionServiceStub(channel).ReadText(READ)).width
     finally:
@@ -67,18 +67,18 @@ async def test_renewed_certificates_are_taken_up_without_an_end_to_running_calls
     renewed = asyncio.Event()
 
     async def speak():
-        yield speech_pb2.SynthesizeResponse(chunk=b"1")
+        yield synthesis_pb2.SynthesizeResponse(chunk=b"1")
         await renewed.wait()
-        yield speech_pb2.SynthesizeResponse(chunk=b"2")
+        yield synthesis_pb2.SynthesizeResponse(chunk=b"2")
 
     scripted.speak = speak
     mine = settings.model_copy(update={**certificates(), "max_connection_age_seconds": 0.3})
     server = await serve(mine, scripted.build)
     old = {name: shutil.copy(path, tmp_path / f"old-{path.name}") for name, path in certificates.paths.items()}
     vision = vision_pb2_grpc.VisionServiceStub(dial(server, VISION, mine))
-    channel = dial(server, SPEECH, mine)
-    speech = speech_pb2_grpc.SpeechServiceStub(channel)
-    chunks = speech.Synthesize(SPEAK)
+    channel = dial(server, SYNTHESIS, mine)
+    synthesis = synthesis_pb2_grpc.SynthesisServiceStub(channel)
+    chunks = synthesis.Synthesize(SPEAK)
     assert (await anext(chunks)).chunk == b"1"
     assert (await vision.ReadText(READ)).width == 1
 
@@ -86,7 +86,7 @@ async def test_renewed_certificates_are_taken_up_without_an_end_to_running_calls
     assert (await vision.ReadText(READ)).width == 1
     with pytest.raises(Unreachable):
         await read_through(server, settings.model_copy(update=old))
-    another = speech.Synthesize(SPEAK)  # its channel is opened anew, too
+    another = synthesis.Synthesize(SPEAK)  # its channel is opened anew, too
     assert (await anext(another)).chunk == b"1"
     renewed.set()
     assert [(await anext(each)).chunk for each in (chunks, another)] == [b"2", b"2"]

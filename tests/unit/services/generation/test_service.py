@@ -41,9 +41,8 @@ def of(slots=2, latency=0.0, fail="", **more):
         model = FakeChatModel(spec, settings.max_prompt_bytes)
         scheduler = StreamScheduler(spec, [model] * slots, telemetry, max_queue_cost=settings.max_queue_tokens)
         return ServiceSpec(
-            add=service.add_GenerationServiceServicer_to_server,
             servicer=service.GenerationService(Models([scheduler]), settings),
-            descriptor=service.pb.DESCRIPTOR.services_by_name["GenerationService"],
+            services=[service.pb.DESCRIPTOR.services_by_name["GenerationService"]],
             models=ModelRepository([LoadedModel(scheduler)]),
         )
 

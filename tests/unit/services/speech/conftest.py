@@ -1,10 +1,10 @@
 """The speech service on its fakes, over real gRPC, with the `settings` of the tests that ask for it."""
 
 import pytest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
 from services.speech.service import build
 from services.speech.tasks import tasks
+from tests.stubs import SpeechStub
 
 
 @pytest.fixture
@@ -24,4 +24,4 @@ async def stub(serve, dial, settings, models):
         )
         return service_spec
 
-    return SpeechServiceStub(dial(await serve(settings, build_and_show), "polyphony.speech.v1.SpeechService"))
+    return SpeechStub(dial(await serve(settings, build_and_show), "polyphony.speech.v1.TranscriptionService"))

@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest, TranscribeRequest
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
+from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.media.audio_encoder import encode_audio

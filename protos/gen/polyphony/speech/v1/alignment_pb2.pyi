@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AlignRequest(_message.Message):
-    """Asks when the words of a transcript are said."""
+    """The request of Align."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,14 +31,14 @@ class AlignRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What is said in it, word for word; its lines stay lines."""
+    """The transcript, word for word. Line breaks are preserved as line numbers."""
     model: _builtins.str
     """A model id of the catalogue; empty for the service's default."""
     language: _builtins.str
-    """The spoken language as an ISO 639-1 code; empty to have it detected."""
+    """The spoken language as an ISO 639-1 code; empty to detect it."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
-        """The recording. Where nobody is heard to speak in it: INVALID_ARGUMENT."""
+        """The recording. Without speech in it the call fails with INVALID_ARGUMENT."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ Global___AlignRequest: _TypeAlias = AlignRequest  # noqa: Y015
 
 @_typing.final
 class AlignResponse(_message.Message):
-    """When each word is said."""
+    """The response of Align."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -67,14 +67,14 @@ class AlignResponse(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.float
-    """The length of the decoded sound, in seconds."""
+    """The duration of the decoded audio, in seconds."""
     language: _builtins.str
-    """The language, stated or detected, as an ISO 639-1 code."""
+    """The language, requested or detected, as an ISO 639-1 code."""
     model: _builtins.str
-    """The model that told."""
+    """The id of the model that aligned the words."""
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___AlignedWord]:
-        """The words in the order of the text, none left out."""
+        """Every word of the transcript, in its order."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ Global___AlignResponse: _TypeAlias = AlignResponse  # noqa: Y015
 
 @_typing.final
 class AlignedWord(_message.Message):
-    """One word of a known transcript."""
+    """A word of the transcript with its time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,16 +103,17 @@ class AlignedWord(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The word as it stands in the text, with its punctuation."""
+    """The word as written in the transcript, with its punctuation."""
     confidence: _builtins.float
-    """How sure the model is that it is said there, 0 to 1; 0 where it was not
-    found and its time lies between its neighbours'.
+    """The confidence that the word is spoken in this span, 0 to 1. It is 0 where
+    the word was not found; the span is then interpolated between its
+    neighbours.
     """
     line: _builtins.int
-    """The line of the text that it stands in, from 0."""
+    """The line of the transcript that contains the word, from 0."""
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """When it is said."""
+        """The time span of the word."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ from polyphony.type.v1 import media_pb2 as polyphony_dot_type_dot_v1_dot_media__
 from polyphony.type.v1 import time_span_pb2 as polyphony_dot_type_dot_v1_dot_time__span__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$polyphony/speech/v1/assessment.proto\x12\x13polyphony.speech.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dpolyphony/type/v1/media.proto\x1a!polyphony/type/v1/time_span.proto\"}\n\rAssessRequest\x12-\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x18.polyphony.type.v1.MediaB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ereference_text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\"\x88\x02\n\x0e\x41ssessResponse\x12\x30\n\x05words\x18\x01 \x03(\x0b\x32!.polyphony.speech.v1.AssessedWord\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x02\x12\x0f\n\x07\x66luency\x18\x03 \x01(\x02\x12\x14\n\x0c\x63ompleteness\x18\x04 \x01(\x02\x12\x0f\n\x07overall\x18\x05 \x01(\x02\x12\x12\n\ntranscript\x18\x06 \x01(\t\x12\x18\n\x10words_per_minute\x18\x07 \x01(\x02\x12+\n\x06pauses\x18\x08 \x03(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x10\n\x08language\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\"\x9d\x01\n\x0c\x41ssessedWord\x12\x31\n\x07verdict\x18\x01 \x01(\x0e\x32 .polyphony.speech.v1.WordVerdict\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05heard\x18\x03 \x01(\t\x12)\n\x04time\x18\x04 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x12\n\nconfidence\x18\x05 \x01(\x02*\x90\x01\n\x0bWordVerdict\x12\x1c\n\x18WORD_VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12WORD_VERDICT_RIGHT\x10\x01\x12\x16\n\x12WORD_VERDICT_WRONG\x10\x02\x12\x18\n\x14WORD_VERDICT_MISSING\x10\x03\x12\x19\n\x15WORD_VERDICT_INSERTED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$polyphony/speech/v1/assessment.proto\x12\x13polyphony.speech.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dpolyphony/type/v1/media.proto\x1a!polyphony/type/v1/time_span.proto\"}\n\rAssessRequest\x12-\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x18.polyphony.type.v1.MediaB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ereference_text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\"\x88\x02\n\x0e\x41ssessResponse\x12\x30\n\x05words\x18\x01 \x03(\x0b\x32!.polyphony.speech.v1.AssessedWord\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x02\x12\x0f\n\x07\x66luency\x18\x03 \x01(\x02\x12\x14\n\x0c\x63ompleteness\x18\x04 \x01(\x02\x12\x0f\n\x07overall\x18\x05 \x01(\x02\x12\x12\n\ntranscript\x18\x06 \x01(\t\x12\x18\n\x10words_per_minute\x18\x07 \x01(\x02\x12+\n\x06pauses\x18\x08 \x03(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x10\n\x08language\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\"\xa7\x01\n\x0c\x41ssessedWord\x12\x31\n\x07verdict\x18\x01 \x01(\x0e\x32 .polyphony.speech.v1.WordVerdict\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x17\n\x0frecognized_text\x18\x03 \x01(\t\x12)\n\x04time\x18\x04 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x12\n\nconfidence\x18\x05 \x01(\x02*\x9b\x01\n\x0bWordVerdict\x12\x1c\n\x18WORD_VERDICT_UNSPECIFIED\x10\x00\x12\x18\n\x14WORD_VERDICT_CORRECT\x10\x01\x12\x1d\n\x19WORD_VERDICT_SUBSTITUTION\x10\x02\x12\x19\n\x15WORD_VERDICT_OMISSION\x10\x03\x12\x1a\n\x16WORD_VERDICT_INSERTION\x10\x04\x32\x66\n\x11\x41ssessmentService\x12Q\n\x06\x41ssess\x12\".polyphony.speech.v1.AssessRequest\x1a#.polyphony.speech.v1.AssessResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,12 +38,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSESSREQUEST'].fields_by_name['audio']._serialized_options = b'\342A\001\002'
   _globals['_ASSESSREQUEST'].fields_by_name['reference_text']._loaded_options = None
   _globals['_ASSESSREQUEST'].fields_by_name['reference_text']._serialized_options = b'\342A\001\002'
-  _globals['_WORDVERDICT']._serialized_start=715
-  _globals['_WORDVERDICT']._serialized_end=859
+  _globals['_WORDVERDICT']._serialized_start=725
+  _globals['_WORDVERDICT']._serialized_end=880
   _globals['_ASSESSREQUEST']._serialized_start=160
   _globals['_ASSESSREQUEST']._serialized_end=285
   _globals['_ASSESSRESPONSE']._serialized_start=288
   _globals['_ASSESSRESPONSE']._serialized_end=552
   _globals['_ASSESSEDWORD']._serialized_start=555
-  _globals['_ASSESSEDWORD']._serialized_end=712
+  _globals['_ASSESSEDWORD']._serialized_end=722
+  _globals['_ASSESSMENTSERVICE']._serialized_start=882
+  _globals['_ASSESSMENTSERVICE']._serialized_end=984
 # @@protoc_insertion_point(module_scope)

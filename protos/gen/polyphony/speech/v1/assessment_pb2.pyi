@@ -28,34 +28,34 @@ class _WordVerdict:
 class _WordVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WordVerdict.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WORD_VERDICT_UNSPECIFIED: _WordVerdict.ValueType  # 0
-    """Not told."""
-    WORD_VERDICT_RIGHT: _WordVerdict.ValueType  # 1
-    """Said as it stands."""
-    WORD_VERDICT_WRONG: _WordVerdict.ValueType  # 2
-    """Another was said in its place."""
-    WORD_VERDICT_MISSING: _WordVerdict.ValueType  # 3
-    """Not said."""
-    WORD_VERDICT_INSERTED: _WordVerdict.ValueType  # 4
-    """Said, but not in the text."""
+    """The verdict is unknown."""
+    WORD_VERDICT_CORRECT: _WordVerdict.ValueType  # 1
+    """The word was spoken as written."""
+    WORD_VERDICT_SUBSTITUTION: _WordVerdict.ValueType  # 2
+    """Another word was spoken in its place."""
+    WORD_VERDICT_OMISSION: _WordVerdict.ValueType  # 3
+    """The word was not spoken."""
+    WORD_VERDICT_INSERTION: _WordVerdict.ValueType  # 4
+    """The word was spoken but is not in the reference text."""
 
 class WordVerdict(_WordVerdict, metaclass=_WordVerdictEnumTypeWrapper):
-    """What became of a word."""
+    """The verdict on a word, as in the word error rate."""
 
 WORD_VERDICT_UNSPECIFIED: WordVerdict.ValueType  # 0
-"""Not told."""
-WORD_VERDICT_RIGHT: WordVerdict.ValueType  # 1
-"""Said as it stands."""
-WORD_VERDICT_WRONG: WordVerdict.ValueType  # 2
-"""Another was said in its place."""
-WORD_VERDICT_MISSING: WordVerdict.ValueType  # 3
-"""Not said."""
-WORD_VERDICT_INSERTED: WordVerdict.ValueType  # 4
-"""Said, but not in the text."""
+"""The verdict is unknown."""
+WORD_VERDICT_CORRECT: WordVerdict.ValueType  # 1
+"""The word was spoken as written."""
+WORD_VERDICT_SUBSTITUTION: WordVerdict.ValueType  # 2
+"""Another word was spoken in its place."""
+WORD_VERDICT_OMISSION: WordVerdict.ValueType  # 3
+"""The word was not spoken."""
+WORD_VERDICT_INSERTION: WordVerdict.ValueType  # 4
+"""The word was spoken but is not in the reference text."""
 Global___WordVerdict: _TypeAlias = WordVerdict  # noqa: Y015
 
 @_typing.final
 class AssessRequest(_message.Message):
-    """Asks how well a learner says a text."""
+    """The request of Assess."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -64,11 +64,11 @@ class AssessRequest(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     reference_text: _builtins.str
-    """The text that was to be said."""
+    """The text that the learner was to speak."""
     language: _builtins.str
-    """The language of the text as an ISO 639-1 code; empty to have it detected."""
+    """The language of the text as an ISO 639-1 code; empty to detect it."""
     model: _builtins.str
-    """The transcriber's model id; empty for the service's default."""
+    """The model id of a transcriber; empty for the service's default."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
         """The learner's recording."""
@@ -91,7 +91,9 @@ Global___AssessRequest: _TypeAlias = AssessRequest  # noqa: Y015
 
 @_typing.final
 class AssessResponse(_message.Message):
-    """How well it was said. Every score is 0 to 100; docs/assessment.md defines them."""
+    """The response of Assess. Scores range from 0 to 100; docs/assessment.md defines
+    them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -106,28 +108,32 @@ class AssessResponse(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     accuracy: _builtins.float
-    """How much of what was said is right."""
+    """The score of how much of the recording is correct."""
     fluency: _builtins.float
-    """How evenly and at what pace it was said."""
+    """The score of pace and evenness."""
     completeness: _builtins.float
-    """How much of the text was said."""
+    """The score of how much of the reference text was spoken."""
     overall: _builtins.float
-    """All together."""
+    """The combined score."""
     transcript: _builtins.str
-    """What was heard."""
+    """The transcript of the recording."""
     words_per_minute: _builtins.float
-    """Words a minute while speaking; characters for Chinese and Japanese."""
+    """The speaking rate in words per minute without pauses; characters per minute
+    for Chinese and Japanese.
+    """
     language: _builtins.str
-    """The language, stated or detected, as an ISO 639-1 code."""
+    """The language, requested or detected, as an ISO 639-1 code."""
     model: _builtins.str
-    """The model that listened."""
+    """The id of the transcriber that was used."""
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssessedWord]:
-        """The words of the text in order, and the inserted ones where they were said."""
+        """The words of the reference text in order, with insertions where they were
+        spoken.
+        """
 
     @_builtins.property
     def pauses(self) -> _containers.RepeatedCompositeFieldContainer[_time_span_pb2.TimeSpan]:
-        """The pauses within the speech."""
+        """The pauses between words."""
 
     def __init__(
         self,
@@ -153,39 +159,39 @@ Global___AssessResponse: _TypeAlias = AssessResponse  # noqa: Y015
 
 @_typing.final
 class AssessedWord(_message.Message):
-    """A word of the text, or one that was said beside it."""
+    """A word of the reference text, or an inserted word."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
-    HEARD_FIELD_NUMBER: _builtins.int
+    RECOGNIZED_TEXT_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     verdict: Global___WordVerdict.ValueType
-    """What became of it."""
+    """The verdict on the word."""
     text: _builtins.str
-    """The word as it stands in the text; empty for an inserted one."""
-    heard: _builtins.str
-    """The word that was heard; empty for a missing one."""
+    """The word as written in the reference text; empty for an insertion."""
+    recognized_text: _builtins.str
+    """The word that was recognized; empty for an omission."""
     confidence: _builtins.float
-    """How sure the model is of what it heard, 0 to 1."""
+    """The confidence of the transcriber in the recognized word, 0 to 1."""
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """When it was said; not set for a missing one."""
+        """The time span of the recognized word; not set for an omission."""
 
     def __init__(
         self,
         *,
         verdict: Global___WordVerdict.ValueType = ...,
         text: _builtins.str = ...,
-        heard: _builtins.str = ...,
+        recognized_text: _builtins.str = ...,
         time: _time_span_pb2.TimeSpan | None = ...,
         confidence: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "heard", b"heard", "text", b"text", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "recognized_text", b"recognized_text", "text", b"text", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

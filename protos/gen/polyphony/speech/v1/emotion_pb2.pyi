@@ -28,30 +28,30 @@ class _EmotionBasis:
 class _EmotionBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmotionBasis.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EMOTION_BASIS_UNSPECIFIED: _EmotionBasis.ValueType  # 0
-    """Not told."""
+    """The basis is unknown."""
     EMOTION_BASIS_ACOUSTIC_MODEL: _EmotionBasis.ValueType  # 1
-    """A network that hears the voice."""
+    """A network that classifies the audio."""
     EMOTION_BASIS_WORDS_AND_PROSODY: _EmotionBasis.ValueType  # 2
-    """The sentiment of the words and the pitch, loudness and pace of the voice: a
-    rule, not a model of emotions.
+    """Rules over the sentiment of the words and the pitch, loudness and pace of the
+    voice, without an emotion model.
     """
 
 class EmotionBasis(_EmotionBasis, metaclass=_EmotionBasisEnumTypeWrapper):
-    """What an emotion was told by."""
+    """The basis of emotion probabilities."""
 
 EMOTION_BASIS_UNSPECIFIED: EmotionBasis.ValueType  # 0
-"""Not told."""
+"""The basis is unknown."""
 EMOTION_BASIS_ACOUSTIC_MODEL: EmotionBasis.ValueType  # 1
-"""A network that hears the voice."""
+"""A network that classifies the audio."""
 EMOTION_BASIS_WORDS_AND_PROSODY: EmotionBasis.ValueType  # 2
-"""The sentiment of the words and the pitch, loudness and pace of the voice: a
-rule, not a model of emotions.
+"""Rules over the sentiment of the words and the pitch, loudness and pace of the
+voice, without an emotion model.
 """
 Global___EmotionBasis: _TypeAlias = EmotionBasis  # noqa: Y015
 
 @_typing.final
 class AnalyzeEmotionRequest(_message.Message):
-    """Asks for the emotion of a recording."""
+    """The request of AnalyzeEmotion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -59,7 +59,7 @@ class AnalyzeEmotionRequest(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     language: _builtins.str
-    """The spoken language as an ISO 639-1 code; empty to have it detected."""
+    """The spoken language as an ISO 639-1 code; empty to detect it."""
     model: _builtins.str
     """The id of an acoustic emotion model; empty for the profile's, if it has one."""
     @_builtins.property
@@ -83,7 +83,7 @@ Global___AnalyzeEmotionRequest: _TypeAlias = AnalyzeEmotionRequest  # noqa: Y015
 
 @_typing.final
 class AnalyzeEmotionResponse(_message.Message):
-    """The emotion of a recording, segment by segment."""
+    """The response of AnalyzeEmotion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -94,22 +94,24 @@ class AnalyzeEmotionResponse(_message.Message):
     BASIS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     language: _builtins.str
-    """The language, stated or detected, as an ISO 639-1 code."""
+    """The language, requested or detected, as an ISO 639-1 code."""
     basis: Global___EmotionBasis.ValueType
-    """What the emotions were told by."""
+    """The basis of the emotion probabilities."""
     model: _builtins.str
-    """The acoustic model; empty without one."""
+    """The id of the acoustic emotion model; empty where none was used."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmotionSegment]:
-        """The segments, in order."""
+        """The segments, in order of time."""
 
     @_builtins.property
     def emotions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelProbability]:
-        """The emotions of the whole, weighted by the segments' lengths."""
+        """The emotions of the whole recording: the mean over the segments, weighted by
+        their durations.
+        """
 
     @_builtins.property
     def sentiment(self) -> Global___Sentiment:
-        """The sentiment of all the words."""
+        """The sentiment of the whole transcript."""
 
     def __init__(
         self,
@@ -131,7 +133,7 @@ Global___AnalyzeEmotionResponse: _TypeAlias = AnalyzeEmotionResponse  # noqa: Y0
 
 @_typing.final
 class EmotionSegment(_message.Message):
-    """One segment."""
+    """The analysis of one segment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -141,22 +143,22 @@ class EmotionSegment(_message.Message):
     SENTIMENT_FIELD_NUMBER: _builtins.int
     PROSODY_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What is said."""
+    """The transcript of the segment."""
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """When."""
+        """The time span of the segment."""
 
     @_builtins.property
     def emotions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelProbability]:
-        """The emotions with their probabilities, the likeliest first."""
+        """The emotions, in descending order of probability."""
 
     @_builtins.property
     def sentiment(self) -> Global___Sentiment:
-        """The sentiment of the words."""
+        """The sentiment of the transcript."""
 
     @_builtins.property
     def prosody(self) -> Global___Prosody:
-        """How it sounds."""
+        """The prosody of the voice."""
 
     def __init__(
         self,
@@ -177,7 +179,7 @@ Global___EmotionSegment: _TypeAlias = EmotionSegment  # noqa: Y015
 
 @_typing.final
 class LabelProbability(_message.Message):
-    """A label and how probable it is."""
+    """A label and its probability."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -186,7 +188,7 @@ class LabelProbability(_message.Message):
     label: _builtins.str
     """The label."""
     probability: _builtins.float
-    """0 to 1; together 1."""
+    """The probability, 0 to 1; the probabilities of a list add up to 1."""
     def __init__(
         self,
         *,
@@ -203,7 +205,7 @@ Global___LabelProbability: _TypeAlias = LabelProbability  # noqa: Y015
 
 @_typing.final
 class Sentiment(_message.Message):
-    """The sentiment of words."""
+    """The sentiment of a text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -211,15 +213,15 @@ class Sentiment(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """From -1, negative, to 1, positive."""
+    """The score from -1, negative, to 1, positive."""
     basis: _builtins.str
-    """What told it: a lexicon or a model, by its name; empty where none knows the
-    language.
+    """The name of the lexicon or model that was used; empty where none supports
+    the language.
     """
     @_builtins.property
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelProbability]:
-        """`positive`, `neutral` and `negative` with their probabilities, the likeliest
-        first.
+        """The labels `positive`, `neutral` and `negative`, in descending order of
+        probability.
         """
 
     def __init__(
@@ -239,7 +241,7 @@ Global___Sentiment: _TypeAlias = Sentiment  # noqa: Y015
 
 @_typing.final
 class Prosody(_message.Message):
-    """How a voice sounds."""
+    """The prosody of a voice."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -250,11 +252,13 @@ class Prosody(_message.Message):
     pitch_hertz: _builtins.float
     """The median pitch, in hertz; 0 where nothing is voiced."""
     pitch_range_semitones: _builtins.float
-    """The spread of the pitch, 10th to 90th percentile, in semitones."""
+    """The pitch range from the 10th to the 90th percentile, in semitones."""
     level_db: _builtins.float
-    """The mean level, in dB of full scale."""
+    """The mean level, in dB relative to full scale."""
     words_per_second: _builtins.float
-    """Words a second; characters for Chinese and Japanese."""
+    """The speaking rate in words per second; characters per second for Chinese and
+    Japanese.
+    """
     def __init__(
         self,
         *,

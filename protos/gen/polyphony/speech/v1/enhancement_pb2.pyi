@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EnhanceRequest(_message.Message):
-    """Asks for a recording to be cleaned."""
+    """The request of Enhance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -35,17 +35,17 @@ class EnhanceRequest(_message.Message):
     model: _builtins.str
     """A model id of the catalogue; empty for the service's default."""
     keep_noise: _builtins.bool
-    """Whether the noise is left as it is."""
+    """Whether to leave the noise in."""
     loudness_lufs: _builtins.float
-    """The integrated loudness to bring it to, -40 to -5 LUFS (EBU R 128); not set
-    to leave it.
+    """The integrated loudness to normalize to, -40 to -5 LUFS (EBU R 128); not set
+    to leave the loudness unchanged.
     """
     trim_silence: _builtins.bool
-    """Whether silence at the beginning, at the end and between phrases is taken
-    out, which shifts times: see `kept`.
+    """Whether to remove silence at the beginning, at the end and between
+    utterances, which shifts times: see `kept`.
     """
     mime_type: _builtins.str
-    """What to encode the sound as: the types of SynthesizeRequest; empty for
+    """The media type of the audio, one of those of SynthesizeRequest; empty for
     `audio/wav`.
     """
     @_builtins.property
@@ -74,8 +74,8 @@ Global___EnhanceRequest: _TypeAlias = EnhanceRequest  # noqa: Y015
 
 @_typing.final
 class EnhanceResponse(_message.Message):
-    """A piece of the cleaned recording: `started` once, then chunks that, joined,
-    are one stream of the asked-for type, then `finished` once.
+    """One event of an enhancement: `started` once, then chunks that together are
+    one stream of the requested media type, then `finished` once.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -84,14 +84,14 @@ class EnhanceResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """The next bytes of the sound."""
+    """The next bytes of the audio."""
     @_builtins.property
     def started(self) -> Global___EnhancementStarted:
-        """The form of the sound that follows."""
+        """The format of the audio that follows."""
 
     @_builtins.property
     def finished(self) -> Global___EnhancementFinished:
-        """The whole is cleaned."""
+        """The whole recording is enhanced."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ Global___EnhanceResponse: _TypeAlias = EnhanceResponse  # noqa: Y015
 
 @_typing.final
 class EnhancementStarted(_message.Message):
-    """Opens a cleaned recording."""
+    """The first event of an enhancement."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -122,9 +122,9 @@ class EnhancementStarted(_message.Message):
     mime_type: _builtins.str
     """The media type of the chunks."""
     sample_rate_hertz: _builtins.int
-    """Samples a second, in hertz."""
+    """The sample rate, in hertz."""
     model: _builtins.str
-    """The model that cleans; empty where the noise is left."""
+    """The id of the model; empty where the noise is left in."""
     def __init__(
         self,
         *,
@@ -142,7 +142,7 @@ Global___EnhancementStarted: _TypeAlias = EnhancementStarted  # noqa: Y015
 
 @_typing.final
 class EnhancementFinished(_message.Message):
-    """Closes a cleaned recording."""
+    """The last event of an enhancement."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -154,22 +154,22 @@ class EnhancementFinished(_message.Message):
     LOUDNESS_AFTER_LUFS_FIELD_NUMBER: _builtins.int
     KEPT_FIELD_NUMBER: _builtins.int
     duration_before_seconds: _builtins.float
-    """The length of the sound as it came and as it went, in seconds."""
+    """The duration before enhancement, in seconds."""
     duration_after_seconds: _builtins.float
-    """The same afterwards."""
+    """The duration after enhancement, in seconds."""
     snr_before_db: _builtins.float
-    """The estimated ratio of speech to noise as it came, in dB; not set where
+    """The estimated signal-to-noise ratio before enhancement, in dB; not set where
     there is no speech or no pause to measure it by.
     """
     snr_after_db: _builtins.float
-    """The same afterwards."""
+    """The estimated signal-to-noise ratio after enhancement, in dB."""
     loudness_before_lufs: _builtins.float
-    """The integrated loudness as it came, in LUFS; not set for silence."""
+    """The integrated loudness before enhancement, in LUFS; not set for silence."""
     loudness_after_lufs: _builtins.float
-    """The same afterwards."""
+    """The integrated loudness after enhancement, in LUFS; not set for silence."""
     @_builtins.property
     def kept(self) -> _containers.RepeatedCompositeFieldContainer[_time_span_pb2.TimeSpan]:
-        """Which parts of the original are in the result, in their order."""
+        """The parts of the original that are in the result, in order of time."""
 
     def __init__(
         self,

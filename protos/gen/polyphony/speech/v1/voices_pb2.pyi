@@ -22,13 +22,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListVoicesRequest(_message.Message):
-    """Asks for the voices."""
+    """The request of ListVoices."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Those of one model, by its id; empty for those of every model."""
+    """The id of the model whose voices to list; empty for those of every model."""
     def __init__(
         self,
         *,
@@ -44,14 +44,14 @@ Global___ListVoicesRequest: _TypeAlias = ListVoicesRequest  # noqa: Y015
 
 @_typing.final
 class ListVoicesResponse(_message.Message):
-    """The voices."""
+    """The response of ListVoices."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VOICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def voices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Voice]:
-        """Each model's own, its default first, then the tenant's."""
+        """The built-in voices of each model, its default first, then the tenant's."""
 
     def __init__(
         self,
@@ -77,16 +77,16 @@ class Voice(_message.Message):
     LANGUAGES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name to speak with."""
+    """The name of the voice."""
     model: _builtins.str
-    """The model that speaks with it."""
+    """The id of the model that speaks with it."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it speaks, as ISO 639-1 codes."""
+        """The languages that it speaks, as ISO 639-1 codes."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the tenant made it; not set for a model's own."""
+        """The time at which the tenant created it; not set for a built-in voice."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ Global___Voice: _TypeAlias = Voice  # noqa: Y015
 
 @_typing.final
 class CreateVoiceRequest(_message.Message):
-    """Asks for a voice to be made."""
+    """The request of CreateVoice."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -118,20 +118,20 @@ class CreateVoiceRequest(_message.Message):
     CONSENT_FIELD_NUMBER: _builtins.int
     CONSENT_STATEMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name to give it: 1 to 64 letters, digits, _ and -."""
+    """The name of the voice: 1 to 64 letters, digits, _ and -."""
     reference_text: _builtins.str
-    """What is said in it; empty to have it written down."""
+    """The transcript of the recording; empty to transcribe it."""
     language: _builtins.str
-    """The language spoken in it as an ISO 639-1 code; empty to have it detected."""
+    """The language of the recording as an ISO 639-1 code; empty to detect it."""
     model: _builtins.str
-    """A model id of the catalogue; empty for the first that can make voices."""
+    """A model id of the catalogue; empty for the first model that clones voices."""
     consent: _builtins.bool
-    """That the speaker of the recording agrees to this use of their voice."""
+    """Whether the speaker of the recording consents to this use of their voice."""
     consent_statement: _builtins.str
-    """Who agreed, when and how; kept with the voice."""
+    """Who consented, when and how; stored with the voice."""
     @_builtins.property
     def reference_audio(self) -> _media_pb2.Media:
-        """A recording of the voice alone, 3 to 30 seconds of speech."""
+        """A recording of the voice alone, with 3 to 30 seconds of speech."""
 
     def __init__(
         self,
@@ -154,14 +154,14 @@ Global___CreateVoiceRequest: _TypeAlias = CreateVoiceRequest  # noqa: Y015
 
 @_typing.final
 class CreateVoiceResponse(_message.Message):
-    """The voice that was made."""
+    """The response of CreateVoice."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VOICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def voice(self) -> Global___Voice:
-        """It."""
+        """The voice that was created."""
 
     def __init__(
         self,
@@ -178,13 +178,13 @@ Global___CreateVoiceResponse: _TypeAlias = CreateVoiceResponse  # noqa: Y015
 
 @_typing.final
 class DeleteVoiceRequest(_message.Message):
-    """Asks for a voice to be deleted."""
+    """The request of DeleteVoice."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """The name of the voice."""
     def __init__(
         self,
         *,
@@ -200,7 +200,7 @@ Global___DeleteVoiceRequest: _TypeAlias = DeleteVoiceRequest  # noqa: Y015
 
 @_typing.final
 class DeleteVoiceResponse(_message.Message):
-    """The voice is deleted, and its recording with it."""
+    """The response of DeleteVoice: the voice and its recording are deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

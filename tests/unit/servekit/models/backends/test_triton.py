@@ -35,9 +35,8 @@ def far() -> FakeBackend:
 async def server(serve, far):
     async def build(settings, telemetry):
         return ServiceSpec(
-            add=retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server,
             servicer=retrieval_pb2_grpc.RetrievalServiceServicer(),
-            descriptor=retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"],
+            services=[retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"]],
             models=ModelRepository([LoadedModel(TensorScheduler(SPEC, [far], telemetry))]),
         )
 

@@ -52,14 +52,14 @@ def assessor(tmp_path):
 async def test_a_learner_is_assessed(assessor):
     one, hears = assessor("the cat", "sat in mat")
     found = await one.assess(pb.AssessRequest(audio=SOUND, reference_text="The cat sat on a mat.", language="en"))
-    verdicts = [(pb.WordVerdict.Name(word.verdict)[13:], word.text, word.heard) for word in found.words]
+    verdicts = [(pb.WordVerdict.Name(word.verdict)[13:], word.text, word.recognized_text) for word in found.words]
     assert verdicts == [
-        ("RIGHT", "The", "the"),
-        ("RIGHT", "cat", "cat"),
-        ("RIGHT", "sat", "sat"),
-        ("WRONG", "on", "in"),
-        ("MISSING", "a", ""),
-        ("RIGHT", "mat.", "mat"),
+        ("CORRECT", "The", "the"),
+        ("CORRECT", "cat", "cat"),
+        ("CORRECT", "sat", "sat"),
+        ("SUBSTITUTION", "on", "in"),
+        ("OMISSION", "a", ""),
+        ("CORRECT", "mat.", "mat"),
     ]
     assert [word.HasField("time") for word in found.words] == [True, True, True, True, False, True]
     assert (found.words[1].time.start_seconds, found.words[1].time.end_seconds) == (0.5, 1.0)
@@ -74,7 +74,7 @@ async def test_a_learner_is_assessed(assessor):
 async def test_silence_is_not_an_error(assessor):
     one, _ = assessor()
     found = await one.assess(pb.AssessRequest(audio=SOUND, reference_text="The cat."))
-    assert {word.verdict for word in found.words} == {pb.WORD_VERDICT_MISSING}
+    assert {word.verdict for word in found.words} == {pb.WORD_VERDICT_OMISSION}
     assert found.overall == 0
 
 

@@ -22,7 +22,7 @@ def verdicts(text, heard):
 
 def test_what_is_said_as_it_stands_is_perfect():
     found = assess("The cat sat on the mat.", said("the cat sat on the mat"))
-    assert {word.verdict for word in found.words} == {"right"}
+    assert {word.verdict for word in found.words} == {"correct"}
     assert vars_of(found) == pytest.approx((100, 100, 100, 100))
     assert found.pace == pytest.approx(150)
     assert found.pauses == ()
@@ -35,13 +35,13 @@ def vars_of(found):
 
 def test_words_are_wrong_missing_and_inserted():
     assert verdicts("the cat sat on the mat", "the um cat sat at mat") == [
-        ("right", "the", "the"),
-        ("inserted", "", "um"),
-        ("right", "cat", "cat"),
-        ("right", "sat", "sat"),
-        ("wrong", "on", "at"),
-        ("missing", "the", ""),
-        ("right", "mat", "mat"),
+        ("correct", "the", "the"),
+        ("insertion", "", "um"),
+        ("correct", "cat", "cat"),
+        ("correct", "sat", "sat"),
+        ("substitution", "on", "at"),
+        ("omission", "the", ""),
+        ("correct", "mat", "mat"),
     ]
 
 
@@ -61,18 +61,18 @@ def test_scores_follow_the_formulas():
     ],
 )
 def test_what_is_only_written_otherwise_is_right(text, heard):
-    assert {verdict for verdict, _, _ in verdicts(text, heard)} == {"right"}
+    assert {verdict for verdict, _, _ in verdicts(text, heard)} == {"correct"}
 
 
 def test_a_number_beside_a_wrong_word_is_still_right():
     found = verdicts("twenty five apples fell", "25 oranges fell")
-    assert [verdict for verdict, _, _ in found] == ["right", "right", "wrong", "right"]
+    assert [verdict for verdict, _, _ in found] == ["correct", "correct", "substitution", "correct"]
 
 
 def test_silence_has_no_score():
     found = assess("Say something.", [])
     assert vars_of(found) == (0, 0, 0, 0)
-    assert [word.verdict for word in found.words] == ["missing", "missing"]
+    assert [word.verdict for word in found.words] == ["omission", "omission"]
 
 
 def test_another_text_is_worth_little():
@@ -98,7 +98,7 @@ def test_pauses_and_haste_are_not_fluent():
 
 def test_chinese_is_counted_by_character():
     found = assess("今天天气很好。", [Word(0.0, 1.8, "今天天气很好", 0.9)])
-    assert [word.verdict for word in found.words] == ["right"] * 6
+    assert [word.verdict for word in found.words] == ["correct"] * 6
     assert found.pace == pytest.approx(200)
     assert found.scores.fluency == pytest.approx(100)
 

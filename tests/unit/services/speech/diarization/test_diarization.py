@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from polyphony.speech.v1.speakers_pb2 import DiarizeRequest, KnownSpeaker
+from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, KnownSpeaker
 from polyphony.type.v1.media_pb2 import Media
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate

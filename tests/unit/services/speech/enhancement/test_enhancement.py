@@ -8,7 +8,6 @@ import wave
 import numpy as np
 import pytest
 from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.media.audio import AudioLimits, decode_audio
@@ -24,6 +23,7 @@ from services.speech.enhancement.models import deepfilter
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
 from services.speech.voice_activity.models.fake import FakeSpeechDetector
+from tests.stubs import SpeechStub
 
 
 def wav(samples, rate=16_000, channels=1):
@@ -235,7 +235,7 @@ async def test_a_machine_without_the_runtime_gets_the_gate(serve, dial, tmp_path
         metrics_port=0,
         drain_timeout_seconds=1.0,
     )
-    stub = SpeechServiceStub(dial(await serve(settings, build), "polyphony.speech.v1.SpeechService"))
+    stub = SpeechStub(dial(await serve(settings, build), "polyphony.speech.v1.TranscriptionService"))
     started, _, _ = await clean(stub, enhance(wav(tone(1))))
     assert started.model == "spectral-gate"
     with pytest.raises(NotFound):

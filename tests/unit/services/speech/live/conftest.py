@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import transcription_pb2 as pb
 
 from servekit.models.catalogue import ModelSpec
 from servekit.models.repository import Models

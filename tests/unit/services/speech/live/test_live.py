@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import transcription_pb2 as pb
 
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge
 
@@ -30,13 +30,13 @@ async def test_phrases_one_after_another(live, mind):
 
 async def test_partials_while_somebody_speaks_force_what_is_stable(live, mind):
     events = await answers(live, config(), audio((0.5, 3), (0, 0.7)), pace=0.02)
-    partials = [event.partial for event in events if event.HasField("partial")]
+    partials = [event.interim for event in events if event.HasField("interim")]
     assert len(partials) >= 2
-    assert partials[0].stable_text == ""
-    assert partials[-1].stable_text.startswith("w0")
+    assert partials[0].committed_text == ""
+    assert partials[-1].committed_text.startswith("w0")
     (final,) = finals(events)
-    assert final.segment.text.startswith(partials[-1].stable_text)
-    assert any(window.prefix and partials[-1].stable_text.startswith(window.prefix) for window in mind.windows)
+    assert final.segment.text.startswith(partials[-1].committed_text)
+    assert any(window.prefix and partials[-1].committed_text.startswith(window.prefix) for window in mind.windows)
 
 
 @examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,9 +47,9 @@ async def test_stable_text_only_grows_though_the_model_changes_its_mind(live, mi
     mind.texts = []
     stable = ""
     for event in events:
-        if event.HasField("partial"):
-            assert event.partial.stable_text.startswith(stable)
-            stable = event.partial.stable_text
+        if event.HasField("interim"):
+            assert event.interim.committed_text.startswith(stable)
+            stable = event.interim.committed_text
         if event.HasField("final"):
             assert event.final.segment.text.startswith(stable)
             stable = ""

@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from polyphony.speech.v1.speech_pb2_grpc import SpeechServiceStub
 
 from servekit.models.repository import Models
 from servekit.rpc.errors import Cancelled, Overloaded, TooLarge, Unavailable
 from services.speech.live.live import LiveTranscription
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
+from tests.stubs import SpeechStub
 from tests.watching import until
 
 from .conftest import Loudness, answers, audio, config, finals, kinds, requests, sound
@@ -116,7 +116,7 @@ async def test_so_many_streams_and_no_more(live):
 async def test_over_grpc_a_server_that_stops_lets_the_phrase_end(serve, dial, tmp_path):
     settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_timeout_seconds=5)
     server = await serve(settings, build)
-    stub = SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
+    stub = SpeechStub(dial(server, "polyphony.speech.v1.TranscriptionService"))
 
     async def endless():
         yield config(sample_rate_hertz=16_000)
@@ -137,8 +137,8 @@ async def test_over_grpc_a_server_that_stops_lets_the_phrase_end(serve, dial, tm
 async def test_over_grpc_a_caller_that_leaves_gives_its_place_back(serve, dial, tmp_path):
     settings = SpeechSettings(profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, max_live_streams=1)
     server = await serve(settings, build)
-    stub = SpeechServiceStub(dial(server, "polyphony.speech.v1.SpeechService"))
-    running = server._telemetry.requests_in_flight.labels("SpeechService/StreamingTranscribe")._value
+    stub = SpeechStub(dial(server, "polyphony.speech.v1.TranscriptionService"))
+    running = server._telemetry.requests_in_flight.labels("TranscriptionService/StreamingTranscribe")._value
     for _ in range(3):
         events = stub.StreamingTranscribe(requests(config(), audio((0.5, 1)), pace=1.0))
         assert (await anext(events)).HasField("started")

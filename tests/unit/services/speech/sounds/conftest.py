@@ -3,7 +3,7 @@
 import functools
 
 import pytest
-from polyphony.speech.v1.sounds_pb2 import FitSoundModelRequest, SoundClip
+from polyphony.speech.v1.anomaly_pb2 import TrainAnomalyDetectorRequest, TrainingClip
 from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
@@ -16,7 +16,9 @@ def media(condition, clip, seconds=3.0, **more):
 
 
 def normal(clips, name="pump", **more):
-    return FitSoundModelRequest(name=name, clips=[SoundClip(audio=media("normal", clip)) for clip in clips], **more)
+    return TrainAnomalyDetectorRequest(
+        name=name, clips=[TrainingClip(audio=media("normal", clip)) for clip in clips], **more
+    )
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from polyphony.speech.v1.sounds_pb2 import (
+from polyphony.speech.v1.anomaly_pb2 import (
     ClassifySoundRequest,
-    FitSoundModelRequest,
-    ScoreSoundRequest,
-    SoundClip,
+    DetectAnomalyRequest,
+    TrainAnomalyDetectorRequest,
+    TrainingClip,
 )
 from polyphony.type.v1.media_pb2 import Media
 
@@ -20,45 +20,45 @@ from .conftest import media, normal
 
 def labelled(counts, name="state"):
     clips = [
-        SoundClip(audio=media(condition, clip), label=condition)
+        TrainingClip(audio=media(condition, clip), label=condition)
         for condition, count in counts.items()
         for clip in range(count)
     ]
-    return FitSoundModelRequest(name=name, clips=clips)
+    return TrainAnomalyDetectorRequest(name=name, clips=clips)
 
 
 async def test_what_a_machine_sounds_like_and_when_it_does_not(stub):
-    model = (await stub.FitSoundModel(normal(range(8)))).model
-    assert (model.name, model.version, model.clips, list(model.classes)) == ("pump", 1, 8, [])
-    assert model.seconds == pytest.approx(24.0)
+    model = (await stub.TrainAnomalyDetector(normal(range(8)))).anomaly_detector
+    assert (model.name, model.version, model.clip_count, list(model.classes)) == ("pump", 1, 8, [])
+    assert model.duration_seconds == pytest.approx(24.0)
     assert model.threshold > 0
     assert not model.HasField("macro_f1")
     assert model.create_time.seconds > 0
-    well = await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=media("normal", 20)))
+    well = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=media("normal", 20)))
     assert (well.anomalous, well.version) == (False, 1)
     assert well.threshold == model.threshold
     for fault in ("knocking", "alarm", "whine"):
-        ill = await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=media(fault, 0)))
+        ill = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=media(fault, 0)))
         assert ill.anomalous
         assert ill.score >= ill.threshold > well.score
-    spans = [(stretch.time.start_seconds, stretch.time.end_seconds) for stretch in ill.stretches]
+    spans = [(stretch.time.start_seconds, stretch.time.end_seconds) for stretch in ill.segments]
     assert spans[0][0] == 0.0
     assert spans[-1][1] == pytest.approx(3.0)
-    assert all(math.isfinite(stretch.score) for stretch in ill.stretches)
+    assert all(math.isfinite(stretch.score) for stretch in ill.segments)
 
 
 async def test_a_fault_is_told_when_it_is(stub):
-    await stub.FitSoundModel(normal(range(8)))
+    await stub.TrainAnomalyDetector(normal(range(8)))
     well, ill = machine("motor", 0, "normal", 30, seconds=5), machine("motor", 0, "alarm", 1, seconds=2)
     audio = Media(inline=wav(np.concatenate([well[:48_000], ill, well[48_000:]])))
-    told = await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))
-    scores = {stretch.time.start_seconds: stretch.score for stretch in told.stretches}
+    told = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
+    scores = {stretch.time.start_seconds: stretch.score for stretch in told.segments}
     assert 2.9 < max(scores, key=scores.__getitem__) < 5
     assert told.anomalous
 
 
 async def test_classes_of_labelled_clips(stub):
-    model = (await stub.FitSoundModel(labelled({"normal": 4, "knocking": 4, "alarm": 4}))).model
+    model = (await stub.TrainAnomalyDetector(labelled({"normal": 4, "knocking": 4, "alarm": 4}))).anomaly_detector
     assert list(model.classes) == ["alarm", "knocking", "normal"]
     assert model.macro_f1 > 0.6
     right = 0
@@ -69,22 +69,22 @@ async def test_classes_of_labelled_clips(stub):
     assert right >= 6
     assert sum(row.probability for row in told.classes) == pytest.approx(1.0, abs=1e-5)
     assert [row.probability for row in told.classes] == sorted((row.probability for row in told.classes), reverse=True)
-    assert told.stretches[0].sound_class.label
+    assert told.segments[0].sound_class.label
     assert told.version == 1
 
 
 async def test_each_kind_of_model_answers_its_own_question(stub):
-    await stub.FitSoundModel(normal(range(7)))
-    await stub.FitSoundModel(labelled({"normal": 2, "alarm": 2}))
+    await stub.TrainAnomalyDetector(normal(range(7)))
+    await stub.TrainAnomalyDetector(labelled({"normal": 2, "alarm": 2}))
     audio = media("normal", 20)
-    with pytest.raises(FailedPrecondition, match="ScoreSound"):
+    with pytest.raises(FailedPrecondition, match="DetectAnomaly"):
         await stub.ClassifySound(ClassifySoundRequest(name="pump", audio=audio))
     with pytest.raises(FailedPrecondition, match="ClassifySound"):
-        await stub.ScoreSound(ScoreSoundRequest(name="state", audio=audio))
+        await stub.DetectAnomaly(DetectAnomalyRequest(name="state", audio=audio))
 
 
 def short(seconds):
-    return SoundClip(audio=media("normal", 0, seconds=seconds))
+    return TrainingClip(audio=media("normal", 0, seconds=seconds))
 
 
 @pytest.mark.parametrize(
@@ -95,29 +95,34 @@ def short(seconds):
         (normal(range(7), name="n" * 65), InvalidArgument, "name", "64 letters"),
         (normal([]), InvalidArgument, "clips", "required"),
         (normal(range(4)), InvalidArgument, "clips", "5 or more"),
-        (FitSoundModelRequest(name="p", clips=[short(1.0)] * 6), InvalidArgument, "clips", "20 or more"),
-        (FitSoundModelRequest(name="p", clips=[short(0.1)] * 6), InvalidArgument, "clips[0].audio", "a third"),
+        (TrainAnomalyDetectorRequest(name="p", clips=[short(1.0)] * 6), InvalidArgument, "clips", "20 or more"),
+        (TrainAnomalyDetectorRequest(name="p", clips=[short(0.1)] * 6), InvalidArgument, "clips[0].audio", "a third"),
         (normal(range(14)), TooLarge, "clips", "40 seconds"),
-        (FitSoundModelRequest(name="p", clips=[short(0.5)] * 21), TooLarge, "clips", "at most 20"),
+        (TrainAnomalyDetectorRequest(name="p", clips=[short(0.5)] * 21), TooLarge, "clips", "at most 20"),
         (normal(range(7), false_alarm_rate=0.3), InvalidArgument, "false_alarm_rate", "0.2"),
         (normal(range(7), false_alarm_rate=float("nan")), InvalidArgument, "false_alarm_rate", "0.2"),
         (labelled({"normal": 6}), InvalidArgument, "clips", "second class"),
         (labelled({"normal": 3, "alarm": 1}), InvalidArgument, "clips", "2 or more"),
         (labelled({"normal": 2, "alarm": 2, "whine": 2, "knocking": 2}), TooLarge, "clips", "at most 3"),
         (
-            FitSoundModelRequest(name="p", clips=[SoundClip(audio=media("normal", 0), label="a"), short(2.0)]),
+            TrainAnomalyDetectorRequest(
+                name="p", clips=[TrainingClip(audio=media("normal", 0), label="a"), short(2.0)]
+            ),
             InvalidArgument, "clips[1].label", "each clip",
         ),
         (
-            FitSoundModelRequest(name="p", clips=[SoundClip(audio=Media(inline=b"no sound"))] * 6),
+            TrainAnomalyDetectorRequest(name="p", clips=[TrainingClip(audio=Media(inline=b"no sound"))] * 6),
             UnsupportedMedia, "clips[0].audio", "decoded",
         ),
-        (FitSoundModelRequest(name="p", clips=[SoundClip()] * 6), InvalidArgument, "clips[0].audio", "required"),
+        (
+            TrainAnomalyDetectorRequest(name="p", clips=[TrainingClip()] * 6),
+            InvalidArgument, "clips[0].audio", "required",
+        ),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_learned_is_named(stub, request_, error, field, words):
     with pytest.raises(error, match=words) as raised:
-        await stub.FitSoundModel(request_)
+        await stub.TrainAnomalyDetector(request_)
     assert raised.value.field.startswith(field)
 
 
@@ -126,21 +131,21 @@ SILENT = Media(inline=wav(np.zeros(64_000)))
 
 @pytest.mark.parametrize("labels", [[""], ["on", "off"]])
 async def test_of_silence_nothing_is_learned(stub, labels):
-    clips = [SoundClip(audio=SILENT, label=label) for label in labels for _ in range(6 // len(labels))]
+    clips = [TrainingClip(audio=SILENT, label=label) for label in labels for _ in range(6 // len(labels))]
     with pytest.raises(InvalidArgument, match="silent") as raised:
-        await stub.FitSoundModel(FitSoundModelRequest(name="hush", clips=clips))
+        await stub.TrainAnomalyDetector(TrainAnomalyDetectorRequest(name="hush", clips=clips))
     assert raised.value.field == "clips"
 
 
 async def test_silence_is_judged_without_a_fault(stub):
-    await stub.FitSoundModel(normal(range(7)))
-    assert (await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=SILENT))).anomalous
+    await stub.TrainAnomalyDetector(normal(range(7)))
+    assert (await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=SILENT))).anomalous
 
 
 async def test_a_machine_that_is_off_is_a_class(stub):
-    clips = [SoundClip(audio=SILENT, label="off")] * 3
-    clips += [SoundClip(audio=media("normal", clip), label="on") for clip in range(3)]
-    await stub.FitSoundModel(FitSoundModelRequest(name="state", clips=clips))
+    clips = [TrainingClip(audio=SILENT, label="off")] * 3
+    clips += [TrainingClip(audio=media("normal", clip), label="on") for clip in range(3)]
+    await stub.TrainAnomalyDetector(TrainAnomalyDetectorRequest(name="state", clips=clips))
     for audio, label in ((SILENT, "off"), (media("normal", 9), "on")):
         told = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=audio))
         assert told.classes[0].label == label
@@ -149,7 +154,7 @@ async def test_a_machine_that_is_off_is_a_class(stub):
 
 @pytest.mark.parametrize("audio", [Media(), Media(inline=b"no sound"), media("normal", 0, seconds=0.1)])
 async def test_what_cannot_be_judged_is_named(stub, audio):
-    await stub.FitSoundModel(normal(range(7)))
+    await stub.TrainAnomalyDetector(normal(range(7)))
     with pytest.raises(InvalidArgument) as raised:
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))
+        await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
     assert raised.value.field.startswith("audio")

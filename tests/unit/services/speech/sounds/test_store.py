@@ -4,7 +4,11 @@ import asyncio
 
 import numpy as np
 import pytest
-from polyphony.speech.v1.sounds_pb2 import DeleteSoundModelRequest, ListSoundModelsRequest, ScoreSoundRequest
+from polyphony.speech.v1.anomaly_pb2 import (
+    DeleteAnomalyDetectorRequest,
+    DetectAnomalyRequest,
+    ListAnomalyDetectorsRequest,
+)
 
 from servekit.media.objects import ObjectStore
 from servekit.rpc.context import RequestContext, enter
@@ -17,45 +21,45 @@ from .conftest import media, normal
 
 
 async def test_a_name_gets_versions_and_loses_them_together(stub):
-    await stub.FitSoundModel(normal(range(8)))
-    second = (await stub.FitSoundModel(normal(range(9), false_alarm_rate=0.1))).model
-    assert (second.version, second.clips) == (2, 9)
-    listed = (await stub.ListSoundModels(ListSoundModelsRequest())).models
+    await stub.TrainAnomalyDetector(normal(range(8)))
+    second = (await stub.TrainAnomalyDetector(normal(range(9), false_alarm_rate=0.1))).anomaly_detector
+    assert (second.version, second.clip_count) == (2, 9)
+    listed = (await stub.ListAnomalyDetectors(ListAnomalyDetectorsRequest())).anomaly_detectors
     assert [(model.name, model.version) for model in listed] == [("pump", 2)]
     audio = media("normal", 20)
-    assert (await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))).version == 2
-    first = await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=1))
+    assert (await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))).version == 2
+    first = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio, version=1))
     assert first.version == 1
     assert first.threshold != second.threshold
     with pytest.raises(NotFound) as raised:
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=3))
+        await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio, version=3))
     assert raised.value.field == "version"
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
+    await stub.DeleteAnomalyDetector(DeleteAnomalyDetectorRequest(name="pump"))
     for version in (0, 1):
         with pytest.raises(NotFound):
-            await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=version))
+            await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio, version=version))
     with pytest.raises(NotFound):
-        await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
-    assert not (await stub.ListSoundModels(ListSoundModelsRequest())).models
+        await stub.DeleteAnomalyDetector(DeleteAnomalyDetectorRequest(name="pump"))
+    assert not (await stub.ListAnomalyDetectors(ListAnomalyDetectorsRequest())).anomaly_detectors
 
 
 async def test_fits_at_once_get_a_version_each(stub):
-    answers = await asyncio.gather(*(stub.FitSoundModel(normal(range(7))) for _ in range(4)))
-    assert sorted(answer.model.version for answer in answers) == [1, 2, 3, 4]
+    answers = await asyncio.gather(*(stub.TrainAnomalyDetector(normal(range(7))) for _ in range(4)))
+    assert sorted(answer.anomaly_detector.version for answer in answers) == [1, 2, 3, 4]
 
 
 async def test_a_tenant_sees_its_own_alone(stub):
     enter(RequestContext(tenant="one"))
-    await stub.FitSoundModel(normal(range(7)))
+    await stub.TrainAnomalyDetector(normal(range(7)))
     enter(RequestContext(tenant="two"))
-    request = ScoreSoundRequest(name="pump", audio=media("normal", 20))
-    for call in (stub.ScoreSound(request), stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))):
+    request = DetectAnomalyRequest(name="pump", audio=media("normal", 20))
+    for call in (stub.DetectAnomaly(request), stub.DeleteAnomalyDetector(DeleteAnomalyDetectorRequest(name="pump"))):
         with pytest.raises(NotFound):
             await call
-    assert not (await stub.ListSoundModels(ListSoundModelsRequest())).models
-    assert (await stub.FitSoundModel(normal(range(7)))).model.version == 1
+    assert not (await stub.ListAnomalyDetectors(ListAnomalyDetectorsRequest())).anomaly_detectors
+    assert (await stub.TrainAnomalyDetector(normal(range(7)))).anomaly_detector.version == 1
     enter(RequestContext(tenant="one"))
-    assert (await stub.ScoreSound(request)).version == 1
+    assert (await stub.DetectAnomaly(request)).version == 1
 
 
 NESTED = b"[" * 100_000
@@ -63,7 +67,7 @@ NESTED = b"[" * 100_000
 
 @pytest.mark.parametrize("damage", ["zeros", "nested", "larger", "no bytes", "no object"])
 async def test_a_damaged_artefact_is_said_to_be_and_can_be_deleted(stub, settings, damage):
-    await stub.FitSoundModel(normal(range(7)))
+    await stub.TrainAnomalyDetector(normal(range(7)))
     (record, _) = await SoundStore(ObjectStore(settings.object_store_url), settings).get("default", "pump", 0)
     digest = record.reference.removeprefix("sha256:")
     path = next(settings.home.rglob(digest))
@@ -77,12 +81,12 @@ async def test_a_damaged_artefact_is_said_to_be_and_can_be_deleted(stub, setting
     else:
         next(settings.home.rglob(f"{digest}.json")).unlink()
     with pytest.raises(FailedPrecondition, match="damaged") as raised:
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=media("normal", 20)))
+        await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=media("normal", 20)))
     assert raised.value.field == "name"
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
-    assert not (await stub.ListSoundModels(ListSoundModelsRequest())).models
+    await stub.DeleteAnomalyDetector(DeleteAnomalyDetectorRequest(name="pump"))
+    assert not (await stub.ListAnomalyDetectors(ListAnomalyDetectorsRequest())).anomaly_detectors
     with pytest.raises(NotFound):
-        await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
+        await stub.DeleteAnomalyDetector(DeleteAnomalyDetectorRequest(name="pump"))
 
 
 RECORDS = [
@@ -94,16 +98,18 @@ RECORDS = [
 @pytest.mark.parametrize("content", RECORDS)
 async def test_a_damaged_record_is_passed_over_and_goes_with_the_others(stub, settings, content):
     for _ in range(2):
-        await stub.FitSoundModel(normal(range(7)))
+        await stub.TrainAnomalyDetector(normal(range(7)))
     (settings.home / "data/objects/default/records/sound-model/pump.1.json").write_bytes(content)
     audio = media("normal", 20)
-    assert [model.version for model in (await stub.ListSoundModels(ListSoundModelsRequest())).models] == [2]
-    assert (await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))).version == 2
+    assert [
+        model.version for model in (await stub.ListAnomalyDetectors(ListAnomalyDetectorsRequest())).anomaly_detectors
+    ] == [2]
+    assert (await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))).version == 2
     with pytest.raises(FailedPrecondition, match="damaged"):
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio, version=1))
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="pump"))
+        await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio, version=1))
+    await stub.DeleteAnomalyDetector(DeleteAnomalyDetectorRequest(name="pump"))
     with pytest.raises(NotFound):
-        await stub.ScoreSound(ScoreSoundRequest(name="pump", audio=audio))
+        await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
 
 
 HUM = NormalSounds(np.zeros(FEATURES, np.float32), np.eye(FEATURES, dtype=np.float32), 1.5)
@@ -127,11 +133,11 @@ async def test_a_tenant_has_so_many_models(stub, settings):
     for number in range(settings.max_sound_models):
         await store.add("default", record(f"hum-{number}"), HUM)
     with pytest.raises(FailedPrecondition, match="delete one") as raised:
-        await stub.FitSoundModel(normal(range(7)))
+        await stub.TrainAnomalyDetector(normal(range(7)))
     assert raised.value.field == "name"
-    assert (await stub.FitSoundModel(normal(range(7), name="hum-0"))).model.version == 2
-    await stub.DeleteSoundModel(DeleteSoundModelRequest(name="hum-0"))
-    await stub.FitSoundModel(normal(range(7)))
+    assert (await stub.TrainAnomalyDetector(normal(range(7), name="hum-0"))).anomaly_detector.version == 2
+    await stub.DeleteAnomalyDetector(DeleteAnomalyDetectorRequest(name="hum-0"))
+    await stub.TrainAnomalyDetector(normal(range(7)))
 
 
 async def test_the_oldest_versions_go_with_their_artefacts(settings, tmp_path):

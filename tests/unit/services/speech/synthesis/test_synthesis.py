@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, Unavailable

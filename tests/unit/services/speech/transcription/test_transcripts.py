@@ -1,7 +1,7 @@
 """How a recording is to be heard, as its request says it."""
 
 import pytest
-from polyphony.speech.v1 import speech_pb2 as pb
+from polyphony.speech.v1 import transcription_pb2 as pb
 
 from servekit.rpc.errors import InvalidArgument
 from services.speech.settings import SpeechSettings

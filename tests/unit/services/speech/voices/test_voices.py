@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from polyphony.speech.v1.speech_pb2 import SynthesizeRequest
+from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest
 from polyphony.type.v1.media_pb2 import Media
 

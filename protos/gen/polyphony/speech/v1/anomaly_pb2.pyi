@@ -22,8 +22,8 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class FitSoundModelRequest(_message.Message):
-    """Asks for a model of sounds."""
+class TrainAnomalyDetectorRequest(_message.Message):
+    """The request of TrainAnomalyDetector."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,24 +31,24 @@ class FitSoundModelRequest(_message.Message):
     CLIPS_FIELD_NUMBER: _builtins.int
     FALSE_ALARM_RATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name to keep it under: 1 to 64 letters, digits, _ and -. A name that is
-    taken gets a new version.
+    """The name of the detector: 1 to 64 letters, digits, _ and -. An existing name
+    gets a new version.
     """
     false_alarm_rate: _builtins.float
-    """The share of normal sound that may be called anomalous, 0.001 to 0.2; 0 means
-    0.01.
+    """The target share of normal recordings that are reported as anomalous, 0.001
+    to 0.2; 0 means 0.01.
     """
     @_builtins.property
-    def clips(self) -> _containers.RepeatedCompositeFieldContainer[Global___SoundClip]:
-        """The clips. None has a label: all are normal, and the model scores. Each has
-        one: the model classifies.
+    def clips(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingClip]:
+        """The training clips. Without labels all of them are normal, and the detector
+        scores; with a label on each of them, it classifies.
         """
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        clips: _abc.Iterable[Global___SoundClip] | None = ...,
+        clips: _abc.Iterable[Global___TrainingClip] | None = ...,
         false_alarm_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -57,21 +57,21 @@ class FitSoundModelRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FitSoundModelRequest: _TypeAlias = FitSoundModelRequest  # noqa: Y015
+Global___TrainAnomalyDetectorRequest: _TypeAlias = TrainAnomalyDetectorRequest  # noqa: Y015
 
 @_typing.final
-class SoundClip(_message.Message):
-    """A recording of a sound."""
+class TrainingClip(_message.Message):
+    """A recording to train on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AUDIO_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """What it is: `normal`, `knocking`, `alarm`, ..."""
+    """The class of the sound: `normal`, `knocking`, `alarm`, ..."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
-        """It."""
+        """The recording."""
 
     def __init__(
         self,
@@ -85,35 +85,35 @@ class SoundClip(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SoundClip: _TypeAlias = SoundClip  # noqa: Y015
+Global___TrainingClip: _TypeAlias = TrainingClip  # noqa: Y015
 
 @_typing.final
-class FitSoundModelResponse(_message.Message):
-    """The model that was fitted."""
+class TrainAnomalyDetectorResponse(_message.Message):
+    """The response of TrainAnomalyDetector."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MODEL_FIELD_NUMBER: _builtins.int
+    ANOMALY_DETECTOR_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def model(self) -> Global___SoundModel:
-        """It."""
+    def anomaly_detector(self) -> Global___AnomalyDetector:
+        """The detector that was trained."""
 
     def __init__(
         self,
         *,
-        model: Global___SoundModel | None = ...,
+        anomaly_detector: Global___AnomalyDetector | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anomaly_detector", b"anomaly_detector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomaly_detector", b"anomaly_detector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FitSoundModelResponse: _TypeAlias = FitSoundModelResponse  # noqa: Y015
+Global___TrainAnomalyDetectorResponse: _TypeAlias = TrainAnomalyDetectorResponse  # noqa: Y015
 
 @_typing.final
-class SoundModel(_message.Message):
-    """A model of sounds."""
+class AnomalyDetector(_message.Message):
+    """An anomaly detector."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -121,23 +121,23 @@ class SoundModel(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
-    CLIPS_FIELD_NUMBER: _builtins.int
-    SECONDS_FIELD_NUMBER: _builtins.int
+    CLIP_COUNT_FIELD_NUMBER: _builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     MACRO_F1_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """The name of the detector."""
     version: _builtins.int
-    """Counted up from 1."""
+    """The version, counted from 1."""
     threshold: _builtins.float
-    """The score from which a sound is anomalous, where it scores."""
-    clips: _builtins.int
-    """How many clips it was fitted to."""
-    seconds: _builtins.float
-    """How many seconds they have together."""
+    """The score from which a recording is anomalous; 0 where it classifies."""
+    clip_count: _builtins.int
+    """The number of training clips."""
+    duration_seconds: _builtins.float
+    """The total duration of the training clips, in seconds."""
     macro_f1: _builtins.float
-    """The macro F1 of its classes over clips that were left out one fold after
-    another; not set where it scores or there are too few.
+    """The macro F1 of the classes in cross-validation; not set where it scores or
+    a class has too few clips.
     """
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -145,7 +145,7 @@ class SoundModel(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was fitted."""
+        """The time at which it was trained."""
 
     def __init__(
         self,
@@ -154,24 +154,24 @@ class SoundModel(_message.Message):
         version: _builtins.int = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
         threshold: _builtins.float = ...,
-        clips: _builtins.int = ...,
-        seconds: _builtins.float = ...,
+        clip_count: _builtins.int = ...,
+        duration_seconds: _builtins.float = ...,
         macro_f1: _builtins.float | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_macro_f1", b"_macro_f1", "create_time", b"create_time", "macro_f1", b"macro_f1"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_macro_f1", b"_macro_f1", "classes", b"classes", "clips", b"clips", "create_time", b"create_time", "macro_f1", b"macro_f1", "name", b"name", "seconds", b"seconds", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_macro_f1", b"_macro_f1", "classes", b"classes", "clip_count", b"clip_count", "create_time", b"create_time", "duration_seconds", b"duration_seconds", "macro_f1", b"macro_f1", "name", b"name", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__macro_f1: _TypeAlias = _typing.Literal["macro_f1"]  # noqa: Y015
     _WhichOneofArgType__macro_f1: _TypeAlias = _typing.Literal["_macro_f1", b"_macro_f1"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__macro_f1) -> _WhichOneofReturnType__macro_f1 | None: ...
 
-Global___SoundModel: _TypeAlias = SoundModel  # noqa: Y015
+Global___AnomalyDetector: _TypeAlias = AnomalyDetector  # noqa: Y015
 
 @_typing.final
-class ListSoundModelsRequest(_message.Message):
-    """Asks for the tenant's sound models."""
+class ListAnomalyDetectorsRequest(_message.Message):
+    """The request of ListAnomalyDetectors."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,41 +184,41 @@ class ListSoundModelsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListSoundModelsRequest: _TypeAlias = ListSoundModelsRequest  # noqa: Y015
+Global___ListAnomalyDetectorsRequest: _TypeAlias = ListAnomalyDetectorsRequest  # noqa: Y015
 
 @_typing.final
-class ListSoundModelsResponse(_message.Message):
-    """The tenant's sound models."""
+class ListAnomalyDetectorsResponse(_message.Message):
+    """The response of ListAnomalyDetectors."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MODELS_FIELD_NUMBER: _builtins.int
+    ANOMALY_DETECTORS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___SoundModel]:
-        """Each in its last version, by name."""
+    def anomaly_detectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnomalyDetector]:
+        """The latest version of each detector, ordered by name."""
 
     def __init__(
         self,
         *,
-        models: _abc.Iterable[Global___SoundModel] | None = ...,
+        anomaly_detectors: _abc.Iterable[Global___AnomalyDetector] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomaly_detectors", b"anomaly_detectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListSoundModelsResponse: _TypeAlias = ListSoundModelsResponse  # noqa: Y015
+Global___ListAnomalyDetectorsResponse: _TypeAlias = ListAnomalyDetectorsResponse  # noqa: Y015
 
 @_typing.final
-class DeleteSoundModelRequest(_message.Message):
-    """Asks for a sound model to be deleted."""
+class DeleteAnomalyDetectorRequest(_message.Message):
+    """The request of DeleteAnomalyDetector."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """The name of the detector."""
     def __init__(
         self,
         *,
@@ -230,11 +230,11 @@ class DeleteSoundModelRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteSoundModelRequest: _TypeAlias = DeleteSoundModelRequest  # noqa: Y015
+Global___DeleteAnomalyDetectorRequest: _TypeAlias = DeleteAnomalyDetectorRequest  # noqa: Y015
 
 @_typing.final
-class DeleteSoundModelResponse(_message.Message):
-    """The model is deleted, all its versions."""
+class DeleteAnomalyDetectorResponse(_message.Message):
+    """The response of DeleteAnomalyDetector: all versions are deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -247,11 +247,11 @@ class DeleteSoundModelResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteSoundModelResponse: _TypeAlias = DeleteSoundModelResponse  # noqa: Y015
+Global___DeleteAnomalyDetectorResponse: _TypeAlias = DeleteAnomalyDetectorResponse  # noqa: Y015
 
 @_typing.final
-class ScoreSoundRequest(_message.Message):
-    """Asks how unlike what a model knows a recording is."""
+class DetectAnomalyRequest(_message.Message):
+    """The request of DetectAnomaly."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -259,9 +259,9 @@ class ScoreSoundRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The model's name."""
+    """The name of the detector."""
     version: _builtins.int
-    """Its version; 0 for the last."""
+    """The version of the detector; 0 for the latest."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
         """The recording."""
@@ -279,30 +279,30 @@ class ScoreSoundRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScoreSoundRequest: _TypeAlias = ScoreSoundRequest  # noqa: Y015
+Global___DetectAnomalyRequest: _TypeAlias = DetectAnomalyRequest  # noqa: Y015
 
 @_typing.final
-class ScoreSoundResponse(_message.Message):
-    """How unlike it is."""
+class DetectAnomalyResponse(_message.Message):
+    """The response of DetectAnomaly."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCORE_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     ANOMALOUS_FIELD_NUMBER: _builtins.int
-    STRETCHES_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """The score of the whole: the higher, the more unlike."""
+    """The anomaly score of the whole recording; higher is more anomalous."""
     threshold: _builtins.float
-    """The score from which a sound is anomalous."""
+    """The score from which a recording is anomalous."""
     anomalous: _builtins.bool
-    """Whether it is."""
+    """Whether the score has reached the threshold."""
     version: _builtins.int
-    """The version that scored."""
+    """The version of the detector."""
     @_builtins.property
-    def stretches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredStretch]:
-        """The score of each stretch."""
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredSegment]:
+        """The segments, in order of time."""
 
     def __init__(
         self,
@@ -310,30 +310,30 @@ class ScoreSoundResponse(_message.Message):
         score: _builtins.float = ...,
         threshold: _builtins.float = ...,
         anomalous: _builtins.bool = ...,
-        stretches: _abc.Iterable[Global___ScoredStretch] | None = ...,
+        segments: _abc.Iterable[Global___ScoredSegment] | None = ...,
         version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomalous", b"anomalous", "score", b"score", "stretches", b"stretches", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomalous", b"anomalous", "score", b"score", "segments", b"segments", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScoreSoundResponse: _TypeAlias = ScoreSoundResponse  # noqa: Y015
+Global___DetectAnomalyResponse: _TypeAlias = DetectAnomalyResponse  # noqa: Y015
 
 @_typing.final
-class ScoredStretch(_message.Message):
-    """A stretch of a recording."""
+class ScoredSegment(_message.Message):
+    """A segment of a recording with its anomaly score."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TIME_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """Its score."""
+    """The anomaly score of the segment."""
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """When."""
+        """The time span of the segment."""
 
     def __init__(
         self,
@@ -347,11 +347,11 @@ class ScoredStretch(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScoredStretch: _TypeAlias = ScoredStretch  # noqa: Y015
+Global___ScoredSegment: _TypeAlias = ScoredSegment  # noqa: Y015
 
 @_typing.final
 class ClassifySoundRequest(_message.Message):
-    """Asks which of a model's classes a recording is."""
+    """The request of ClassifySound."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -359,9 +359,9 @@ class ClassifySoundRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The model's name."""
+    """The name of the detector."""
     version: _builtins.int
-    """Its version; 0 for the last."""
+    """The version of the detector; 0 for the latest."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
         """The recording."""
@@ -383,33 +383,33 @@ Global___ClassifySoundRequest: _TypeAlias = ClassifySoundRequest  # noqa: Y015
 
 @_typing.final
 class ClassifySoundResponse(_message.Message):
-    """Which class it is."""
+    """The response of ClassifySound."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CLASSES_FIELD_NUMBER: _builtins.int
-    STRETCHES_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """The version that told."""
+    """The version of the detector."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SoundClass]:
-        """The classes with their probabilities, the likeliest first."""
+        """The classes, in descending order of probability."""
 
     @_builtins.property
-    def stretches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifiedStretch]:
-        """The likeliest class of each stretch."""
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifiedSegment]:
+        """The segments, in order of time."""
 
     def __init__(
         self,
         *,
         classes: _abc.Iterable[Global___SoundClass] | None = ...,
-        stretches: _abc.Iterable[Global___ClassifiedStretch] | None = ...,
+        segments: _abc.Iterable[Global___ClassifiedSegment] | None = ...,
         version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "stretches", b"stretches", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "segments", b"segments", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -417,16 +417,16 @@ Global___ClassifySoundResponse: _TypeAlias = ClassifySoundResponse  # noqa: Y015
 
 @_typing.final
 class SoundClass(_message.Message):
-    """A class and how probable it is."""
+    """A class of sounds and its probability."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LABEL_FIELD_NUMBER: _builtins.int
     PROBABILITY_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """Its label."""
+    """The label of the class."""
     probability: _builtins.float
-    """0 to 1; together 1."""
+    """The probability, 0 to 1; the probabilities of all classes add up to 1."""
     def __init__(
         self,
         *,
@@ -442,8 +442,8 @@ class SoundClass(_message.Message):
 Global___SoundClass: _TypeAlias = SoundClass  # noqa: Y015
 
 @_typing.final
-class ClassifiedStretch(_message.Message):
-    """A stretch of a recording."""
+class ClassifiedSegment(_message.Message):
+    """A segment of a recording with its most probable class."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -451,11 +451,11 @@ class ClassifiedStretch(_message.Message):
     SOUND_CLASS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """When."""
+        """The time span of the segment."""
 
     @_builtins.property
     def sound_class(self) -> Global___SoundClass:
-        """Its likeliest class."""
+        """The most probable class."""
 
     def __init__(
         self,
@@ -469,4 +469,4 @@ class ClassifiedStretch(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ClassifiedStretch: _TypeAlias = ClassifiedStretch  # noqa: Y015
+Global___ClassifiedSegment: _TypeAlias = ClassifiedSegment  # noqa: Y015

@@ -28,26 +28,26 @@ class _TranscriptionTask:
 class _TranscriptionTaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TranscriptionTask.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TRANSCRIPTION_TASK_UNSPECIFIED: _TranscriptionTask.ValueType  # 0
-    """The same as TRANSCRIBE."""
+    """The same as TRANSCRIPTION_TASK_TRANSCRIBE."""
     TRANSCRIPTION_TASK_TRANSCRIBE: _TranscriptionTask.ValueType  # 1
-    """The words in the language in which they are spoken."""
+    """The words in the spoken language."""
     TRANSCRIPTION_TASK_TRANSLATE: _TranscriptionTask.ValueType  # 2
-    """The words in English."""
+    """The words translated into English."""
 
 class TranscriptionTask(_TranscriptionTask, metaclass=_TranscriptionTaskEnumTypeWrapper):
-    """What a transcription writes."""
+    """The text that a transcription produces."""
 
 TRANSCRIPTION_TASK_UNSPECIFIED: TranscriptionTask.ValueType  # 0
-"""The same as TRANSCRIBE."""
+"""The same as TRANSCRIPTION_TASK_TRANSCRIBE."""
 TRANSCRIPTION_TASK_TRANSCRIBE: TranscriptionTask.ValueType  # 1
-"""The words in the language in which they are spoken."""
+"""The words in the spoken language."""
 TRANSCRIPTION_TASK_TRANSLATE: TranscriptionTask.ValueType  # 2
-"""The words in English."""
+"""The words translated into English."""
 Global___TranscriptionTask: _TypeAlias = TranscriptionTask  # noqa: Y015
 
 @_typing.final
 class TranscribeRequest(_message.Message):
-    """Asks for the words of one recording."""
+    """The request of Transcribe."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -64,36 +64,37 @@ class TranscribeRequest(_message.Message):
     model: _builtins.str
     """A model id of the catalogue; empty for the service's default."""
     language: _builtins.str
-    """The spoken language as an ISO 639-1 code; empty to have it detected."""
+    """The spoken language as an ISO 639-1 code; empty to detect it."""
     prompt: _builtins.str
-    """Text that comes before, or names and terms to expect, in the recording's
-    language.
+    """Text that precedes the recording, or names and terms to expect, in the
+    recording's language.
     """
     word_times: _builtins.bool
     """Whether each segment lists its words with their times."""
     temperature: _builtins.float
-    """Sampling temperature, 0 to 1; 0 takes the likeliest words, and samples only
-    where these are improbable or repeat themselves.
+    """The sampling temperature, 0 to 1. At 0 the most likely words are taken;
+    where these are improbable or repetitive, the model may fall back to
+    higher temperatures.
     """
     task: Global___TranscriptionTask.ValueType
-    """What to write."""
+    """Whether to transcribe or to translate."""
     full_window: _builtins.bool
-    """Whether the encoder always sees 30 seconds, as the reference does. Otherwise
-    it sees the speech that there is, which is quicker.
+    """Whether the encoder always sees 30 seconds, as the reference implementation
+    does. Otherwise it sees as much as there is speech, which is faster.
     """
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
-        """The recording, or a film with sound: any container and codec that FFmpeg
-        reads.
+        """The recording, or a video with an audio track, in any container and codec
+        that FFmpeg reads.
         """
 
     @_builtins.property
     def hotwords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names and terms to expect, in any part of the recording."""
+        """Names and terms to expect anywhere in the recording."""
 
     @_builtins.property
     def voice_activity(self) -> Global___VoiceActivityOptions:
-        """How speech is told from silence."""
+        """Options of voice activity detection."""
 
     def __init__(
         self,
@@ -119,7 +120,7 @@ Global___TranscribeRequest: _TypeAlias = TranscribeRequest  # noqa: Y015
 
 @_typing.final
 class VoiceActivityOptions(_message.Message):
-    """How speech is told from silence. What is zero stands for the service's own."""
+    """Options of voice activity detection. Zero selects the service's default."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -128,13 +129,15 @@ class VoiceActivityOptions(_message.Message):
     MIN_SILENCE_SECONDS_FIELD_NUMBER: _builtins.int
     PADDING_SECONDS_FIELD_NUMBER: _builtins.int
     disabled: _builtins.bool
-    """Whether everything counts as speech."""
+    """Whether detection is off, so that all audio counts as speech."""
     threshold: _builtins.float
-    """The probability above which a moment counts as speech, 0.01 to 1; 0 means 0.5."""
+    """The speech probability above which audio counts as speech, 0.01 to 1; 0
+    means 0.5.
+    """
     min_silence_seconds: _builtins.float
-    """The shortest silence that ends a phrase, in seconds."""
+    """The shortest silence that ends an utterance, 0 to 10 seconds."""
     padding_seconds: _builtins.float
-    """What is kept before and after speech, in seconds."""
+    """The audio that is kept before and after speech, 0 to 2 seconds."""
     def __init__(
         self,
         *,
@@ -154,7 +157,7 @@ Global___VoiceActivityOptions: _TypeAlias = VoiceActivityOptions  # noqa: Y015
 @_typing.final
 class TranscribeResponse(_message.Message):
     """One event of a transcription: `started` once, then segments, then `finished`
-    once.
+    once; `progress` at any time.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -165,19 +168,19 @@ class TranscribeResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___TranscriptionStarted:
-        """The language is known and the first segment is being heard."""
+        """The language is known."""
 
     @_builtins.property
     def segment(self) -> Global___TranscriptSegment:
-        """The next segment."""
+        """The next segment, in order of time."""
 
     @_builtins.property
     def finished(self) -> Global___TranscriptionFinished:
-        """The recording is at its end."""
+        """The whole recording is transcribed."""
 
     @_builtins.property
     def progress(self) -> Global___TranscriptionProgress:
-        """So much has been heard."""
+        """The position that the transcription has reached."""
 
     def __init__(
         self,
@@ -199,27 +202,27 @@ Global___TranscribeResponse: _TypeAlias = TranscribeResponse  # noqa: Y015
 
 @_typing.final
 class TranscriptionProgress(_message.Message):
-    """How far a transcription is; sent about once a second while it runs."""
+    """The progress of a transcription, sent about once a second."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    HEARD_SECONDS_FIELD_NUMBER: _builtins.int
+    TRANSCRIBED_SECONDS_FIELD_NUMBER: _builtins.int
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
-    heard_seconds: _builtins.float
-    """What has been heard, in seconds of the recording."""
+    transcribed_seconds: _builtins.float
+    """The audio that is transcribed so far, in seconds of the recording."""
     duration_seconds: _builtins.float
-    """The recording's length as its header says, in seconds; 0 where it says
-    nothing.
+    """The duration that the recording's header states, in seconds; 0 where it
+    states none.
     """
     def __init__(
         self,
         *,
-        heard_seconds: _builtins.float = ...,
+        transcribed_seconds: _builtins.float = ...,
         duration_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "heard_seconds", b"heard_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "transcribed_seconds", b"transcribed_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,7 +230,7 @@ Global___TranscriptionProgress: _TypeAlias = TranscriptionProgress  # noqa: Y015
 
 @_typing.final
 class TranscriptionStarted(_message.Message):
-    """Opens a transcription."""
+    """The first event of a transcription."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -235,11 +238,13 @@ class TranscriptionStarted(_message.Message):
     LANGUAGE_PROBABILITY_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     language: _builtins.str
-    """The language, stated or detected, as an ISO 639-1 code."""
+    """The language, requested or detected, as an ISO 639-1 code."""
     language_probability: _builtins.float
-    """How sure the detection is, 0 to 1; 1 where the language was stated."""
+    """The confidence of language detection, 0 to 1; 1 where the language was
+    requested.
+    """
     model: _builtins.str
-    """The model that listens."""
+    """The id of the model that transcribes."""
     def __init__(
         self,
         *,
@@ -257,7 +262,7 @@ Global___TranscriptionStarted: _TypeAlias = TranscriptionStarted  # noqa: Y015
 
 @_typing.final
 class TranscriptSegment(_message.Message):
-    """A phrase or sentence of a recording."""
+    """A segment of a transcript: a phrase or sentence."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -269,24 +274,24 @@ class TranscriptSegment(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     COMPRESSION_RATIO_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What is said."""
+    """The text of the segment."""
     mean_log_probability: _builtins.float
-    """The mean log probability of its tokens."""
+    """The mean log probability of the tokens."""
     no_speech_probability: _builtins.float
-    """The probability that nobody speaks here, 0 to 1."""
+    """The probability that the segment contains no speech, 0 to 1."""
     temperature: _builtins.float
-    """The sampling temperature that it was written with."""
+    """The sampling temperature that produced the text."""
     compression_ratio: _builtins.float
-    """The length of its text over that of the text compressed: above 2.4 it
-    repeats itself.
+    """The length of the text divided by its compressed length; above 2.4 the text
+    is repetitive.
     """
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """When it is said."""
+        """The time span of the segment."""
 
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___TranscriptWord]:
-        """Its words, where they were asked for."""
+        """The words of the segment, where they were requested."""
 
     def __init__(
         self,
@@ -309,7 +314,7 @@ Global___TranscriptSegment: _TypeAlias = TranscriptSegment  # noqa: Y015
 
 @_typing.final
 class TranscriptWord(_message.Message):
-    """One word of a recording."""
+    """A word of a transcript."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -317,12 +322,12 @@ class TranscriptWord(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     PROBABILITY_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The word, without surrounding space."""
+    """The text of the word, without surrounding space."""
     probability: _builtins.float
-    """How sure the model is, 0 to 1."""
+    """The confidence of the model, 0 to 1."""
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """When it is said."""
+        """The time span of the word."""
 
     def __init__(
         self,
@@ -341,16 +346,16 @@ Global___TranscriptWord: _TypeAlias = TranscriptWord  # noqa: Y015
 
 @_typing.final
 class TranscriptionFinished(_message.Message):
-    """Closes a transcription."""
+    """The last event of a transcription."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     SPEECH_SECONDS_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.float
-    """The length of the decoded sound, in seconds."""
+    """The duration of the decoded audio, in seconds."""
     speech_seconds: _builtins.float
-    """How much of it was speech, in seconds."""
+    """The duration of speech within it, in seconds."""
     def __init__(
         self,
         *,
@@ -367,7 +372,9 @@ Global___TranscriptionFinished: _TypeAlias = TranscriptionFinished  # noqa: Y015
 
 @_typing.final
 class StreamingTranscribeRequest(_message.Message):
-    """One message of a live recording: `config` once and first, then `audio`."""
+    """A message of the client during live transcription: `config` once and first,
+    then `audio` and `commit`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -375,14 +382,14 @@ class StreamingTranscribeRequest(_message.Message):
     AUDIO_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
     audio: _builtins.bytes
-    """The next samples: 16-bit little-endian mono PCM, in pieces of any length."""
+    """The next samples: 16-bit little-endian mono PCM, in chunks of any length."""
     @_builtins.property
     def config(self) -> Global___StreamingConfig:
-        """How to listen."""
+        """The configuration of the stream."""
 
     @_builtins.property
     def commit(self) -> Global___CommitUtterance:
-        """The phrase has ended here, whatever the voice activity says."""
+        """Ends the current utterance, whatever voice activity detection says."""
 
     def __init__(
         self,
@@ -403,7 +410,7 @@ Global___StreamingTranscribeRequest: _TypeAlias = StreamingTranscribeRequest  # 
 
 @_typing.final
 class StreamingConfig(_message.Message):
-    """How a live recording is to be listened to."""
+    """The configuration of a live transcription."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -419,26 +426,26 @@ class StreamingConfig(_message.Message):
     model: _builtins.str
     """A model id of the catalogue; empty for the service's default."""
     language: _builtins.str
-    """The spoken language as an ISO 639-1 code; empty to have it detected in each
-    phrase.
+    """The spoken language as an ISO 639-1 code; empty to detect it in each
+    utterance.
     """
     prompt: _builtins.str
-    """Names and terms to expect, in the recording's language."""
+    """Names and terms to expect, in the spoken language."""
     sample_rate_hertz: _builtins.int
-    """Samples a second of the audio, 8000 to 48000 hertz; 0 means 16000."""
+    """The sample rate of the audio, 8000 to 48000 hertz; 0 means 16000."""
     word_times: _builtins.bool
     """Whether final results list their words with their times."""
     end_silence_seconds: _builtins.float
-    """The silence that ends a phrase, 0.2 to 3 seconds; 0 means 0.5."""
+    """The silence that ends an utterance, 0.2 to 3 seconds; 0 means 0.5."""
     final_only: _builtins.bool
-    """Whether only final results are sent."""
+    """Whether interim results are left out."""
     @_builtins.property
     def voice_activity(self) -> Global___VoiceActivityOptions:
-        """How speech is told from silence; `min_silence_seconds` does not count here."""
+        """Options of voice activity detection; `min_silence_seconds` is ignored."""
 
     @_builtins.property
     def hotwords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names and terms to expect, in any part of the recording."""
+        """Names and terms to expect anywhere in the audio."""
 
     def __init__(
         self,
@@ -463,7 +470,7 @@ Global___StreamingConfig: _TypeAlias = StreamingConfig  # noqa: Y015
 
 @_typing.final
 class CommitUtterance(_message.Message):
-    """Ends the running phrase."""
+    """Ends the current utterance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -480,15 +487,15 @@ Global___CommitUtterance: _TypeAlias = CommitUtterance  # noqa: Y015
 
 @_typing.final
 class StreamingTranscribeResponse(_message.Message):
-    """One event of a live transcription: `started` once, then the phrases one after
-    another, then `finished` once.
+    """One event of a live transcription: `started` once, then the utterances in
+    order, then `finished` once.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STARTED_FIELD_NUMBER: _builtins.int
     UTTERANCE_STARTED_FIELD_NUMBER: _builtins.int
-    PARTIAL_FIELD_NUMBER: _builtins.int
+    INTERIM_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -497,34 +504,34 @@ class StreamingTranscribeResponse(_message.Message):
 
     @_builtins.property
     def utterance_started(self) -> Global___UtteranceStarted:
-        """Somebody begins to speak."""
+        """Speech has begun."""
 
     @_builtins.property
-    def partial(self) -> Global___PartialTranscript:
-        """What is understood so far."""
+    def interim(self) -> Global___InterimTranscript:
+        """An interim result of the current utterance."""
 
     @_builtins.property
     def final(self) -> Global___FinalTranscript:
-        """A phrase is complete."""
+        """The final result of an utterance."""
 
     @_builtins.property
     def finished(self) -> Global___TranscriptionFinished:
-        """The stream is at its end."""
+        """The stream has ended."""
 
     def __init__(
         self,
         *,
         started: Global___StreamingStarted | None = ...,
         utterance_started: Global___UtteranceStarted | None = ...,
-        partial: Global___PartialTranscript | None = ...,
+        interim: Global___InterimTranscript | None = ...,
         final: Global___FinalTranscript | None = ...,
         finished: Global___TranscriptionFinished | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "finished", b"finished", "partial", b"partial", "started", b"started", "utterance_started", b"utterance_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "finished", b"finished", "interim", b"interim", "started", b"started", "utterance_started", b"utterance_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "finished", b"finished", "partial", b"partial", "started", b"started", "utterance_started", b"utterance_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "finished", b"finished", "interim", b"interim", "started", b"started", "utterance_started", b"utterance_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "utterance_started", "partial", "final", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "utterance_started", "interim", "final", "finished"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -532,13 +539,13 @@ Global___StreamingTranscribeResponse: _TypeAlias = StreamingTranscribeResponse  
 
 @_typing.final
 class StreamingStarted(_message.Message):
-    """Opens a live transcription."""
+    """The first event of a live transcription."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model that listens."""
+    """The id of the model that transcribes."""
     def __init__(
         self,
         *,
@@ -554,16 +561,16 @@ Global___StreamingStarted: _TypeAlias = StreamingStarted  # noqa: Y015
 
 @_typing.final
 class UtteranceStarted(_message.Message):
-    """Opens a phrase."""
+    """The first event of an utterance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     UTTERANCE_FIELD_NUMBER: _builtins.int
     START_SECONDS_FIELD_NUMBER: _builtins.int
     utterance: _builtins.int
-    """Its number, from 0."""
+    """The number of the utterance, from 0."""
     start_seconds: _builtins.float
-    """When it begins, in seconds of the stream."""
+    """The time at which it starts, in seconds of the stream."""
     def __init__(
         self,
         *,
@@ -579,40 +586,40 @@ class UtteranceStarted(_message.Message):
 Global___UtteranceStarted: _TypeAlias = UtteranceStarted  # noqa: Y015
 
 @_typing.final
-class PartialTranscript(_message.Message):
-    """What is understood of a phrase that still goes on."""
+class InterimTranscript(_message.Message):
+    """An interim result of an utterance that is still being spoken."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     UTTERANCE_FIELD_NUMBER: _builtins.int
-    STABLE_TEXT_FIELD_NUMBER: _builtins.int
-    UNSTABLE_TEXT_FIELD_NUMBER: _builtins.int
+    COMMITTED_TEXT_FIELD_NUMBER: _builtins.int
+    TENTATIVE_TEXT_FIELD_NUMBER: _builtins.int
     utterance: _builtins.int
-    """Its number."""
-    stable_text: _builtins.str
-    """The words that will not change any more: each partial's, and the final's
-    text, begins with those of the one before it.
+    """The number of the utterance."""
+    committed_text: _builtins.str
+    """The committed prefix: words that will not change. The committed text of
+    every later result, and the final text, begin with it.
     """
-    unstable_text: _builtins.str
-    """The words after these, which may change."""
+    tentative_text: _builtins.str
+    """The words after the committed prefix, which may still change."""
     def __init__(
         self,
         *,
         utterance: _builtins.int = ...,
-        stable_text: _builtins.str = ...,
-        unstable_text: _builtins.str = ...,
+        committed_text: _builtins.str = ...,
+        tentative_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stable_text", b"stable_text", "unstable_text", b"unstable_text", "utterance", b"utterance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_text", b"committed_text", "tentative_text", b"tentative_text", "utterance", b"utterance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PartialTranscript: _TypeAlias = PartialTranscript  # noqa: Y015
+Global___InterimTranscript: _TypeAlias = InterimTranscript  # noqa: Y015
 
 @_typing.final
 class FinalTranscript(_message.Message):
-    """A complete phrase."""
+    """The final result of an utterance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -621,16 +628,18 @@ class FinalTranscript(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     utterance: _builtins.int
-    """Its number."""
+    """The number of the utterance."""
     language: _builtins.str
-    """The language, stated or detected, as an ISO 639-1 code."""
+    """The language, requested or detected, as an ISO 639-1 code."""
     latency_ms: _builtins.int
-    """The milliseconds from the end of the phrase in the stream, its end silence
-    included, until this was known.
+    """The time from the end of the utterance in the stream, including its end
+    silence, to this result, in milliseconds.
     """
     @_builtins.property
     def segment(self) -> Global___TranscriptSegment:
-        """What was said; silence taken for speech has no text."""
+        """The transcript; its text is empty where the audio contained no speech after
+        all.
+        """
 
     def __init__(
         self,
@@ -647,142 +656,3 @@ class FinalTranscript(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FinalTranscript: _TypeAlias = FinalTranscript  # noqa: Y015
-
-@_typing.final
-class SynthesizeRequest(_message.Message):
-    """Asks for a text to be spoken."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TEXT_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    VOICE_FIELD_NUMBER: _builtins.int
-    SPEED_FIELD_NUMBER: _builtins.int
-    MIME_TYPE_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
-    text: _builtins.str
-    """What to say."""
-    model: _builtins.str
-    """A model id of the catalogue; empty for the service's default."""
-    voice: _builtins.str
-    """The name of a voice; empty or `default` for the model's own."""
-    speed: _builtins.float
-    """How fast to speak, 0.25 to 4; 0 means 1."""
-    mime_type: _builtins.str
-    """What to encode the sound as: `audio/pcm` (16-bit little-endian mono, the
-    default), `audio/wav`, `audio/mpeg`, `audio/flac`, `audio/opus` or
-    `audio/aac`.
-    """
-    language: _builtins.str
-    """The language of the text as an ISO 639-1 code; empty to take the voice's."""
-    def __init__(
-        self,
-        *,
-        text: _builtins.str = ...,
-        model: _builtins.str = ...,
-        voice: _builtins.str = ...,
-        speed: _builtins.float = ...,
-        mime_type: _builtins.str = ...,
-        language: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "mime_type", b"mime_type", "model", b"model", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SynthesizeRequest: _TypeAlias = SynthesizeRequest  # noqa: Y015
-
-@_typing.final
-class SynthesizeResponse(_message.Message):
-    """A piece of spoken sound: `started` once, then chunks that, joined, are one
-    stream of the asked-for type.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STARTED_FIELD_NUMBER: _builtins.int
-    CHUNK_FIELD_NUMBER: _builtins.int
-    FINISHED_FIELD_NUMBER: _builtins.int
-    chunk: _builtins.bytes
-    """The next bytes of the sound."""
-    @_builtins.property
-    def started(self) -> Global___SynthesisStarted:
-        """The form of the sound that follows."""
-
-    @_builtins.property
-    def finished(self) -> Global___SynthesisFinished:
-        """The whole text is spoken."""
-
-    def __init__(
-        self,
-        *,
-        started: Global___SynthesisStarted | None = ...,
-        chunk: _builtins.bytes = ...,
-        finished: Global___SynthesisFinished | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "chunk", "finished"]  # noqa: Y015
-    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
-
-Global___SynthesizeResponse: _TypeAlias = SynthesizeResponse  # noqa: Y015
-
-@_typing.final
-class SynthesisStarted(_message.Message):
-    """Opens a spoken text."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MIME_TYPE_FIELD_NUMBER: _builtins.int
-    SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    VOICE_FIELD_NUMBER: _builtins.int
-    mime_type: _builtins.str
-    """The media type of the chunks."""
-    sample_rate_hertz: _builtins.int
-    """Samples a second, in hertz."""
-    model: _builtins.str
-    """The model that speaks."""
-    voice: _builtins.str
-    """The voice it speaks with."""
-    def __init__(
-        self,
-        *,
-        mime_type: _builtins.str = ...,
-        sample_rate_hertz: _builtins.int = ...,
-        model: _builtins.str = ...,
-        voice: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mime_type", b"mime_type", "model", b"model", "sample_rate_hertz", b"sample_rate_hertz", "voice", b"voice"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SynthesisStarted: _TypeAlias = SynthesisStarted  # noqa: Y015
-
-@_typing.final
-class SynthesisFinished(_message.Message):
-    """Closes a spoken text."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
-    duration_seconds: _builtins.float
-    """The length of the sound, in seconds."""
-    def __init__(
-        self,
-        *,
-        duration_seconds: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SynthesisFinished: _TypeAlias = SynthesisFinished  # noqa: Y015

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class DiarizeRequest(_message.Message):
-    """Asks who speaks when in a recording."""
+    """The request of Diarize."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -34,18 +34,16 @@ class DiarizeRequest(_message.Message):
     model: _builtins.str
     """A model id of the catalogue; empty for the service's default."""
     speakers: _builtins.int
-    """How many speakers there are; 0 to find out."""
+    """The number of speakers, where it is known; 0 to estimate it."""
     max_speakers: _builtins.int
-    """How many speakers are looked for at most where that is to be found out; 0
-    for the service's own bound.
-    """
+    """The largest number of speakers to estimate; 0 for the service's limit."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
         """The recording."""
 
     @_builtins.property
     def known_speakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownSpeaker]:
-        """Speakers whose voice is known; the others are named A, B, C, ..."""
+        """Speakers whose voices are known; the others are named A, B, C, ..."""
 
     def __init__(
         self,
@@ -66,17 +64,17 @@ Global___DiarizeRequest: _TypeAlias = DiarizeRequest  # noqa: Y015
 
 @_typing.final
 class KnownSpeaker(_message.Message):
-    """Somebody whose voice is known."""
+    """A speaker whose voice is known."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name to give in the answer."""
+    """The name that the answer uses."""
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
-        """A recording of this voice alone, 1 to 30 seconds of speech."""
+        """A recording of this voice alone, with 1 to 30 seconds of speech."""
 
     def __init__(
         self,
@@ -94,7 +92,7 @@ Global___KnownSpeaker: _TypeAlias = KnownSpeaker  # noqa: Y015
 
 @_typing.final
 class DiarizeResponse(_message.Message):
-    """Who speaks when."""
+    """The response of Diarize."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,18 +101,18 @@ class DiarizeResponse(_message.Message):
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.float
-    """The length of the decoded sound, in seconds."""
+    """The duration of the decoded audio, in seconds."""
     model: _builtins.str
-    """The model that told."""
+    """The id of the model that produced the result."""
     @_builtins.property
     def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpeakerTurn]:
-        """The turns, by their beginnings; they overlap where people do, if the model
-        can tell.
+        """The turns, ordered by their start times. They overlap where speakers do, if
+        the model detects overlapping speech.
         """
 
     @_builtins.property
     def speakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Speaker]:
-        """The speakers, by their first turns."""
+        """The speakers, ordered by their first turns."""
 
     def __init__(
         self,
@@ -134,7 +132,7 @@ Global___DiarizeResponse: _TypeAlias = DiarizeResponse  # noqa: Y015
 
 @_typing.final
 class SpeakerTurn(_message.Message):
-    """Somebody speaks."""
+    """A stretch of time in which one speaker speaks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,12 +140,12 @@ class SpeakerTurn(_message.Message):
     SPEAKER_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     speaker: _builtins.str
-    """Who."""
+    """The name of the speaker."""
     confidence: _builtins.float
-    """How sure the model is of the speaker, 0 to 1."""
+    """The confidence that this speaker speaks, 0 to 1."""
     @_builtins.property
     def time(self) -> _time_span_pb2.TimeSpan:
-        """From when to when."""
+        """The time span of the turn."""
 
     def __init__(
         self,
@@ -166,16 +164,16 @@ Global___SpeakerTurn: _TypeAlias = SpeakerTurn  # noqa: Y015
 
 @_typing.final
 class Speaker(_message.Message):
-    """Somebody who speaks in a recording."""
+    """A speaker of a recording."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name: that of a known speaker, or A, B, C, ..."""
+    """The name of a known speaker, or A, B, C, ..."""
     seconds: _builtins.float
-    """How long they speak together, in seconds."""
+    """The total duration of the speaker's turns, in seconds."""
     def __init__(
         self,
         *,
