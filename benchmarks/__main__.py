@@ -26,10 +26,10 @@ from benchmarks import (
     speech,
     voice,
 )
-from benchmarks.report import Result, Say, verdict_table
+from benchmarks.report import BenchmarkResult, Say, verdict_table
 from servekit.ops.settings import available_cores
 
-MEASUREMENTS: dict[str, Callable[[Say], Result]] = {
+MEASUREMENTS: dict[str, Callable[[Say], BenchmarkResult]] = {
     "chassis": chassis.measure,
     "overload": overload.measure,
     "gateway": gateway.measure,
@@ -68,7 +68,7 @@ def main() -> None:
     machine = _machine()
     console.print(machine, highlight=False)
     began = time.monotonic()
-    results: dict[str, Result] = {}
+    results: dict[str, BenchmarkResult] = {}
     for name in options.names or MEASUREMENTS:
         with console.status(name) as status:
 

@@ -28,7 +28,7 @@ WIDE_WINDOW = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallOutcome:
     """What came of some seconds of calling.
 
     Attributes:
@@ -189,7 +189,7 @@ class HttpConnection:
 Connections = list[GrpcConnection] | list[HttpConnection]
 
 
-def closed_loop(connections: Connections, callers: int, warm_seconds: float, seconds: float) -> Outcome:
+def closed_loop(connections: Connections, callers: int, warm_seconds: float, seconds: float) -> CallOutcome:
     """Each caller calls again as soon as it is answered."""
     now = time.perf_counter()
     for caller in range(callers):
@@ -199,7 +199,7 @@ def closed_loop(connections: Connections, callers: int, warm_seconds: float, sec
 
 def open_loop(
     connections: Connections, rate: float, deadline_seconds: float, warm_seconds: float, seconds: float
-) -> Outcome:
+) -> CallOutcome:
     """Calls begin at a steady rate, whatever becomes of them."""
     return _run(connections, warm_seconds, seconds, rate=rate, deadline=deadline_seconds)
 
@@ -211,7 +211,7 @@ def _run(
     again: bool = False,
     rate: float = 0.0,
     deadline: float = float("inf"),
-) -> Outcome:
+) -> CallOutcome:
     selector = selectors.DefaultSelector()
     for connection in connections:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
@@ -241,7 +241,7 @@ def _run(
                 else:
                     other += 1
             connection.flush()
-    return Outcome(seconds, len(latencies), other, latencies, time.process_time() - cpu)
+    return CallOutcome(seconds, len(latencies), other, latencies, time.process_time() - cpu)
 
 
 def main() -> None:

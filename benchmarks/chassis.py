@@ -13,8 +13,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from benchmarks import echo_server, engine, litserve_server
-from benchmarks.report import Result, Say, Verdict, percentile
-from benchmarks.running import Server, serving
+from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
+from benchmarks.running import ServerProcess, serving
 from servekit.models.backends.onnx import OnnxBackend
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -32,7 +32,7 @@ def infer_message(rows: int) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def call(server: Server, path: str, message: Path, *options: str) -> dict[str, Any]:
+def call(server: ServerProcess, path: str, message: Path, *options: str) -> dict[str, Any]:
     """What came of calling a server from another process: the callers' `Outcome`, and the server's `cpu_seconds`."""
     command = (sys.executable, "-m", "benchmarks.callers", server.address, path, str(message), *options)
     before = server.cpu_seconds()
@@ -40,7 +40,7 @@ def call(server: Server, path: str, message: Path, *options: str) -> dict[str, A
     return {**json.loads(done.stdout), "server_cpu_seconds": server.cpu_seconds() - before}
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """Rounds of every server in turn, the raw loop between them; medians."""
     rounds: list[dict[str, dict[str, float]]] = []
     with TemporaryDirectory() as name:
@@ -68,7 +68,7 @@ def measure(say: Say) -> Result:
     rows = {name: _medians([found[name] for found in rounds]) for name in rounds[0]}
     for row in rows.values():
         row["of raw"] = row["rows/s"] / rows["raw engine loop"]["rows/s"]
-    return Result(
+    return BenchmarkResult(
         f"Chassis: a network of 300 us a row, {CALLERS} callers",
         rows,
         [

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from benchmarks.mixed import RequestContext, mixed_calls
-from benchmarks.report import Result, Say, percentile
+from benchmarks.report import BenchmarkResult, Say, percentile
 from benchmarks.running import alone, fleet
 from client.blocking import BlockingConnection
 from client.errors import GatewayError
@@ -78,7 +78,7 @@ class Level:
     p95: float
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """Every kind at every level, alone on the embedded fleet."""
     rows: dict[str, dict[str, float]] = {}
     for kind, levels in levels_of_all(say).items():
@@ -94,7 +94,7 @@ def measure(say: Say) -> Result:
     for service in profile("embedded").services:
         say(f"start of {service}")
         rows[f"start of {service}"] = {"seconds": start_seconds(service)}
-    return Result("Service curves: calls of one kind by callers", rows)
+    return BenchmarkResult("Service curves: calls of one kind by callers", rows)
 
 
 def levels_of_all(say: Say) -> dict[str, list[Level]]:

@@ -3,14 +3,14 @@
 import time
 from statistics import median
 
-from benchmarks.report import Result, Say, Verdict
+from benchmarks.report import BenchmarkResult, Say, Verdict
 from benchmarks.running import fleet
 
 STARTS = 2
 REST_SECONDS = 5.0
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """The embedded profile, its models present."""
     seconds = []
     status = {}
@@ -23,7 +23,7 @@ def measure(say: Say) -> Result:
     rows = {name: {"memory MiB": float(row["memory_mb"])} for name, row in status.items()}
     total = sum(row["memory MiB"] for row in rows.values())
     rows["together"] = {"memory MiB": total}
-    return Result(
+    return BenchmarkResult(
         "The embedded fleet at rest: proportional set size",
         rows,
         [

@@ -16,7 +16,7 @@ from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
-from benchmarks.report import Result, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
 from benchmarks.running import fleet
 
 SIDE = 408  # pixels: half a megabyte uncompressed, which takes 0.4 ms to decode
@@ -33,7 +33,7 @@ def photograph() -> bytes:
     return stored.getvalue()
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """Every way to send the image, one after another, again and again; medians of the differences."""
     image = photograph()
     say("starting a fleet of fakes")
@@ -69,7 +69,7 @@ def measure(say: Say) -> Result:
             "added p50 ms": median(added),
         }
     verdict = Verdict("gateway over gRPC, 500 KB raw, p50", rows["raw body"]["added p50 ms"], "at most", 1.0, "ms")
-    return Result(f"Gateway: an image of {len(image) // 1000} KB, one caller", rows, [verdict])
+    return BenchmarkResult(f"Gateway: an image of {len(image) // 1000} KB, one caller", rows, [verdict])
 
 
 def _by_turns(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:

@@ -4,7 +4,7 @@ import time
 from statistics import median
 
 from benchmarks.llama_direct import MAX_TOKENS
-from benchmarks.report import Result, Say, percentile
+from benchmarks.report import BenchmarkResult, Say, percentile
 from benchmarks.running import asked, fleet, models_dir
 from client.blocking import BlockingConnection
 from servekit.models import catalogue
@@ -16,7 +16,7 @@ SLOTS, PREFILL_TOKENS = 4, 64  # as the generation service has them
 SUBJECTS = ("rivers", "bread", "clocks", "bridges", "snow", "maps", "salt", "kites")
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """No two prompts are the same, so that no cache answers for the engine."""
     share = catalogue.profile("embedded").services["generation"]
     spec = catalogue.model(share.models[0])
@@ -51,7 +51,7 @@ def measure(say: Say) -> Result:
         "added p50 ms": median(added),
         "over direct": median(gateway) / median(direct),
     }
-    return Result("First token of a text chat, one caller", rows)
+    return BenchmarkResult("First token of a text chat, one caller", rows)
 
 
 def _first_token(web: BlockingConnection, prompt: str) -> float:

@@ -14,7 +14,7 @@ from openai import OpenAI
 from polyphony.speech.v1.transcription_pb2 import StreamingConfig, StreamingTranscribeRequest
 from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
 
-from benchmarks.report import Result, Say, Verdict
+from benchmarks.report import BenchmarkResult, Say, Verdict
 from benchmarks.running import fleet
 from servekit.ops.settings import ProcessSettings
 from servekit.rpc.client import connect
@@ -55,7 +55,7 @@ class _Heard:
     stable_share: float
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """The embedded fleet, otherwise idle."""
     say("starting the embedded fleet")
     with fleet("embedded") as running:
@@ -70,7 +70,7 @@ def measure(say: Say) -> Result:
                 say(f"{kind}, {number + 1} of {len(sounds)}")
                 heard[kind].append(asyncio.run(_listen(str(target), rate, samples)))
     everything = [one for rows in heard.values() for one in rows]
-    return Result(
+    return BenchmarkResult(
         "Live: seconds from the end of a phrase, its end silence of 0.5 s included, until its final text",
         {kind: _row(rows) for kind, rows in heard.items()},
         [

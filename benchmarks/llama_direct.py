@@ -25,7 +25,7 @@ def _server(weights: str, slots: int, threads: int, prefill_tokens: int, window:
     params.ui = params.endpoint_slots = params.endpoint_props = False
     params.port = 0
     params.verbosity = -1
-    return xllamacpp.Server(params)
+    return xllamacpp.ServerProcess(params)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
 from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
-from benchmarks.report import Result, Say, Verdict
+from benchmarks.report import BenchmarkResult, Say, Verdict
 from benchmarks.running import alone
 from servekit.media.audio_encoder import AudioEncoder, encode_audio
 from servekit.media.objects import ObjectStore
@@ -78,7 +78,7 @@ class Watched:
         return max((seconds for _, seconds in self.waits), default=0.0)
 
 
-class Caller:
+class BenchmarkClient:
     """Calls a speech service.
 
     Args:
@@ -155,7 +155,7 @@ def watching(pid: int, seen: Watched) -> Iterator[None]:
         thread.join()
 
 
-def beside(caller: Caller, pid: int, long: Media, short: Media) -> Watched:
+def beside(caller: BenchmarkClient, pid: int, long: Media, short: Media) -> Watched:
     """Hear a long recording while a short caller calls again and again."""
     seen = Watched(psutil.Process(pid).memory_info().rss / 2**20)
     over, began = threading.Event(), time.perf_counter()
@@ -175,14 +175,14 @@ def beside(caller: Caller, pid: int, long: Media, short: Media) -> Watched:
     return seen
 
 
-def measure(say: Say, picture: Path | None = None) -> Result:
+def measure(say: Say, picture: Path | None = None) -> BenchmarkResult:
     """Hear 20 minutes of speech, twice, then three hours that are mostly silence."""
     with (
         tempfile.TemporaryDirectory() as folder,
         alone("speech", "embedded", OBJECT_STORE=folder) as service,
         grpc.insecure_channel(service.address) as channel,
     ):
-        caller, rate = Caller(channel, ObjectStore(folder)), 24_000
+        caller, rate = BenchmarkClient(channel, ObjectStore(folder)), 24_000
         say("making the recordings")
         sayings = [caller.speak(text) for text in SAYINGS]
         short = Media(inline=encode_audio(np.concatenate(sayings)[: 5 * rate], "audio/wav", rate))
@@ -216,7 +216,7 @@ def measure(say: Say, picture: Path | None = None) -> Result:
         for name, seen in (("speech, mp3", spoken), ("the same, warm", again), ("mostly silence, opus", silent))
     }
     alone_row = {"short p50 s": idle_seconds, "a full window s": window_seconds}
-    return Result(
+    return BenchmarkResult(
         "Long recordings, and a caller with 5 s beside them",
         {"nothing long": alone_row, **rows},
         (

@@ -10,7 +10,7 @@ import skimage.data
 from openai import OpenAI
 from PIL import Image
 
-from benchmarks.report import Result, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
 from benchmarks.running import fleet
 from client.blocking import BlockingConnection
 
@@ -72,7 +72,7 @@ def _timed(call: RequestContext, count: int, first: int) -> list[float]:
     return seconds
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """First every call alone, then all callers at once."""
     say("starting the embedded fleet")
     with fleet("embedded") as running:
@@ -116,4 +116,4 @@ def measure(say: Say) -> Result:
         for kind, row in rows.items()
         if "p95 ratio" in row
     ]
-    return Result("Eight mixed callers on the embedded fleet", rows, verdicts)
+    return BenchmarkResult("Eight mixed callers on the embedded fleet", rows, verdicts)

@@ -5,15 +5,15 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import engine
 from benchmarks.chassis import INFER, call, infer_message
-from benchmarks.report import Result, Say, Verdict, percentile
-from benchmarks.running import Server, serving
+from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
+from benchmarks.running import ServerProcess, serving
 
 DEADLINE = 0.5
 LOADS = (1.0, 2.0, 5.0)
 BATCH_SECONDS = 0.16  # of the emulated accelerator, however full the batch
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """An emulated accelerator, which takes no core, and an engine on the cores that everything else needs too."""
     rows: dict[str, dict[str, float]] = {}
     verdicts = []
@@ -31,10 +31,10 @@ def measure(say: Say) -> Result:
             rows |= found
         with serving("benchmarks.tensor_server", "--model", model) as server:
             rows |= _loads(server, message, "shared cores", say)
-    return Result(f"Goodput within {DEADLINE:g} s", rows, verdicts)
+    return BenchmarkResult(f"Goodput within {DEADLINE:g} s", rows, verdicts)
 
 
-def _loads(server: Server, message: Path, what: str, say: Say) -> dict[str, dict[str, float]]:
+def _loads(server: ServerProcess, message: Path, what: str, say: Say) -> dict[str, dict[str, float]]:
     say(f"{what}: peak")
     peak = call(server, INFER, message, "--callers", "96", "--seconds", "4", "--warm", "1.5")
     best = peak["good"] / peak["seconds"]

@@ -14,13 +14,13 @@ from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
 from benchmarks.curves import counters
-from benchmarks.report import Result, Say
+from benchmarks.report import BenchmarkResult, Say
 from benchmarks.running import Alone, alone
 from capacity.curve import Curve
-from capacity.simulation.cluster import Surroundings, replay
+from capacity.simulation.cluster import Environment, replay
 from capacity.simulation.hpa import Behavior
 from capacity.simulation.scaling import Scaler
-from capacity.simulation.traces import Trace
+from capacity.simulation.traces import LoadTrace
 
 LATENCY = 0.2  # of the fake reader's engine, which sleeps
 ENGINES = 2
@@ -30,17 +30,17 @@ DEADLINE = 2.0
 SEED = 7
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """A service of fakes at four loads, called when the trace says, whether it answers or not."""
     rows: dict[str, dict[str, float]] = {}
     options = f'{{"latency_seconds": {LATENCY}}}'
     with alone("vision", "fake", THREADS=str(ENGINES), MODEL_OPTIONS=options) as service:
         for load in LOADS:
             say(f"{load:g} of what it can take")
-            trace = Trace("load", np.full(SECONDS, load * ENGINES / LATENCY))
+            trace = LoadTrace("load", np.full(SECONDS, load * ENGINES / LATENCY))
             latencies, engine_seconds = asyncio.run(_call(service, trace.arrivals(SEED)))
             pod = Scaler("fixed", 1.0, Behavior(1, 1))
-            outcome = replay(trace, _curve(engine_seconds), pod, SEED, Surroundings(gateways=1))
+            outcome = replay(trace, _curve(engine_seconds), pod, SEED, Environment(gateways=1))
             for name, found in (("measured", latencies), ("simulated", outcome.latencies)):
                 rows[f"{load:g}x {name}"] = {
                     "calls": len(found),
@@ -48,7 +48,7 @@ def measure(say: Say) -> Result:
                     "p50 s": float(np.nanquantile(found, 0.5)),
                     "p95 s": float(np.nanquantile(found, 0.95)),
                 }
-    return Result(f"One pod, {ENGINES} engines of {LATENCY:g} s, a deadline of {DEADLINE:g} s", rows)
+    return BenchmarkResult(f"One pod, {ENGINES} engines of {LATENCY:g} s, a deadline of {DEADLINE:g} s", rows)
 
 
 async def _call(service: Alone, arrivals: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

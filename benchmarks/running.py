@@ -27,7 +27,7 @@ POLYPHONY = Path(sys.executable).with_name("polyphony")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerProcess:
     """A server process.
 
     Attributes:
@@ -53,7 +53,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(module: str, *arguments: str | Path) -> Iterator[Server]:
+def serving(module: str, *arguments: str | Path) -> Iterator[ServerProcess]:
     """Run a module that listens on the port it is given first; end it and its children afterwards.
 
     Raises:
@@ -64,7 +64,7 @@ def serving(module: str, *arguments: str | Path) -> Iterator[Server]:
     process = subprocess.Popen(command, start_new_session=True)
     try:
         _wait_until_open(process, port)
-        yield Server(f"127.0.0.1:{port}", process.pid)
+        yield ServerProcess(f"127.0.0.1:{port}", process.pid)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -15,7 +15,7 @@ from polyphony.type.v1.media_pb2 import Media
 from rich.console import Console
 
 from benchmarks.curves import counters
-from benchmarks.report import Result, Say, Verdict
+from benchmarks.report import BenchmarkResult, Say, Verdict
 from benchmarks.running import Alone, alone, asked, models_dir
 from evaluation.speech.metrics import edits, rate
 from evaluation.speech_set import maker, manifest
@@ -33,7 +33,7 @@ OURS, FULL = "the service", "the service, full windows"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SpeechAnswer:
     """What came of hearing every recording once."""
 
     seconds: float
@@ -41,7 +41,7 @@ class Heard:
     texts: Sequence[str]
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """Same recordings, threads, beam and temperatures; the language is stated. The quickest round of each counts."""
     say("making the evaluation set")
     folder = models_dir().parent / "speech-set"
@@ -55,7 +55,7 @@ def measure(say: Say) -> Result:
     ):
         if direct.stdin is None or direct.stdout is None:
             raise RuntimeError("faster-whisper has no pipes")
-        found: dict[str, list[Heard]] = {}
+        found: dict[str, list[SpeechAnswer]] = {}
         for number in range(ROUNDS):
             for name in (OURS, FULL):
                 say(f"round {number + 1} of {ROUNDS}: {name}")
@@ -63,7 +63,7 @@ def measure(say: Say) -> Result:
             for way in WAYS:
                 say(f"round {number + 1} of {ROUNDS}: faster-whisper, {way}")
                 direct.stdin.write(way + "\n")
-                found.setdefault(way, []).append(Heard(**json.loads(direct.stdout.readline())))
+                found.setdefault(way, []).append(SpeechAnswer(**json.loads(direct.stdout.readline())))
     sound = sum(clip.seconds for clip in clips)
     best = {name: min(rounds, key=lambda heard: heard.seconds) for name, rounds in found.items()}
     wrong = {name: _word_error_rate(clips, heard.texts) for name, heard in best.items()}
@@ -78,7 +78,7 @@ def measure(say: Say) -> Result:
         }
         for name, heard in best.items()
     }
-    return Result(
+    return BenchmarkResult(
         f"{len(clips)} recordings, {sound:.0f} s, {CALLERS} callers, {threads} threads",
         rows,
         [
@@ -102,7 +102,7 @@ def chosen(folder: Path) -> list[Clip]:
     return clips[:CLIPS]
 
 
-def _call(service: Alone, model: str, files: Sequence[Path], *, full_window: bool) -> Heard:
+def _call(service: Alone, model: str, files: Sequence[Path], *, full_window: bool) -> SpeechAnswer:
     recordings = [file.read_bytes() for file in files]
 
     def hear(recording: bytes) -> str:
@@ -116,7 +116,7 @@ def _call(service: Alone, model: str, files: Sequence[Path], *, full_window: boo
         stub = TranscriptionServiceStub(channel)
         before, began = _cpu_seconds(service, model), time.perf_counter()
         texts = list(pool.map(hear, recordings))
-        return Heard(time.perf_counter() - began, _cpu_seconds(service, model) - before, texts)
+        return SpeechAnswer(time.perf_counter() - began, _cpu_seconds(service, model) - before, texts)
 
 
 def _cpu_seconds(service: Alone, model: str) -> float:

@@ -7,7 +7,7 @@ import grpc
 from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 from polyphony.speech.v1.synthesis_pb2_grpc import SynthesisServiceStub
 
-from benchmarks.report import Result, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
 from benchmarks.running import fleet
 from client.blocking import BlockingConnection
 
@@ -33,7 +33,7 @@ REST = (
 )
 
 
-def measure(say: Say) -> Result:
+def measure(say: Say) -> BenchmarkResult:
     """Every round speaks another text; formats take turns within a round."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ("gRPC, pcm", *FORMATS)}
     say("starting the embedded fleet")
@@ -61,7 +61,7 @@ def measure(say: Say) -> Result:
     }
     slowest = max(rows.values(), key=lambda row: row["first ms"])
     share = max(row["first over whole"] for row in rows.values())
-    return Result(
+    return BenchmarkResult(
         f"The first sound of {CHARACTERS} characters, one caller",
         rows,
         [

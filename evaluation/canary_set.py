@@ -15,7 +15,7 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Item(_Row, ABC):
+class CanaryItem(_Row, ABC):
     """One thing that is asked; for people, `label` says what and `expected` what is right."""
 
     @property
@@ -29,7 +29,7 @@ class Item(_Row, ABC):
         """What is right."""
 
 
-class Medium(Item):
+class MediaItem(CanaryItem):
     """A recording or a picture, and what it says.
 
     Attributes:
@@ -53,7 +53,7 @@ class Medium(Item):
         return self.text
 
 
-class Query(Item):
+class SearchItem(CanaryItem):
     """A question, and the name of the one passage that answers it."""
 
     question: str = Field(min_length=1)
@@ -68,12 +68,12 @@ class Query(Item):
         return self.passage
 
 
-class Search(_Row):
+class SearchSet(_Row):
     """Passages by name, queries about them, and among how many of the first the right one counts as found."""
 
     k: int = Field(ge=1)
     passages: Mapping[str, str] = Field(min_length=1)
-    queries: tuple[Query, ...] = Field(min_length=1)
+    queries: tuple[SearchItem, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _answers_exist(self) -> Self:
@@ -82,7 +82,7 @@ class Search(_Row):
         return self
 
 
-class Question(Item):
+class ChatItem(CanaryItem):
     """A question about a context; an answer is right that says one of `any_of`."""
 
     context: str = Field(min_length=1)
@@ -98,7 +98,7 @@ class Question(Item):
         return " or ".join(self.any_of)
 
 
-class Sentence(Item):
+class SpeechItem(CanaryItem):
     """A text to be spoken and read back."""
 
     text: str = Field(min_length=1)
@@ -115,11 +115,11 @@ class Sentence(Item):
 class CanarySet(_Row):
     """What is replayed, by task."""
 
-    transcribe: tuple[Medium, ...] = Field(min_length=1)
-    read_text: tuple[Medium, ...] = Field(min_length=1)
-    search: Search
-    chat: tuple[Question, ...] = Field(min_length=1)
-    speak: tuple[Sentence, ...] = Field(min_length=1)
+    transcribe: tuple[MediaItem, ...] = Field(min_length=1)
+    read_text: tuple[MediaItem, ...] = Field(min_length=1)
+    search: SearchSet
+    chat: tuple[ChatItem, ...] = Field(min_length=1)
+    speak: tuple[SpeechItem, ...] = Field(min_length=1)
 
 
 def read() -> CanarySet:

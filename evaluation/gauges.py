@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
-from evaluation.replay import Result
+from evaluation.replay import CanaryResult
 
 JOB = "canary"
 PUSH_SECONDS = 10.0
 
 
-def of_task(result: Result) -> CollectorRegistry:
+def of_task(result: CanaryResult) -> CollectorRegistry:
     """The gauges of one task. The quality gauge is absent where no item was answered."""
     gauges = CollectorRegistry()
     quality = Gauge(
@@ -34,7 +34,7 @@ def of_success() -> CollectorRegistry:
     return gauges
 
 
-def push(results: Sequence[Result], pushgateway: str) -> None:
+def push(results: Sequence[CanaryResult], pushgateway: str) -> None:
     """Replace the gauges of each task, in a group labelled `task`; record a success if no item failed.
 
     Raises:

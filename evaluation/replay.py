@@ -6,30 +6,30 @@ from dataclasses import dataclass
 
 from client.errors import GatewayError
 from client.gateway import GatewayClient
-from evaluation.canary_set import Item
-from evaluation.tasks import Task
+from evaluation.canary_set import CanaryItem
+from evaluation.tasks import CanaryTask
 
 RIGHT = {"word_error_rate": 0.0, "character_error_rate": 0.0, "recall": 1.0, "accuracy": 1.0}
 
 
 @dataclass(frozen=True)
-class Miss:
+class WrongAnswer:
     """An answer that is not quite right."""
 
-    item: Item
+    item: CanaryItem
     answer: str
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedItem:
     """An item that had no answer, and why."""
 
-    item: Item
+    item: CanaryItem
     reason: str
 
 
 @dataclass(frozen=True)
-class Result:
+class CanaryResult:
     """How a task went.
 
     Attributes:
@@ -44,18 +44,18 @@ class Result:
     task: str
     quality: Mapping[str, float]
     items: int
-    misses: Sequence[Miss]
-    failures: Sequence[Failure]
+    misses: Sequence[WrongAnswer]
+    failures: Sequence[FailedItem]
     seconds: float
 
 
-async def replay(task: Task, gateway: GatewayClient, times: int, step: Callable[[], None]) -> Result:
+async def replay(task: CanaryTask, gateway: GatewayClient, times: int, step: Callable[[], None]) -> CanaryResult:
     """Ask every item of a task so many times; `step` is called after each."""
     began = time.monotonic()
     asked = [*task.items] * times
-    answered: list[Item] = []
+    answered: list[CanaryItem] = []
     answers: list[object] = []
-    failures: list[Failure] = []
+    failures: list[FailedItem] = []
     try:
         async with task.ready(gateway):
             for item in asked:
@@ -63,14 +63,14 @@ async def replay(task: Task, gateway: GatewayClient, times: int, step: Callable[
                     answers.append(await task.ask(gateway, item))
                     answered.append(item)
                 except GatewayError as error:
-                    failures.append(Failure(item, str(error)))
+                    failures.append(FailedItem(item, str(error)))
                 step()
     except GatewayError as error:
-        failures = [Failure(item, str(error)) for item in asked]
+        failures = [FailedItem(item, str(error)) for item in asked]
     quality = task.marks(answered, answers) if answered else {}
     misses = [
-        Miss(item, ", ".join(answer) if isinstance(answer, list) else str(answer))
+        WrongAnswer(item, ", ".join(answer) if isinstance(answer, list) else str(answer))
         for item, answer in zip(answered, answers, strict=True)
         if any(mark != RIGHT[name] for name, mark in task.marks([item], [answer]).items())
     ]
-    return Result(task.name, quality, len(asked), misses, failures, time.monotonic() - began)
+    return CanaryResult(task.name, quality, len(asked), misses, failures, time.monotonic() - began)

@@ -6,12 +6,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Column, Table
 
-from evaluation.replay import RIGHT, Result
+from evaluation.replay import RIGHT, CanaryResult
 
 Baseline = Mapping[str, Mapping[str, float]]
 
 
-def table(results: Sequence[Result], baseline: Baseline) -> Table:
+def table(results: Sequence[CanaryResult], baseline: Baseline) -> Table:
     """A row a metric; beside the baseline's value, where there is one, how much better or worse."""
     numbers = [Column(name, justify="right") for name in ("value", "baseline", "items", "failed", "seconds")]
     rows = Table("metric", "task", *numbers, box=None)
@@ -25,7 +25,7 @@ def table(results: Sequence[Result], baseline: Baseline) -> Table:
     return rows
 
 
-def details(results: Sequence[Result]) -> list[str]:
+def details(results: Sequence[CanaryResult]) -> list[str]:
     """A line for each answer that is not quite right, and for each that did not come."""
     lines = []
     for result in results:
@@ -36,7 +36,7 @@ def details(results: Sequence[Result]) -> list[str]:
     return [escape(line) for line in lines]
 
 
-def as_json(results: Sequence[Result]) -> dict[str, Any]:
+def as_json(results: Sequence[CanaryResult]) -> dict[str, Any]:
     """The same as data; a baseline is such a file."""
     return {
         result.task: {

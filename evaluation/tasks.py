@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 from client.errors import value_at
 from client.gateway import GatewayClient
 from evaluation import metrics
-from evaluation.canary_set import FOLDER, CanarySet, Item, Medium, Query, Question, Search, Sentence
+from evaluation.canary_set import FOLDER, CanaryItem, CanarySet, ChatItem, MediaItem, SearchItem, SearchSet, SpeechItem
 
 STORE = "polyphony-canary"
 EXPIRES_SECONDS = 3600  # after which what a killed canary has left is deleted
 MAX_TOKENS = 24  # of an answer
 
 
-class Task(ABC):
+class CanaryTask(ABC):
     """One kind of question.
 
     Attributes:
@@ -26,7 +26,7 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    items: Sequence[Item]
+    items: Sequence[CanaryItem]
 
     @asynccontextmanager
     async def ready(self, gateway: GatewayClient) -> AsyncIterator[None]:  # noqa: ARG002
@@ -42,18 +42,18 @@ class Task(ABC):
         """Each metric of the answers that there are, at least one."""
 
 
-class Transcribe(Task):
+class TranscribeCanary(CanaryTask):
     """Recordings are written down."""
 
     name = "transcribe"
 
-    def __init__(self, items: Sequence[Medium]) -> None:
+    def __init__(self, items: Sequence[MediaItem]) -> None:
         self.items = items
 
-    async def ask(self, gateway: GatewayClient, item: Medium) -> str:
+    async def ask(self, gateway: GatewayClient, item: MediaItem) -> str:
         return str(value_at(await gateway.transcribe((FOLDER / item.file).read_bytes(), item.file), "text"))
 
-    def marks(self, items: Sequence[Medium], answers: Sequence[str]) -> Mapping[str, float]:
+    def marks(self, items: Sequence[MediaItem], answers: Sequence[str]) -> Mapping[str, float]:
         said = [item.text for item in items]
         characters = [metrics.spoken(text) for text in said], [metrics.spoken(text) for text in answers]
         return {
@@ -62,29 +62,29 @@ class Transcribe(Task):
         }
 
 
-class ReadText(Task):
+class ReadTextCanary(CanaryTask):
     """Pictures of text are read."""
 
     name = "read_text"
 
-    def __init__(self, items: Sequence[Medium]) -> None:
+    def __init__(self, items: Sequence[MediaItem]) -> None:
         self.items = items
 
-    async def ask(self, gateway: GatewayClient, item: Medium) -> str:
+    async def ask(self, gateway: GatewayClient, item: MediaItem) -> str:
         mime_type, _ = mimetypes.guess_type(item.file)
         return await gateway.read_text((FOLDER / item.file).read_bytes(), mime_type or "image/png")
 
-    def marks(self, items: Sequence[Medium], answers: Sequence[str]) -> Mapping[str, float]:
+    def marks(self, items: Sequence[MediaItem], answers: Sequence[str]) -> Mapping[str, float]:
         printed, found = [metrics.written(item.text) for item in items], [metrics.written(text) for text in answers]
         return {"character_error_rate": metrics.character_error_rate(printed, found)}
 
 
-class Find(Task):
+class SearchCanary(CanaryTask):
     """Passages are searched by questions that use other words."""
 
     name = "search"
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: SearchSet) -> None:
         self.items = search.queries
         self._search = search
         self._store_id = ""
@@ -96,41 +96,41 @@ class Find(Task):
         async with gateway.vector_store(STORE, files, EXPIRES_SECONDS) as self._store_id:
             yield
 
-    async def ask(self, gateway: GatewayClient, item: Query) -> list[str]:
+    async def ask(self, gateway: GatewayClient, item: SearchItem) -> list[str]:
         return await gateway.search(self._store_id, item.question, self._search.k)
 
-    def marks(self, items: Sequence[Query], answers: Sequence[list[str]]) -> Mapping[str, float]:
+    def marks(self, items: Sequence[SearchItem], answers: Sequence[list[str]]) -> Mapping[str, float]:
         return {"recall": metrics.recall([{item.passage} for item in items], answers, self._search.k)}
 
 
-class Chat(Task):
+class ChatCanary(CanaryTask):
     """Questions are answered from a context."""
 
     name = "chat"
 
-    def __init__(self, items: Sequence[Question]) -> None:
+    def __init__(self, items: Sequence[ChatItem]) -> None:
         self.items = items
 
-    async def ask(self, gateway: GatewayClient, item: Question) -> str:
+    async def ask(self, gateway: GatewayClient, item: ChatItem) -> str:
         messages = [{"role": "system", "content": item.context}, {"role": "user", "content": item.question}]
         return await gateway.chat(messages, MAX_TOKENS)
 
-    def marks(self, items: Sequence[Question], answers: Sequence[str]) -> Mapping[str, float]:
+    def marks(self, items: Sequence[ChatItem], answers: Sequence[str]) -> Mapping[str, float]:
         return {"accuracy": metrics.accuracy([item.any_of for item in items], answers)}
 
 
-class Speak(Task):
+class SpeechCanary(CanaryTask):
     """Texts are spoken, and read back by transcription: whatever either does wrong."""
 
     name = "speak"
 
-    def __init__(self, items: Sequence[Sentence]) -> None:
+    def __init__(self, items: Sequence[SpeechItem]) -> None:
         self.items = items
 
-    async def ask(self, gateway: GatewayClient, item: Sentence) -> str:
+    async def ask(self, gateway: GatewayClient, item: SpeechItem) -> str:
         return str(value_at(await gateway.transcribe(await gateway.speak(item.text), "spoken.wav"), "text"))
 
-    def marks(self, items: Sequence[Sentence], answers: Sequence[str]) -> Mapping[str, float]:
+    def marks(self, items: Sequence[SpeechItem], answers: Sequence[str]) -> Mapping[str, float]:
         return {"word_error_rate": metrics.word_error_rate([item.text for item in items], answers)}
 
 
@@ -141,12 +141,12 @@ async def _delete_leftovers(gateway: GatewayClient) -> None:
             await gateway.send("DELETE", f"/v1/vector_stores/{value_at(store, 'id')}")
 
 
-def tasks(canary: CanarySet) -> tuple[Task, ...]:
+def tasks(canary: CanarySet) -> tuple[CanaryTask, ...]:
     """Every task, in the order in which they are asked."""
     return (
-        Transcribe(canary.transcribe),
-        ReadText(canary.read_text),
-        Find(canary.search),
-        Chat(canary.chat),
-        Speak(canary.speak),
+        TranscribeCanary(canary.transcribe),
+        ReadTextCanary(canary.read_text),
+        SearchCanary(canary.search),
+        ChatCanary(canary.chat),
+        SpeechCanary(canary.speak),
     )

@@ -65,14 +65,14 @@ def make_plan(
         raise
     # Here, so that the other commands do not pay for it.
     from capacity.planning import gpus
-    from capacity.planning.deployment import Question
+    from capacity.planning.deployment import PlanRequest
     from capacity.planning.memory import Load
     from capacity.planning.plan import plan
     from capacity.planning.tables import tables
-    from capacity.planning.training import Recipe
+    from capacity.planning.training import TrainingRecipe
     from capacity.planning.values import text
 
-    question = Question(
+    question = PlanRequest(
         profile=profile,
         gpu=None if gpu.lower() == "none" else gpus.gpu(gpu),
         load=Load(context, concurrency, prefill, images, side * side, offload),
@@ -83,7 +83,7 @@ def make_plan(
         extra=tuple(model or ()),
         memory_bytes=round(memory_gb * 1e9),
         adapt=adapt,
-        recipe=Recipe(tokens=adapt_tokens),
+        recipe=TrainingRecipe(tokens=adapt_tokens),
     )
     answer = plan(question)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from capacity.errors import CapacityError
 from capacity.planning.engines import COSTS, Device
 from capacity.planning.gpus import Gpu
-from capacity.planning.memory import Load, Need, engine_of, need
+from capacity.planning.memory import Load, MemoryNeed, engine_of, need
 from capacity.planning.packing import Sharing
 from capacity.planning.precision import Name
 from capacity.planning.replicas import SHARE
 from capacity.planning.shapes import Shape, shape
-from capacity.planning.training import Recipe
+from capacity.planning.training import TrainingRecipe
 from servekit.models import catalogue
 from servekit.rpc.errors import NotFound
 
@@ -19,7 +19,7 @@ VLLM = "vllm"
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanRequest:
     """What is asked.
 
     Attributes:
@@ -46,16 +46,16 @@ class Question:
     extra: tuple[str, ...] = ()
     memory_bytes: int = 0
     adapt: str = ""
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployedService:
     """A service or vLLM: what its models need where it runs, and what those need that stay off its GPU."""
 
     service: str
-    needs: tuple[Need, ...]
-    beside: tuple[Need, ...] = ()
+    needs: tuple[MemoryNeed, ...]
+    beside: tuple[MemoryNeed, ...] = ()
 
     @property
     def total(self) -> int:
@@ -63,7 +63,7 @@ class Deployed:
         return sum(row.total for row in self.needs)
 
 
-def shapes_of(question: Question) -> dict[str, list[Shape]]:
+def shapes_of(question: PlanRequest) -> dict[str, list[Shape]]:
     """The models by what is deployed for them, in the order of the profile.
 
     Raises:
@@ -82,18 +82,18 @@ def shapes_of(question: Question) -> dict[str, list[Shape]]:
     return found
 
 
-def deployed(name: str, shapes: list[Shape], question: Question) -> Deployed:
+def deployed(name: str, shapes: list[Shape], question: PlanRequest) -> DeployedService:
     """One of them.
 
     Raises:
         CapacityError: See `need`.
     """
-    needs: list[Need] = []
-    beside: list[Need] = []
+    needs: list[MemoryNeed] = []
+    beside: list[MemoryNeed] = []
     for row in shapes:
         engine = engine_of(row, question.quantization)
         off = question.gpu is not None and (row.cpu_only or (engine, "gpu") not in COSTS)
         rows = beside if off else needs
         device: Device = "cpu" if off or question.gpu is None else "gpu"
         rows.append(need(row, question.load, device, question.quantization, first=not rows))
-    return Deployed(name, tuple(needs), tuple(beside))
+    return DeployedService(name, tuple(needs), tuple(beside))

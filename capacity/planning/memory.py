@@ -41,7 +41,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryNeed:
     """What one model needs, in bytes."""
 
     model: str
@@ -73,7 +73,7 @@ class Need:
         return max(self.parts, key=lambda name: self.parts[name])
 
 
-def need(shape: Shape, load: Load, device: Device, quantization: Name | None = None, first: bool = True) -> Need:
+def need(shape: Shape, load: Load, device: Device, quantization: Name | None = None, first: bool = True) -> MemoryNeed:
     """What a model needs on a device.
 
     Args:
@@ -103,7 +103,7 @@ def need(shape: Shape, load: Load, device: Device, quantization: Name | None = N
     held = sum(weights) + cache + max(work)
     slack = round(held * (cost.slack - 1))
     overhead = cost.session * len(shape.networks) + cost.graphs + slack + (cost.process if first else 0)
-    return Need(shape.id, engine, precision, sum(weights), cache, max(work), overhead)
+    return MemoryNeed(shape.id, engine, precision, sum(weights), cache, max(work), overhead)
 
 
 def engine_of(shape: Shape, quantization: Name | None) -> Engine:

@@ -6,30 +6,30 @@ from dataclasses import dataclass
 
 from capacity.curve import Curves, curves, names
 from capacity.errors import CapacityError
-from capacity.planning.deployment import VLLM, Deployed, Question, deployed, shapes_of
+from capacity.planning.deployment import VLLM, DeployedService, PlanRequest, deployed, shapes_of
 from capacity.planning.packing import Packing, pack
 from capacity.planning.refusals import check_room, check_sharing
-from capacity.planning.replicas import Demand, demands, replicas
+from capacity.planning.replicas import OfferedLoad, demands, replicas
 from capacity.planning.shapes import shape
 from capacity.planning.speed import Speed, bound
-from capacity.planning.training import Training, check, qlora
+from capacity.planning.training import TrainingPlan, check, qlora
 
 
 @dataclass(frozen=True)
 class Plan:
     """The answer. `replicas` has what a rate asks for, by `curves`; `packing` is None on a CPU."""
 
-    question: Question
-    services: tuple[Deployed, ...]
+    question: PlanRequest
+    services: tuple[DeployedService, ...]
     packing: Packing | None
     speeds: tuple[Speed, ...]
-    demands: tuple[Demand, ...]
+    demands: tuple[OfferedLoad, ...]
     replicas: Mapping[str, int]
     curves: Curves | None = None
-    training: Training | None = None
+    training: TrainingPlan | None = None
 
 
-def plan(question: Question) -> Plan:
+def plan(question: PlanRequest) -> Plan:
     """Plan.
 
     Raises:
@@ -61,8 +61,8 @@ def _curves(profile: str) -> Curves:
 
 
 def _demands(
-    services: tuple[Deployed, ...], known: Curves, speeds: tuple[Speed, ...], question: Question
-) -> tuple[Demand, ...]:
+    services: tuple[DeployedService, ...], known: Curves, speeds: tuple[Speed, ...], question: PlanRequest
+) -> tuple[OfferedLoad, ...]:
     instead = {"generation": VLLM} if any(row.service == VLLM for row in services) else {}
     asked = demands(question.rates, known, instead)
     for row in services:
@@ -74,7 +74,7 @@ def _demands(
     return tuple(row.writing(question.load.concurrency, bounds.get(row.service, math.inf)) for row in asked)
 
 
-def _bounds(services: tuple[Deployed, ...], speeds: tuple[Speed, ...]) -> dict[str, float]:
+def _bounds(services: tuple[DeployedService, ...], speeds: tuple[Speed, ...]) -> dict[str, float]:
     """Tokens a second that each service writes at most: those of the first of its language models."""
     known = {row.model: row.together for row in speeds}
     found: dict[str, float] = {}
@@ -85,7 +85,7 @@ def _bounds(services: tuple[Deployed, ...], speeds: tuple[Speed, ...]) -> dict[s
     return found
 
 
-def _speeds(services: tuple[Deployed, ...], question: Question) -> tuple[Speed, ...]:
+def _speeds(services: tuple[DeployedService, ...], question: PlanRequest) -> tuple[Speed, ...]:
     gpu = question.gpu
     if gpu is None:
         return ()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from capacity.errors import CapacityError
 from capacity.planning import gpus
-from capacity.planning.deployment import Deployed, Question, deployed
+from capacity.planning.deployment import DeployedService, PlanRequest, deployed
 from capacity.planning.gpus import MIB, Gpu
 from capacity.planning.memory import GB
 from capacity.planning.packing import Packing
@@ -13,7 +13,7 @@ from capacity.planning.precision import Name
 from capacity.planning.shapes import Shape
 
 
-def check_room(services: tuple[Deployed, ...], shapes: Mapping[str, list[Shape]], question: Question) -> None:
+def check_room(services: tuple[DeployedService, ...], shapes: Mapping[str, list[Shape]], question: PlanRequest) -> None:
     """Refuse what exceeds a GPU, or the machine that runs all of it.
 
     Raises:
@@ -28,7 +28,7 @@ def check_room(services: tuple[Deployed, ...], shapes: Mapping[str, list[Shape]]
         _check_machine(services, question)
 
 
-def _check_gpu(row: Deployed, shapes: list[Shape], question: Question, gpu: Gpu) -> None:
+def _check_gpu(row: DeployedService, shapes: list[Shape], question: PlanRequest, gpu: Gpu) -> None:
     if row.total <= gpu.usable:
         return
     worst = max(row.needs, key=lambda one: one.total)
@@ -40,10 +40,10 @@ def _check_gpu(row: Deployed, shapes: list[Shape], question: Question, gpu: Gpu)
     )
 
 
-def _helps(row: Deployed, shapes: list[Shape], question: Question, gpu: Gpu) -> str:
+def _helps(row: DeployedService, shapes: list[Shape], question: PlanRequest, gpu: Gpu) -> str:
     """What would make it fit: each change alone, the least of its kind that is enough."""
     load = question.load
-    kinds: list[dict[str, Question]] = []
+    kinds: list[dict[str, PlanRequest]] = []
     if any(known.writes_text for known in shapes):
         names: tuple[Name, ...] = ("int8", "awq")
         kinds.append({f"--quantization {name}": replace(question, quantization=name) for name in names})
@@ -74,7 +74,7 @@ def _halves(size: int, least: int) -> list[int]:
     return found
 
 
-def _check_machine(services: tuple[Deployed, ...], question: Question) -> None:
+def _check_machine(services: tuple[DeployedService, ...], question: PlanRequest) -> None:
     total = sum(row.total for row in services)
     if total <= question.memory_bytes:
         return
@@ -86,7 +86,7 @@ def _check_machine(services: tuple[Deployed, ...], question: Question) -> None:
     )
 
 
-def check_sharing(packing: Packing, services: tuple[Deployed, ...], question: Question, gpu: Gpu) -> None:
+def check_sharing(packing: Packing, services: tuple[DeployedService, ...], question: PlanRequest, gpu: Gpu) -> None:
     """Refuse a way to share that this GPU has not, or that leaves no room.
 
     Raises:

@@ -11,7 +11,7 @@ SHARE = 0.7  # of a pod's engines that is to be busy; the rest is what a burst l
 
 
 @dataclass(frozen=True)
-class Demand:
+class OfferedLoad:
     """Calls of one kind.
 
     Attributes:
@@ -28,7 +28,7 @@ class Demand:
     curve: Curve
     bound: float = math.inf
 
-    def writing(self, texts: int, tokens: float) -> "Demand":
+    def writing(self, texts: int, tokens: float) -> "OfferedLoad":
         """The same where a pod writes so many texts at once, and so many tokens a second at most; calls that write no
         text are as they were."""
         if not self.curve.tokens:
@@ -45,7 +45,7 @@ class Demand:
         return self.rate / (self.full * share)
 
 
-def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str]) -> tuple[Demand, ...]:
+def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str]) -> tuple[OfferedLoad, ...]:
     """What is asked for, with its curve.
 
     Args:
@@ -60,10 +60,10 @@ def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str
         if kind not in known.services:
             raise CapacityError(f"--rate {kind}: the profile has no curve of it; it has {', '.join(known.services)}")
     rows = ((kind, rate, known.services[kind]) for kind, rate in rates.items())
-    return tuple(Demand(kind, instead.get(row.service, row.service), rate, row) for kind, rate, row in rows)
+    return tuple(OfferedLoad(kind, instead.get(row.service, row.service), rate, row) for kind, rate, row in rows)
 
 
-def replicas(asked: tuple[Demand, ...], share: float = SHARE) -> dict[str, int]:
+def replicas(asked: tuple[OfferedLoad, ...], share: float = SHARE) -> dict[str, int]:
     """Pods of each service; the kinds of calls of one service share its pods."""
     pods: dict[str, float] = {}
     for demand in asked:

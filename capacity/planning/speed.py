@@ -8,7 +8,7 @@ arXiv:2211.05102). Engines reach half to four fifths of the first and less of th
 from dataclasses import dataclass
 
 from capacity.planning.gpus import Gpu
-from capacity.planning.memory import Load, Need
+from capacity.planning.memory import Load, MemoryNeed
 from capacity.planning.shapes import Shape
 
 
@@ -29,7 +29,7 @@ class Speed:
     reading: float
 
 
-def bound(shape: Shape, need: Need, load: Load, gpu: Gpu) -> Speed:
+def bound(shape: Shape, need: MemoryNeed, load: Load, gpu: Gpu) -> Speed:
     """The bounds of a language model whose needs are known."""
     bandwidth = gpu.bandwidth_gb_s * 1e9
     a_text = need.cache / load.concurrency

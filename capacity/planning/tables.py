@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from rich.table import Column, Table
 
 from capacity.planning.gpus import MIB, USABLE, Gpu
-from capacity.planning.memory import GB, Need
+from capacity.planning.memory import GB, MemoryNeed
 from capacity.planning.plan import Plan
-from capacity.planning.replicas import Demand
-from capacity.planning.training import Training
+from capacity.planning.replicas import OfferedLoad
+from capacity.planning.training import TrainingPlan
 
 
 def tables(plan: Plan) -> Iterator[Table]:
@@ -50,7 +50,7 @@ def _texts(count: int) -> str:
     return f"{count} texts" if count > 1 else "1 text"
 
 
-def _cells(one: Need, names: tuple[str, ...]) -> list[str]:
+def _cells(one: MemoryNeed, names: tuple[str, ...]) -> list[str]:
     sizes = [f"{one.parts[name] / GB:.2f}" for name in names]
     return [one.model, one.engine, one.precision, *sizes, f"{one.total / GB:.2f}"]
 
@@ -107,13 +107,13 @@ def replicas(plan: Plan) -> Table:
     return table
 
 
-def _bound(row: Demand) -> str:
+def _bound(row: OfferedLoad) -> str:
     if row.full < row.curve.rate:
         return "bandwidth"
     return f"curve, {_texts(row.curve.engines)}" if row.curve.tokens else "curve"
 
 
-def training(plan: Plan, found: Training) -> Table:
+def training(plan: Plan, found: TrainingPlan) -> Table:
     """What adapting a model takes."""
     recipe = plan.question.recipe
     columns = [Column(name, justify="right") for name in (*found.parts, "GB")]

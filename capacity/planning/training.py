@@ -22,7 +22,7 @@ SLACK = 1.05  # of PyTorch's caching allocator, an assumption
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How it is adapted.
 
     Attributes:
@@ -35,7 +35,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingPlan:
     """What it takes to adapt a model, in bytes by part."""
 
     model: str
@@ -56,7 +56,7 @@ def adapters(transformer: Transformer, rank: int) -> int:
     return transformer.layers * rank * (attention + mlp)
 
 
-def qlora(shape: Shape, recipe: Recipe) -> Training:
+def qlora(shape: Shape, recipe: TrainingRecipe) -> TrainingPlan:
     """What QLoRA takes.
 
     Raises:
@@ -69,10 +69,10 @@ def qlora(shape: Shape, recipe: Recipe) -> Training:
         "adapters": adapters(transformer, recipe.rank) * ADAPTER_BYTES,
         "activations": recipe.tokens * a_token,
     }
-    return Training(shape.id, parts | {"engine": CONTEXT + round(sum(parts.values()) * (SLACK - 1))})
+    return TrainingPlan(shape.id, parts | {"engine": CONTEXT + round(sum(parts.values()) * (SLACK - 1))})
 
 
-def check(training: Training, gpu: Gpu) -> None:
+def check(training: TrainingPlan, gpu: Gpu) -> None:
     """Refuse what exceeds a GPU.
 
     Raises:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from capacity.errors import CapacityError
-from capacity.planning.deployment import VLLM, Deployed
+from capacity.planning.deployment import VLLM, DeployedService
 from capacity.planning.gpus import MIB, USABLE, Gpu
-from capacity.planning.memory import Need
+from capacity.planning.memory import MemoryNeed
 from capacity.planning.plan import Plan
 from capacity.planning.shapes import shape
 from servekit.models import catalogue
@@ -80,7 +80,7 @@ def _on_vllm(profile: str) -> set[str]:
     return {spec.id for spec in catalogue.models_of(profile, "generation") if spec.runtime == VLLM}
 
 
-def _deployed(row: Deployed, plan: Plan) -> Values:
+def _deployed(row: DeployedService, plan: Plan) -> Values:
     found: Values = {}
     if plan.question.gpu and row.needs:
         found["gpu"] = {"count": 1, "resource": _resource(row.service, plan)}
@@ -133,7 +133,7 @@ def _scale(plan: Plan, service: str) -> Values:
     return {"replicas": pods, "autoscaling": {"minReplicas": pods, "maxReplicas": 2 * pods}}
 
 
-def _vllm(server: Need, plan: Plan, gpu: Gpu) -> Values:
+def _vllm(server: MemoryNeed, plan: Plan, gpu: Gpu) -> Values:
     known, load = shape(server.model), plan.question.load
     if server.precision not in known.hub:
         published = ", ".join(known.hub) or "none"

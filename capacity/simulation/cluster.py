@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from capacity.curve import Curve
 from capacity.simulation import hpa
-from capacity.simulation.outcome import Fate, Moment, Outcome
-from capacity.simulation.pods import BatchPod, End, Job, Pod, SlotPod
+from capacity.simulation.outcome import ClusterSnapshot, RequestOutcome, SimulationResult
+from capacity.simulation.pods import BatchPod, Completion, Pod, SimulatedRequest, SlotPod
 from capacity.simulation.scaling import Scaler
-from capacity.simulation.traces import Trace
+from capacity.simulation.traces import LoadTrace
 
 DNS_SECONDS = 1.0  # servekit/rpc/client.py asks again no sooner
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What stands around the pods.
 
     Attributes:
@@ -33,7 +33,9 @@ class Surroundings:
     start_spread: float = 0.2
 
 
-def replay(trace: Trace, curve: Curve, scaler: Scaler, seed: int, around: Surroundings | None = None) -> Outcome:
+def replay(
+    trace: LoadTrace, curve: Curve, scaler: Scaler, seed: int, around: Environment | None = None
+) -> SimulationResult:
     """Run a trace against pods of one service.
 
     Args:
@@ -43,19 +45,19 @@ def replay(trace: Trace, curve: Curve, scaler: Scaler, seed: int, around: Surrou
         seed: Of all chance; the same calls come, whatever the scaler.
         around: Gateways and starts.
     """
-    return _Cluster(trace, curve, scaler, seed, around or Surroundings()).run()
+    return _Cluster(trace, curve, scaler, seed, around or Environment()).run()
 
 
 class _Cluster:
-    def __init__(self, trace: Trace, curve: Curve, scaler: Scaler, seed: int, around: Surroundings) -> None:
+    def __init__(self, trace: LoadTrace, curve: Curve, scaler: Scaler, seed: int, around: Environment) -> None:
         self._curve, self._scaler, self._around = curve, scaler, around
         self._end = float(trace.seconds)
         self._chance = np.random.default_rng((seed, 1))
         self._arrivals = trace.arrivals(seed)
         self._works = _works(curve.spread, len(self._arrivals), np.random.default_rng((seed, 2)))
         self._latencies = np.full(len(self._arrivals), np.nan)
-        self._fates = np.full(len(self._arrivals), Fate.LATE, dtype=np.uint8)
-        self._moments: list[Moment] = []
+        self._fates = np.full(len(self._arrivals), RequestOutcome.LATE, dtype=np.uint8)
+        self._moments: list[ClusterSnapshot] = []
         self._history = hpa.History()
         self._pods: list[Pod] = []  # that the workload counts
         self._all: list[Pod] = []
@@ -70,7 +72,7 @@ class _Cluster:
         for _ in range(min(max(pods, behavior.least), behavior.most)):
             self._begin(0.0, 0.0)
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationResult:
         """The whole trace, and what still runs at its end."""
         if self._scaler.metric != "fixed":
             self._at(float(self._chance.uniform(0, hpa.SYNC_SECONDS)), "sync", None)
@@ -82,12 +84,12 @@ class _Cluster:
         while self._events:
             self._happen()
         pod_seconds = sum(min(pod.gone, self._end) - pod.created for pod in self._all)
-        return Outcome(self._arrivals, self._latencies, self._fates, tuple(self._moments), pod_seconds)
+        return SimulationResult(self._arrivals, self._latencies, self._fates, tuple(self._moments), pod_seconds)
 
-    def _jobs(self) -> Iterator[Job]:
+    def _jobs(self) -> Iterator[SimulatedRequest]:
         deadline = self._curve.deadline_seconds
         for number, (arrived, work) in enumerate(zip(self._arrivals.tolist(), self._works.tolist(), strict=True)):
-            yield Job(number, arrived, arrived + deadline, work)
+            yield SimulatedRequest(number, arrived, arrived + deadline, work)
 
     def _at(self, time: float, what: str, subject: object) -> None:
         self._number += 1
@@ -113,22 +115,22 @@ class _Cluster:
             case "note", _:
                 if time < self._end:
                     ready = sum(pod.ready <= time for pod in self._pods)
-                    self._moments.append(Moment(time, ready, len(self._pods)))
+                    self._moments.append(ClusterSnapshot(time, ready, len(self._pods)))
                     self._at(time + hpa.SYNC_SECONDS, "note", None)
 
-    def _call(self, job: Job) -> None:
+    def _call(self, job: SimulatedRequest) -> None:
         """A call meets a gateway by chance, and there the next pod."""
         gateway = job.number % self._around.gateways
         known = self._known[gateway]
         if not known:
-            self._fates[job.number] = Fate.UNSERVED
+            self._fates[job.number] = RequestOutcome.UNSERVED
             return
         turn = self._turns[gateway] = (self._turns[gateway] + 1) % len(known)
         pod = known[turn]
         if pod.offer(job):
             self._work(pod, job.arrived)
         else:
-            self._fates[job.number] = Fate.REFUSED
+            self._fates[job.number] = RequestOutcome.REFUSED
 
     def _work(self, pod: Pod, now: float) -> None:
         for end in pod.work(now):
@@ -140,9 +142,9 @@ class _Cluster:
         elif pod.left < inf and pod.idle:
             pod.gone = min(pod.gone, now)
 
-    def _ended(self, end: End) -> None:
+    def _ended(self, end: Completion) -> None:
         if end.good:
-            self._fates[end.job.number] = Fate.ANSWERED
+            self._fates[end.job.number] = RequestOutcome.ANSWERED
             self._latencies[end.job.number] = end.time - end.job.arrived
 
     def _sync(self, now: float) -> None:

@@ -13,7 +13,7 @@ from capacity.curve import Curve
 from capacity.errors import CapacityError
 from capacity.simulation.comparison import Case, compare
 from capacity.simulation.defaults import DEFAULT
-from capacity.simulation.outcome import Fate, Outcome
+from capacity.simulation.outcome import RequestOutcome, SimulationResult
 from capacity.simulation.scaling import METRICS, Metric
 from capacity.simulation.traces import SHAPES, trace
 
@@ -71,7 +71,7 @@ def simulate(
         console.print(f"drawn in {picture}", highlight=False)
 
 
-def table(title: str, found: Mapping[str, Outcome]) -> Table:
+def table(title: str, found: Mapping[str, SimulationResult]) -> Table:
     """A row for each way to scale."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=None)
     shown.add_column("scaled on")
@@ -82,8 +82,8 @@ def table(title: str, found: Mapping[str, Outcome]) -> Table:
             name,
             f"{outcome.latency(0.5):.2f}",
             f"{outcome.latency(0.95):.2f}",
-            f"{100 * outcome.share(Fate.LATE):.2f}",
-            f"{100 * outcome.share(Fate.REFUSED, Fate.UNSERVED):.2f}",
+            f"{100 * outcome.share(RequestOutcome.LATE):.2f}",
+            f"{100 * outcome.share(RequestOutcome.REFUSED, RequestOutcome.UNSERVED):.2f}",
             f"{outcome.pod_hours:.1f}",
             f"{max(moment.pods for moment in outcome.moments)}",
         )

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from capacity.curve import Curve
-from capacity.simulation.cluster import Surroundings, replay
+from capacity.simulation.cluster import Environment, replay
 from capacity.simulation.hpa import Behavior
-from capacity.simulation.outcome import Outcome
+from capacity.simulation.outcome import SimulationResult
 from capacity.simulation.scaling import TARGETS, Metric, Scaler
-from capacity.simulation.traces import Trace
+from capacity.simulation.traces import LoadTrace
 
 PERFECT = 0.01  # of all calls may fail where the size is called perfect
 MOST_CALLS = 60_000  # that are worth simulating one by one
@@ -29,11 +29,11 @@ class Case:
         around: Gateways and starts.
     """
 
-    trace: Trace
+    trace: LoadTrace
     curve: Curve
     behavior: Behavior
     seed: int = 1
-    around: Surroundings = field(default_factory=Surroundings)
+    around: Environment = field(default_factory=Environment)
 
     def shortened(self) -> tuple["Case", int]:
         """The same where one call stands for several, if there are too many to simulate one by one; and how many."""
@@ -49,11 +49,11 @@ class Case:
         trace = replace(self.trace, rates=self.trace.rates / calls)
         return replace(self, trace=trace, curve=curve.grouped(beside).bundled(behind)), calls
 
-    def run(self, metric: Metric, target: float) -> Outcome:
+    def run(self, metric: Metric, target: float) -> SimulationResult:
         """One way to scale."""
         return replay(self.trace, self.curve, Scaler(metric, target, self.behavior), self.seed, self.around)
 
-    def perfect(self) -> tuple[int, Outcome]:
+    def perfect(self) -> tuple[int, SimulationResult]:
         """The fewest pods, the same all the time, that leave nearly no call without an answer: hindsight."""
         peak = float(self.trace.rates.max()) / self.curve.rate
         low, high = max(1, int(self.trace.rates.mean() / self.curve.rate)), max(2, ceil(1.5 * peak))
@@ -67,14 +67,14 @@ class Case:
                 low = middle + 1
         return high, best
 
-    def _fixed(self, pods: int) -> Outcome:
+    def _fixed(self, pods: int) -> SimulationResult:
         fixed = replace(self.behavior, least=pods, most=max(pods, self.behavior.most))
         return replay(self.trace, self.curve, Scaler("fixed", 1.0, fixed), self.seed, self.around)
 
 
 def compare(
     case: Case, metrics: Iterable[Metric], targets: Mapping[Metric, float], say: Callable[[str], None]
-) -> dict[str, Outcome]:
+) -> dict[str, SimulationResult]:
     """An outcome for each metric, by its name and target.
 
     Args:

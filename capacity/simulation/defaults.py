@@ -5,13 +5,13 @@ Chosen by docs/decisions/0009-autoscaling.md.
 
 from dataclasses import dataclass
 
-from capacity.simulation.hpa import Behavior, Policy, Rules
+from capacity.simulation.hpa import Behavior, Policy, ScalingRules
 
 LEAST, MOST = 2, 100
 
 
 @dataclass(frozen=True, slots=True)
-class Default:
+class ScalingDefaults:
     """The autoscaling of one service.
 
     Attributes:
@@ -22,7 +22,7 @@ class Default:
     behavior: Behavior
 
 
-_UP = Rules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
-_DOWN = Rules(300.0, (Policy("Percent", 100, 60.0),))
+_UP = ScalingRules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
+_DOWN = ScalingRules(300.0, (Policy("Percent", 100, 60.0),))
 
-DEFAULT = Default(0.7, Behavior(LEAST, MOST, _UP, _DOWN))  # the same for every service
+DEFAULT = ScalingDefaults(0.7, Behavior(LEAST, MOST, _UP, _DOWN))  # the same for every service

@@ -34,7 +34,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ScalingRules:
     """`scaleUp` or `scaleDown` of a `behavior`, with one policy or more."""
 
     stabilization_seconds: float
@@ -42,8 +42,8 @@ class Rules:
     select: Select = "Max"
 
 
-DEFAULT_UP = Rules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
-DEFAULT_DOWN = Rules(300.0, (Policy("Percent", 100, 15.0),))
+DEFAULT_UP = ScalingRules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
+DEFAULT_DOWN = ScalingRules(300.0, (Policy("Percent", 100, 15.0),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class Behavior:
 
     least: int = 1
     most: int = 100
-    up: Rules = DEFAULT_UP
-    down: Rules = DEFAULT_DOWN
+    up: ScalingRules = DEFAULT_UP
+    down: ScalingRules = DEFAULT_DOWN
     tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MetricReading:
     """What the metrics API said of the pods of one workload.
 
     Attributes:
@@ -86,7 +86,7 @@ class History:
     changes: tuple[tuple[float, int], ...] = ()
 
 
-def recommend(reading: Reading, current: int, target: float, tolerance: float = TOLERANCE) -> int:
+def recommend(reading: MetricReading, current: int, target: float, tolerance: float = TOLERANCE) -> int:
     """Replicas for a reading, before any behavior: `ceil(current * metric / target)` with the page's reservations.
 
     Pods without a value count as idle where more are wanted and as on target where fewer are; pods that are not
@@ -156,7 +156,7 @@ def scale(recommended: int, current: int, now: float, behavior: Behavior, histor
     return wanted, history
 
 
-def _ceiling(rules: Rules, current: int, now: float, history: History) -> int:
+def _ceiling(rules: ScalingRules, current: int, now: float, history: History) -> int:
     """The most replicas that the policies of `scaleUp` allow."""
     if rules.select == "Disabled":
         return current
@@ -167,7 +167,7 @@ def _ceiling(rules: Rules, current: int, now: float, history: History) -> int:
     return max(limits) if rules.select == "Max" else min(limits)
 
 
-def _floor(rules: Rules, current: int, now: float, history: History) -> int:
+def _floor(rules: ScalingRules, current: int, now: float, history: History) -> int:
     """The fewest replicas that the policies of `scaleDown` allow."""
     if rules.select == "Disabled":
         return current

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Fate(IntEnum):
+class RequestOutcome(IntEnum):
     """How a call ended."""
 
     ANSWERED = 0
@@ -18,7 +18,7 @@ class Fate(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ClusterSnapshot:
     """The pods at one time: those that are ready, and all that the workload has."""
 
     seconds: float
@@ -27,7 +27,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulationResult:
     """A replay.
 
     Attributes:
@@ -41,25 +41,25 @@ class Outcome:
     arrivals: NDArray[np.float64]
     latencies: NDArray[np.float64]
     fates: NDArray[np.uint8]
-    moments: Sequence[Moment]
+    moments: Sequence[ClusterSnapshot]
     pod_seconds: float
 
     def latency(self, share: float) -> float:
         """Seconds within which `share` of the answers came; not a number of none."""
-        return float(np.nanquantile(self.latencies, share)) if self.count(Fate.ANSWERED) else float("nan")
+        return float(np.nanquantile(self.latencies, share)) if self.count(RequestOutcome.ANSWERED) else float("nan")
 
-    def count(self, *fates: Fate) -> int:
+    def count(self, *fates: RequestOutcome) -> int:
         """Calls that ended so."""
         return int(np.isin(self.fates, fates).sum())
 
-    def share(self, *fates: Fate) -> float:
+    def share(self, *fates: RequestOutcome) -> float:
         """Of all calls, those that ended so; 0 of none."""
         return self.count(*fates) / max(1, len(self.fates))
 
     @property
     def failed(self) -> float:
         """The share of calls without an answer in time."""
-        return 1 - self.share(Fate.ANSWERED) if len(self.fates) else 0.0
+        return 1 - self.share(RequestOutcome.ANSWERED) if len(self.fates) else 0.0
 
     @property
     def pod_hours(self) -> float:

@@ -11,20 +11,20 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from capacity.simulation.comparison import Case
-from capacity.simulation.outcome import Fate, Outcome
+from capacity.simulation.outcome import RequestOutcome, SimulationResult
 
 COLOURS = {"demand": "#0072b2", "cpu": "#d55e00", "busy": "#cc79a7", "queue": "#009e73", "fixed": "#8a8a8a"}
 INK, PALE = "#333333", "#e3e8ee"
 WINDOW = 30  # seconds of one point
 
 
-def draw(title: str, case: Case, found: Mapping[str, Outcome], path: Path) -> None:
+def draw(title: str, case: Case, found: Mapping[str, SimulationResult], path: Path) -> None:
     """Draw one picture of every outcome; the path's suffix is its format."""
     with rc_context({"font.size": 9, "svg.hashsalt": "polyphony"}):
         _draw(title, case, found, path)
 
 
-def _draw(title: str, case: Case, found: Mapping[str, Outcome], path: Path) -> None:
+def _draw(title: str, case: Case, found: Mapping[str, SimulationResult], path: Path) -> None:
     figure = Figure(figsize=(8.6, 8.4), layout="constrained")
     load, pods, latency, failed = figure.subplots(4, sharex=True, height_ratios=(3, 2, 2, 2))
     minutes = np.arange(0, case.trace.seconds, WINDOW) / 60
@@ -77,16 +77,16 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.add.reduceat(values, starts) / np.diff([*starts, len(values)])
 
 
-def _by_window(outcome: Outcome, seconds: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _by_window(outcome: SimulationResult, seconds: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """p95 in seconds and the share without an answer, for the calls that came in each window; no number of none."""
     edges = np.arange(0, seconds, WINDOW)
     bounds = [*np.searchsorted(outcome.arrivals, edges), len(outcome.arrivals)]
     p95, misses = np.full(len(edges), np.nan), np.full(len(edges), np.nan)
     for window, (first, last) in enumerate(pairwise(bounds)):
         fates = outcome.fates[first:last]
-        good = outcome.latencies[first:last][fates == Fate.ANSWERED]
+        good = outcome.latencies[first:last][fates == RequestOutcome.ANSWERED]
         if len(good):
             p95[window] = np.quantile(good, 0.95)
         if len(fates):
-            misses[window] = np.mean(fates != Fate.ANSWERED)
+            misses[window] = np.mean(fates != RequestOutcome.ANSWERED)
     return p95, misses

@@ -13,7 +13,7 @@ from servekit.scheduling.service_time import ServiceTimeModel
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class SimulatedRequest:
     """A call on its way: its number, when it came, until when it is waited for, and its work (1 is usual)."""
 
     number: int
@@ -34,10 +34,10 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Completion:
     """How a call ended: at which time, and whether with an answer in time."""
 
-    job: Job
+    job: SimulatedRequest
     time: float
     good: bool
 
@@ -64,7 +64,7 @@ class Pod(ABC):
         self.version = 0  # of what it will do next
         self.samples: deque[Sample] = deque()
         self._taken = [0.0] + [curve.taken(n) for n in range(1, max(curve.batch, curve.engines) + 1)]
-        self._queue: deque[Job] = deque()
+        self._queue: deque[SimulatedRequest] = deque()
         self._queued = self._running = 0.0  # work
         slots = curve.kind == "slots"
         self._service_time = (
@@ -74,7 +74,7 @@ class Pod(ABC):
         self._demand = self._busy = self._now = 0.0
         self._calls = 0
 
-    def offer(self, job: Job) -> bool:
+    def offer(self, job: SimulatedRequest) -> bool:
         """Let a call in, or refuse it, by the permit's rules."""
         now = job.arrived
         self._pass(now)
@@ -103,7 +103,7 @@ class Pod(ABC):
         """When something ends next; `inf` where nothing runs."""
 
     @abstractmethod
-    def work(self, now: float) -> Iterator[End]:
+    def work(self, now: float) -> Iterator[Completion]:
         """End what ends by now, and start what can start."""
 
     @abstractmethod
@@ -115,7 +115,7 @@ class Pod(ABC):
     def _runs_now(self) -> int:
         """How many runs are going on."""
 
-    def _admits(self, job: Job) -> bool:
+    def _admits(self, job: SimulatedRequest) -> bool:
         backlog = Backlog(len(self._queue), self._queued, self._runs_now, self._running, self.curve.engines)
         seconds = self._service_time.seconds(job.work, runs=1)
         try:
@@ -133,7 +133,7 @@ class SlotPod(Pod):
         self._stretch = [1.0] + [seconds / self._taken[1] for seconds in self._taken[1:]]
         self._done = 0.0  # seconds of work alone that each running call has got since the pod began
         # What `_done` will be at its end, its start, the call, how many ran with it then.
-        self._slots: list[tuple[float, float, Job, int]] = []
+        self._slots: list[tuple[float, float, SimulatedRequest, int]] = []
 
     def next(self) -> float:
         if not self._slots:
@@ -141,19 +141,19 @@ class SlotPod(Pod):
         left = min(slot[0] for slot in self._slots) - self._done
         return min(self._now + left * self._stretch[len(self._slots)], min(slot[2].deadline for slot in self._slots))
 
-    def work(self, now: float) -> Iterator[End]:
+    def work(self, now: float) -> Iterator[Completion]:
         self._pass(now)
         for slot in [slot for slot in self._slots if slot[0] <= self._done + 1e-9 or slot[2].deadline <= now]:
             end, began, job, first = slot
             self._service_time.observe((first + len(self._slots)) / 2, (now - began) / job.work)
             self._slots.remove(slot)
             self._running -= job.work
-            yield End(job, now, end <= self._done + 1e-9)
+            yield Completion(job, now, end <= self._done + 1e-9)
         while self._queue and len(self._slots) < self.curve.engines:
             job = self._queue.popleft()
             self._queued -= job.work
             if job.deadline <= now:
-                yield End(job, now, good=False)
+                yield Completion(job, now, good=False)
                 continue
             self._calls += 1
             self._running += job.work
@@ -174,12 +174,12 @@ class BatchPod(Pod):
 
     def __init__(self, curve: Curve, created: float, ready: float) -> None:
         super().__init__(curve, created, ready)
-        self._runs: list[tuple[float, float, float, list[Job]]] = []  # (end, start, work, calls)
+        self._runs: list[tuple[float, float, float, list[SimulatedRequest]]] = []  # (end, start, work, calls)
 
     def next(self) -> float:
         return min(self._runs)[0] if self._runs else inf
 
-    def work(self, now: float) -> Iterator[End]:
+    def work(self, now: float) -> Iterator[Completion]:
         self._pass(now)
         for run in [run for run in self._runs if run[0] <= now]:
             end, began, work, jobs = run
@@ -187,7 +187,7 @@ class BatchPod(Pod):
             self._running -= work
             self._service_time.observe(1 / work, (end - began) / work)
             for job in jobs:
-                yield End(job, now, job.deadline >= now)
+                yield Completion(job, now, job.deadline >= now)
         while self._queue and len(self._runs) < self.curve.engines:
             jobs, work = [], 0.0
             while self._queue and len(jobs) < self.curve.batch:
@@ -196,7 +196,7 @@ class BatchPod(Pod):
                 job = self._queue.popleft()
                 self._queued -= job.work
                 if job.deadline <= now:
-                    yield End(job, now, good=False)
+                    yield Completion(job, now, good=False)
                     continue
                 jobs.append(job)
                 work += job.work

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, get_args
 
-from capacity.simulation.hpa import Behavior, Reading
+from capacity.simulation.hpa import Behavior, MetricReading
 from capacity.simulation.pods import Pod, Sample
 
 Metric = Literal["demand", "cpu", "busy", "queue", "fixed"]
@@ -37,7 +37,7 @@ class Scaler:
     rate_seconds: float = RATE_SECONDS
     scrape_seconds: float = SCRAPE_SECONDS
 
-    def read(self, pods: Iterable[Pod], now: float) -> Reading:
+    def read(self, pods: Iterable[Pod], now: float) -> MetricReading:
         """The metric of every pod that the HPA counts.
 
         A pending pod is unready. For CPU, one that is not ready yet is too; for metrics of Prometheus, a running pod
@@ -51,7 +51,7 @@ class Scaler:
                 missing += 1
             else:
                 values.append(value)
-        return Reading(values, unready, missing)
+        return MetricReading(values, unready, missing)
 
     def _value(self, pod: Pod, now: float) -> float | None:
         window = CPU_SECONDS + 1 if self.metric == "cpu" else self.rate_seconds

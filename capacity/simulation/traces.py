@@ -16,7 +16,7 @@ MOST_RATE = 1_000_000  # calls a second
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class LoadTrace:
     """A load over time.
 
     Attributes:
@@ -82,7 +82,7 @@ SHAPES: Mapping[str, Callable[[float, int], NDArray[np.float64]]] = {
 }
 
 
-def trace(name: str, rate: float, hours: float, seed: int) -> Trace:
+def trace(name: str, rate: float, hours: float, seed: int) -> LoadTrace:
     """One of `SHAPES`, or a CSV file of one's own.
 
     Args:
@@ -99,10 +99,10 @@ def trace(name: str, rate: float, hours: float, seed: int) -> Trace:
         return _read(Path(name))
     if name not in SHAPES:
         raise CapacityError(f"there is no trace {name!r}; there is {', '.join(SHAPES)}, or a .csv file")
-    return Trace(name, SHAPES[name](hours, seed) * rate)
+    return LoadTrace(name, SHAPES[name](hours, seed) * rate)
 
 
-def _read(path: Path) -> Trace:
+def _read(path: Path) -> LoadTrace:
     try:
         with path.open(newline="") as file:
             rows = [(float(row["seconds"]), float(row["rate"])) for row in csv.DictReader(file)]
@@ -117,4 +117,4 @@ def _read(path: Path) -> Trace:
     if times[-1] - times[0] > MOST_HOURS * HOUR or rates.max() > MOST_RATE:
         raise CapacityError(f"{path} needs {MOST_HOURS} hours at most, and {MOST_RATE:,} calls a second")
     seconds = np.arange(round(times[-1] - times[0])) + times[0]
-    return Trace(path.stem, rates[np.searchsorted(times, seconds, side="right") - 1])
+    return LoadTrace(path.stem, rates[np.searchsorted(times, seconds, side="right") - 1])

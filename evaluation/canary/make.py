@@ -24,7 +24,7 @@ MARGIN = 24
 
 
 @dataclass(frozen=True)
-class Look:
+class TextStyle:
     """How a text is drawn: the file of its font, the letters' height in pixels, and what the camera did."""
 
     font: str
@@ -35,15 +35,15 @@ class Look:
 
 
 LOOKS = {
-    "notice.jpg": Look("DejaVuSerif.ttf", 24, angle=2.5, blur=0.8),
-    "receipt.jpg": Look("DejaVuSansMono.ttf", 20, noise=18),
-    "museum.jpg": Look("wqy-microhei.ttc", 28, noise=14),
-    "parcel.jpg": Look("wqy-microhei.ttc", 26, angle=-2.0, blur=0.7),
+    "notice.jpg": TextStyle("DejaVuSerif.ttf", 24, angle=2.5, blur=0.8),
+    "receipt.jpg": TextStyle("DejaVuSansMono.ttf", 20, noise=18),
+    "museum.jpg": TextStyle("wqy-microhei.ttc", 28, noise=14),
+    "parcel.jpg": TextStyle("wqy-microhei.ttc", 26, angle=-2.0, blur=0.7),
 }
 CLIPS = {"austen-1.opus": "0870", "austen-2.opus": "0880", "austen-3.opus": "0890", "austen-4.opus": "0930"}
 
 
-def draw(text: str, look: Look) -> bytes:
+def draw(text: str, look: TextStyle) -> bytes:
     """A JPEG of dark lines on light grey."""
     font = ImageFont.truetype(look.font, look.size)
     text = text.strip()

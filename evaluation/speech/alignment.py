@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from client.errors import GatewayError
 from evaluation.speech import metrics
-from evaluation.speech.metrics import Offsets, Span
-from evaluation.speech.outcome import Cell, Look, Table
-from evaluation.speech.task import Asking, Task, grouped
+from evaluation.speech.metrics import Span, TimeOffsets
+from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
+from evaluation.speech.task import EvaluationTask, TaskContext, grouped
 from evaluation.speech_set.manifest import Clip
 
 
-class Align(Task):
+class AlignmentTask(EvaluationTask):
     """How far the told times are from those of the synthesiser that spoke."""
 
     name = "align"
@@ -18,7 +18,7 @@ class Align(Task):
     def takes(self, clip: Clip) -> bool:
         return bool(clip.words)
 
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         async def ask(clip: Clip) -> list[Span]:
             spans = await asking.gateway.align(asking.sound(clip), clip.text, clip.language)
             if len(spans) != len(clip.words):
@@ -38,12 +38,12 @@ class Align(Task):
             rows.append((name, len(pairs), found.words, found.median_ms, found.p95_ms, 100 * found.within_100_ms))
         columns = ("recordings", "clips", "words", "median ms", "95th percentile ms", "% within 100 ms")
         note = "Beginnings and ends of words, beside what flite says of its own sound."
-        table = Table("When each word is said", columns, rows, note)
+        table = MetricTable("When each word is said", columns, rows, note)
         return [table] if rows else [], [_look(clip, spans) for clip, spans in answered]
 
 
-def _look(clip: Clip, spans: Sequence[Span]) -> Look:
-    found: Offsets = metrics.offsets([(word.start, word.end) for word in clip.words], spans)
+def _look(clip: Clip, spans: Sequence[Span]) -> ReviewedAnswer:
+    found: TimeOffsets = metrics.offsets([(word.start, word.end) for word in clip.words], spans)
     expected = " ".join(f"{word.text}@{word.start:.2f}" for word in clip.words)
     answered = " ".join(f"{word.text}@{start:.2f}" for word, (start, _) in zip(clip.words, spans, strict=True))
-    return Look(clip.id, found.p95_ms, expected, answered)
+    return ReviewedAnswer(clip.id, found.p95_ms, expected, answered)

@@ -6,25 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.speech import metrics
-from evaluation.speech.metrics import Edits
-from evaluation.speech.outcome import Cell, Look, Table
-from evaluation.speech.task import Asking, Task, grouped
+from evaluation.speech.metrics import EditCounts
+from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
+from evaluation.speech.task import EvaluationTask, TaskContext, grouped
 from evaluation.speech_set import sound
 from evaluation.speech_set.manifest import Clip
 
 
 @dataclass(frozen=True)
-class Heard:
+class EnhancementScores:
     """One version of a clip beside the clip without noise."""
 
     si_sdr: float
     stoi: float
     pesq: float | None
-    edits: Edits
+    edits: EditCounts
     text: str
 
 
-class Enhance(Task):
+class EnhancementTask(EvaluationTask):
     """How near cleaned sound is to the clean, and whether its words are understood better."""
 
     name = "enhance"
@@ -32,8 +32,8 @@ class Enhance(Task):
     def takes(self, clip: Clip) -> bool:
         return clip.condition == "noisy"
 
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
-        async def ask(clip: Clip) -> tuple[Heard, Heard]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
+        async def ask(clip: Clip) -> tuple[EnhancementScores, EnhancementScores]:
             noisy = asking.sound(clip)
             return await _heard(asking, clip, noisy), await _heard(asking, clip, await asking.gateway.enhance(noisy))
 
@@ -49,17 +49,17 @@ class Enhance(Task):
         )
         note = "Beside the same speech without noise; PESQ (wideband) where the package pesq is installed."
         looks = [
-            Look(f"{clip.id}, cleaned", after.edits.rate, clip.text, after.text)
+            ReviewedAnswer(f"{clip.id}, cleaned", after.edits.rate, clip.text, after.text)
             for clip, (_, after) in answered
             if after.edits.edits
         ]
-        return [Table("Noise taken out", columns, rows, note)] if rows else [], looks
+        return [MetricTable("Noise taken out", columns, rows, note)] if rows else [], looks
 
 
-async def _heard(asking: Asking, clip: Clip, version: bytes) -> Heard:
+async def _heard(asking: TaskContext, clip: Clip, version: bytes) -> EnhancementScores:
     text, _ = await asking.transcript(version)
     clean, samples = sound.decode((asking.folder / f"{clip.clean}.flac").read_bytes()), sound.decode(version)
-    return Heard(
+    return EnhancementScores(
         metrics.si_sdr(clean, samples),
         metrics.stoi(clean, samples, sound.RATE),
         metrics.pesq(clean, samples, sound.RATE),
@@ -68,7 +68,7 @@ async def _heard(asking: Asking, clip: Clip, version: bytes) -> Heard:
     )
 
 
-def _row(name: str, pairs: Sequence[tuple[Heard, Heard]]) -> tuple[Cell, ...]:
+def _row(name: str, pairs: Sequence[tuple[EnhancementScores, EnhancementScores]]) -> tuple[Cell, ...]:
     before, after = zip(*pairs, strict=True)
     cells: list[Cell] = [name, len(pairs)]
     for version in (before, after):

@@ -12,8 +12,8 @@ from websockets.exceptions import WebSocketException
 
 from client.errors import GatewayError, value_at
 from evaluation.speech import metrics
-from evaluation.speech.outcome import Look, Table
-from evaluation.speech.task import Asking, Task
+from evaluation.speech.outcome import MetricTable, ReviewedAnswer
+from evaluation.speech.task import EvaluationTask, TaskContext
 from evaluation.speech_set import sound
 from evaluation.speech_set.manifest import Clip
 
@@ -29,14 +29,14 @@ SESSION = {
 
 
 @dataclass(frozen=True)
-class Heard:
+class LiveAnswer:
     """What was written, and how long after the end of the speech the last of it was final."""
 
     text: str
     latency_seconds: float
 
 
-class Live(Task):
+class LiveTask(EvaluationTask):
     """How long final words take, and how right they are."""
 
     name = "live"
@@ -44,14 +44,14 @@ class Live(Task):
     def takes(self, clip: Clip) -> bool:
         return clip.condition in ("clean", "people") and clip.language == "en" and clip.seconds < 12
 
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         answered = await asking.each(self.clips, lambda clip: _hear(asking, clip), lambda clip: clip.id)
         marks = [metrics.edits(clip.text, heard.text, clip.language) for clip, heard in answered]
         if not marks:
             return [], []
         late = 1000 * np.array([heard.latency_seconds for _, heard in answered])
         median, p95 = map(float, np.percentile(late, [50, 95]))
-        table = Table(
+        table = MetricTable(
             "Written down live",
             ("recordings", "clips", "final after, median ms", "95th percentile ms", "WER %"),
             [("clean English, one at a time", len(marks), median, p95, 100 * metrics.rate(marks).value)],
@@ -59,10 +59,12 @@ class Live(Task):
             "included.",
         )
         pairs = zip(marks, answered, strict=True)
-        return [table], [Look(clip.id, mark.rate, clip.text, heard.text) for mark, (clip, heard) in pairs if mark.edits]
+        return [table], [
+            ReviewedAnswer(clip.id, mark.rate, clip.text, heard.text) for mark, (clip, heard) in pairs if mark.edits
+        ]
 
 
-async def _hear(asking: Asking, clip: Clip) -> Heard:
+async def _hear(asking: TaskContext, clip: Clip) -> LiveAnswer:
     samples = np.concatenate([sound.decode(asking.sound(clip)), sound.silence(AFTERWARDS)])
     url, headers = asking.gateway.socket("/v1/realtime?intent=transcription")
     try:
@@ -73,7 +75,7 @@ async def _hear(asking: Asking, clip: Clip) -> Heard:
         raise GatewayError(f"the live session broke off: {error}") from error
 
 
-async def _followed(socket: ClientConnection, samples: sound.Samples, end: float) -> Heard:
+async def _followed(socket: ClientConnection, samples: sound.Samples, end: float) -> LiveAnswer:
     """The transcript, its last words being those of the phrase that ends at `end` seconds."""
     began = time.monotonic()
     sending = asyncio.create_task(_send(socket, samples, began))
@@ -100,7 +102,7 @@ async def _followed(socket: ClientConnection, samples: sound.Samples, end: float
                     raise GatewayError(str(value_at(event, "error", "message")))
     finally:
         sending.cancel()
-    return Heard(" ".join(texts.values()), last - began - end)
+    return LiveAnswer(" ".join(texts.values()), last - began - end)
 
 
 async def _send(socket: ClientConnection, samples: sound.Samples, began: float) -> None:

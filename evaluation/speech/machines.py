@@ -9,8 +9,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from client.errors import GatewayError
 from evaluation import sounds
-from evaluation.speech.outcome import Cell, Failure, Look, Table
-from evaluation.speech.task import Asking, Task, spread
+from evaluation.speech.outcome import Cell, FailedClip, MetricTable, ReviewedAnswer
+from evaluation.speech.task import EvaluationTask, TaskContext, spread
 from evaluation.speech_set.manifest import Clip
 
 NAME = "polyphony-evaluation"
@@ -19,7 +19,7 @@ LEARNED_CLIPS, NEW_CLIPS = range(6), range(6, 9)  # of each machine and conditio
 
 
 @dataclass(frozen=True)
-class Machine:
+class SimulatedMachine:
     """One clip of one machine."""
 
     kind: str
@@ -37,7 +37,7 @@ class Machine:
         return sounds.wav(sounds.machine(self.kind, self.instance, self.condition, self.clip))
 
 
-class Sounds(Task):
+class AnomalyTask(EvaluationTask):
     """Area under the ROC curve of anomaly scores, and the macro F1 of classes."""
 
     name = "sounds"
@@ -55,7 +55,7 @@ class Sounds(Task):
     def takes(self, clip: Clip) -> bool:  # noqa: ARG002
         return False
 
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         anomalies = [row for kind in sounds.KINDS for row in await self._anomalies(asking, kind)]
         classes, looks = await self._classes(asking)
         note = (
@@ -63,12 +63,12 @@ class Sounds(Task):
         )
         columns = ("machines", "normal", "faults", "AUC", "% false alarms", "% faults found")
         tables = [
-            Table("Anomalies of machines", columns, anomalies, note),
-            Table("Classes of machine sounds", ("machines", "clips", "macro F1"), classes),
+            MetricTable("Anomalies of machines", columns, anomalies, note),
+            MetricTable("Classes of machine sounds", ("machines", "clips", "macro F1"), classes),
         ]
         return [table for table in tables if table.rows], looks
 
-    async def _anomalies(self, asking: Asking, kind: str) -> list[tuple[Cell, ...]]:
+    async def _anomalies(self, asking: TaskContext, kind: str) -> list[tuple[Cell, ...]]:
         learned = [(machine.sound(), "") for machine in _machines([kind], LEARNED, ["normal"], LEARNED_CLIPS)]
         rows: list[tuple[Cell, ...]] = []
         async with _fitted(asking, learned) as ready:
@@ -90,10 +90,10 @@ class Sounds(Task):
                 rows.append((f"{kind}, {name}", normal, sum(faults), f"{area:.3f}", false, found))
         return rows
 
-    async def _classes(self, asking: Asking) -> tuple[list[tuple[Cell, ...]], list[Look]]:
+    async def _classes(self, asking: TaskContext) -> tuple[list[tuple[Cell, ...]], list[ReviewedAnswer]]:
         machines = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, range(2))
         rows: list[tuple[Cell, ...]] = []
-        looks: list[Look] = []
+        looks: list[ReviewedAnswer] = []
         async with _fitted(asking, [(machine.sound(), machine.condition) for machine in machines]) as ready:
             for name, asked in self._asked.items() if ready else ():
                 told = await asking.each(
@@ -105,7 +105,7 @@ class Sounds(Task):
                 if told:
                     rows.append((name, len(told), f"{f1_score(right, given, average='macro'):.3f}"))
                 looks += [
-                    Look(f"{machine.name} ({name})", 1.0, machine.condition, label)
+                    ReviewedAnswer(f"{machine.name} ({name})", 1.0, machine.condition, label)
                     for machine, label in told
                     if machine.condition != label
                 ]
@@ -113,12 +113,12 @@ class Sounds(Task):
 
 
 @asynccontextmanager
-async def _fitted(asking: Asking, clips: Sequence[tuple[bytes, str]]) -> AsyncIterator[bool]:
+async def _fitted(asking: TaskContext, clips: Sequence[tuple[bytes, str]]) -> AsyncIterator[bool]:
     """A sound model of clips and their labels, deleted at the end of the block; False if none can be had."""
     try:
         await asking.gateway.train_sound_model(NAME, clips)
     except GatewayError as error:
-        asking.failures.append(Failure("fitting a sound model", str(error)))
+        asking.failures.append(FailedClip("fitting a sound model", str(error)))
         yield False
         return
     try:
@@ -130,8 +130,8 @@ async def _fitted(asking: Asking, clips: Sequence[tuple[bytes, str]]) -> AsyncIt
 
 def _machines(
     kinds: Iterable[str], instances: Iterable[int], conditions: Iterable[str], clips: Iterable[int]
-) -> list[Machine]:
-    return [Machine(*one) for one in product(kinds, instances, conditions, clips)]
+) -> list[SimulatedMachine]:
+    return [SimulatedMachine(*one) for one in product(kinds, instances, conditions, clips)]
 
 
 def _share(alarms: Sequence[bool], among: Sequence[bool]) -> float:

@@ -27,7 +27,7 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Edits:
+class EditCounts:
     """The least edits between what was said and what was written, and how much was said, in words."""
 
     edits: int
@@ -40,7 +40,7 @@ class Edits:
 
 
 @dataclass(frozen=True)
-class Rate:
+class ErrorRate:
     """An error rate of many texts together, and the bounds within which it is in 95 of 100 resamplings."""
 
     value: float
@@ -61,16 +61,16 @@ def _normaliser(language: str) -> Callable[[str], str]:
     return normaliser
 
 
-def edits(said: str, written: str, language: str) -> Edits:
+def edits(said: str, written: str, language: str) -> EditCounts:
     """How many words were replaced, left out or added: (S + D + I), and of how many."""
     expected, found = normalised(said, language), normalised(written, language)
     if not expected:
-        return Edits(len(found.split()), 0)
+        return EditCounts(len(found.split()), 0)
     counts = jiwer.process_words(expected, found)
-    return Edits(counts.substitutions + counts.deletions + counts.insertions, len(expected.split()))
+    return EditCounts(counts.substitutions + counts.deletions + counts.insertions, len(expected.split()))
 
 
-def rate(texts: Sequence[Edits]) -> Rate:
+def rate(texts: Sequence[EditCounts]) -> ErrorRate:
     """The error rate of texts pooled, with its bootstrap interval over texts.
 
     Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004.
@@ -81,21 +81,21 @@ def rate(texts: Sequence[Edits]) -> Rate:
     return _resampled(texts, lambda drawn: drawn[0].sum(axis=-1) / np.maximum(1, drawn[1].sum(axis=-1)))
 
 
-def difference(first: Sequence[Edits], second: Sequence[Edits]) -> Rate:
+def difference(first: Sequence[EditCounts], second: Sequence[EditCounts]) -> ErrorRate:
     """How much worse the first is than the second on the same texts, resampled together."""
-    both = [Edits(a.edits - b.edits, a.words) for a, b in zip(first, second, strict=True)]
+    both = [EditCounts(a.edits - b.edits, a.words) for a, b in zip(first, second, strict=True)]
     return rate(both)
 
 
-def _resampled(texts: Sequence[Edits], of: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> Rate:
+def _resampled(texts: Sequence[EditCounts], of: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> ErrorRate:
     counts = np.array([[text.edits for text in texts], [text.words for text in texts]])
     drawn = np.random.default_rng(0).integers(len(texts), size=(RESAMPLES, len(texts)))
     low, high = np.percentile(of(counts[:, drawn]), [2.5, 97.5])
-    return Rate(float(of(counts)), float(low), float(high))
+    return ErrorRate(float(of(counts)), float(low), float(high))
 
 
 @dataclass(frozen=True)
-class Diarization:
+class DiarizationErrors:
     """Seconds of speech that were missed, heard where there is none, or given to the wrong speaker, and of how many."""
 
     missed: float
@@ -116,7 +116,7 @@ def diarization(
     seconds: float,
     collar: float,
     with_overlap: bool = True,
-) -> Diarization:
+) -> DiarizationErrors:
     """Turns beside the right ones, speakers matched by the assignment that errs least (pyannote.metrics).
 
     Args:
@@ -129,12 +129,14 @@ def diarization(
     metric = DiarizationErrorRate(collar=2 * collar, skip_overlap=not with_overlap)
     parts = metric(_annotation(expected), _annotation(found), detailed=True, uem=Timeline([Segment(0, seconds)]))
     names = ("missed detection", "false alarm", "confusion", "total")
-    return Diarization(*(float(parts[name]) for name in names))
+    return DiarizationErrors(*(float(parts[name]) for name in names))
 
 
-def pooled(parts: Sequence[Diarization]) -> Diarization:
+def pooled(parts: Sequence[DiarizationErrors]) -> DiarizationErrors:
     """Of several recordings together."""
-    return Diarization(*(sum(getattr(part, name) for part in parts) for name in Diarization.__dataclass_fields__))
+    return DiarizationErrors(
+        *(sum(getattr(part, name) for part in parts) for name in DiarizationErrors.__dataclass_fields__)
+    )
 
 
 def _annotation(turns: Iterable[tuple[Span, str]]) -> Annotation:
@@ -145,7 +147,7 @@ def _annotation(turns: Iterable[tuple[Span, str]]) -> Annotation:
 
 
 @dataclass(frozen=True)
-class Offsets:
+class TimeOffsets:
     """How far times are from the right ones, in milliseconds, and the share of those within 100."""
 
     median_ms: float
@@ -154,7 +156,7 @@ class Offsets:
     words: int
 
 
-def offsets(expected: Sequence[Span], found: Sequence[Span]) -> Offsets:
+def offsets(expected: Sequence[Span], found: Sequence[Span]) -> TimeOffsets:
     """The beginnings and the ends of words, told against right, one by one.
 
     Args:
@@ -163,7 +165,7 @@ def offsets(expected: Sequence[Span], found: Sequence[Span]) -> Offsets:
     """
     wrong = 1000 * np.abs(np.array(expected) - np.array(found)).ravel()
     median, p95 = np.percentile(wrong, [50, 95])
-    return Offsets(float(median), float(p95), float(np.mean(wrong <= 100)), len(expected))
+    return TimeOffsets(float(median), float(p95), float(np.mean(wrong <= 100)), len(expected))
 
 
 def si_sdr(clean: NDArray[np.float32], heard: NDArray[np.float32]) -> float:

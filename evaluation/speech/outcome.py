@@ -13,7 +13,7 @@ WORST = 8
 
 
 @dataclass(frozen=True)
-class Table:
+class MetricTable:
     """Rows of figures, each with a name; `note` says what they are."""
 
     title: str
@@ -23,7 +23,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Look:
+class ReviewedAnswer:
     """One item worth a look: how bad it is, what was right, what came."""
 
     item: str
@@ -33,7 +33,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedClip:
     """An item that had no answer, and why."""
 
     item: str
@@ -41,7 +41,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """What one task found.
 
     Attributes:
@@ -53,18 +53,18 @@ class Outcome:
     """
 
     task: str
-    tables: Sequence[Table]
-    looks: Sequence[Look]
-    failures: Sequence[Failure]
+    tables: Sequence[MetricTable]
+    looks: Sequence[ReviewedAnswer]
+    failures: Sequence[FailedClip]
     seconds: float
 
     @property
-    def worst(self) -> list[Look]:
+    def worst(self) -> list[ReviewedAnswer]:
         """The worst items, worst first."""
         return sorted(self.looks, key=lambda look: -look.badness)[:WORST]
 
 
-def tables(outcome: Outcome) -> list[RichTable]:
+def tables(outcome: TaskResult) -> list[RichTable]:
     """For a terminal."""
     drawn = []
     for table in outcome.tables:
@@ -77,7 +77,7 @@ def tables(outcome: Outcome) -> list[RichTable]:
     return drawn
 
 
-def details(outcome: Outcome) -> list[str]:
+def details(outcome: TaskResult) -> list[str]:
     """A few lines for each of the worst items, and one for each without an answer."""
     lines = []
     for look in outcome.worst:
@@ -86,7 +86,7 @@ def details(outcome: Outcome) -> list[str]:
     return [escape(line) for line in lines]
 
 
-def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def as_json(outcomes: Sequence[TaskResult]) -> dict[str, Any]:
     """The same as data."""
     return {
         outcome.task: {

@@ -8,16 +8,16 @@ from pathlib import Path
 from client.errors import GatewayError, value_at
 from evaluation import speech_set
 from evaluation.speech import metrics
-from evaluation.speech.outcome import Cell, Failure, Look, Table
-from evaluation.speech.task import Asking, Task, spread
+from evaluation.speech.outcome import Cell, FailedClip, MetricTable, ReviewedAnswer
+from evaluation.speech.task import EvaluationTask, TaskContext, spread
 from evaluation.speech_set.manifest import Clip
 
 
-async def _read_back(asking: Asking, one: tuple[str, str, str]) -> str:
+async def _read_back(asking: TaskContext, one: tuple[str, str, str]) -> str:
     return (await asking.transcript(await asking.gateway.speak(*one)))[0]
 
 
-class Speak(Task):
+class SynthesisTask(EvaluationTask):
     """Word error rates of spoken texts, by voice."""
 
     name = "speak"
@@ -36,13 +36,13 @@ class Speak(Task):
     def takes(self, clip: Clip) -> bool:  # noqa: ARG002
         return False
 
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         rows: list[tuple[Cell, ...]] = []
-        looks: list[Look] = []
+        looks: list[ReviewedAnswer] = []
         try:
             voices = await asking.gateway.voices()
         except GatewayError as error:
-            asking.failures.append(Failure("the list of voices", str(error)))
+            asking.failures.append(FailedClip("the list of voices", str(error)))
             return [], []
         for language, texts in self._texts.items():
             for voice in (voice for voice in voices if language in value_at(voice, "languages")):
@@ -54,10 +54,10 @@ class Speak(Task):
                 if marks:
                     rows.append((f"{name} ({model})", language, len(marks), 100 * metrics.rate(marks).value))
                 looks += [
-                    Look(f"{name}", mark.rate, text, heard)
+                    ReviewedAnswer(f"{name}", mark.rate, text, heard)
                     for mark, (text, heard) in zip(marks, answered, strict=True)
                     if mark.edits
                 ]
         columns = ("voice", "language", "texts", "error %")
         note = "Japanese by characters; the same word in another script counts as wrong."
-        return [Table("Spoken and read back", columns, rows, note)] if rows else [], looks
+        return [MetricTable("Spoken and read back", columns, rows, note)] if rows else [], looks

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from evaluation.speech import metrics
-from evaluation.speech.metrics import Diarization
-from evaluation.speech.outcome import Cell, Look, Table
-from evaluation.speech.task import Asking, Task, grouped
+from evaluation.speech.metrics import DiarizationErrors
+from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
+from evaluation.speech.task import EvaluationTask, TaskContext, grouped
 from evaluation.speech_set.manifest import Clip
 
 CONDITIONS = ("two speakers", "overlap", "noisy speakers", "conversation", "one speaker")
@@ -14,7 +14,7 @@ COLLAR = 0.25  # NIST's
 Turns = Sequence[tuple[tuple[float, float], str]]
 
 
-class Diarize(Task):
+class DiarizationTask(EvaluationTask):
     """Diarization error rates, the number of speakers to be found out or told."""
 
     name, passes = "diarize", 2
@@ -22,7 +22,7 @@ class Diarize(Task):
     def takes(self, clip: Clip) -> bool:
         return clip.condition in CONDITIONS
 
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         found = await asking.each(
             self.clips, lambda clip: asking.gateway.turns(asking.sound(clip)), lambda clip: clip.id
         )
@@ -58,21 +58,21 @@ class Diarize(Task):
             "clips, and those that noise was laid over, are turns of the same five synthetic voices, which differ more "
             "than people do: their figures are not what people get. The one real call is the conversation."
         )
-        return [Table("Who speaks when", columns, rows, note)] if rows else [], [_look(*pair) for pair in found]
+        return [MetricTable("Who speaks when", columns, rows, note)] if rows else [], [_look(*pair) for pair in found]
 
 
-def _pooled(pairs: Sequence[tuple[Clip, Turns]], collar: float, with_overlap: bool = True) -> Diarization:
+def _pooled(pairs: Sequence[tuple[Clip, Turns]], collar: float, with_overlap: bool = True) -> DiarizationErrors:
     return metrics.pooled([_marked(clip, turns, collar, with_overlap) for clip, turns in pairs])
 
 
-def _marked(clip: Clip, turns: Turns, collar: float, with_overlap: bool = True) -> Diarization:
+def _marked(clip: Clip, turns: Turns, collar: float, with_overlap: bool = True) -> DiarizationErrors:
     expected = [((turn.start, turn.end), turn.speaker) for turn in clip.turns]
     return metrics.diarization(expected, turns, clip.seconds, collar, with_overlap)
 
 
-def _look(clip: Clip, turns: Turns) -> Look:
+def _look(clip: Clip, turns: Turns) -> ReviewedAnswer:
     expected = [((turn.start, turn.end), turn.speaker) for turn in clip.turns]
-    return Look(clip.id, _marked(clip, turns, COLLAR).rate, _line(expected), _line(turns))
+    return ReviewedAnswer(clip.id, _marked(clip, turns, COLLAR).rate, _line(expected), _line(turns))
 
 
 def _line(turns: Turns) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from client.errors import GatewayError, value_at
 from client.gateway import GatewayClient
-from evaluation.speech.outcome import Failure, Look, Outcome, Table
+from evaluation.speech.outcome import FailedClip, MetricTable, ReviewedAnswer, TaskResult
 from evaluation.speech_set.manifest import Clip
 
 Item = TypeVar("Item")
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass
-class Asking:
+class TaskContext:
     """One task while it is asked.
 
     Attributes:
@@ -32,7 +32,7 @@ class Asking:
     gateway: GatewayClient
     folder: Path
     step: Callable[[], None]
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[FailedClip] = field(default_factory=list)
 
     def sound(self, clip: Clip) -> bytes:
         """The file of a clip."""
@@ -52,12 +52,12 @@ class Asking:
             try:
                 answered.append((item, await ask(item)))
             except GatewayError as error:
-                self.failures.append(Failure(named(item), str(error)))
+                self.failures.append(FailedClip(named(item), str(error)))
             self.step()
         return answered
 
 
-class Task(ABC):
+class EvaluationTask(ABC):
     """One kind of question.
 
     Args:
@@ -86,15 +86,15 @@ class Task(ABC):
         """Whether a clip is asked about."""
 
     @abstractmethod
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         """Ask everything: the figures, and what to look at."""
 
-    async def run(self, gateway: GatewayClient, folder: Path, step: Callable[[], None]) -> Outcome:
+    async def run(self, gateway: GatewayClient, folder: Path, step: Callable[[], None]) -> TaskResult:
         """What was found."""
         began = time.monotonic()
-        asking = Asking(gateway, folder, step)
+        asking = TaskContext(gateway, folder, step)
         tables, looks = await self.ask(asking)
-        return Outcome(self.name, tables, looks, asking.failures, time.monotonic() - began)
+        return TaskResult(self.name, tables, looks, asking.failures, time.monotonic() - began)
 
 
 def spread(items: Sequence[Item], limit: int) -> list[Item]:

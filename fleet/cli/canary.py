@@ -19,9 +19,9 @@ from fleet.runner import state
 from fleet.settings import FleetSettings
 
 if TYPE_CHECKING:
-    from evaluation.replay import Result
+    from evaluation.replay import CanaryResult
     from evaluation.report import Baseline
-    from evaluation.tasks import Task
+    from evaluation.tasks import CanaryTask
 
 WIDTH = 100  # of a table that no terminal shows
 
@@ -81,7 +81,7 @@ def _read(path: Path) -> "Baseline":
         raise FleetError(f"the baseline {path} cannot be used: {error}") from error
 
 
-def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[Result]":
+def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[CanaryResult]":
     from evaluation import canary_set, tasks
 
     asked = tasks.tasks(canary_set.read())
@@ -96,8 +96,8 @@ def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[Result]
 
 
 async def _asked(
-    asked: "tuple[Task, ...]", url: str, key: str, repeat: int, deadline: float, step: Callable[[], None]
-) -> "list[Result]":
+    asked: "tuple[CanaryTask, ...]", url: str, key: str, repeat: int, deadline: float, step: Callable[[], None]
+) -> "list[CanaryResult]":
     from client.gateway import GatewayClient
     from evaluation.replay import replay
 

@@ -29,7 +29,7 @@ MOST_SECONDS = 600.0  # more rows than these are no picture
 
 
 @dataclass(frozen=True)
-class Word:
+class WordLabel:
     """A word, from `start` to `end` seconds."""
 
     start: float
@@ -38,7 +38,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Turn:
+class SpeakerBand:
     """Somebody speaks from `start` to `end` seconds."""
 
     start: float
@@ -47,7 +47,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Talk:
+class Timeline:
     """What is drawn.
 
     Attributes:
@@ -61,11 +61,11 @@ class Talk:
     title: str
     seconds: float
     peaks: NDArray[np.float32]
-    words: Sequence[Word]
-    turns: Sequence[Turn]
+    words: Sequence[WordLabel]
+    turns: Sequence[SpeakerBand]
 
 
-def talk(path: Path, transcript: dict[str, Any], speakers: dict[str, Any]) -> Talk:
+def talk(path: Path, transcript: dict[str, Any], speakers: dict[str, Any]) -> Timeline:
     """What the gateway says of a recording, as what is drawn.
 
     Args:
@@ -79,12 +79,12 @@ def talk(path: Path, transcript: dict[str, Any], speakers: dict[str, Any]) -> Ta
     seconds = float(speakers["duration"])
     if seconds > MOST_SECONDS:
         raise FleetError(f"{path} has {seconds:.0f} s; at most {MOST_SECONDS:.0f} are drawn")
-    return Talk(
+    return Timeline(
         path.name,
         seconds,
         _peaks(path),
-        [Word(word["start"], word["end"], word["word"]) for word in transcript.get("words", ())],
-        [Turn(turn["start"], turn["end"], turn["speaker"]) for turn in speakers["turns"]],
+        [WordLabel(word["start"], word["end"], word["word"]) for word in transcript.get("words", ())],
+        [SpeakerBand(turn["start"], turn["end"], turn["speaker"]) for turn in speakers["turns"]],
     )
 
 
@@ -101,7 +101,7 @@ def _peaks(path: Path) -> NDArray[np.float32]:
     return peaks / max(float(peaks.max()), 1e-3)
 
 
-def draw(talk: Talk, target: Path) -> None:
+def draw(talk: Timeline, target: Path) -> None:
     """Draw it, a row for every `SECONDS_A_ROW`; the target's suffix says the format: svg, png, pdf.
 
     Raises:
@@ -126,7 +126,7 @@ def draw(talk: Talk, target: Path) -> None:
             raise FleetError(f"{target} cannot be written: {error}") from error
 
 
-def _row(ax: Axes, talk: Talk, start: float, colours: dict[str, str]) -> None:
+def _row(ax: Axes, talk: Timeline, start: float, colours: dict[str, str]) -> None:
     end = start + SECONDS_A_ROW
     edge = end + MARGIN_SECONDS
     ax.set_xlim(start, edge)
@@ -155,13 +155,13 @@ def _row(ax: Axes, talk: Talk, start: float, colours: dict[str, str]) -> None:
         ax.spines[side].set_visible(False)
 
 
-def placed(words: Sequence[Word], edge: float) -> list[tuple[Word, float, int]]:
+def placed(words: Sequence[WordLabel], edge: float) -> list[tuple[WordLabel, float, int]]:
     """Where each word of a row is written: from which second, and on which line, 0 or 1.
 
     The first line is taken as long as a word need not stand much after its beginning; the second only where it would
     have to. None runs over the right `edge`, or covers another but where both lines are full.
     """
-    found: list[tuple[Word, float, int]] = []
+    found: list[tuple[WordLabel, float, int]] = []
     free = [-np.inf, -np.inf]  # from where each line is
     for word in words:
         width = LETTER_SECONDS * (len(word.text) + 1)

@@ -18,8 +18,8 @@ from fleet.runner import state
 from fleet.settings import FleetSettings
 
 if TYPE_CHECKING:
-    from evaluation.speech.outcome import Outcome
-    from evaluation.speech.task import Task
+    from evaluation.speech.outcome import TaskResult
+    from evaluation.speech.task import EvaluationTask
     from evaluation.speech_set.manifest import Manifest
 
 WIDTH = 160  # of a table that no terminal shows
@@ -95,7 +95,7 @@ def _set(folder: Path) -> "Manifest":
         raise FleetError(f"{folder} holds no evaluation set of speech: {error}") from error
 
 
-def _tasks(made: "Manifest", only: str, limit: int) -> "list[Task]":
+def _tasks(made: "Manifest", only: str, limit: int) -> "list[EvaluationTask]":
     try:
         from evaluation.speech.tasks import TASKS
     except ImportError as error:
@@ -106,18 +106,20 @@ def _tasks(made: "Manifest", only: str, limit: int) -> "list[Task]":
     return [task(made.clips, limit) for task in TASKS if not wanted or task.name in wanted]
 
 
-def _asked(tasks: "Sequence[Task]", url: str, key: str, deadline: float, folder: Path) -> "list[Outcome]":
+def _asked(tasks: "Sequence[EvaluationTask]", url: str, key: str, deadline: float, folder: Path) -> "list[TaskResult]":
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
-        async def ask() -> "list[Outcome]":
+        async def ask() -> "list[TaskResult]":
             return [await _run(task, progress, url, key, deadline, folder) for task in tasks]
 
         return asyncio.run(ask())
 
 
-async def _run(task: "Task", progress: Progress, url: str, key: str, deadline: float, folder: Path) -> "Outcome":
+async def _run(
+    task: "EvaluationTask", progress: Progress, url: str, key: str, deadline: float, folder: Path
+) -> "TaskResult":
     from client.gateway import GatewayClient
 
     shown = progress.add_task(task.name, total=task.items)
@@ -126,7 +128,7 @@ async def _run(task: "Task", progress: Progress, url: str, key: str, deadline: f
         return await task.run(gateway, folder, step)
 
 
-def _show(outcomes: "Sequence[Outcome]", made: "Manifest") -> None:
+def _show(outcomes: "Sequence[TaskResult]", made: "Manifest") -> None:
     from evaluation.speech import outcome
 
     console = Console()

@@ -63,7 +63,7 @@ class FleetState(BaseModel):
 
 def lock_path(run_dir: Path) -> Path:
     """The file whose lock the supervisor holds."""
-    return run_dir / "fleet.runner.lock"
+    return run_dir / "fleet.lock"
 
 
 def write(state: FleetState, run_dir: Path) -> None:

@@ -11,10 +11,10 @@ import yaml
 
 import dashboards.__main__ as command
 from evaluation import gauges
-from evaluation.replay import Result
+from evaluation.replay import CanaryResult
 from gateway.settings import GatewaySettings
 from servekit.ops.telemetry import SECONDS, Telemetry
-from tests.operations.queries import BOARDS, ROOT, RULES, Query, metrics, panels, queries
+from tests.operations.queries import BOARDS, ROOT, RULES, SearchItem, metrics, panels, queries
 
 # Of others: NVIDIA's exporter, Kubernetes, KEDA, cert-manager, and Prometheus itself.
 FOREIGN = ("DCGM_FI_", "kube_", "keda_", "certmanager_")
@@ -33,7 +33,9 @@ def known() -> set[str]:
     settings = GatewaySettings(
         tls_certificate_file=Path("a.pem"), tls_key_file=Path("a.key"), tls_ca_file=Path("ca.pem")
     )
-    canary = exposed(gauges.of_task(Result("chat", {"accuracy": 1.0}, 1, (), (), 0.1))) | exposed(gauges.of_success())
+    canary = exposed(gauges.of_task(CanaryResult("chat", {"accuracy": 1.0}, 1, (), (), 0.1))) | exposed(
+        gauges.of_success()
+    )
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return exposed(Telemetry(settings).registry) | canary | recorded | OWN
 
@@ -154,4 +156,4 @@ def _bounds(expr: str) -> list[str]:
 
 
 def test_a_query_knows_its_legend():
-    assert Query("b", "p", "{{job}} {{model}} 95%", "up").labels == {"job", "model"}
+    assert SearchItem("b", "p", "{{job}} {{model}} 95%", "up").labels == {"job", "model"}

@@ -20,34 +20,15 @@ OURS = (
     "services",
 )
 
-ALLOWED = {
-    "Hibari": "a voice of the evaluation set and the runtime of the service are both named after the model",
-    "Kokoro": "a voice of the evaluation set and the runtime of the service are both named after the model",
-    "Caller": "to be renamed",
+ALLOWED: dict[str, str] = {
     "Clip": "to be renamed",
     "Diarization": "to be renamed",
     "Enhancement": "to be renamed",
-    "Failure": "to be renamed",
     "Heard": "to be renamed",
     "Hearing": "to be renamed",
     "Listening": "to be renamed",
-    "Look": "to be renamed",
-    "Outcome": "to be renamed",
-    "Question": "to be renamed",
-    "Recording": "to be renamed",
-    "Result": "to be renamed",
-    "Search": "to be renamed",
-    "Server": "to be renamed",
     "SoundClasses": "to be renamed",
-    "Sounds": "to be renamed",
-    "Speak": "to be renamed",
-    "Talk": "to be renamed",
-    "Task": "to be renamed",
-    "Transcribe": "to be renamed",
     "Transcription": "to be renamed",
-    "Turn": "to be renamed",
-    "Voices": "to be renamed",
-    "Word": "to be renamed",
 }
 """Class names that several packages may define, each with the reason. This list only shrinks."""
 

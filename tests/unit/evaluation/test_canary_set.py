@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from evaluation.canary_set import FOLDER, Query, Search, read
+from evaluation.canary_set import FOLDER, SearchItem, SearchSet, read
 from evaluation.metrics import says
 
 CANARY = read()
@@ -44,4 +44,4 @@ def test_who_only_repeats_the_question_is_wrong():
 
 def test_a_query_for_a_passage_that_is_not_there_is_refused():
     with pytest.raises(ValidationError, match="no passage is named b"):
-        Search(k=3, passages={"a": "text"}, queries=(Query(question="?", passage="b"),))
+        SearchSet(k=3, passages={"a": "text"}, queries=(SearchItem(question="?", passage="b"),))

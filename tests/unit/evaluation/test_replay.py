@@ -10,7 +10,7 @@ from client.gateway import GatewayClient
 from evaluation import canary_set
 from evaluation.replay import replay
 from evaluation.report import as_json, baseline, details
-from evaluation.tasks import Chat, Find, Transcribe
+from evaluation.tasks import ChatCanary, SearchCanary, TranscribeCanary
 
 CANARY = canary_set.read()
 
@@ -46,7 +46,7 @@ async def test_what_fails_stops_nothing_and_is_not_marked():
     fleet = Fleet(transcriptions={"text": CANARY.transcribe[1].text})
     fleet.refusals = [refusal(500, "the model is gone")]
     steps = []
-    result = await replay(Transcribe(CANARY.transcribe[:2]), gateway(fleet), 1, lambda: steps.append(1))
+    result = await replay(TranscribeCanary(CANARY.transcribe[:2]), gateway(fleet), 1, lambda: steps.append(1))
     assert len(steps) == result.items == 2
     assert [(failure.item, failure.reason) for failure in result.failures] == [
         (CANARY.transcribe[0], "500: the model is gone")
@@ -57,14 +57,14 @@ async def test_what_fails_stops_nothing_and_is_not_marked():
 async def test_where_nothing_is_answered_nothing_is_known():
     fleet = Fleet()
     fleet.refusals = [refusal(401, "an API key is needed")] * 2
-    result = await replay(Transcribe(CANARY.transcribe[:2]), gateway(fleet), 1, nothing)
+    result = await replay(TranscribeCanary(CANARY.transcribe[:2]), gateway(fleet), 1, nothing)
     assert result.quality == {}
     assert len(result.failures) == 2
 
 
 async def test_a_wrong_answer_is_shown_beside_the_right_one():
     fleet = Fleet(completions={"choices": [{"message": {"content": "Oslo, not Bergen"}}]})
-    result = await replay(Chat(CANARY.chat[:1]), gateway(fleet), 3, nothing)
+    result = await replay(ChatCanary(CANARY.chat[:1]), gateway(fleet), 3, nothing)
     assert (result.items, result.quality) == (3, {"accuracy": 0.0})
     assert details([result])[1:3] == ["  expected  Bergen", "  answered  Oslo, not Bergen"]
 
@@ -109,13 +109,13 @@ async def test_what_a_search_made_is_deleted_even_if_it_fails():
     fleet = Fleet(vector_stores={"data": [], "id": "vs_1"}, files={"id": "file_1"}, search={"data": []}, vs_1={})
     fleet.answers["file_1"] = {}
     search = CANARY.search.model_copy(update={"passages": {"bees": "..."}, "queries": CANARY.search.queries[:1]})
-    result = await replay(Find(search), gateway(fleet), 1, nothing)
+    result = await replay(SearchCanary(search), gateway(fleet), 1, nothing)
     assert result.quality == {"recall": 0.0}
     assert made(fleet) == ["/v1/vector_stores/vs_1", "/v1/files/file_1"]
 
     fleet.asked.clear()
     fleet.refusals = [httpx.Response(200, json={"id": "file_1"}), refusal(500, "no database")]
-    result = await replay(Find(search), gateway(fleet), 1, nothing)
+    result = await replay(SearchCanary(search), gateway(fleet), 1, nothing)
     assert [failure.reason for failure in result.failures] == ["500: no database"]
     assert made(fleet) == ["/v1/files/file_1"]
 
@@ -145,13 +145,13 @@ async def test_the_stores_of_canaries_that_were_killed_go_and_no_others():
     ]
     fleet = Fleet(vector_stores={"data": stores, "id": "vs_1"}, vs_old={}, vs_1={})
     search = CANARY.search.model_copy(update={"passages": {}})
-    async with Find(search).ready(gateway(fleet)):
+    async with SearchCanary(search).ready(gateway(fleet)):
         assert made(fleet) == ["/v1/vector_stores/vs_old"]
 
 
 async def test_a_baseline_is_what_was_printed_before():
     fleet = Fleet(transcriptions={"text": CANARY.transcribe[0].text})
-    results = [await replay(Transcribe(CANARY.transcribe[:1]), gateway(fleet), 1, nothing)]
+    results = [await replay(TranscribeCanary(CANARY.transcribe[:1]), gateway(fleet), 1, nothing)]
     assert baseline(as_json(results)) == {"transcribe": {"word_error_rate": 0.0, "character_error_rate": 0.0}}
     for other in ([], {"transcribe": 1}, {"transcribe": {}}):
         with pytest.raises(ValueError, match="canary --json"):

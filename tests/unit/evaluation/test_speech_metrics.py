@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from evaluation.speech import metrics
-from evaluation.speech.metrics import Diarization, Edits
+from evaluation.speech.metrics import DiarizationErrors, EditCounts
 
 RANDOM = np.random.default_rng(0)
 TONE = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
 
 
 def test_numbers_and_contractions_are_made_alike_in_english():
-    assert metrics.edits("It's twenty five dollars.", "it is $25", "en") == Edits(0, 3)
+    assert metrics.edits("It's twenty five dollars.", "it is $25", "en") == EditCounts(0, 3)
 
 
 def test_replaced_left_out_and_added_words_count():
@@ -18,29 +18,29 @@ def test_replaced_left_out_and_added_words_count():
 
 
 def test_chinese_and_japanese_are_counted_by_character():
-    assert metrics.edits("会议在广州。", "会议在杭州", "zh") == Edits(1, 5)
-    assert metrics.edits("雨が降る", "雨がふる", "ja") == Edits(1, 4)
+    assert metrics.edits("会议在广州。", "会议在杭州", "zh") == EditCounts(1, 5)
+    assert metrics.edits("雨が降る", "雨がふる", "ja") == EditCounts(1, 4)
 
 
 def test_what_is_written_where_nothing_is_said_is_all_wrong():
-    assert metrics.edits("", "thank you", "en") == Edits(2, 0)
+    assert metrics.edits("", "thank you", "en") == EditCounts(2, 0)
     assert metrics.edits("", "thank you", "en").rate == 1.0
     assert metrics.edits("", " ", "en").rate == 0.0
 
 
 def test_a_rate_pools_its_texts_and_lies_within_its_interval():
-    rate = metrics.rate([Edits(1, 10), Edits(0, 30), Edits(2, 10)])
+    rate = metrics.rate([EditCounts(1, 10), EditCounts(0, 30), EditCounts(2, 10)])
     assert rate.value == pytest.approx(3 / 50)
     assert rate.low < rate.value < rate.high
 
 
 def test_texts_that_are_all_alike_leave_no_doubt():
-    rate = metrics.rate([Edits(1, 10)] * 20)
+    rate = metrics.rate([EditCounts(1, 10)] * 20)
     assert (rate.low, rate.high) == (pytest.approx(0.1), pytest.approx(0.1))
 
 
 def test_a_difference_is_that_of_the_same_texts():
-    first, second = [Edits(2, 10), Edits(5, 10)], [Edits(1, 10), Edits(4, 10)]
+    first, second = [EditCounts(2, 10), EditCounts(5, 10)], [EditCounts(1, 10), EditCounts(4, 10)]
     difference = metrics.difference(first, second)
     assert (difference.value, difference.low, difference.high) == (pytest.approx(0.1),) * 3
 
@@ -55,7 +55,7 @@ def test_names_of_speakers_do_not_matter():
 def test_missed_false_and_confused_seconds_are_told_apart():
     found = [((0.0, 3.0), "A"), ((4.0, 8.0), "B"), ((8.0, 10.0), "A"), ((10.0, 10.5), "B")]
     marked = metrics.diarization(TURNS, found, 12, collar=0)
-    assert marked == Diarization(missed=1.0, false_alarm=0.5, confused=2.0, total=10.0)
+    assert marked == DiarizationErrors(missed=1.0, false_alarm=0.5, confused=2.0, total=10.0)
     assert marked.rate == pytest.approx(0.35)
 
 
@@ -73,7 +73,7 @@ def test_overlap_can_be_left_out():
 
 
 def test_recordings_are_pooled_by_their_seconds():
-    assert metrics.pooled([Diarization(1, 0, 0, 10), Diarization(0, 0, 2, 20)]).rate == pytest.approx(0.1)
+    assert metrics.pooled([DiarizationErrors(1, 0, 0, 10), DiarizationErrors(0, 0, 2, 20)]).rate == pytest.approx(0.1)
 
 
 def test_offsets_of_words_are_those_of_both_their_ends():

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from evaluation.speech_set import manifest, sound
-from evaluation.speech_set.manifest import Clip, Turn, Word
-from evaluation.speech_set.packages import Missing
+from evaluation.speech_set.manifest import Clip, SpeakerTurn, TimedWord
+from evaluation.speech_set.packages import PackageMissing
 from evaluation.speech_set.recordings import novel
 from evaluation.speech_set.scenes import Scenes
-from evaluation.speech_set.voices import Spoken, Voice, Voices
+from evaluation.speech_set.voices import Spoken, TestVoice, VoiceSet
 
 SECOND = sound.RATE
 
 
-class Tone(Voice):
+class Tone(TestVoice):
     """Says every text as a second of one pitch with a quarter of silence before it."""
 
     origin, licence = "made: a tone", "Apache-2.0"
@@ -27,24 +27,24 @@ class Tone(Voice):
         times = [0.25 + number / len(text.split()) for number in range(len(text.split()) + 1)]
         words = zip(text.split(), times, times[1:], strict=False)
         return np.concatenate([sound.silence(0.25), tone]), tuple(
-            Word(text=word, start=round(start, 3), end=round(end, 3)) for word, start, end in words
+            TimedWord(text=word, start=round(start, 3), end=round(end, 3)) for word, start, end in words
         )
 
 
-class Dumb(Voice):
+class Dumb(TestVoice):
     """Cannot speak here."""
 
     name, origin, licence = "dumb", "nothing", "none"
 
     def say(self, text: str) -> Spoken:
-        raise Missing("the voice dumb: install a tongue")
+        raise PackageMissing("the voice dumb: install a tongue")
 
 
 def scenes(folder: Path, people=(("people", novel),)) -> Scenes:
     names = ("hibari", "joe", "slt", "rms", "awb", "jf-alpha", "jf-gongitsune", "jf-nezumi", "jf-tebukuro", "jm-kumo")
     names += tuple(f"espeak-{language}" for language in ("de", "es", "fr", "it", "nl", "pl", "pt", "ru", "zh"))
     voices = [Tone(name, 200 + 20 * number) for number, name in enumerate(names)]
-    return Scenes(Voices(folder, voices), people)
+    return Scenes(VoiceSet(folder, voices), people)
 
 
 @pytest.fixture(scope="session")
@@ -61,18 +61,18 @@ def test_the_set_is_made_the_same_every_time(made, tmp_path):
 
 
 def test_what_was_said_is_not_said_again(tmp_path):
-    Voices(tmp_path, [Tone("a", 300)]).say("a", "one two")
+    VoiceSet(tmp_path, [Tone("a", 300)]).say("a", "one two")
     mute = Dumb()
     mute.name, mute.origin = "a", Tone.origin
-    samples, words = Voices(tmp_path, [mute]).say("a", "one two")
+    samples, words = VoiceSet(tmp_path, [mute]).say("a", "one two")
     assert [word.text for word in words] == ["one", "two"]
     assert sound.speech_power(samples) == pytest.approx(sound.SPEECH_POWER, rel=0.01)
 
 
 def test_a_voice_that_is_not_here_is_left_out_once_and_noted(tmp_path):
-    voices = Voices(tmp_path, [Dumb()])
+    voices = VoiceSet(tmp_path, [Dumb()])
     for _ in range(2):
-        with pytest.raises(Missing):
+        with pytest.raises(PackageMissing):
             voices.say("dumb", "hello")
     assert voices.missing == ["the voice dumb: install a tongue"]
 
@@ -122,7 +122,7 @@ def test_noise_is_as_loud_as_the_manifest_says(made, snr):
 
 def test_recordings_that_are_not_here_are_left_out_and_noted(tmp_path):
     def gone():
-        raise Missing("a recording: install it")
+        raise PackageMissing("a recording: install it")
         yield
 
     lacking = scenes(tmp_path, [("short", gone), ("people", novel)])
@@ -134,7 +134,7 @@ def test_recordings_that_are_not_here_are_left_out_and_noted(tmp_path):
     ("names", "babbles"), [(["slt"], False), (["slt", "joe"], False), (["slt", "joe", "rms"], True)]
 )
 def test_where_too_few_can_speak_nobody_babbles(tmp_path, names, babbles):
-    few = Scenes(Voices(tmp_path, [Tone(name, 200 + 20 * at) for at, name in enumerate(names)]), [])
+    few = Scenes(VoiceSet(tmp_path, [Tone(name, 200 + 20 * at) for at, name in enumerate(names)]), [])
     noises = {clip.noise for clip, _ in few.clips() if clip.clean == "slt-technical"}
     assert noises == {"white", "hum"} | ({"babble"} if babbles else set())
     lack = f"slt-technical under babble: 2 more voices that speak English are needed, there are {len(names) - 1}"
@@ -161,7 +161,7 @@ def test_turns_are_told_as_rttm():
         voices=("x",),
         condition="clean",
         seconds=2,
-        turns=(Turn(speaker="x", start=0.5, end=1.25, text="Hi."),),
+        turns=(SpeakerTurn(speaker="x", start=0.5, end=1.25, text="Hi."),),
         origin="o",
         licence="l",
     )

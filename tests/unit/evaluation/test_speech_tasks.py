@@ -11,15 +11,15 @@ import pytest
 
 from client.gateway import GatewayClient
 from evaluation.speech import outcome
-from evaluation.speech.alignment import Align
-from evaluation.speech.enhancement import Enhance
-from evaluation.speech.machines import Sounds
-from evaluation.speech.reading import Speak
-from evaluation.speech.speakers import Diarize
-from evaluation.speech.task import Task, spread
-from evaluation.speech.transcripts import Transcribe
+from evaluation.speech.alignment import AlignmentTask
+from evaluation.speech.enhancement import EnhancementTask
+from evaluation.speech.machines import AnomalyTask
+from evaluation.speech.reading import SynthesisTask
+from evaluation.speech.speakers import DiarizationTask
+from evaluation.speech.task import EvaluationTask, spread
+from evaluation.speech.transcripts import TranscriptionTask
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Clip, Turn, Word
+from evaluation.speech_set.manifest import Clip, SpeakerTurn, TimedWord
 
 MADE: dict[str, Any] = {"voices": ("ann",), "seconds": 10.0, "origin": "a test", "licence": "Apache-2.0"}
 ONE = Clip(id="one", text="The quick fox jumps.", language="en", condition="clean", **MADE)
@@ -49,7 +49,7 @@ class Answers:
         found = re.findall(rb'name="(\w+)".*?\r\n\r\n(.*?)\r\n--', request.content, re.DOTALL)
         return {name.decode(): value.decode(errors="replace") for name, value in found}
 
-    async def ask(self, task: Task) -> outcome.Outcome:
+    async def ask(self, task: EvaluationTask) -> outcome.TaskResult:
         async with httpx.AsyncClient(transport=httpx.MockTransport(self), base_url="http://gateway") as http:
             return await task.run(GatewayClient(http, 5.0), self.folder, lambda: None)
 
@@ -70,14 +70,14 @@ class Transcripts(Answers):
         return httpx.Response(200, json={"text": text, "language": {"ja": "japanese"}.get(clip.language, "english")})
 
 
-def table(found: outcome.Outcome, title: str) -> dict[str, dict[str, Any]]:
+def table(found: outcome.TaskResult, title: str) -> dict[str, dict[str, Any]]:
     """The rows of a table by their names, each by its columns."""
     chosen = next(table for table in found.tables if table.title.startswith(title))
     return {str(row[0]): dict(zip(chosen.columns, row, strict=True)) for row in chosen.rows}
 
 
 async def test_both_windows_stand_side_by_side(tmp_path):
-    found = await Transcripts(tmp_path, [ONE, TWO, RAIN, NOBODY]).ask(Transcribe([ONE, TWO, RAIN, NOBODY], 0))
+    found = await Transcripts(tmp_path, [ONE, TWO, RAIN, NOBODY]).ask(TranscriptionTask([ONE, TWO, RAIN, NOBODY], 0))
     rows = table(found, "English")
     assert rows["clean"]["clips"] == 2
     assert rows["clean"]["WER %, fitted"] == pytest.approx(100 / 9)
@@ -92,13 +92,13 @@ async def test_both_windows_stand_side_by_side(tmp_path):
 async def test_a_clip_without_an_answer_is_named_and_counted_nowhere(tmp_path):
     answers = Transcripts(tmp_path, [ONE, TWO])
     answers.refused = "two"
-    found = await answers.ask(Transcribe([ONE, TWO], 0))
+    found = await answers.ask(TranscriptionTask([ONE, TWO], 0))
     assert table(found, "English")["clean"]["clips"] == 1
     assert [failure.item for failure in found.failures] == ["two, fitted window", "two, full window"]
     assert "the sound is no sound" in found.failures[0].reason
 
 
-TURNS = (Turn(speaker="ann", start=0, end=4, text="a"), Turn(speaker="bob", start=4, end=8, text="b"))
+TURNS = (SpeakerTurn(speaker="ann", start=0, end=4, text="a"), SpeakerTurn(speaker="bob", start=4, end=8, text="b"))
 PAIR = Clip(
     id="pair", text="a b", language="en", condition="two speakers", turns=TURNS, **MADE | {"voices": ("ann", "bob")}
 )
@@ -115,14 +115,14 @@ class Turns(Answers):
 
 
 async def test_speakers_are_found_out_and_told(tmp_path):
-    rows = table(await Turns(tmp_path, [PAIR]).ask(Diarize([PAIR, ONE], 0)), "Who speaks")
+    rows = table(await Turns(tmp_path, [PAIR]).ask(DiarizationTask([PAIR, ONE], 0)), "Who speaks")
     assert rows["two speakers"]["number right"] == "0 of 1"
     assert rows["two speakers"]["no collar"] == pytest.approx(50)
     assert rows["two speakers"]["confused"] == pytest.approx(50)
     assert rows["two speakers"]["collar, number told"] == 0
 
 
-WORDS = (Word(text="good", start=0.0, end=0.5), Word(text="morning", start=0.5, end=1.0))
+WORDS = (TimedWord(text="good", start=0.0, end=0.5), TimedWord(text="morning", start=0.5, end=1.0))
 TIMED = Clip(id="timed", text="good morning", language="en", condition="clean", words=WORDS, **MADE)
 
 
@@ -137,7 +137,7 @@ class Times(Answers):
 
 
 async def test_words_are_placed_beside_the_right_times(tmp_path):
-    rows = table(await Times(tmp_path, [TIMED]).ask(Align([TIMED, ONE], 0)), "When")
+    rows = table(await Times(tmp_path, [TIMED]).ask(AlignmentTask([TIMED, ONE], 0)), "When")
     assert rows["clean"]["median ms"] == pytest.approx(40)
     assert rows["clean"]["% within 100 ms"] == 100
 
@@ -145,7 +145,7 @@ async def test_words_are_placed_beside_the_right_times(tmp_path):
 async def test_a_word_that_is_left_out_is_no_answer(tmp_path):
     answers = Times(tmp_path, [TIMED])
     answers.lost = 1
-    found = await answers.ask(Align([TIMED], 0))
+    found = await answers.ask(AlignmentTask([TIMED], 0))
     assert not found.tables
     assert found.failures[0].reason == "1 words were placed of 2"
 
@@ -173,7 +173,7 @@ class Cleaner(Answers):
 
 async def test_cleaned_sound_is_nearer_to_the_clean(tmp_path):
     answers = Cleaner(tmp_path)
-    row = table(await answers.ask(Enhance([answers.clip], 0)), "Noise")["noisy, white 5 dB"]
+    row = table(await answers.ask(EnhancementTask([answers.clip], 0)), "Noise")["noisy, white 5 dB"]
     assert row["SI-SDR dB, cleaned"] - row["SI-SDR dB, noisy"] == pytest.approx(20, abs=0.5)
     assert row["STOI, cleaned"] > row["STOI, noisy"]
     assert row["WER %, cleaned"] == 0
@@ -191,7 +191,7 @@ class Reader(Answers):
 
 
 async def test_each_voice_is_read_back_in_its_languages(tmp_path):
-    found = await Reader(tmp_path, []).ask(Speak([], 0))
+    found = await Reader(tmp_path, []).ask(SynthesisTask([], 0))
     rows = table(found, "Spoken")
     assert list(rows) == ["ann (m)"]
     assert rows["ann (m)"]["texts"] == 10
@@ -207,7 +207,7 @@ def test_a_limit_takes_clips_from_all_over():
 
 
 async def test_figures_are_written_as_markdown(tmp_path):
-    data = outcome.as_json([await Transcripts(tmp_path, [ONE, TWO]).ask(Transcribe([ONE, TWO], 0))])
+    data = outcome.as_json([await Transcripts(tmp_path, [ONE, TWO]).ask(TranscriptionTask([ONE, TWO], 0))])
     lines = outcome.as_markdown(json.loads(json.dumps(data)), "Today.").splitlines()
     assert [lines[0], lines[2]] == ["Today.", "### English, by what is hard about it"]
     assert any(line.startswith("| clean | 2 | 0.3 | 11.1 | [") for line in lines)
@@ -238,7 +238,7 @@ class Listener(Answers):
 
 async def test_machines_are_scored_and_classified_apart_by_whether_they_were_heard_before(tmp_path):
     listener = Listener(tmp_path)
-    task = Sounds([], 12)
+    task = AnomalyTask([], 12)
     found = await listener.ask(task)
     anomalies, classes = table(found, "Anomalies"), table(found, "Classes")
     assert set(classes) == {"machines it has heard", "held-out machines"}

@@ -4,7 +4,7 @@ import pytest
 
 from capacity.errors import CapacityError
 from capacity.planning import gpus, shapes
-from capacity.planning.memory import Load, Need, need
+from capacity.planning.memory import Load, MemoryNeed, need
 from capacity.planning.precision import Name
 from capacity.planning.shapes import Shape, shape
 from servekit.models import catalogue
@@ -13,7 +13,7 @@ GB, GIB, MIB = 1e9, 2**30, 2**20
 CARDS = (4, 6, 8, 10, 12, 16, 24)  # GiB of graphics cards
 
 
-def smallest_card(one: Need) -> int:
+def smallest_card(one: MemoryNeed) -> int:
     return next(size for size in CARDS if one.total <= size * GIB * gpus.USABLE)
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from capacity.errors import CapacityError
 from capacity.planning import gpus
-from capacity.planning.deployment import Question
+from capacity.planning.deployment import PlanRequest
 from capacity.planning.memory import Load
 from capacity.planning.plan import plan
 from fleet.cli.main import app
@@ -37,13 +37,13 @@ def test_the_replicas_are_those_that_the_command_prints() -> None:
 
 def test_the_refusal_is_what_the_command_says() -> None:
     with pytest.raises(CapacityError) as caught:
-        plan(Question("gpu-vllm", gpus.gpu("L4"), Load(8192, 16), "fp16"))
+        plan(PlanRequest("gpu-vllm", gpus.gpu("L4"), Load(8192, 16), "fp16"))
     assert f"> {caught.value}" in PAGE.splitlines()
 
 
 @pytest.mark.parametrize("row", gpus.table(), ids=lambda row: row.id)
 def test_each_gpu_has_its_row(row: gpus.Gpu) -> None:
-    found = plan(Question("gpu-vllm", row, Load(8192, 16), "awq"))
+    found = plan(PlanRequest("gpu-vllm", row, Load(8192, 16), "awq"))
     (speed,), packing = found.speeds, found.packing
     assert packing
     vllm = next(one for one in found.services if one.service == "vllm")

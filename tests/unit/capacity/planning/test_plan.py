@@ -5,13 +5,13 @@ import pytest
 from capacity.curve import Curve, Curves, curves
 from capacity.errors import CapacityError
 from capacity.planning import tables
-from capacity.planning.deployment import Question
+from capacity.planning.deployment import PlanRequest
 from capacity.planning.gpus import gpu
 from capacity.planning.memory import Load
 from capacity.planning.plan import Plan, plan
 from capacity.planning.replicas import demands, replicas
 
-FP16 = Question("gpu", gpu("L4"), Load(context=8192, concurrency=16), quantization="fp16")
+FP16 = PlanRequest("gpu", gpu("L4"), Load(context=8192, concurrency=16), quantization="fp16")
 
 
 def curve(service: str, seconds: float, engines: int) -> Curve:
@@ -60,21 +60,21 @@ def test_what_would_help_does(change: dict[str, object]) -> None:
 
 def test_of_each_kind_of_change_the_least_that_is_enough_is_named() -> None:
     with pytest.raises(CapacityError, match=r"with --context 4096 \([0-9.]+ GB\), or --concurrency 8 \([0-9.]+ GB\)\."):
-        plan(Question("gpu", gpu("A100"), Load(32_768, 64), "bf16"))
+        plan(PlanRequest("gpu", gpu("A100"), Load(32_768, 64), "bf16"))
 
 
 def test_where_nothing_helps_it_says_so() -> None:
     with pytest.raises(CapacityError, match="No one change is enough"):
-        plan(Question("gpu", gpu("L4"), Load(pixels=16_384**2), extra=("sdxl",)))
+        plan(PlanRequest("gpu", gpu("L4"), Load(pixels=16_384**2), extra=("sdxl",)))
 
 
 def test_without_a_gpu_there_is_none_to_share() -> None:
     with pytest.raises(CapacityError, match="--share mig: with --gpu none there is none to share"):
-        plan(Question("embedded", None, sharing="mig"))
+        plan(PlanRequest("embedded", None, sharing="mig"))
 
 
 def test_llama_cpp_and_the_voice_stay_off_the_gpu() -> None:
-    found = plan(Question("gpu", gpu("L4")))
+    found = plan(PlanRequest("gpu", gpu("L4")))
     beside = {one.model for row in found.services for one in row.beside}
     assert {"qwen2.5-7b-instruct", "hibari", "silero-vad", "vader-en"} <= beside
     assert not any(name.startswith("whisper") for name in beside)
@@ -96,35 +96,35 @@ def test_more_bandwidth_writes_faster_and_more_texts_write_more_together() -> No
 
 
 def test_a_machine_without_a_gpu_holds_the_embedded_profile_in_3_gb_and_not_in_1() -> None:
-    question = Question("embedded", None, memory_bytes=3_000_000_000)
+    question = PlanRequest("embedded", None, memory_bytes=3_000_000_000)
     assert sum(totals(plan(question)).values()) < 3
     with pytest.raises(CapacityError, match=r"does not fit on the machine: .* more than --memory-gb"):
         plan(replace(question, memory_bytes=1_000_000_000))
 
 
 def test_sharing_by_slices_needs_slices_that_hold_it() -> None:
-    assert plan(Question("gpu", gpu("A100"), sharing="mig")).packing
+    assert plan(PlanRequest("gpu", gpu("A100"), sharing="mig")).packing
     with pytest.raises(CapacityError, match="--share mig: L4 24 GB cannot be cut for this: it has no MIG"):
-        plan(Question("gpu", gpu("L4"), sharing="mig"))
+        plan(PlanRequest("gpu", gpu("L4"), sharing="mig"))
 
 
 def test_taking_turns_needs_room_for_all() -> None:
-    assert plan(Question("gpu", gpu("L4"), sharing="time"))
+    assert plan(PlanRequest("gpu", gpu("L4"), sharing="time"))
     with pytest.raises(CapacityError, match="--share time: nothing keeps pods that take turns"):
         plan(replace(FP16, load=Load(8192, 12), quantization="int8", extra=("sdxl",), sharing="time"))
 
 
 def test_unknown_profiles_and_models_are_refused() -> None:
     with pytest.raises(CapacityError, match="--profile: the catalogue has no profile 'cloud'"):
-        plan(Question("cloud", None))
+        plan(PlanRequest("cloud", None))
     with pytest.raises(CapacityError, match="the shape of 'gpt-5' is not known"):
-        plan(Question("gpu", None, extra=("gpt-5",)))
+        plan(PlanRequest("gpu", None, extra=("gpt-5",)))
 
 
 def test_a_diffusion_model_beside_the_profile_is_refused_where_only_offload_helps() -> None:
     large = Load(pixels=2048 * 2048)
     with pytest.raises(CapacityError, match=r"generation does not fit .* --offload"):
-        plan(Question("gpu", gpu("L4"), large, extra=("sdxl",)))
+        plan(PlanRequest("gpu", gpu("L4"), large, extra=("sdxl",)))
 
 
 def test_replicas_keep_engines_busy_to_the_share_that_is_asked_for() -> None:
@@ -140,7 +140,7 @@ def test_kinds_of_calls_of_one_service_share_its_pods() -> None:
     assert replicas(demands({"ocr": 1.4, "speak": 0.8}, CURVES, {}), 0.7) == {"vision": 2}
 
 
-CHAT = Question("gpu-vllm", gpu("L4"), Load(4096, 2), rates={"chat": 3})
+CHAT = PlanRequest("gpu-vllm", gpu("L4"), Load(4096, 2), rates={"chat": 3})
 
 
 def test_a_pod_answers_no_more_than_its_bandwidth_allows() -> None:
@@ -168,7 +168,9 @@ def test_a_pod_has_no_more_slots_than_texts_at_once_and_no_more_than_its_curve_k
 
 
 def test_slots_of_a_cpu_are_texts_at_once_and_other_calls_have_their_own() -> None:
-    one, four = (plan(Question("embedded", None, Load(4096, texts), rates={"chat": 3, "ocr": 1})) for texts in (1, 4))
+    one, four = (
+        plan(PlanRequest("embedded", None, Load(4096, texts), rates={"chat": 3, "ocr": 1})) for texts in (1, 4)
+    )
     known = curves("embedded").services
     assert one.demands[0].full == pytest.approx(1 / known["chat"].seconds[0][1])
     assert four.demands[0].full == pytest.approx(known["chat"].rate)
@@ -187,10 +189,12 @@ def test_a_rate_without_a_curve_is_refused() -> None:
 
 def test_a_profile_without_curves_is_refused() -> None:
     with pytest.raises(CapacityError, match="--rate: profile fake has no curves"):
-        plan(Question("fake", None, rates={"ocr": 1}))
+        plan(PlanRequest("fake", None, rates={"ocr": 1}))
 
 
 def test_a_curve_of_gpus_is_not_taken_for_a_model_on_a_cpu() -> None:
     with pytest.raises(CapacityError, match="generation is on CPUs: plan one that is not, such as gpu-vllm"):
-        plan(Question("gpu", gpu("L4"), rates={"chat": 1}))
-    assert plan(Question("gpu-vllm", gpu("L4"), quantization="awq", rates={"chat": 1, "ocr": 5})).replicas["vllm"] >= 1
+        plan(PlanRequest("gpu", gpu("L4"), rates={"chat": 1}))
+    assert (
+        plan(PlanRequest("gpu-vllm", gpu("L4"), quantization="awq", rates={"chat": 1, "ocr": 5})).replicas["vllm"] >= 1
+    )

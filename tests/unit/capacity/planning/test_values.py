@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from capacity.errors import CapacityError
-from capacity.planning.deployment import Question
+from capacity.planning.deployment import PlanRequest
 from capacity.planning.gpus import gpu
 from capacity.planning.memory import Load
 from capacity.planning.plan import Plan, plan
@@ -15,7 +15,7 @@ from capacity.planning.values import text, values
 from charts.render import UMBRELLA, manifests, merged
 from servekit.models import catalogue
 
-AWQ = Question("gpu-vllm", gpu("A100"), Load(8192, 16), quantization="awq")
+AWQ = PlanRequest("gpu-vllm", gpu("A100"), Load(8192, 16), quantization="awq")
 
 
 def objects(found: Plan, *below: str) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ def gpus_of(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_gpu_plan_puts_what_needs_a_gpu_on_one_of_that_kind() -> None:
-    pods = rendered(plan(Question("gpu", gpu("L4"), Load(4096, 6))), "values-gpu.yaml")
+    pods = rendered(plan(PlanRequest("gpu", gpu("L4"), Load(4096, 6))), "values-gpu.yaml")
     for service in ("vision", "speech", "retrieval"):
         assert gpus_of(pods[service]) == {"nvidia.com/gpu": 1}
         assert pods[service]["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
@@ -55,7 +55,7 @@ def variables(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def test_a_plan_on_cpus_writes_as_many_texts_at_once_as_planned_and_scales_by_them() -> None:
-    rows = objects(plan(Question("gpu", gpu("L4"), Load(4096, 6))), "values-gpu.yaml")
+    rows = objects(plan(PlanRequest("gpu", gpu("L4"), Load(4096, 6))), "values-gpu.yaml")
     assert variables(rows)["POLYPHONY_GENERATION_SLOTS"] == "6"
     assert threshold(rows, "generation") == pytest.approx(6 * 0.7)
 
@@ -130,7 +130,7 @@ def test_weights_without_a_known_revision_are_said_to_be() -> None:
 
 
 def test_an_embedded_plan_asks_for_memory() -> None:
-    pods = rendered(plan(Question("embedded", None)), "values-embedded.yaml")
+    pods = rendered(plan(PlanRequest("embedded", None)), "values-embedded.yaml")
     requests = {
         name: pods[name]["containers"][0]["resources"]["requests"]["memory"] for name in pods if name != "gateway"
     }
@@ -139,7 +139,7 @@ def test_an_embedded_plan_asks_for_memory() -> None:
 
 
 def test_replicas_are_what_is_started_and_what_an_autoscaler_keeps() -> None:
-    found = replace(plan(Question("gpu", gpu("L4"))), replicas={"vision": 3})
+    found = replace(plan(PlanRequest("gpu", gpu("L4"))), replicas={"vision": 3})
     assert values(found)["vision"]["replicas"] == 3
     assert values(found)["vision"]["autoscaling"] == {"minReplicas": 3, "maxReplicas": 6}
     assert "replicas" not in values(found)["speech"]

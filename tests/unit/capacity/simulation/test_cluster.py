@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from capacity.curve import Curve
-from capacity.simulation.cluster import Surroundings, replay
+from capacity.simulation.cluster import Environment, replay
 from capacity.simulation.comparison import Case
-from capacity.simulation.hpa import DEFAULT_UP, Behavior, Policy, Rules
-from capacity.simulation.outcome import Fate
+from capacity.simulation.hpa import DEFAULT_UP, Behavior, Policy, ScalingRules
+from capacity.simulation.outcome import RequestOutcome
 from capacity.simulation.scaling import Scaler
-from capacity.simulation.traces import Trace
+from capacity.simulation.traces import LoadTrace
 
 ONE = Curve(
     service="vision", call="a call", kind="slots", engines=1, seconds=((1, 0.5),), spread=0.0, deadline_seconds=30.0,
@@ -18,15 +18,15 @@ ONE = Curve(
 )  # fmt: skip
 BATCH = ONE.model_copy(update={"kind": "batch", "batch": 16, "seconds": ((1, 0.2), (16, 0.8)), "queue": 200.0})
 SLOTS = ONE.model_copy(update={"engines": 8, "seconds": ((1, 2.0), (8, 4.0)), "queue": 16.0})
-QUICK_DOWN = Rules(60.0, (Policy("Percent", 100, 15.0),))
+QUICK_DOWN = ScalingRules(60.0, (Policy("Percent", 100, 15.0),))
 
 
 def fixed(pods: int) -> Scaler:
     return Scaler("fixed", 1.0, Behavior(pods, pods))
 
 
-def load(*parts: tuple[int, float]) -> Trace:
-    return Trace("a test", np.concatenate([np.full(seconds, rate) for seconds, rate in parts]))
+def load(*parts: tuple[int, float]) -> LoadTrace:
+    return LoadTrace("a test", np.concatenate([np.full(seconds, rate) for seconds, rate in parts]))
 
 
 def test_one_server_waits_as_the_theory_of_queues_says():
@@ -39,8 +39,8 @@ def test_one_server_waits_as_the_theory_of_queues_says():
 @pytest.mark.parametrize("curve", [ONE, BATCH, SLOTS], ids=["one", "batch", "slots"])
 def test_at_twice_the_load_a_pod_answers_what_it_can_and_refuses_the_rest_at_once(curve):
     outcome = replay(load((600, 2 * curve.rate)), curve, fixed(1), 1)
-    assert outcome.share(Fate.ANSWERED) == pytest.approx(0.5, abs=0.03)
-    assert outcome.share(Fate.REFUSED) == pytest.approx(0.5, abs=0.03)
+    assert outcome.share(RequestOutcome.ANSWERED) == pytest.approx(0.5, abs=0.03)
+    assert outcome.share(RequestOutcome.REFUSED) == pytest.approx(0.5, abs=0.03)
     assert outcome.latency(0.95) < curve.deadline_seconds
 
 
@@ -87,14 +87,14 @@ def test_pods_go_when_the_load_has_gone_and_finish_what_they_have():
     )
     assert max(moment.pods for moment in outcome.moments) >= 6
     assert outcome.moments[-1].pods == 1
-    assert outcome.count(Fate.LATE) == 0
+    assert outcome.count(RequestOutcome.LATE) == 0
     assert outcome.pod_hours < 600 * 8 / 3600 + 900 * 2 / 3600
 
 
 def test_old_connections_keep_gateways_from_new_pods():
     crowd = load((300, 1.0), (600, 10.0))
     scaler = Scaler("demand", 0.7, Behavior(1, 50))
-    young, old = (replay(crowd, ONE, scaler, 1, Surroundings(connection_seconds=age)) for age in (30, 600))
+    young, old = (replay(crowd, ONE, scaler, 1, Environment(connection_seconds=age)) for age in (30, 600))
     assert young.failed < old.failed
 
 

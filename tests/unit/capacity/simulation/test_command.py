@@ -80,7 +80,7 @@ def test_what_is_simulated_by_default_is_what_the_chart_sets(service):
     own = yaml.safe_load((CHARTS / "polyphony/values.yaml").read_text())[service].get("autoscaling", {})
     behavior = found["behavior"] | own.get("behavior", {})
     default = DEFAULT
-    assert own.get("share", found["share"]) == default.share
+    assert own.get("targetUtilization", found["targetUtilization"]) == default.share
     for rules, row in ((default.behavior.up, behavior["scaleUp"]), (default.behavior.down, behavior["scaleDown"])):
         assert row["stabilizationWindowSeconds"] == rules.stabilization_seconds
         assert row.get("selectPolicy", "Max") == rules.select

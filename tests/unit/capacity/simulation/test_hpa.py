@@ -2,11 +2,11 @@
 
 import pytest
 
-from capacity.simulation.hpa import Behavior, History, Policy, Reading, Rules, recommend, scale
+from capacity.simulation.hpa import Behavior, History, MetricReading, Policy, ScalingRules, recommend, scale
 
 NOW = 1000.0
-AT_ONCE = Rules(0.0, (Policy("Percent", 100, 15.0),))
-FREE = Behavior(1, 1000, Rules(0.0, (Policy("Pods", 1000, 15.0),)), AT_ONCE)
+AT_ONCE = ScalingRules(0.0, (Policy("Percent", 100, 15.0),))
+FREE = Behavior(1, 1000, ScalingRules(0.0, (Policy("Pods", 1000, 15.0),)), AT_ONCE)
 
 
 # "Algorithm details": desired = ceil(current * metric / target).
@@ -22,41 +22,41 @@ FREE = Behavior(1, 1000, Rules(0.0, (Policy("Pods", 1000, 15.0),)), AT_ONCE)
     ],
 )
 def test_the_ratio_is_rounded_up(values, target, wanted):
-    assert recommend(Reading(values), len(values), target) == wanted
+    assert recommend(MetricReading(values), len(values), target) == wanted
 
 
 @pytest.mark.parametrize(("value", "wanted"), [(1.1, 10), (0.9, 10), (1.12, 12), (0.88, 9)])
 def test_nothing_happens_within_the_tolerance(value, wanted):
-    assert recommend(Reading([value] * 10), 10, 1.0) == wanted
+    assert recommend(MetricReading([value] * 10), 10, 1.0) == wanted
 
 
 def test_no_value_at_all_changes_nothing():
-    assert recommend(Reading([], unready=3, missing=2), 5, 1.0) == 5
+    assert recommend(MetricReading([], unready=3, missing=2), 5, 1.0) == 5
 
 
 def test_pods_that_are_not_ready_count_as_idle_when_more_are_wanted():
     # 4 pods at 2.0 would want 8; with 2 that start at 0: 8 / 6 = 1.33 of 6 pods
-    assert recommend(Reading([2.0] * 4, unready=2), 6, 1.0) == 8
-    assert recommend(Reading([2.0] * 4, unready=4), 8, 1.0) == 8  # damped to 1.0: they will do
+    assert recommend(MetricReading([2.0] * 4, unready=2), 6, 1.0) == 8
+    assert recommend(MetricReading([2.0] * 4, unready=4), 8, 1.0) == 8  # damped to 1.0: they will do
 
 
 def test_pods_that_are_not_ready_are_set_aside_when_fewer_are_wanted():
-    assert recommend(Reading([0.5] * 4, unready=2), 6, 1.0) == 2
+    assert recommend(MetricReading([0.5] * 4, unready=2), 6, 1.0) == 2
 
 
 def test_missing_metrics_count_as_target_when_fewer_and_as_idle_when_more_are_wanted():
-    assert recommend(Reading([0.5] * 4, missing=4), 8, 1.0) == 6  # (2 + 4) / 8 = 0.75
-    assert recommend(Reading([3.0] * 4, missing=4), 8, 1.0) == 12  # 12 / 8 = 1.5
+    assert recommend(MetricReading([0.5] * 4, missing=4), 8, 1.0) == 6  # (2 + 4) / 8 = 0.75
+    assert recommend(MetricReading([3.0] * 4, missing=4), 8, 1.0) == 12  # 12 / 8 = 1.5
 
 
 def test_the_reservations_never_turn_the_direction():
-    assert recommend(Reading([1.5] * 2, missing=4), 6, 1.0) == 6  # 3 / 6 would want fewer
-    assert recommend(Reading([1.5] * 2, unready=4), 6, 1.0) == 6
+    assert recommend(MetricReading([1.5] * 2, missing=4), 6, 1.0) == 6  # 3 / 6 would want fewer
+    assert recommend(MetricReading([1.5] * 2, unready=4), 6, 1.0) == 6
 
 
 def test_more_pods_missing_than_counted_never_scale_the_wrong_way():
     # (0.2 + 9) / 10 = 0.92 is within the tolerance
-    assert recommend(Reading([0.2], missing=9), 10, 1.0) == 10
+    assert recommend(MetricReading([0.2], missing=9), 10, 1.0) == 10
 
 
 # "Scaling policies".
@@ -64,7 +64,7 @@ def test_more_pods_missing_than_counted_never_scale_the_wrong_way():
 
 def test_ten_percent_down_or_four_pods_whichever_is_more():
     # The page's example: from 80, 10 % is 8 pods; below 40, four pods are more.
-    rules = Rules(0.0, (Policy("Pods", 4, 60.0), Policy("Percent", 10, 60.0)))
+    rules = ScalingRules(0.0, (Policy("Pods", 4, 60.0), Policy("Percent", 10, 60.0)))
     behavior = Behavior(1, 100, AT_ONCE, rules)
     current, now, history, seen = 80, 0.0, History(), []
     for _ in range(14):
@@ -75,19 +75,19 @@ def test_ten_percent_down_or_four_pods_whichever_is_more():
 
 
 def test_the_policy_that_changes_least_by_select_min():
-    rules = Rules(0.0, (Policy("Pods", 5, 60.0), Policy("Percent", 10, 60.0)), "Min")
+    rules = ScalingRules(0.0, (Policy("Pods", 5, 60.0), Policy("Percent", 10, 60.0)), "Min")
     assert scale(1, 80, NOW, Behavior(1, 100, AT_ONCE, rules), History())[0] == 75
     assert scale(1, 20, NOW, Behavior(1, 100, AT_ONCE, rules), History())[0] == 18
 
 
 def test_disabled_never_scales_that_way():
-    behavior = Behavior(1, 100, FREE.up, Rules(0.0, AT_ONCE.policies, "Disabled"))
+    behavior = Behavior(1, 100, FREE.up, ScalingRules(0.0, AT_ONCE.policies, "Disabled"))
     assert scale(1, 50, NOW, behavior, History())[0] == 50
     assert scale(60, 50, NOW, behavior, History())[0] == 60
 
 
 def test_a_policy_counts_what_has_changed_within_its_period():
-    behavior = Behavior(1, 1000, Rules(0.0, (Policy("Pods", 4, 60.0),)), AT_ONCE)
+    behavior = Behavior(1, 1000, ScalingRules(0.0, (Policy("Pods", 4, 60.0),)), AT_ONCE)
     current, history, seen = 10, History(), []
     for step in range(9):
         current, history = scale(100, current, 15.0 * step, behavior, history)
@@ -112,7 +112,7 @@ def test_least_and_most_hold():
 
 
 def test_the_highest_recommendation_of_the_window_holds_back_a_scale_down():
-    behavior = Behavior(1, 100, AT_ONCE, Rules(300.0, AT_ONCE.policies))
+    behavior = Behavior(1, 100, AT_ONCE, ScalingRules(300.0, AT_ONCE.policies))
     current, history, seen = 10, History(), []
     for step, recommended in enumerate([10] + [4] * 25):
         current, history = scale(recommended, current, 15.0 * step, behavior, history)
@@ -122,7 +122,7 @@ def test_the_highest_recommendation_of_the_window_holds_back_a_scale_down():
 
 
 def test_the_lowest_recommendation_of_the_window_holds_back_a_scale_up():
-    behavior = Behavior(1, 100, Rules(60.0, FREE.up.policies), AT_ONCE)
+    behavior = Behavior(1, 100, ScalingRules(60.0, FREE.up.policies), AT_ONCE)
     current, history, seen = 5, History(), []
     for step, recommended in enumerate([5, 20, 20, 12, 20, 20]):
         current, history = scale(recommended, current, 15.0 * step, behavior, history)
@@ -131,7 +131,7 @@ def test_the_lowest_recommendation_of_the_window_holds_back_a_scale_up():
 
 
 def test_a_dip_does_not_take_back_what_the_window_remembers():
-    behavior = Behavior(1, 100, FREE.up, Rules(300.0, AT_ONCE.policies))
+    behavior = Behavior(1, 100, FREE.up, ScalingRules(300.0, AT_ONCE.policies))
     current, history = scale(20, 5, 0.0, behavior, History())
     current, history = scale(6, current, 15.0, behavior, history)
     assert current == 20
@@ -139,7 +139,7 @@ def test_a_dip_does_not_take_back_what_the_window_remembers():
 
 def test_the_first_look_remembers_the_replicas_that_there_are():
     # recordInitialRecommendation: the windows are never empty, so that a new HPA does not throw pods away at once
-    behavior = Behavior(1, 100, Rules(60.0, FREE.up.policies), Rules(300.0, AT_ONCE.policies))
+    behavior = Behavior(1, 100, ScalingRules(60.0, FREE.up.policies), ScalingRules(300.0, AT_ONCE.policies))
     current, history, seen = 10, History(), []
     for step in range(22):
         current, history = scale(1, current, NOW + 15.0 * step, behavior, history)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fleet.cli.draw import COLUMNS, LETTER_SECONDS, SECONDS_A_ROW, Word, draw, placed, talk
+from fleet.cli.draw import COLUMNS, LETTER_SECONDS, SECONDS_A_ROW, WordLabel, draw, placed, talk
 from fleet.cli.errors import FleetError
 from servekit.media.audio_encoder import encode_audio
 
@@ -51,7 +51,7 @@ def test_what_cannot_be_drawn_is_said(recording, tmp_path):
 
 def test_words_stay_on_the_first_line_but_where_they_would_overlap_and_none_runs_over_the_edge():
     said = [(0.0, "one"), (0.5, "two"), (0.6, "extraordinarily"), (0.9, "three"), (2.6, "four"), (9.9, "unforgettable")]
-    found = placed([Word(start, start + 0.1, text) for start, text in said], 10.0)
+    found = placed([WordLabel(start, start + 0.1, text) for start, text in said], 10.0)
     assert [line for _, _, line in found] == [0, 0, 0, 1, 0, 0]
     for line in (0, 1):
         row = [(at, at + LETTER_SECONDS * (len(word.text) + 1)) for word, at, on in found if on == line]
