@@ -22,4 +22,4 @@ def test_a_missing_url_of_the_vllm_server_is_refused(tmp_path):
     spec = catalogue.model("qwen2.5-7b-instruct-vllm")
     with pytest.raises(FailedPrecondition) as refused:
         vllm.load(spec, GenerationSettings(home=tmp_path))
-    assert refused.value.field == "vllm"
+    assert refused.value.field == "vllm_url"
