@@ -46,7 +46,7 @@ def certificates(home: Path, authority: trustme.CA) -> dict[str, str]:
         for kind, blobs in (("certificate", issued.cert_chain_pems), ("key", [issued.private_key_pem])):
             path = home / f"{name}-{kind}.pem"
             path.write_bytes(b"".join(blob.bytes() for blob in blobs))
-            settings[f"POLYPHONY_{name}_TLS_{kind}".upper()] = str(path)
+            settings[f"POLYPHONY_{name}_TLS_{kind}_FILE".upper()] = str(path)
     return settings
 
 
