@@ -5,11 +5,13 @@ import json
 import re
 
 import numpy as np
+import psycopg
 import pytest
 from openai import BadRequestError, NotFoundError
 
 from servekit.media.audio_encoder import encode_audio
 from tests.e2e.conftest import ON_THE_PAGE, QUESTION
+from tests.fleets import Fleet
 
 
 def words(text):
@@ -161,7 +163,17 @@ def test_embeddings_place_meanings(client):
     assert cat @ kitten > 0.4 > 0.2 > cat @ rates
 
 
-def test_a_vector_store_is_searched(client):
+def tables(fleet: Fleet) -> int:
+    """How many tables and indexes the fleet's Postgres has for retrieval."""
+    password = (fleet.home / "run" / "postgres.password").read_text()
+    with psycopg.connect(f"postgresql://polyphony:{password}@{fleet.address('postgres')}/polyphony") as connection:
+        query = "SELECT count(*) FROM pg_class WHERE relnamespace = 'retrieval'::regnamespace"
+        (count,) = connection.execute(query).fetchone()
+    return count
+
+
+def test_a_vector_store_is_searched_and_deleted_whole(client, fleet):
+    before = tables(fleet)
     text = "\n\n".join(
         [
             "The library opens at nine in the morning.",
@@ -175,7 +187,9 @@ def test_a_vector_store_is_searched(client):
     found = client.vector_stores.search(store.id, query="When can I borrow books?").data
     assert "library opens at nine" in found[0].content[0].text
     assert found[0].filename == "town.txt"
+    assert tables(fleet) > before
     client.vector_stores.delete(store.id)
+    assert tables(fleet) == before
     with pytest.raises(NotFoundError):
         client.vector_stores.search(store.id, query="books")
 
