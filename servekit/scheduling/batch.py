@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from servekit.models.catalogue import ModelSpec
@@ -154,12 +153,9 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
             item.cancellation.cancel()  # a caller that was cancelled here no longer waits
 
     def _backlog(self) -> Backlog:
-        backlog = super()._backlog()
-        return replace(
-            backlog,
-            started_items=backlog.started_items + len(self._prepared),
-            started_cost=backlog.started_cost + self._prepared.cost,
-        )
+        runs, cost = self._running_cost()
+        started_items, started_cost = runs + len(self._prepared), cost + self._prepared.cost
+        return Backlog(len(self._queue), self._queue.cost, started_items, started_cost, self._engines.alive)
 
     async def start(self) -> None:
         await super().start()

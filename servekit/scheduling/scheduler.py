@@ -232,9 +232,14 @@ class Scheduler(ABC):
         return item
 
     def _backlog(self) -> Backlog:
-        with self._lock:
-            runs, cost = len(self._runs), sum(run.cost for run in self._runs)
+        """The work before what arrives now."""
+        runs, cost = self._running_cost()
         return Backlog(len(self._queue), self._queue.cost, runs, cost, self._engines.alive)
+
+    def _running_cost(self) -> tuple[int, float]:
+        """How many runs are going on, and their cost together."""
+        with self._lock:
+            return len(self._runs), sum([run.cost for run in self._runs])
 
     def _put(self, queue: FairQueue, items: list[WorkItem]) -> None:
         """Queue items; fail them if the last engine has crashed meanwhile, as none would take them."""
@@ -249,11 +254,9 @@ class Scheduler(ABC):
 
     def _drop(self, item: WorkItem) -> None:
         """Answer an item that was cancelled before it ran."""
-        try:
-            item.cancellation.raise_if_cancelled()
-        except ServeError as error:
-            self._reject(error)
-            self._answer([(item, error)])
+        error = cancellation_error(item)
+        self._reject(error)
+        self._answer([(item, error)])
 
     @contextmanager
     def _running(self, items: Sequence[WorkItem]) -> Iterator[Run]:
@@ -345,6 +348,15 @@ class Scheduler(ABC):
 
     def _reject(self, error: ServeError) -> None:
         self._telemetry.rejected_requests.labels(self.spec.id, reason(error)).inc()
+
+
+def cancellation_error(item: WorkItem) -> ServeError:
+    """The reason why an item was cancelled: its caller left, or its deadline passed."""
+    try:
+        item.cancellation.raise_if_cancelled()
+    except ServeError as error:
+        return error
+    raise RuntimeError("the item was not cancelled")
 
 
 def _resolve(outcomes: Sequence[tuple[WorkItem, object]]) -> None:

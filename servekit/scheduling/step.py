@@ -2,80 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import EngineCrashed, OutOfMemory, ServeError
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.batch import BatchCancellation
-from servekit.scheduling.engines import Model
+from servekit.scheduling.continuous_batch import BatchMember, ContinuousBatch
 from servekit.scheduling.events import EventQueue
 from servekit.scheduling.queue import WorkItem
-from servekit.scheduling.scheduler import Run, Scheduler, Snapshot
+from servekit.scheduling.scheduler import Run, Scheduler, Snapshot, cancellation_error
 from servekit.scheduling.service_time import ServiceTimeModel
+from servekit.scheduling.step_model import StepModel, StepOutput
 
 Request = TypeVar("Request")
-RequestIn = TypeVar("RequestIn", contravariant=True)
-State = TypeVar("State")
 Event = TypeVar("Event")
 
 POLL_SECONDS = 0.01  # how often an engine without a step to run looks for requests that arrive or have begun
-
-
-@dataclass(frozen=True, slots=True)
-class StepOutput(Generic[Event]):
-    """What a step made of one state.
-
-    Attributes:
-        events: Events for the caller, such as progress or a piece of the result.
-        finished: Whether this was the last step of the state.
-    """
-
-    events: Sequence[Event] = ()
-    finished: bool = False
-
-
-class StepModel(Model, Protocol[RequestIn, State, Event]):
-    """A model that works in steps, each for several requests at once; a request is all in its state.
-
-    `begin`, `step` and `finish` have a thread each, so that neither encoding a request nor decoding a result delays
-    the steps of the others; they may run at the same time, on different states.
-    """
-
-    def begin(self, request: RequestIn) -> State:
-        """Make the state before the first step: encode the prompt, draw the noise.
-
-        Raises:
-            ServeError: The request is bad; its neighbours are not affected.
-        """
-
-    def batch_key(self, state: State) -> Hashable:
-        """What states must have in common to share a step, such as the size of an image."""
-
-    def step(
-        self, states: Sequence[State], cancellation: CancellationToken
-    ) -> Sequence[StepOutput[Event] | ServeError]:
-        """Advance states of one batch key by a step; one output or error per state, in their order.
-
-        The cancellation token is cancelled once all their callers have left or are late; callers that leave before
-        the others are taken out between two steps.
-
-        Raises:
-            OutOfMemory: There is no memory for so many, and no state has changed; fewer are tried.
-            EngineCrashed: The engine has crashed.
-        """
-
-    def finish(self, state: State) -> Event:
-        """Make the last event, the result, of a state that has finished: decode the image or the sound.
-
-        Raises:
-            ServeError: The result cannot be made; other requests are not affected.
-        """
 
 
 class _Call(EventQueue[Any]):
@@ -84,68 +31,6 @@ class _Call(EventQueue[Any]):
     def __init__(self, loop: asyncio.AbstractEventLoop, request: Any) -> None:
         super().__init__(loop)
         self.request = request
-
-
-@dataclass(eq=False, slots=True)
-class _Member:
-    """A request in the batch of an engine; its state and key are set once it has begun."""
-
-    item: WorkItem
-    joined_at: float
-    cost_left: float
-    steps: int = 0
-    state: Any = None
-    key: Hashable = None
-
-
-class _Batch:
-    """The requests of one engine: those that begin, those that are stepped, those that finish.
-
-    Args:
-        max_cost: What the first two may cost per step.
-    """
-
-    def __init__(self, max_cost: float) -> None:
-        self._max_cost = max_cost
-        self._limit = max_cost  # lower after the engine ran out of memory
-        self.beginning: dict[Future[None], _Member] = {}
-        self.members: list[_Member] = []  # those that are stepped; the one that has waited longest first
-        self.finishing: dict[Future[None], _Member] = {}
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing begins and nothing is stepped."""
-        return not self.beginning and not self.members
-
-    @property
-    def room(self) -> float:
-        """The cost per step that may join."""
-        return self._limit - sum(member.item.batch_cost for member in (*self.beginning.values(), *self.members))
-
-    def begin(self, member: _Member, done: Future[None]) -> None:
-        """Add a request that is in the batch from when `done` is."""
-        if self.empty:
-            self._limit = self._max_cost
-        self.beginning[done] = member
-
-    def next(self) -> list[_Member]:
-        """Choose the members of the next step: those who share the key of the one that has waited longest."""
-        chosen: list[_Member] = []
-        others: list[_Member] = []
-        cost = 0.0
-        for member in self.members:
-            cost += member.item.batch_cost
-            if not chosen or (member.key == chosen[0].key and cost <= self._limit):
-                chosen.append(member)
-            else:
-                cost -= member.item.batch_cost
-                others.append(member)
-        self.members = others + chosen
-        return chosen
-
-    def halve(self, members: Sequence[_Member]) -> None:
-        """Step at most half of these together until the batch is empty."""
-        self._limit = sum(member.item.batch_cost for member in members) / 2
 
 
 class StepScheduler(Scheduler, Generic[Request, Event]):
@@ -224,28 +109,23 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         return 1 / run.cost
 
     def _work(self, model: Any) -> None:
-        batch = _Batch(self._max_batch_cost)
-        begins, finishes = (
-            ThreadPoolExecutor(1, f"{self.spec.id}-begin"),
-            ThreadPoolExecutor(1, f"{self.spec.id}-finish"),
-        )
-        try:
-            while self._join(model, batch, begins):
-                self._step(model, batch, finishes)
-        except EngineCrashed as error:
-            self._mark_unhealthy(error)
-            begins.shutdown(cancel_futures=True)
-            finishes.shutdown(cancel_futures=True)
-            for member in (*batch.beginning.values(), *batch.members):
-                self._leave(member, error)
-            for member in batch.finishing.values():
-                member.item.request.finish(error)
-            raise
-        finally:
-            begins.shutdown()
-            finishes.shutdown()
+        batch = ContinuousBatch(self._max_batch_cost)
+        name = self.spec.id
+        with ThreadPoolExecutor(1, f"{name}-begin") as begins, ThreadPoolExecutor(1, f"{name}-finish") as finishes:
+            try:
+                while self._join(model, batch, begins):
+                    self._step(model, batch, finishes)
+            except EngineCrashed as error:
+                self._mark_unhealthy(error)
+                for helper in (begins, finishes):
+                    helper.shutdown(cancel_futures=True)
+                for member in (*batch.beginning.values(), *batch.members):
+                    self._leave(member, error)
+                for member in batch.finishing.values():
+                    member.item.request.finish(error)
+                raise
 
-    def _join(self, model: Any, batch: _Batch, begins: ThreadPoolExecutor) -> bool:
+    def _join(self, model: Any, batch: ContinuousBatch, begins: ThreadPoolExecutor) -> bool:
         """Let requests join until there is one to step; whether there is, or the scheduler is closed."""
         while True:
             if batch.empty and not batch.finishing:
@@ -270,12 +150,12 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
                 return True
             wait((*batch.beginning, *batch.finishing), POLL_SECONDS, FIRST_COMPLETED)
 
-    def _step(self, model: Any, batch: _Batch, finishes: ThreadPoolExecutor) -> None:
+    def _step(self, model: Any, batch: ContinuousBatch, finishes: ThreadPoolExecutor) -> None:
         """Take out who has left or is late, and run one step of the others that share a key."""
         for member in batch.members[:]:
             if member.item.cancellation.cancelled:
                 batch.members.remove(member)
-                self._leave(member, _cancellation_error(member.item))
+                self._leave(member, cancellation_error(member.item))
         if not (members := batch.next()):
             return
         outputs = self._outputs(model, batch, members)
@@ -292,7 +172,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
                 batch.finishing[finishes.submit(self._finish, model, member)] = member
 
     def _outputs(
-        self, model: Any, batch: _Batch, members: Sequence[_Member]
+        self, model: Any, batch: ContinuousBatch, members: Sequence[BatchMember]
     ) -> Sequence[StepOutput[Event] | ServeError]:
         """Run one step of these; none where there was no memory for so many, and half of them are next."""
         items = [member.item for member in members]
@@ -317,7 +197,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
                 return [self._outcome(error)] * len(members)
             return outputs
 
-    def _begin(self, model: Any, member: _Member) -> None:
+    def _begin(self, model: Any, member: BatchMember) -> None:
         """Make a member's state, or answer its error and leave it without a state."""
         item = member.item
         try:
@@ -330,7 +210,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         except BaseException as error:  # a panic of a Rust extension is no Exception
             item.request.finish(self._outcome(error))
 
-    def _finish(self, model: Any, member: _Member) -> None:
+    def _finish(self, model: Any, member: BatchMember) -> None:
         """Make a member's result, and answer it or its error."""
         item = member.item
         try:
@@ -343,9 +223,9 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         else:
             item.request.finish()
 
-    def _enter(self, item: WorkItem) -> _Member:
+    def _enter(self, item: WorkItem) -> BatchMember:
         """Count a request that joins a batch, and tell its caller."""
-        member = _Member(item, self._clock(), item.cost)
+        member = BatchMember(item, self._clock(), item.cost)
         with self._lock:
             self._joined_items += 1
             self._joined_cost += item.cost
@@ -354,7 +234,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         self._answer([(item, None)])
         return member
 
-    def _count_step(self, member: _Member) -> None:
+    def _count_step(self, member: BatchMember) -> None:
         """Count a step off the cost that a member has left."""
         cost = min(member.item.batch_cost, member.cost_left)
         member.steps += 1
@@ -362,7 +242,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         with self._lock:
             self._joined_cost -= cost
 
-    def _leave(self, member: _Member, error: ServeError | None = None) -> None:
+    def _leave(self, member: BatchMember, error: ServeError | None = None) -> None:
         """Count a member that leaves its batch; answer its error, if there is one."""
         with self._lock:
             self._joined_items -= 1
@@ -380,16 +260,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         self._batch_cost.observe(run.cost)
         self._inference_duration.observe(run.seconds)
 
-    def _report_steps(self, member: _Member, left_at: float) -> None:
+    def _report_steps(self, member: BatchMember, left_at: float) -> None:
         """Report the time of a request in the batch."""
         context, joined_at = member.item.context, member.joined_at
         self._telemetry.past_span("engine", context, joined_at, left_at, model=self.spec.id, steps=member.steps)
-
-
-def _cancellation_error(item: WorkItem) -> ServeError | None:
-    """The reason why an item was cancelled."""
-    try:
-        item.cancellation.raise_if_cancelled()
-    except ServeError as error:
-        return error
-    return None

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from servekit.models.catalogue import ModelSpec
@@ -121,12 +120,10 @@ class StreamScheduler(Scheduler, Generic[AnyModel]):
             item.cancellation.cancel()  # a caller that stopped reading no longer waits
 
     def _backlog(self) -> Backlog:
-        backlog = super()._backlog()
-        return replace(
-            backlog,
-            queued_items=backlog.queued_items + len(self._preparing),
-            queued_cost=backlog.queued_cost + sum(self._preparing),
-        )
+        runs, cost = self._running_cost()
+        queued_items = len(self._queue) + len(self._preparing)
+        queued_cost = self._queue.cost + sum(self._preparing)
+        return Backlog(queued_items, queued_cost, runs, cost, self._engines.alive)
 
     def _load(self, run: Run) -> float:
         return run.concurrency

@@ -19,7 +19,8 @@ from servekit.rpc.errors import (
     Unavailable,
 )
 from servekit.scheduling import engines
-from servekit.scheduling.step import StepOutput, StepScheduler
+from servekit.scheduling.step import StepScheduler
+from servekit.scheduling.step_model import StepOutput
 from tests.unit.servekit.conftest import kinds, settled
 from tests.watching import until
 
