@@ -24,6 +24,7 @@ from benchmarks import (
     overload,
     replay,
     speech,
+    steps,
     voice,
 )
 from benchmarks.report import BenchmarkResult, Say, verdict_table
@@ -31,6 +32,7 @@ from servekit.ops.settings import available_cores
 
 MEASUREMENTS: dict[str, Callable[[Say], BenchmarkResult]] = {
     "chassis": chassis.measure,
+    "steps": steps.measure,
     "overload": overload.measure,
     "gateway": gateway.measure,
     "generation": generation.measure,
