@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
 
 MIB = 1 << 20
@@ -15,31 +16,31 @@ class GatewaySettings(ProcessSettings):
 
     process: ClassVar[str] = "gateway"
 
-    port: Port = 50050
+    port: Port = PORTS["gateway"].grpc
     """The gRPC port, for internal systems."""
 
-    metrics_port: Port = 9150
+    metrics_port: Port = PORTS["gateway"].metrics
     """The port of `/metrics`."""
 
     http_host: str = "127.0.0.1"
     """The address of the HTTP port. Any address but loopback requires `keys_file`."""
 
-    http_port: Port = 8080
+    http_port: Port = PORTS["gateway"].http
     """The HTTP port; 0 selects a free one."""
 
     keys_file: Path | None = None
     """TOML file with the digests of API keys; without it there is one tenant, `default`, and only loopback."""
 
-    vision_target: str = "127.0.0.1:50051"
+    vision_target: str = f"127.0.0.1:{PORTS['vision'].grpc}"
     """The gRPC target of the vision service: `host:port`, or a name such as `dns:///vision:50051`."""
 
-    speech_target: str = "127.0.0.1:50052"
+    speech_target: str = f"127.0.0.1:{PORTS['speech'].grpc}"
     """The gRPC target of the speech service."""
 
-    generation_target: str = "127.0.0.1:50053"
+    generation_target: str = f"127.0.0.1:{PORTS['generation'].grpc}"
     """The gRPC target of the generation service."""
 
-    retrieval_target: str = "127.0.0.1:50054"
+    retrieval_target: str = f"127.0.0.1:{PORTS['retrieval'].grpc}"
     """The gRPC target of the retrieval service."""
 
     unserved_request_engine_seconds: float = Field(default=1.0, gt=0)

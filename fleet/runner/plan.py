@@ -2,23 +2,15 @@
 
 import signal
 import sys
-from collections.abc import Mapping
 
 from fleet.runner import ports
 from fleet.runner.postgres import ENVIRONMENT, STOP_SECONDS, Postgres
 from fleet.runner.process import Process
 from fleet.settings import FleetSettings
 from servekit.models.catalogue import Profile
+from servekit.ops.ports import PORTS
 from servekit.ops.settings import SHARED_PREFIX, available_cores
 
-GRPC_PORTS: Mapping[str, int] = {
-    "gateway": 50050,
-    "vision": 50051,
-    "speech": 50052,
-    "generation": 50053,
-    "retrieval": 50054,
-}
-HTTP_PORT = 8080
 USUAL = {
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime sends telemetry otherwise
     "MALLOC_ARENA_MAX": "2",  # one arena per thread otherwise, and a long-lived process grows
@@ -54,11 +46,11 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
     """
     names = ["gateway", *profile.services]
     taken = _Ports(settings, {postgres.port} if postgres else set())
-    grpc = {name: taken.choose(name, "port", GRPC_PORTS[name]) for name in names}
-    metrics = {name: taken.choose(name, "metrics_port", 9100 + GRPC_PORTS[name] % 100) for name in names}
-    http = taken.choose("gateway", "http_port", HTTP_PORT)
+    grpc = {name: taken.choose(name, "port", PORTS[name].grpc) for name in names}
+    metrics = {name: taken.choose(name, "metrics_port", PORTS[name].metrics) for name in names}
+    http = taken.choose("gateway", "http_port", PORTS["gateway"].http)
     secure = [name for name in names if settings.tls_certificate_file or settings.chosen(name, "tls_certificate_file")]
-    health = {name: taken.choose(name, "health_port", 10 + GRPC_PORTS[name]) for name in secure}
+    health = {name: taken.choose(name, "health_port", PORTS[name].health) for name in secure}
     taken.check()
 
     def process(name: str, **fields: object) -> Process:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
 
 
@@ -12,8 +13,8 @@ class GenerationSettings(ProcessSettings):
 
     process: ClassVar[str] = "generation"
 
-    port: Port = 50053
-    metrics_port: Port = 9153
+    port: Port = PORTS["generation"].grpc
+    metrics_port: Port = PORTS["generation"].metrics
 
     slots: int = Field(default=4, ge=1)
     """Texts generated concurrently. A step of the engine decodes one token of each, so that four cost little more than

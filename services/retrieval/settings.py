@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field, SecretStr
 
 from servekit.models.backend import Provider
+from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
 
 
@@ -13,8 +14,8 @@ class RetrievalSettings(ProcessSettings):
 
     process: ClassVar[str] = "retrieval"
 
-    port: Port = 50054
-    metrics_port: Port = 9154
+    port: Port = PORTS["retrieval"].grpc
+    metrics_port: Port = PORTS["retrieval"].metrics
 
     database_url: SecretStr = SecretStr("")
     """The vector store: `postgresql://user:password@host/database`, a Postgres that has pgvector, or `memory:`, whose

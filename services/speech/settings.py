@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from servekit.models.backend import Provider
+from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
 
 
@@ -13,8 +14,8 @@ class SpeechSettings(ProcessSettings):
 
     process: ClassVar[str] = "speech"
 
-    port: Port = 50052
-    metrics_port: Port = 9152
+    port: Port = PORTS["speech"].grpc
+    metrics_port: Port = PORTS["speech"].metrics
 
     transcribe_threads: int = Field(default=1, ge=1)
     """Threads of one transcription; as many run concurrently as fit into `threads`. On two cores, two transcriptions of

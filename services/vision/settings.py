@@ -6,6 +6,7 @@ from pydantic import Field
 
 from servekit.media.images import ImageLimits
 from servekit.models.backend import Provider
+from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
 
 
@@ -14,8 +15,8 @@ class VisionSettings(ProcessSettings):
 
     process: ClassVar[str] = "vision"
 
-    port: Port = 50051
-    metrics_port: Port = 9151
+    port: Port = PORTS["vision"].grpc
+    metrics_port: Port = PORTS["vision"].metrics
 
     provider: Provider = "cpu"
     """The execution provider of ONNX Runtime."""
