@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from servekit.rpc.bounds import LOUDNESS_LUFS
+
 
 class EnhanceForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the `file` of a recording to clean.
@@ -13,7 +15,7 @@ class EnhanceForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
     model: str = ""
     keep_noise: bool = False
-    loudness_lufs: Annotated[float, Meta(ge=-40, le=-5)] | None = None
+    loudness_lufs: Annotated[float, Meta(ge=LOUDNESS_LUFS[0], le=LOUDNESS_LUFS[1])] | None = None
     trim_silence: bool = False
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "wav"
     answer: Literal["audio", "json"] = "audio"

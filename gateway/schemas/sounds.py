@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from servekit.rpc.bounds import FALSE_ALARM_RATE
+
 
 class FitForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the files of a sound model, which are its clips.
@@ -13,7 +15,7 @@ class FitForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: str
     labels: list[str] = []
-    false_alarm_rate: Annotated[float, Meta(ge=0.001, le=0.2)] = 0.01
+    false_alarm_rate: Annotated[float, Meta(ge=FALSE_ALARM_RATE[0], le=FALSE_ALARM_RATE[1])] = 0.01
 
 
 class SoundForm(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from gateway.schemas.languages import Language
+from servekit.rpc.bounds import SPEED
 
 # The formats of /v1/audio/speech, and of a spoken chat.
 MIME_TYPES = {
@@ -32,7 +33,7 @@ class SpeechRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     voice: str | VoiceId = "default"
     instructions: str = ""
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
-    speed: Annotated[float, Meta(ge=0.25, le=4)] = 1.0
+    speed: Annotated[float, Meta(ge=SPEED[0], le=SPEED[1])] = 1.0
     stream_format: Literal["audio", "sse"] = "audio"
     language: Language = ""
 

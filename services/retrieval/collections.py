@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
+from servekit.rpc.bounds import check_name, is_name
 from servekit.rpc.context import current
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.retrieval.embed.embed import Embedders
@@ -15,7 +16,6 @@ from services.retrieval.stores import Collection, Metric, VectorStore
 MAX_DIMENSIONS = 2000  # of a vector that pgvector can index
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _METRICS = {
     pb.METRIC_UNSPECIFIED: Metric.COSINE,
@@ -56,11 +56,11 @@ class Collections:
             InvalidArgument: The name is malformed.
             NotFound: The tenant has no such collection.
         """
-        return await self.store.get_collection(current().tenant, _checked_name(name, "collection"))
+        return await self.store.get_collection(current().tenant, check_name(name, "collection"))
 
     async def create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
         """Create an empty collection."""
-        name = _checked_name(request.name, "name")
+        name = check_name(request.name)
         if request.metric not in _METRICS:
             raise InvalidArgument(f"metric must be a value of Metric, got {request.metric}", field="metric")
         space, dimensions = self._space(request.space, request.dimensions)
@@ -78,7 +78,7 @@ class Collections:
         """Return one page of the tenant's collections; a page's token is the last name on the page before it."""
         if request.page_size < 0:
             raise InvalidArgument(f"page_size must not be negative, got {request.page_size}", field="page_size")
-        if request.page_token and not _NAME.fullmatch(request.page_token):
+        if request.page_token and not is_name(request.page_token):
             raise InvalidArgument("page_token must be the next_page_token of another response", field="page_token")
         size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         found = await self.store.list_collections(current().tenant, request.page_token, size + 1)
@@ -90,7 +90,7 @@ class Collections:
     async def delete(self, request: pb.DeleteCollectionRequest) -> pb.DeleteCollectionResponse:
         """Delete a collection with its points and indexes."""
         try:
-            await self.store.delete_collection(current().tenant, _checked_name(request.collection, "collection"))
+            await self.store.delete_collection(current().tenant, check_name(request.collection, "collection"))
         except NotFound:
             if not request.allow_missing:
                 raise
@@ -133,13 +133,6 @@ class Collections:
             message = f"dimensions must be {produced} for {scheduler.spec.id}, got {dimensions}"
             raise InvalidArgument(message, field="dimensions")
         return scheduler.spec.id, produced
-
-
-def _checked_name(name: str, field: str) -> str:
-    if not _NAME.fullmatch(name):
-        message = f"a collection's name must be 1 to 64 letters, digits, _ and -, got {name[:80]!r}"
-        raise InvalidArgument(message, field=field)
-    return name
 
 
 def _message(collection: Collection) -> pb.Collection:

@@ -7,7 +7,7 @@ from polyphony.speech.v1 import enhancement_pb2 as pb
 
 from servekit.media.audio_encoder import AudioEncoder
 from servekit.models.repository import Models
-from servekit.rpc.bounds import within
+from servekit.rpc.bounds import LOUDNESS_LUFS, within
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Unimplemented
 from servekit.scheduling.stream import StreamScheduler
@@ -16,8 +16,6 @@ from services.speech.enhancement import CLEANING_RATE, Enhancer
 from services.speech.enhancement.cleaning import Cleaning
 from services.speech.spans import span
 from services.speech.voice_activity import SpeechDetector
-
-LOUDNESS = (-40.0, -5.0)  # LUFS
 
 
 class Enhancement:
@@ -81,7 +79,7 @@ class Enhancement:
 def _loudness(request: pb.EnhanceRequest) -> float | None:
     if not request.HasField("loudness_lufs"):
         return None
-    return within(request.loudness_lufs, *LOUDNESS, "loudness_lufs")
+    return within(request.loudness_lufs, *LOUDNESS_LUFS, "loudness_lufs")
 
 
 def _finished(cleaning: Cleaning) -> pb.EnhancementFinished:

@@ -13,11 +13,10 @@ from polyphony.type.v1.media_pb2 import Media
 from threadpoolctl import threadpool_limits
 
 from servekit.media.objects import ObjectStore
-from servekit.rpc.bounds import within
+from servekit.rpc.bounds import FALSE_ALARM_RATE, check_name, within
 from servekit.rpc.context import CancellationToken, current
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument, Overloaded, TooLarge
 from services.speech.audio.recording import Recordings, through
-from services.speech.names import checked_name
 from services.speech.settings import SpeechSettings
 from services.speech.sounds.features import Sound, hear
 from services.speech.sounds.fitting import fit_classes, fit_normal
@@ -25,7 +24,6 @@ from services.speech.sounds.models import NormalSounds, SoundClasses
 from services.speech.sounds.store import SoundRecord, SoundStore
 from services.speech.spans import span
 
-FALSE_ALARM_RATES = (0.001, 0.2)
 DEFAULT_RATE = 0.01
 LEAST_NORMAL = 5  # clips, for each to be judged by others
 LEAST_STRETCHES = 20
@@ -61,7 +59,7 @@ class Sounds:
             TooLarge: There are too many clips, seconds or classes.
             Overloaded: Too many wait for their turn.
         """
-        name, rate = checked_name(request.name), _rate(request.false_alarm_rate)
+        name, rate = check_name(request.name), _rate(request.false_alarm_rate)
         labels = self._labels(request)
         await self._models.check_room(current().tenant, name)
         async with self._turn() as cancellation:
@@ -226,7 +224,7 @@ def _alone(fit: Callable[Params, Result], *args: Params.args, **kwargs: Params.k
 
 
 def _rate(rate: float) -> float:
-    return within(round(rate, 6), *FALSE_ALARM_RATES, "false_alarm_rate") if rate else DEFAULT_RATE
+    return within(round(rate, 6), *FALSE_ALARM_RATE, "false_alarm_rate") if rate else DEFAULT_RATE
 
 
 def _likeliest(probabilities: NDArray[np.float32], labels: Sequence[str]) -> pb.SoundClass:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polyphony.speech.v1 import synthesis_pb2 as pb
 
 from servekit.media.audio_encoder import AudioEncoder
-from servekit.rpc.bounds import within
+from servekit.rpc.bounds import SPEED, within
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import InvalidArgument, TooLarge
 from servekit.scheduling.stream import StreamScheduler
@@ -26,8 +26,6 @@ from services.speech.synthesis.readers import Readers
 from services.speech.synthesis.scripts import has_words, spoken, unreadable
 from services.speech.synthesis.sentences import Piece, plan, sentences
 from services.speech.voices.voices import Voices
-
-SPEEDS = (0.25, 4.0)
 
 
 class Synthesis:
@@ -55,7 +53,7 @@ class Synthesis:
         most = self._max_characters
         if len(request.text) > most:
             raise TooLarge(f"{len(request.text)} characters to speak, at most {most} are accepted", field="text")
-        speed = within(request.speed or 1.0, *SPEEDS, "speed")
+        speed = within(request.speed or 1.0, *SPEED, "speed")
         text = await asyncio.to_thread(spoken, request.text)
         if not has_words(text):
             raise InvalidArgument("there are no words to speak in the text", field="text")

@@ -11,9 +11,9 @@ from polyphony.speech.v1 import voices_pb2 as pb
 
 from servekit.media.objects import ObjectStore
 from servekit.models.repository import Models
+from servekit.rpc.bounds import check_name
 from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.scheduling.stream import StreamScheduler
-from services.speech.names import checked_name
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Reference, Speaker, Synthesizer
 from services.speech.synthesis.readers import Readers
@@ -170,7 +170,7 @@ def _language(voice: str, languages: tuple[str, ...], asked: str, text: str) -> 
 
 
 def _check(request: pb.CreateVoiceRequest, languages: tuple[str, ...]) -> None:
-    checked_name(request.name)
+    check_name(request.name)
     if not request.consent:
         raise InvalidArgument("the speaker has to agree: consent has to be true", field="consent")
     if not request.consent_statement.strip():
