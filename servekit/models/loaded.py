@@ -106,7 +106,6 @@ async def load_model(
         )
     module, _, function = task.runtimes[spec.runtime].partition(":")
     log.info("loading %s", spec.id)
-    telemetry.model_load_duration.labels(spec.id).set(0)
     with telemetry.loading(spec.id):
         model: Any = await asyncio.to_thread(lambda: getattr(importlib.import_module(module), function)(spec, settings))
     implements_port = isinstance(model, task.port)

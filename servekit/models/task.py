@@ -1,5 +1,6 @@
 """A row of a service's task table: what the chassis has to know of a task in order to serve its models."""
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,11 +10,18 @@ from servekit.models.catalogue import ModelSpec
 from servekit.models.unscheduled import Unscheduled
 from servekit.ops.telemetry import Telemetry
 from servekit.scheduling.batch import BatchScheduler
+from servekit.scheduling.step import StepScheduler
 from servekit.scheduling.stream import StreamScheduler
+
+log = logging.getLogger(__name__)
 
 
 class SchedulerConfig(Protocol):
     """The kind of a task's scheduler, and its settings."""
+
+    @property
+    def cost_unit(self) -> str:
+        """What a cost of 1 is, such as "megapixels"."""
 
     def build(self, spec: ModelSpec, model: Any, telemetry: Telemetry) -> Any:
         """The scheduler of one loaded model."""
@@ -72,6 +80,27 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Continuous batching, for models that work in steps.
+
+    Attributes:
+        cost_unit: What a cost of 1 is, such as "megapixel steps".
+        max_batch_cost: The largest cost of one step.
+        max_queue_cost: The largest cost that may be queued.
+    """
+
+    cost_unit: str
+    max_batch_cost: float
+    max_queue_cost: float
+
+    def build(self, spec: ModelSpec, model: Any, telemetry: Telemetry) -> StepScheduler[Any, Any]:
+        """See `SchedulerConfig`."""
+        return StepScheduler(
+            spec, [model], telemetry, max_batch_cost=self.max_batch_cost, max_queue_cost=self.max_queue_cost
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
     """One task of a service.
 
@@ -104,4 +133,5 @@ class TaskSpec:
         if self.scheduler is None:
             return Unscheduled(spec, model, telemetry)
         config = self.scheduler(model) if callable(self.scheduler) else self.scheduler
+        log.info("%s is scheduled by %s, costs in %s", spec.id, type(config).__name__, config.cost_unit)
         return config.build(spec, model, telemetry)

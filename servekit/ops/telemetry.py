@@ -145,7 +145,7 @@ class Telemetry:
 
     def remove_model(self, model: str) -> None:
         """Remove what is reported of a model that has been unloaded; its counters stay."""
-        for gauge in (self.model_ready, self.engines, self.queue_depth, self.queue_cost):
+        for gauge in (self.model_ready, self.model_load_duration, self.engines, self.queue_depth, self.queue_cost):
             gauge.remove(model)
 
     def server_span(self, name: str, metadata: Mapping[str, str]) -> AbstractContextManager[object]:

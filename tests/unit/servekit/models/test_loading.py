@@ -10,11 +10,12 @@ import pytest
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.loading import load_models
-from servekit.models.task import Batch, Stream, TaskSpec
+from servekit.models.task import Batch, Step, Stream, TaskSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import FailedPrecondition, NotFound, Unimplemented
 from servekit.scheduling.batch import BatchScheduler
+from servekit.scheduling.step import StepScheduler
 from servekit.scheduling.stream import StreamScheduler
 
 ROW = (
@@ -113,6 +114,9 @@ async def test_a_row_may_choose_its_scheduler_by_the_model_or_have_none(runtime,
     )
     assert isinstance(models["answer"].get(), StreamScheduler)
     assert models["answer"].get().engines == 3
+    step = Step(cost_unit="steps", max_batch_cost=4, max_queue_cost=8)
+    models = await load_models([task(scheduler=step)], settings(a=1), telemetry)
+    assert isinstance(models["answer"].get(), StepScheduler)
     models = await load_models([task(scheduler=None)], settings(a=1), telemetry)
     assert not models.ready
     await models.start(telemetry)

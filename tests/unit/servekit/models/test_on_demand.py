@@ -1,6 +1,7 @@
 """First-use models: loaded once for all who ask, unloaded least recently used first, never while they are used."""
 
 import asyncio
+import threading
 import time
 
 import numpy as np
@@ -18,24 +19,31 @@ from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, FailedPrecondition, Internal, NotFound, ServeError, Unavailable
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.tensors import TensorScheduler
+from tests.watching import until
 
 
 class Doubling:
-    """A model whose load and run last until the test lets them end."""
+    """A model whose runs last until the test lets them end."""
 
     def __init__(self):
-        self.closed = False
+        self.closed = self.running = False
+        self.may_run = threading.Event()
+        self.may_run.set()
 
     def warm(self):
         pass
 
     def close(self):
+        assert not self.running
         self.closed = True
 
     def prepare(self, request):
         return request
 
     def run(self, items, cancellation):
+        self.running = True
+        assert self.may_run.wait(10)
+        self.running = False
         return [2 * item for item in items]
 
 
@@ -153,7 +161,7 @@ async def test_the_least_recently_used_model_is_unloaded_where_another_needs_its
     assert (ours.metric("model_ready", "b"), ours.metric("model_ready", "b-net")) == (None, None)
     assert (ours.metric("queue_depth", "b"), ours.metric("engines", "b")) == (None, None)
     assert await ours.double("b", 3) == 6  # and loaded again
-    assert ours.resident == ["b", "d"] or ours.resident == ["d", "b"]
+    assert sorted(ours.resident) == ["b", "d"]
     assert ours.metric("model_ready", "b") == 1
 
 
@@ -166,6 +174,22 @@ async def test_a_model_in_use_is_not_unloaded_and_who_needs_its_memory_waits(pro
         assert ours.resident == ["a"]
         assert await ours.double("a") == 2
     assert await waiting == 2
+    assert ours.resident == ["b"]
+
+
+async def test_a_run_whose_caller_has_left_ends_before_its_model_is_unloaded(process):
+    ours = process(100, a=100, b=100)
+    await ours.double("a")
+    model = ours.in_memory["a"]
+    model.may_run.clear()
+    caller = asyncio.create_task(ours.double("a"))
+    await until(lambda: model.running)
+    caller.cancel()
+    other = asyncio.create_task(ours.double("b"))
+    await asyncio.sleep(0.05)
+    assert ours.resident == ["a"]
+    model.may_run.set()
+    assert await other == 2
     assert ours.resident == ["b"]
 
 
