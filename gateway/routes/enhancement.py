@@ -55,7 +55,7 @@ async def _kept(
 
     state, tenant = context.state, context.caller.tenant
     reference = await state.store.put(tenant, audio_chunks(noted()), mime_type, TRANSIENT_TTL_SECONDS)
-    size, expires_at = (await state.store.about(tenant, reference)).size, now() + int(TRANSIENT_TTL_SECONDS)
+    size, expires_at = (await state.store.metadata(tenant, reference)).size, now() + int(TRANSIENT_TTL_SECONDS)
     file_id = fresh_id(FILE_PREFIX)
     await state.records.add_file(
         tenant, FileRecord(file_id, filename, size, mime_type, "user_data", reference, now(), expires_at)

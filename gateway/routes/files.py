@@ -29,10 +29,10 @@ async def upload(context: HandlerContext) -> Response:
 async def _keep(context: HandlerContext, part: Part) -> FileRecord:
     store, tenant = context.state.store, context.caller.tenant
     reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.state.settings.max_file_bytes)
-    about = await store.about(tenant, reference)
-    if not about.size:
+    metadata = await store.metadata(tenant, reference)
+    if not metadata.size:
         raise InvalidArgument("the file is empty", field="file")
-    return FileRecord(fresh_id(FILE_PREFIX), part.filename, about.size, about.mime_type, "", reference, now())
+    return FileRecord(fresh_id(FILE_PREFIX), part.filename, metadata.size, metadata.mime_type, "", reference, now())
 
 
 async def list_files(context: HandlerContext) -> Response:

@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.media.objects import About, ObjectStore
+from servekit.media.objects import ObjectMetadata, ObjectStore
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge
 
 PIECE = bytes(range(256)) * 4096  # 1 MiB
@@ -30,7 +30,7 @@ def test_the_reference_is_the_hash(store):
 async def test_what_is_put_is_read_with_its_type(store, clock):
     reference = await store.put("acme", b"hello", "text/plain; charset=utf-8", 60)
     assert await store.read("acme", reference, 5) == b"hello"
-    assert await store.about("acme", reference) == About("text/plain; charset=utf-8", 5, clock.now + 60)
+    assert await store.metadata("acme", reference) == ObjectMetadata("text/plain; charset=utf-8", 5, clock.now + 60)
 
 
 async def test_nothing_is_an_object_too(store):
@@ -39,7 +39,11 @@ async def test_nothing_is_an_object_too(store):
 
 async def test_another_tenants_object_does_not_exist(store):
     reference = await store.put("acme", b"secret", "text/plain", None)
-    for act in (store.read("other", reference, 100), store.delete("other", reference), store.about("other", reference)):
+    for act in (
+        store.read("other", reference, 100),
+        store.delete("other", reference),
+        store.metadata("other", reference),
+    ):
         with pytest.raises(NotFound):
             await act
     assert await store.read("acme", reference, 100) == b"secret"
@@ -57,7 +61,7 @@ async def test_a_large_upload_is_never_whole_in_memory(tmp_path):
     reference = await store.put("acme", pieces(100), "video/mp4", None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (await store.about("acme", reference)).size == 100 * len(PIECE)
+    assert (await store.metadata("acme", reference)).size == 100 * len(PIECE)
     assert peak < 10 * len(PIECE)
 
 
@@ -94,7 +98,7 @@ async def test_a_caller_that_leaves_in_the_middle_leaves_nothing_readable(tmp_pa
     with pytest.raises(asyncio.CancelledError):
         await upload
     with pytest.raises(NotFound):
-        await store.about("acme", "sha256:" + hashlib.sha256(PIECE * 8).hexdigest())
+        await store.metadata("acme", "sha256:" + hashlib.sha256(PIECE * 8).hexdigest())
 
 
 def test_a_killed_process_leaves_nothing_readable_and_the_rest_is_swept(tmp_path):
@@ -119,7 +123,7 @@ def test_a_killed_process_leaves_nothing_readable_and_the_rest_is_swept(tmp_path
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert left
     with pytest.raises(NotFound):
-        asyncio.run(store.about("acme", "sha256:" + hashlib.sha256(bytes(16 << 20)).hexdigest()))
+        asyncio.run(store.metadata("acme", "sha256:" + hashlib.sha256(bytes(16 << 20)).hexdigest()))
     asyncio.run(store.collect_garbage(left[0].stat().st_mtime + 3600))
     assert left[0].exists()
     asyncio.run(store.collect_garbage(left[0].stat().st_mtime + 25 * 3600))
@@ -162,7 +166,7 @@ async def test_storing_again_prolongs_never_shortens(store, clock, first, second
     reference = await store.put("acme", b"hello", "text/plain", first)
     clock.now += 5
     assert await store.put("acme", b"hello", "text/plain", second) == reference
-    assert (await store.about("acme", reference)).expires == expires
+    assert (await store.metadata("acme", reference)).expires == expires
 
 
 async def test_deleting(store):
