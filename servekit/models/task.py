@@ -28,7 +28,7 @@ class SchedulerConfig(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class BatchConfig:
     """Dynamic batching, for models that answer a request at once.
 
     Attributes:
@@ -61,7 +61,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class StreamConfig:
     """One slot for each request until its last event, for models that answer bit by bit.
 
     Attributes:
@@ -80,7 +80,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class StepConfig:
     """Continuous batching, for models that work in steps.
 
     Attributes:

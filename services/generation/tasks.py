@@ -1,7 +1,7 @@
 """The task table of the generation service."""
 
 from servekit.chat.model import ChatModel
-from servekit.models.task import Stream, TaskSpec
+from servekit.models.task import StreamConfig, TaskSpec
 from services.generation.settings import GenerationSettings
 
 
@@ -16,7 +16,7 @@ def tasks(settings: GenerationSettings) -> tuple[TaskSpec, ...]:
                 "vllm": "services.generation.generate_text.models.vllm:load",
                 "fake": "services.generation.generate_text.models.fake:load",
             },
-            scheduler=Stream(
+            scheduler=StreamConfig(
                 cost_unit="generated tokens", max_queue_cost=settings.max_queue_tokens, slots=settings.slots
             ),
         ),

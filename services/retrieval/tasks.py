@@ -1,6 +1,6 @@
 """The task table of the retrieval service."""
 
-from servekit.models.task import Batch, TaskSpec
+from servekit.models.task import BatchConfig, TaskSpec
 from services.retrieval.embed import TextEmbedder
 from services.retrieval.settings import RetrievalSettings
 
@@ -15,7 +15,7 @@ def tasks(settings: RetrievalSettings) -> tuple[TaskSpec, ...]:
                 "minilm": "services.retrieval.embed.models.minilm:load",
                 "fake": "services.retrieval.embed.models.fake:load",
             },
-            scheduler=Batch(
+            scheduler=BatchConfig(
                 cost_unit="tokens",
                 max_batch_cost=settings.max_batch_tokens,
                 max_queue_cost=settings.max_queue_tokens,

@@ -1,6 +1,6 @@
 """The task table of the speech service."""
 
-from servekit.models.task import Batch, Stream, TaskSpec
+from servekit.models.task import BatchConfig, StreamConfig, TaskSpec
 from services.speech.alignment import Aligner
 from services.speech.diarization import Diarizer, SpeakerEncoder
 from services.speech.emotion import EmotionRecognizer, SentimentReader
@@ -16,9 +16,9 @@ def tasks(settings: SpeechSettings) -> tuple[TaskSpec, ...]:
     audio_seconds = _one_by_one("audio seconds", settings.max_queue_audio_seconds)
     characters = _one_by_one("characters", settings.max_queue_characters)
 
-    def transcriptions(model: Transcriber) -> Batch:
+    def transcriptions(model: Transcriber) -> BatchConfig:
         """One thread that runs batches where the model gains by them, else a slot for each transcription."""
-        return Batch(
+        return BatchConfig(
             cost_unit="audio seconds",
             max_batch_cost=settings.max_batch_audio_seconds if model.batches else 0,
             max_queue_cost=settings.max_queue_audio_seconds,
@@ -72,7 +72,7 @@ def tasks(settings: SpeechSettings) -> tuple[TaskSpec, ...]:
                 "resemblyzer": "services.speech.diarization.models.resemblyzer:load",
                 "fake-speaker-encoder": "services.speech.diarization.models.fake:load_encoder",
             },
-            scheduler=Batch(
+            scheduler=BatchConfig(
                 cost_unit="windows",
                 max_batch_cost=settings.max_batch_voice_windows,
                 max_queue_cost=settings.max_queue_voice_windows,
@@ -88,7 +88,7 @@ def tasks(settings: SpeechSettings) -> tuple[TaskSpec, ...]:
                 "spectral-gate": "services.speech.enhancement.models.spectral_gate:load",
                 "fake-enhancer": "services.speech.enhancement.models.fake:load",
             },
-            scheduler=Stream(
+            scheduler=StreamConfig(
                 cost_unit="audio seconds",
                 max_queue_cost=settings.max_queue_audio_seconds,
                 slots=settings.enhance_slots,
@@ -121,7 +121,7 @@ def tasks(settings: SpeechSettings) -> tuple[TaskSpec, ...]:
                 "vllm-omni": "services.speech.synthesis.models.vllm_omni:load",
                 "fake-synthesizer": "services.speech.synthesis.models.fake:load",
             },
-            scheduler=Stream(
+            scheduler=StreamConfig(
                 cost_unit="characters",
                 max_queue_cost=settings.max_queue_characters,
                 slots=settings.synthesize_slots,
@@ -130,6 +130,6 @@ def tasks(settings: SpeechSettings) -> tuple[TaskSpec, ...]:
     )
 
 
-def _one_by_one(cost_unit: str, max_queue_cost: float) -> Batch:
+def _one_by_one(cost_unit: str, max_queue_cost: float) -> BatchConfig:
     """The scheduler of a model that runs one request at a time."""
-    return Batch(cost_unit=cost_unit, max_batch_cost=0, max_queue_cost=max_queue_cost, prepare_thread=False)
+    return BatchConfig(cost_unit=cost_unit, max_batch_cost=0, max_queue_cost=max_queue_cost, prepare_thread=False)

@@ -1,6 +1,6 @@
 """The task table of the vision service."""
 
-from servekit.models.task import Batch, TaskSpec
+from servekit.models.task import BatchConfig, TaskSpec
 from services.vision.read_text import TextReader
 from services.vision.settings import VisionSettings
 
@@ -15,7 +15,7 @@ def tasks(settings: VisionSettings) -> tuple[TaskSpec, ...]:
                 "ppocr": "services.vision.read_text.models.ppocr:load",
                 "fake": "services.vision.read_text.models.fake:load",
             },
-            scheduler=Batch(
+            scheduler=BatchConfig(
                 cost_unit="megapixels",
                 max_batch_cost=settings.max_batch_megapixels,
                 max_queue_cost=settings.max_queue_megapixels,

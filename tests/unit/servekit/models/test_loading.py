@@ -10,7 +10,7 @@ import pytest
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.loading import load_models
-from servekit.models.task import Batch, Step, Stream, TaskSpec
+from servekit.models.task import BatchConfig, StepConfig, StreamConfig, TaskSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import FailedPrecondition, NotFound, Unimplemented
@@ -81,7 +81,7 @@ def settings(tmp_path):
 
 
 def task(name="answer", **fields):
-    batch = Batch(cost_unit="answers", max_batch_cost=1, max_queue_cost=1)
+    batch = BatchConfig(cost_unit="answers", max_batch_cost=1, max_queue_cost=1)
     return TaskSpec(**{"name": name, "port": Port, "runtimes": {"fake": "answering:load"}, "scheduler": batch} | fields)
 
 
@@ -108,13 +108,13 @@ async def test_a_table_becomes_schedulers_by_task_and_name(runtime, settings):
 
 async def test_a_row_may_choose_its_scheduler_by_the_model_or_have_none(runtime, settings):
     telemetry = Telemetry(ProcessSettings())
-    stream = Stream(cost_unit="answers", max_queue_cost=1, slots=3)
+    stream = StreamConfig(cost_unit="answers", max_queue_cost=1, slots=3)
     models = await load_models(
         [task(scheduler=lambda model: stream if model.answer() else None)], settings(a=1), telemetry
     )
     assert isinstance(models["answer"].get(), StreamScheduler)
     assert models["answer"].get().engines == 3
-    step = Step(cost_unit="steps", max_batch_cost=4, max_queue_cost=8)
+    step = StepConfig(cost_unit="steps", max_batch_cost=4, max_queue_cost=8)
     models = await load_models([task(scheduler=step)], settings(a=1), telemetry)
     assert isinstance(models["answer"].get(), StepScheduler)
     models = await load_models([task(scheduler=None)], settings(a=1), telemetry)
