@@ -17,7 +17,8 @@ from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, Ser
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import Model
 from servekit.scheduling.queue import FairQueue, WorkItem
-from servekit.scheduling.scheduler import Run, Scheduler
+from servekit.scheduling.run import Run
+from servekit.scheduling.scheduler import Scheduler
 from servekit.scheduling.service_time import ServiceTimeModel
 from servekit.scheduling.session import Session
 

@@ -11,84 +11,22 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import nan
 from typing import Any
 
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, current
-from servekit.rpc.errors import EngineCrashed, Internal, Overloaded, ServeError, Unavailable, reason
+from servekit.rpc.errors import EngineCrashed, Internal, Overloaded, ServeError, Unavailable
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import RESTART_SECONDS, Engines, Model
+from servekit.scheduling.metrics import SchedulerMetrics
 from servekit.scheduling.queue import FairQueue, WorkItem
+from servekit.scheduling.run import Run
 from servekit.scheduling.service_time import ServiceTimeModel
+from servekit.scheduling.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Run:
-    """Items that an engine runs together.
-
-    Attributes:
-        items: The items.
-        cost: Their cost together.
-        started_at: When the engine took them, by the scheduler's clock.
-        ended_at: When it was done.
-        concurrency: How many runs of the scheduler there were at the same time, this one included.
-        failed: Whether it ended with an error.
-    """
-
-    items: Sequence[WorkItem]
-    cost: float
-    started_at: float
-    ended_at: float = 0.0
-    concurrency: float = 1.0
-    failed: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.ended_at - self.started_at
-
-    @property
-    def complete(self) -> bool:
-        """Whether it did all its work: it did not fail, and was not cancelled by all callers."""
-        return not self.failed and not all(item.cancellation.cancelled for item in self.items)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The state of a scheduler at one moment; costs are in the model's unit.
-
-    Attributes:
-        queued_items: Items in the queue.
-        queued_cost: Their cost together.
-        prepared_cost: Cost that has left the queue and waits, prepared, for an engine.
-        reserved_cost: Cost that was admitted for items that are yet to arrive.
-        runs: Runs of engines that are going on.
-        running_items: Items in these runs.
-        running_cost: Their cost together.
-        engines_alive: Engines, or slots, that are warm and running.
-        seconds_per_cost: Recent engine seconds per cost.
-        full_seconds_per_cost: Engine seconds per cost at full load, which offered load is counted by.
-        seconds_per_run: Recent seconds of one run of a batch; 0 for slots.
-        wait_seconds: Seconds until an engine takes what arrives now; 0 while one is free.
-    """
-
-    queued_items: int
-    queued_cost: float
-    prepared_cost: float
-    reserved_cost: float
-    runs: int
-    running_items: int
-    running_cost: float
-    engines_alive: int
-    seconds_per_cost: float
-    full_seconds_per_cost: float
-    seconds_per_run: float
-    wait_seconds: float
 
 
 class Scheduler(ABC):
@@ -114,18 +52,13 @@ class Scheduler(ABC):
     ) -> None:
         self.spec = spec
         self._engines = Engines(spec.id, models, telemetry)
-        self._telemetry = telemetry
         self._admission = admission
         self._service_time = service_time
         self._clock = clock
         self._queue = FairQueue(self._drop)
         self._lock = threading.Lock()  # guards the next and the service time
         self._runs: list[Run] = []
-        self._queue_duration = telemetry.queue_duration.labels(spec.id)
-        self._inference_duration = telemetry.inference_duration.labels(spec.id)
-        self._offered_load = telemetry.offered_load.labels(spec.id)
-        telemetry.queue_depth.labels(spec.id).set_function(lambda: len(self._queue))
-        telemetry.queue_cost.labels(spec.id).set_function(lambda: self._queue.cost)
+        self._metrics = SchedulerMetrics(spec.id, telemetry, self._queue)
 
     @property
     def ready(self) -> bool:
@@ -217,12 +150,12 @@ class Scheduler(ABC):
                 self._queue.sweep()
                 check(cost, seconds, self._backlog(), cancellation.deadline - self._clock())
         except ServeError as error:
-            self._reject(error)
+            self._metrics.count_rejected(error)
             raise
 
     def _offer(self, cost: float) -> None:
         """Count offered load; each cost is counted once, whether it is admitted or refused."""
-        self._offered_load.inc(cost * self._service_time.full_seconds_per_cost)
+        self._metrics.count_offered(cost * self._service_time.full_seconds_per_cost)
 
     def _enqueue(self, request: Any, cost: float, *, start_tag: float = 0.0, batch_cost: float = nan) -> WorkItem:
         """Queue a request that was admitted."""
@@ -255,13 +188,13 @@ class Scheduler(ABC):
     def _drop(self, item: WorkItem) -> None:
         """Answer an item that was cancelled before it ran."""
         error = cancellation_error(item)
-        self._reject(error)
+        self._metrics.count_rejected(error)
         self._answer([(item, error)])
 
     @contextmanager
     def _running(self, items: Sequence[WorkItem]) -> Iterator[Run]:
         """Measure the run of items that have just left the queue."""
-        self._loop.call_soon_threadsafe(self._report_wait, items, self._clock())
+        self._loop.call_soon_threadsafe(self._metrics.report_wait, items, self._clock())
         with self._measured(Run(items, sum(item.cost for item in items), self._clock())) as run:
             yield run
 
@@ -295,29 +228,9 @@ class Scheduler(ABC):
     def _load(self, run: Run) -> float:
         """The load of a run, in the unit of the scheduler's service time."""
 
-    # Metrics are counted on the event loop, so that an engine need not wait for them.
-
-    def _report_wait(self, items: Sequence[WorkItem], taken_at: float) -> None:
-        """Report how long items have waited for an engine."""
-        for item in items:
-            trace = self._telemetry.past_span("queue", item.context, item.queued_at, taken_at, model=self.spec.id)
-            self._queue_duration.observe(taken_at - item.queued_at, trace)
-
     def _report(self, run: Run) -> None:
-        """Report a run that has ended."""
-        trace = None
-        for item in run.items:
-            span = self._telemetry.past_span(
-                "engine",
-                item.context,
-                run.started_at,
-                run.ended_at,
-                model=self.spec.id,
-                batch_size=len(run.items),
-                batch_cost=run.cost,
-            )
-            trace = trace or span
-        self._inference_duration.observe(run.seconds, trace)
+        """Report a run that has ended, on the event loop, so that the engine need not wait for it."""
+        self._metrics.report_run(run)
 
     def _answer(self, outcomes: Sequence[tuple[WorkItem, object]]) -> None:
         """Hand results and errors to their callers, on the event loop."""
@@ -339,15 +252,12 @@ class Scheduler(ABC):
     def _fail_waiting(self, error: ServeError) -> None:
         items = self._drain()
         for _ in items:
-            self._reject(error)
+            self._metrics.count_rejected(error)
         self._answer([(item, error) for item in items])
 
     def _drain(self) -> list[WorkItem]:
         """Take out every item that waits."""
         return self._queue.drain()
-
-    def _reject(self, error: ServeError) -> None:
-        self._telemetry.rejected_requests.labels(self.spec.id, reason(error)).inc()
 
 
 def cancellation_error(item: WorkItem) -> ServeError:

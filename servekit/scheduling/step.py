@@ -15,8 +15,10 @@ from servekit.scheduling.batch import BatchCancellation
 from servekit.scheduling.continuous_batch import BatchMember, ContinuousBatch
 from servekit.scheduling.events import EventQueue
 from servekit.scheduling.queue import WorkItem
-from servekit.scheduling.scheduler import Run, Scheduler, Snapshot, cancellation_error
+from servekit.scheduling.run import Run
+from servekit.scheduling.scheduler import Scheduler, cancellation_error
 from servekit.scheduling.service_time import ServiceTimeModel
+from servekit.scheduling.snapshot import Snapshot
 from servekit.scheduling.step_model import StepModel, StepOutput
 
 Request = TypeVar("Request")
@@ -230,7 +232,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
             self._joined_items += 1
             self._joined_cost += item.cost
             self._joined_batch_cost += item.batch_cost
-        self._loop.call_soon_threadsafe(self._report_wait, [item], member.joined_at)
+        self._loop.call_soon_threadsafe(self._metrics.report_wait, [item], member.joined_at)
         self._answer([(item, None)])
         return member
 
@@ -258,9 +260,8 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         """Report one step; the spans of its requests are reported when they leave."""
         self._batch_size.observe(len(run.items))
         self._batch_cost.observe(run.cost)
-        self._inference_duration.observe(run.seconds)
+        self._metrics.report_step(run)
 
     def _report_steps(self, member: BatchMember, left_at: float) -> None:
         """Report the time of a request in the batch."""
-        context, joined_at = member.item.context, member.joined_at
-        self._telemetry.past_span("engine", context, joined_at, left_at, model=self.spec.id, steps=member.steps)
+        self._metrics.report_engine(member.item, member.joined_at, left_at, steps=member.steps)

@@ -15,7 +15,8 @@ from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import Model
 from servekit.scheduling.events import EventQueue
 from servekit.scheduling.queue import WorkItem
-from servekit.scheduling.scheduler import Run, Scheduler
+from servekit.scheduling.run import Run
+from servekit.scheduling.scheduler import Scheduler
 from servekit.scheduling.service_time import ServiceTimeModel
 
 AnyModel = TypeVar("AnyModel", bound=Model)

@@ -380,6 +380,21 @@ async def test_the_service_time_is_of_a_full_batch(model, scheduler, offered):
     assert offered() - before == pytest.approx(8 * 0.25, rel=0.05)
 
 
+async def test_metrics_count_steps_and_the_wait_of_each_request(model, scheduler, telemetry):
+    calls = [start(scheduler, f"w{n}", 5) for n in range(2)]
+    await joined(scheduler, 2)
+    model.go()
+    await settled(*calls)
+
+    def value(name):
+        return telemetry.registry.get_sample_value(name, {"model": scheduler.spec.id})
+
+    await until(lambda: value("polyphony_batch_size_count") == len(model.batches))
+    assert value("polyphony_batch_cost_sum") == 10
+    assert value("polyphony_inference_duration_seconds_sum") == pytest.approx(len(model.batches))
+    assert value("polyphony_queue_duration_seconds_count") == 2
+
+
 async def test_a_crashed_engine_fails_its_batch_and_recovers(model, scheduler, monkeypatch):
     monkeypatch.setattr(engines, "RESTART_SECONDS", 0.05)
     calls = [start(scheduler, f"w{n}", 10) for n in range(6)]
