@@ -1,4 +1,4 @@
-"""What is asked of a service that has no process: it tells an autoscaler when to bring one back."""
+"""Offered load of a service without a running instance: an autoscaler starts one by it."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -13,14 +13,15 @@ from servekit.scheduling.service_time import ExponentialMovingAverage
 
 
 class OfferedLoadChannel:
-    """A channel, for its generated stub, that counts the engine seconds of calls which found nobody.
+    """A channel, for its generated stub, that counts the engine seconds of calls that reached no instance.
 
-    How many those would have been is not known here: as many as calls that were served took of late, waiting included.
+    The engine seconds of such a call are estimated by a moving average of the durations of served calls, their wait
+    included.
 
     Args:
-        channel: To the service.
+        channel: The channel to the service.
         unserved: Counts the seconds.
-        seconds: What a call takes as long as none was served.
+        seconds: The estimate until a call was served.
     """
 
     def __init__(self, channel: grpc.aio.Channel, unserved: Counter, seconds: float) -> None:
@@ -51,7 +52,7 @@ class OfferedLoadChannel:
         return call
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Callable[[Any], AsyncGenerator[Any]]:
-        """Called by the stub. A live stream takes as long as its caller likes: how long says nothing of the others."""
+        """Called by the stub. A live stream lasts as long as its caller likes, so its duration is not averaged."""
         inner: Any = self._channel.stream_stream(*args, **kwargs)
 
         async def call(requests: Any) -> AsyncGenerator[Any]:

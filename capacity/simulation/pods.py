@@ -75,7 +75,7 @@ class Pod(ABC):
         self._calls = 0
 
     def offer(self, job: SimulatedRequest) -> bool:
-        """Let a call in, or refuse it, by the permit's rules."""
+        """Admit a call, or reject it, by the rules of admission control."""
         now = job.arrived
         self._pass(now)
         self._demand += job.work * self._service_time.full_seconds_per_cost

@@ -157,6 +157,19 @@ async def test_a_caller_that_leaves_frees_its_slot(serve, settings, dial):
     assert time.monotonic() - began < 8  # the whole of the first takes twenty
 
 
+async def test_a_rejected_request_is_not_tokenised(serve, settings, dial, monkeypatch):
+    settings = settings.model_copy(update={"max_queue_tokens": 10})
+    stub = GenerationServiceStub(dial(await serve(settings, of(slots=1, latency=0.2)), NAME))
+    tokenised = []
+    prepare = FakeChatModel.prepare
+    monkeypatch.setattr(FakeChatModel, "prepare", lambda self, *args: (tokenised.append(args), prepare(self, *args))[1])
+    calls = [asyncio.create_task(text_of(stub.GenerateText(ask(f"w{n} x y")))) for n in range(6)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    rejected = [result for result in results if isinstance(result, Overloaded)]
+    assert rejected
+    assert len(tokenised) == len(results) - len(rejected)
+
+
 async def test_slots_run_at_once_and_a_full_queue_refuses(serve, settings, dial):
     settings = settings.model_copy(update={"max_queue_tokens": 10})
     stub = GenerationServiceStub(dial(await serve(settings, of(slots=2, latency=0.2)), NAME))
