@@ -30,7 +30,7 @@ from servekit.ops.settings import available_cores
 CALLERS = (1, 2, 4, 8)
 LEVEL_SECONDS = 6.0
 SLOTS: Mapping[str, int] = {"generation": 4}  # calls at once where it is not one a thread
-BACK_OFF_SECONDS = 0.5  # after a refusal: the permit found no room within the deadline
+BACK_OFF_SECONDS = 0.5  # after a refusal: admission control found no room within the deadline
 
 
 @dataclass(frozen=True, slots=True)
