@@ -1,4 +1,4 @@
-"""A Postgres with pgvector for the tests of the store, and the retrieval service over it."""
+"""A Postgres with pgvector for the tests of the stores."""
 
 import asyncio
 import shutil
@@ -14,7 +14,7 @@ import pytest
 
 from fleet.runner.postgres import ENVIRONMENT, Postgres
 
-# Nothing here outlives the tests: durability is not what they ask for.
+# The data need not survive the tests.
 UNSAFE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 

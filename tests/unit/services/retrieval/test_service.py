@@ -61,8 +61,8 @@ async def until_health_is(server, status):
             await asyncio.sleep(0.05)
 
 
-async def refused(call, field, error=InvalidArgument):
-    """The call fails quickly and names the field."""
+async def rejected(call, field, error=InvalidArgument):
+    """Assert that a call fails within 5 seconds and names the field."""
     began = time.monotonic()
     with pytest.raises(error) as raised:
         await call
@@ -109,12 +109,12 @@ BAD_EMBEDS = (
 )
 
 
-async def test_embed_refuses(stub):
+async def test_embed_rejects_bad_inputs(stub):
     for request, error, field in BAD_EMBEDS:
-        await refused(stub.Embed(request), field, error)
+        await rejected(stub.Embed(request), field, error)
 
 
-async def test_what_is_written_as_text_is_found_by_text(stub):
+async def test_points_written_as_text_are_found_by_text(stub):
     made = await stub.CreateCollection(pb.CreateCollectionRequest(name="manuals"))
     assert made.collection == pb.Collection(
         name="manuals", space="fake-embedder", dimensions=384, metric=pb.METRIC_COSINE
@@ -147,7 +147,7 @@ async def test_what_is_written_as_text_is_found_by_text(stub):
     ("metric", "best", "score"),
     [(pb.METRIC_COSINE, "near", 1.0), (pb.METRIC_DOT, "long", 8.0), (pb.METRIC_EUCLIDEAN, "near", -1.0)],
 )
-async def test_vectors_of_another_space(stub, metric, best, score):
+async def test_a_collection_of_another_space_is_searched_by_vectors(stub, metric, best, score):
     await stub.CreateCollection(pb.CreateCollectionRequest(name="v", space="clip/b32", dimensions=2, metric=metric))
     points = [
         pb.Point(id="near", embedding=vector([1, 0], space="clip/b32")),
@@ -196,8 +196,8 @@ async def test_a_collection_is_described_and_deleted(stub):
     assert (described.collection, described.point_count) == (expected, 1)
     assert created.collection == expected
     await stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v"))
-    await refused(stub.DescribeCollection(pb.DescribeCollectionRequest(collection="v")), "collection", NotFound)
-    await refused(stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v")), "collection", NotFound)
+    await rejected(stub.DescribeCollection(pb.DescribeCollectionRequest(collection="v")), "collection", NotFound)
+    await rejected(stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v")), "collection", NotFound)
     await stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v", allow_missing=True))
 
 
@@ -213,8 +213,8 @@ async def test_collections_are_listed_in_pages(stub):
     assert pages == [names[:20], names[20:40], names[40:]]
     assert len((await stub.ListCollections(pb.ListCollectionsRequest())).collections) == 50
     assert len((await stub.ListCollections(pb.ListCollectionsRequest(page_size=5000))).collections) == 60
-    await refused(stub.ListCollections(pb.ListCollectionsRequest(page_size=-1)), "page_size")
-    await refused(stub.ListCollections(pb.ListCollectionsRequest(page_token="a/b")), "page_token")
+    await rejected(stub.ListCollections(pb.ListCollectionsRequest(page_size=-1)), "page_size")
+    await rejected(stub.ListCollections(pb.ListCollectionsRequest(page_token="a/b")), "page_token")
 
 
 BAD_COLLECTIONS = (
@@ -229,11 +229,11 @@ BAD_COLLECTIONS = (
 )
 
 
-async def test_create_refuses(stub):
+async def test_create_rejects_bad_collections(stub):
     for request, field in BAD_COLLECTIONS:
-        await refused(stub.CreateCollection(request), field)
-    await refused(stub.DescribeCollection(pb.DescribeCollectionRequest(collection="a/b")), "collection")
-    await refused(stub.DeleteCollection(pb.DeleteCollectionRequest(allow_missing=True)), "collection")
+        await rejected(stub.CreateCollection(request), field)
+    await rejected(stub.DescribeCollection(pb.DescribeCollectionRequest(collection="a/b")), "collection")
+    await rejected(stub.DeleteCollection(pb.DeleteCollectionRequest(allow_missing=True)), "collection")
 
 
 BAD_VECTORS = [
@@ -251,13 +251,13 @@ BAD_VECTORS = [
 ]
 
 
-async def test_bad_vectors_are_named_and_nothing_is_written(stub):
+async def test_bad_vectors_are_rejected_by_field_and_nothing_is_written(stub):
     await stub.CreateCollection(pb.CreateCollectionRequest(name="v", space="clip", dimensions=2))
     for embedding, part in BAD_VECTORS:
         points = [pb.Point(id="good", embedding=vector([1, 2])), pb.Point(id="bad", embedding=embedding)]
         upsert = stub.Upsert(pb.UpsertRequest(collection="v", points=points))
-        await refused(upsert, f"points[1].embedding{part}")
-        await refused(stub.Search(pb.SearchRequest(collection="v", embedding=embedding)), f"embedding{part}")
+        await rejected(upsert, f"points[1].embedding{part}")
+        await rejected(stub.Search(pb.SearchRequest(collection="v", embedding=embedding)), f"embedding{part}")
     assert not (await stub.Search(pb.SearchRequest(collection="v", embedding=vector([1, 2])))).points
 
 
@@ -276,10 +276,10 @@ BAD_POINTS = (
 )
 
 
-async def test_upsert_refuses(stub):
+async def test_upsert_rejects_bad_points(stub):
     await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
     for points, field in BAD_POINTS:
-        await refused(stub.Upsert(pb.UpsertRequest(collection="docs", points=points)), field)
+        await rejected(stub.Upsert(pb.UpsertRequest(collection="docs", points=points)), field)
     assert not (await stub.Search(pb.SearchRequest(collection="docs", text="a"))).points
 
 
@@ -298,14 +298,14 @@ BAD_QUERIES = (
 )
 
 
-async def test_search_and_delete_refuse(stub):
+async def test_search_and_delete_reject_bad_requests(stub):
     await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
     for request, field in BAD_QUERIES:
         method = stub.Search if isinstance(request, pb.SearchRequest) else stub.Delete
-        await refused(method(request), field)
+        await rejected(method(request), field)
 
 
-async def test_a_deadline_that_has_passed(stub):
+async def test_embed_fails_after_its_deadline(stub):
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.001)))
     with pytest.raises(DeadlineExceeded):
         await stub.Embed(pb.EmbedRequest(inputs=texts(*["a b c"] * 2000)))
@@ -337,7 +337,7 @@ async def test_a_deleted_collection_leaves_no_table_in_postgres(postgres_server,
     assert await asyncio.to_thread(tables) == before
 
 
-async def test_without_a_database_url_it_embeds_and_stores_nothing(serve, settings, dial):
+async def test_without_a_database_url_the_service_embeds_and_stores_nothing(serve, settings, dial):
     server = await serve(settings.model_copy(update={"database_url": SecretStr("")}), build)
     await until_health_is(server, health_pb2.HealthCheckResponse.SERVING)
     stub = RetrievalServiceStub(dial(server, NAME))
@@ -351,7 +351,7 @@ async def test_without_a_database_url_it_embeds_and_stores_nothing(serve, settin
             await call
 
 
-async def test_without_its_database_it_is_not_ready_and_still_embeds(postgres, postgres_server, dial):
+async def test_without_its_database_the_service_is_not_ready_and_still_embeds(postgres, postgres_server, dial):
     server, stub = postgres_server, RetrievalServiceStub(dial(postgres_server, NAME))
     await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
     await asyncio.to_thread(postgres.stop)

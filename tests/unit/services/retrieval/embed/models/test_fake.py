@@ -22,7 +22,7 @@ def test_texts_that_share_words_are_near():
     np.testing.assert_allclose([np.linalg.norm(v) for v in (query, near, far)], 1.0, atol=1e-6)
 
 
-def test_it_is_deterministic_and_never_zero():
+def test_vectors_are_deterministic_and_never_zero():
     texts = ("今天天气很好", "!", "word " * 1000)
     for one, other in zip(embed(*texts), embed(*texts), strict=True):
         np.testing.assert_array_equal(one.vector, other.vector)
@@ -31,7 +31,7 @@ def test_it_is_deterministic_and_never_zero():
     assert [(e.tokens, e.truncated) for e in embed(*texts)] == [(6, False), (1, False), (256, True)]
 
 
-def test_it_is_slow_and_fails_as_it_is_told():
+def test_the_fake_is_slow_and_fails_as_its_options_say():
     began = time.monotonic()
     embed("a", latency_seconds=0.05)
     assert time.monotonic() - began >= 0.05

@@ -31,7 +31,7 @@ def minilm():
     model.close()
 
 
-def test_its_vectors_are_those_of_the_reference(minilm):
+def test_vectors_match_the_reference(minilm):
     embedded = minilm.run([minilm.prepare(row["text"]) for row in REFERENCE], CancellationToken())
     assert [e.tokens for e in embedded] == [row["tokens"] for row in REFERENCE]
     assert [e.truncated for e in embedded] == [row["truncated"] for row in REFERENCE]
@@ -40,13 +40,13 @@ def test_its_vectors_are_those_of_the_reference(minilm):
     assert np.abs(vectors - [row["embedding"] for row in REFERENCE]).max() < 1e-5
 
 
-def test_its_neighbours_do_not_change_a_text(minilm):
+def test_a_text_gets_the_same_vector_in_any_batch(minilm):
     for row in REFERENCE:
         [alone] = minilm.run([minilm.prepare(row["text"])], CancellationToken())
         assert np.abs(alone.vector - row["embedding"]).max() < 1e-5
 
 
-def test_it_runs_on_several_threads_at_once(minilm):
+def test_several_threads_embed_at_once(minilm):
     with ThreadPoolExecutor(4) as pool:
         runs = list(pool.map(lambda row: minilm.run([minilm.prepare(row["text"])], CancellationToken()), REFERENCE))
     for [embedded], row in zip(runs, REFERENCE, strict=True):
@@ -54,26 +54,26 @@ def test_it_runs_on_several_threads_at_once(minilm):
 
 
 @pytest.mark.parametrize("text", ["word " * 20_000, "x" * 90 + " " * 40_000 + "tail " * 300, "今" * 20_000])
-def test_a_long_text_is_cut_where_the_whole_would_be(minilm, text):
+def test_a_long_text_is_truncated_where_its_whole_tokenisation_would_be(minilm, text):
     tokens = minilm.prepare(text)
     whole = minilm._tokenizer.encode(text).ids
     assert tokens.truncated
     assert tokens.ids.tolist() == [*whole[:255], whole[-1]]
 
 
-def test_a_text_of_few_tokens_and_many_characters_is_not_cut(minilm):
+def test_a_text_of_few_tokens_and_many_characters_is_not_truncated(minilm):
     tokens = minilm.prepare("alpha" + " " * 40_000 + "omega")
     assert (len(tokens.ids), tokens.truncated) == (4, False)
 
 
-def test_it_stops_between_batches_when_nobody_waits(minilm):
+def test_a_cancelled_run_stops_between_batches(minilm):
     cancellation = CancellationToken()
     cancellation.cancel()
     with pytest.raises(Cancelled):
         minilm.run([minilm.prepare("unheard")], cancellation)
 
 
-def test_its_network_takes_a_large_batch_in_parts(minilm):
+def test_the_network_splits_a_large_batch(minilm):
     rows, tokens = 70, 32
     ids = np.random.default_rng(0).integers(1000, 20_000, (rows, tokens))
     mask = np.ones_like(ids)
@@ -91,13 +91,13 @@ def test_its_network_takes_a_large_batch_in_parts(minilm):
         (np.full((1, 8), 30_522), np.ones((1, 8), np.int64), InvalidArgument),
     ],
 )
-def test_its_network_refuses_what_does_not_fit(minilm, ids, mask, error):
+def test_the_network_rejects_what_does_not_fit(minilm, ids, mask, error):
     with pytest.raises(error) as raised:
         minilm.backend.infer({"input_ids": ids, "attention_mask": mask})
     assert raised.value.field.startswith("inputs")
 
 
-def test_the_network_is_made_once_and_anew_when_the_weights_change(tmp_path):
+def test_the_network_is_exported_once_and_again_when_the_weights_change(tmp_path):
     config = json.loads((FOLDER / "config.json").read_text()) | {"num_hidden_layers": 1}
     (tmp_path / "config.json").write_text(json.dumps(config))
     weights = {name: array for name, array in load_file(FOLDER / "model.safetensors").items() if ".layer.0." in name}
@@ -117,7 +117,7 @@ def test_the_network_is_made_once_and_anew_when_the_weights_change(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; tests/images has it read-only")
-def test_the_network_of_a_folder_that_may_only_be_read_is_kept_in_memory(tmp_path):
+def test_the_network_of_a_read_only_folder_is_kept_in_memory(tmp_path):
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).symlink_to(FOLDER / name)
     tmp_path.chmod(0o555)
