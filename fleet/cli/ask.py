@@ -44,10 +44,10 @@ class Question:
 
 @asynccontextmanager
 async def connect(settings: FleetSettings) -> AsyncIterator[GatewayClient]:
-    """A client of the gateway that the settings name, or else of this home's.
+    """Open a client of the gateway that the settings name, or of this home's gateway.
 
     Raises:
-        FleetError: No fleet runs here and no address is set.
+        FleetError: No fleet is running here and no URL is set.
     """
     url = settings.gateway_url or state.read(settings.run_dir).url
     async with GatewayClient.open(url, settings.api_key.get_secret_value(), TIMEOUT_SECONDS) as gateway:
@@ -55,14 +55,14 @@ async def connect(settings: FleetSettings) -> AsyncIterator[GatewayClient]:
 
 
 async def ask_question(gateway: GatewayClient, question: Question, show: Callable[[str], None]) -> dict[str, Any]:
-    """Ask, with the documents in a vector store for as long, and give each delta of the answer to `show`.
+    """Send a question, with its documents in a temporary vector store, and pass each delta of the answer to `show`.
 
     Returns:
         The `polyphony` object of the answer: steps, seconds, models, sources, degraded.
 
     Raises:
         FleetError: A file cannot be read.
-        GatewayError: The gateway refuses, or the stream ends before its final event.
+        GatewayError: The gateway returns an error, or the stream ends before its final event.
     """
     async with AsyncExitStack() as stack:
         store_id = ""
@@ -106,7 +106,7 @@ def body(question: Question, store_id: str) -> dict[str, Any]:
 
 
 def sources_table(sources: Sequence[Mapping[str, Any]]) -> Table:
-    """The passages that the answer could draw on, by the numbers that it cites."""
+    """A table of the passages that were in the prompt, with the numbers that the answer cites."""
     table = Table("", "source", "score", "passage", box=None, title="sources", title_justify="left")
     for source in sources:
         passage = Text(" ".join(source["text"].split()), overflow="ellipsis", no_wrap=True)
@@ -115,25 +115,25 @@ def sources_table(sources: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def seconds_table(about: Mapping[str, Any]) -> Table:
-    """One bar a step on the request's own clock: where each second went."""
+    """A table with one bar for each step, on the time axis of the request."""
     whole = max(about["seconds"], 1e-9)
-    title = f"where {about['seconds']:.2f} s went"
+    title = f"steps, {about['seconds']:.2f} s"
     table = Table("step", "model", "seconds", Column(no_wrap=True), box=None, title=title, title_justify="left")
     for step in about["steps"]:
         before = min(round(BAR_WIDTH * step["start"] / whole), BAR_WIDTH - 1)
         length = min(max(1, round(BAR_WIDTH * step["seconds"] / whole)), BAR_WIDTH - before)
-        note = f" left out: {step['error']}" if step["error"] else " from the cache" if step["cached"] else ""
+        note = f" degraded: {step['error']}" if step["error"] else " cached" if step["cached"] else ""
         bar = Text(" " * before + "█" * length, style="red" if step["error"] else "cyan").append(note)
         table.add_row(step["name"], step["model"], f"{step['seconds']:.2f}", bar)
     return table
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file; raises FleetError where it cannot be read."""
+    """Read a file; raises FleetError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FleetError(f"{path} could not be read: {error.strerror}") from error
+        raise FleetError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _base64(path: Path) -> str:

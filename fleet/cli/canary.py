@@ -1,4 +1,4 @@
-"""`polyphony canary`: how good the answers of a fleet are."""
+"""`polyphony canary`: send the labelled canary set and score the answers."""
 
 import asyncio
 import json
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from evaluation.report import Baseline
     from evaluation.tasks import CanaryTask
 
-WIDTH = 100  # of a table that no terminal shows
+WIDTH = 100  # of a table that is not printed on a terminal
 
 
 def canary(
     gateway: Annotated[
-        str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_GATEWAY_URL or this home's fleet.")
+        str, typer.Option(help="URL of the gateway; default: POLYPHONY_FLEET_GATEWAY_URL, or this home's fleet.")
     ] = "",
-    key: Annotated[str, typer.Option(help="An API key; better set POLYPHONY_FLEET_API_KEY.")] = "",
-    push: Annotated[str, typer.Option(help="A Pushgateway's URL, for the gauges.")] = "",
-    baseline: Annotated[Path | None, typer.Option(help="What --json printed before, to compare with.")] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="How often each item is asked.")] = 1,
-    deadline: Annotated[float, typer.Option(min=1.0, help="Seconds for a call.")] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
+    key: Annotated[str, typer.Option(help="API key; prefer POLYPHONY_FLEET_API_KEY.")] = "",
+    push: Annotated[str, typer.Option(help="URL of a Pushgateway for the gauges.")] = "",
+    baseline: Annotated[Path | None, typer.Option(help="JSON file of an earlier run to compare with.")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Number of times that each item is sent.")] = 1,
+    deadline: Annotated[float, typer.Option(min=1.0, help="Request timeout in seconds.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Replay the labelled canary set and mark the answers; fails if an item was not answered."""
-    from evaluation import gauges, report  # what marks the answers is only there where it is wanted
+    """Send the labelled canary set and score the answers; exit with 1 if an item got no answer."""
+    from evaluation import gauges, report  # absent where the evaluation packages are not installed
 
     settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
     check_url("--gateway" if gateway else "POLYPHONY_FLEET_GATEWAY_URL", gateway or settings.gateway_url)
@@ -57,19 +57,19 @@ def canary(
         try:
             gauges.push(results, push)
         except OSError as error:
-            raise FleetError(f"the gauges could not be pushed to {push}: {error}") from error
+            raise FleetError(f"cannot push the gauges to {push}: {error}") from error
     if any(result.failures for result in results):
         raise typer.Exit(1)
 
 
 def check_url(option: str, url: str) -> None:
-    """Refuse what is set and no URL of a server, before anything is asked."""
+    """Raise FleetError if a value is set that is not the URL of a server."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise FleetError(f"{option} {url} is no URL: {error}") from error
+        raise FleetError(f"{option} must be a URL, got {url}: {error}") from error
     if url and not (parsed.scheme in ("http", "https") and parsed.host):
-        raise FleetError(f"{option} {url} is no URL: give one such as http://host:8080")
+        raise FleetError(f"{option} must be a URL such as http://host:8080, got {url}")
 
 
 def _read(path: Path) -> "Baseline":
@@ -78,7 +78,7 @@ def _read(path: Path) -> "Baseline":
     try:
         return report.baseline(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
-        raise FleetError(f"the baseline {path} cannot be used: {error}") from error
+        raise FleetError(f"cannot use the baseline {path}: {error}") from error
 
 
 def _replayed(url: str, key: str, repeat: int, deadline: float) -> "list[CanaryResult]":
@@ -101,7 +101,7 @@ async def _asked(
     from client.gateway import GatewayClient
     from evaluation.replay import replay
 
-    if this := asyncio.current_task():  # told to end, it still deletes what it made
+    if this := asyncio.current_task():  # on SIGTERM it still deletes its vector stores and files
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     async with GatewayClient.open(url, key, deadline) as gateway:
         return [await replay(task, gateway, repeat, step) for task in asked]

@@ -1,4 +1,4 @@
-"""`polyphony draw`: a picture of a recording, its words under its sound and its speakers as bands of colour."""
+"""`polyphony draw`: a picture of a recording with its waveform, words and speakers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from fleet.cli.errors import FleetError
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; a speaker's letter says the same.
+# The palette of Okabe and Ito, which is safe for colour blindness; the speaker's label says the same.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#666666")
 SECONDS_A_ROW = 10.0
 ROW_INCHES = 1.35
 WIDTH_INCHES = 11.0
-COLUMNS = 1000  # of a row's waveform
-LETTER_SECONDS = 0.07  # that a letter takes of a row
-MARGIN_SECONDS = 0.8  # right of a row, for the words that begin at its end
-MOST_SHIFT = 0.35  # seconds that a word may stand after its beginning, lest it go to the second line
-MOST_SECONDS = 600.0  # more rows than these are no picture
+COLUMNS = 1000  # of the waveform in a row
+LETTER_SECONDS = 0.07  # width of a letter
+MARGIN_SECONDS = 0.8  # on the right of a row, for words that begin near its end
+MOST_SHIFT = 0.35  # seconds by which a word may be shifted before it moves to the second line
+MOST_SECONDS = 600.0  # longest recording that is drawn
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WordLabel:
 
 @dataclass(frozen=True)
 class SpeakerBand:
-    """Somebody speaks from `start` to `end` seconds."""
+    """A turn of a speaker, from `start` to `end` seconds."""
 
     start: float
     end: float
@@ -48,14 +48,14 @@ class SpeakerBand:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What is drawn.
+    """The content of a picture.
 
     Attributes:
-        title: The recording's name.
-        seconds: Its length.
-        peaks: The loudest of every `COLUMNS`th of a row, 0 to 1.
-        words: What is said.
-        turns: Who speaks.
+        title: The name of the recording.
+        seconds: The length of the recording.
+        peaks: The peak amplitude of each column of a row, 0 to 1.
+        words: The words of the transcript.
+        turns: The turns of the speakers.
     """
 
     title: str
@@ -66,19 +66,19 @@ class Timeline:
 
 
 def talk(path: Path, transcript: dict[str, Any], speakers: dict[str, Any]) -> Timeline:
-    """What the gateway says of a recording, as what is drawn.
+    """Combine a transcript and a diarization into the content of a picture.
 
     Args:
-        path: The recording.
+        path: The audio file.
         transcript: A transcription as verbose_json, with its words.
         speakers: A diarization.
 
     Raises:
-        FleetError: The recording is too long to be drawn, or cannot be read.
+        FleetError: The recording is too long, or cannot be read.
     """
     seconds = float(speakers["duration"])
     if seconds > MOST_SECONDS:
-        raise FleetError(f"{path} has {seconds:.0f} s; at most {MOST_SECONDS:.0f} are drawn")
+        raise FleetError(f"{path} must have at most {MOST_SECONDS:.0f} s, got {seconds:.0f} s")
     return Timeline(
         path.name,
         seconds,
@@ -95,17 +95,17 @@ def _peaks(path: Path) -> NDArray[np.float32]:
         with av.open(str(path)) as container:
             frames = [frame for decoded in container.decode(audio=0) for frame in resampler.resample(decoded)]
     except (av.FFmpegError, IndexError) as error:
-        raise FleetError(f"{path} cannot be read as a recording") from error
+        raise FleetError(f"{path} cannot be read as audio") from error
     samples = np.abs(np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]))
     peaks: NDArray[np.float32] = np.pad(samples, (0, -len(samples) % size)).reshape(-1, size).max(axis=1)
     return peaks / max(float(peaks.max()), 1e-3)
 
 
 def draw(talk: Timeline, target: Path) -> None:
-    """Draw it, a row for every `SECONDS_A_ROW`; the target's suffix says the format: svg, png, pdf.
+    """Draw a timeline, `SECONDS_A_ROW` in each row; the suffix of the target selects the format: svg, png, pdf.
 
     Raises:
-        FleetError: Its suffix is of no picture, or it cannot be written.
+        FleetError: The suffix is unknown, or the file cannot be written.
     """
     rows = max(1, ceil(talk.seconds / SECONDS_A_ROW))
     names = list(dict.fromkeys(turn.speaker for turn in talk.turns))
@@ -156,13 +156,13 @@ def _row(ax: Axes, talk: Timeline, start: float, colours: dict[str, str]) -> Non
 
 
 def placed(words: Sequence[WordLabel], edge: float) -> list[tuple[WordLabel, float, int]]:
-    """Where each word of a row is written: from which second, and on which line, 0 or 1.
+    """The position of each word of a row: its second, and its line, 0 or 1.
 
-    The first line is taken as long as a word need not stand much after its beginning; the second only where it would
-    have to. None runs over the right `edge`, or covers another but where both lines are full.
+    A word goes on the first line unless it would be shifted by more than `MOST_SHIFT`. No word exceeds the right
+    `edge`, and words overlap only where both lines are full.
     """
     found: list[tuple[WordLabel, float, int]] = []
-    free = [-np.inf, -np.inf]  # from where each line is
+    free = [-np.inf, -np.inf]  # the second from which each line is free
     for word in words:
         width = LETTER_SECONDS * (len(word.text) + 1)
         latest = edge - width

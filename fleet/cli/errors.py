@@ -1,5 +1,5 @@
-"""What the `polyphony` command says when it cannot do as it was told."""
+"""Errors of the `polyphony` command."""
 
 
 class FleetError(Exception):
-    """A failure, with what to do about it; the command prints the text and exits with 1."""
+    """An expected error with what to do about it; the command prints the text and exits with 1."""

@@ -1,4 +1,4 @@
-"""`polyphony evaluate`: how good a fleet is over whole evaluation sets."""
+"""`polyphony evaluate`: score a fleet on whole evaluation sets."""
 
 import asyncio
 import json
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from evaluation.speech.task import EvaluationTask
     from evaluation.speech_set.manifest import Manifest
 
-WIDTH = 160  # of a table that no terminal shows
+WIDTH = 160  # of a table that is not printed on a terminal
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
 
-app = typer.Typer(no_args_is_help=True, help="How good the answers are over whole evaluation sets.")
+app = typer.Typer(no_args_is_help=True, help="Score a fleet on whole evaluation sets.")
 
 
 @app.callback()
 def _evaluate() -> None:
-    """How good the answers are over whole evaluation sets."""
+    """Score a fleet on whole evaluation sets."""
 
 
 @app.command()
 def speech(
     folder: Annotated[
-        Path | None, typer.Option(help="Of the set; made there if it is not. The home's without.")
+        Path | None, typer.Option(help="Folder of the set, built there if missing; default: within the home.")
     ] = None,
     only: Annotated[
-        str, typer.Option(help="Tasks, with commas: transcribe,diarize,align,enhance,speak,live,sounds.")
+        str, typer.Option(help="Comma-separated tasks: transcribe,diarize,align,enhance,speak,live,sounds.")
     ] = "",
-    limit: Annotated[int, typer.Option(min=0, help="Clips of a task at most, spread over all; 0 for all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum clips of each task, spread over the set; 0 for all.")] = 0,
     gateway: Annotated[
-        str, typer.Option(help="Its URL; without it POLYPHONY_FLEET_GATEWAY_URL or this home's fleet.")
+        str, typer.Option(help="URL of the gateway; default: POLYPHONY_FLEET_GATEWAY_URL, or this home's fleet.")
     ] = "",
-    key: Annotated[str, typer.Option(help="An API key; better set POLYPHONY_FLEET_API_KEY.")] = "",
-    deadline: Annotated[float, typer.Option(min=1.0, help="Seconds for a call.")] = 300.0,
-    output: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="A document whose measured part is written anew.")] = None,
+    key: Annotated[str, typer.Option(help="API key; prefer POLYPHONY_FLEET_API_KEY.")] = "",
+    deadline: Annotated[float, typer.Option(min=1.0, help="Request timeout in seconds.")] = 300.0,
+    output: Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Document whose measured section is rewritten.")] = None,
 ) -> None:
-    """Ask about every clip of the evaluation set of speech, and mark the answers. Ends with 0 if all was asked."""
+    """Send every clip of the speech evaluation set and score the answers; exit with 0 if all clips were sent."""
     settings = FleetSettings(api_key=SecretStr(key)) if key else FleetSettings()
     check_url("--gateway" if gateway else "POLYPHONY_FLEET_GATEWAY_URL", gateway or settings.gateway_url)
     url = gateway or settings.gateway_url or state.read(settings.run_dir).url
@@ -73,8 +73,8 @@ def speech(
 
 
 def _preface(made: "Manifest", limit: int) -> str:
-    """Of what the figures are."""
-    share = f"{limit} clips of each task, drawn from all over" if limit else "all of it"
+    """A sentence that says what was measured."""
+    share = f"{limit} clips of each task, sampled evenly" if limit else "all of it"
     minutes = sum(clip.seconds for clip in made.clips) / 60
     return f"On {date.today().isoformat()}, of {len(made.clips)} clips, {minutes:.0f} minutes: {share}."
 
@@ -84,25 +84,29 @@ def _set(folder: Path) -> "Manifest":
         from evaluation.speech_set import manifest
         from evaluation.speech_set.maker import make
     except ImportError as error:
-        raise FleetError(f"the evaluation needs the development packages, and {error.name} is not here") from error
+        raise FleetError(f"the evaluation needs the development packages: {error.name} is not installed") from error
     try:
         return manifest.read(folder)
     except FileNotFoundError:
         console = Console(stderr=True)
-        console.print(f"making the evaluation set in {folder}, once: some minutes", highlight=False, soft_wrap=True)
+        console.print(
+            f"building the evaluation set in {folder}, which takes some minutes", highlight=False, soft_wrap=True
+        )
         return make(folder, console)
     except ValueError as error:
-        raise FleetError(f"{folder} holds no evaluation set of speech: {error}") from error
+        raise FleetError(f"{folder} is not a speech evaluation set: {error}") from error
 
 
 def _tasks(made: "Manifest", only: str, limit: int) -> "list[EvaluationTask]":
     try:
         from evaluation.speech.tasks import TASKS
     except ImportError as error:
-        raise FleetError(f"the evaluation needs the development packages, and {error.name} is not here") from error
+        raise FleetError(f"the evaluation needs the development packages: {error.name} is not installed") from error
     wanted = {name.strip() for name in only.split(",")} - {""}
     if unknown := wanted - {task.name for task in TASKS}:
-        raise FleetError(f"there is no task {', '.join(sorted(unknown))}: {', '.join(task.name for task in TASKS)}")
+        raise FleetError(
+            f"unknown task {', '.join(sorted(unknown))}; known tasks: {', '.join(task.name for task in TASKS)}"
+        )
     return [task(made.clips, limit) for task in TASKS if not wanted or task.name in wanted]
 
 
@@ -139,11 +143,11 @@ def _show(outcomes: "Sequence[TaskResult]", made: "Manifest") -> None:
         for line in outcome.details(found):
             console.print(line, highlight=False, soft_wrap=True)
     for lack in made.missing:
-        console.print(f"left out of the set: {lack}", style="yellow", highlight=False)
+        console.print(f"missing from the set: {lack}", style="yellow", highlight=False)
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text()
     except OSError as error:
-        raise FleetError(f"{path} could not be read: {error.strerror}") from error
+        raise FleetError(f"cannot read {path}: {error.strerror}") from error

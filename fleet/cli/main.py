@@ -29,8 +29,8 @@ app.command()(canary)
 
 
 @app.command()
-def up(profile: Annotated[str, typer.Option(help="What to run: embedded, fake or gpu.")] = "") -> None:
-    """Start the fleet of this machine in the background; returns when it is ready."""
+def up(profile: Annotated[str, typer.Option(help="The profile to run: embedded, fake or gpu.")] = "") -> None:
+    """Start the fleet of this machine in the background and return when it is ready."""
     settings = FleetSettings.of(profile)
     console = Console(stderr=True)
     began = time.monotonic()
@@ -49,15 +49,15 @@ def up(profile: Annotated[str, typer.Option(help="What to run: embedded, fake or
 
 @app.command()
 def down() -> None:
-    """Stop the fleet; running calls may finish."""
+    """Stop the fleet after running requests have finished."""
     stopped = control.down(FleetSettings())
-    Console(stderr=True).print("stopped" if stopped else "no fleet runs in this home")
+    Console(stderr=True).print("stopped" if stopped else "no fleet is running in this home")
 
 
 @app.command(name="status")
-def show_status(as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False) -> None:
-    """Each process: where it is, whether it is ready, what it takes."""
-    from fleet.runner import status  # psutil is not where only the tools are
+def show_status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show the address, readiness and resource usage of each process."""
+    from fleet.runner import status  # psutil is absent where only the tools are installed
 
     rows = status.rows(FleetSettings())
     if as_json:
@@ -68,11 +68,11 @@ def show_status(as_json: Annotated[bool, typer.Option("--json", help="Print plai
 
 @app.command()
 def logs(
-    process: Annotated[str, typer.Argument(help="One process; without it, all of them.")] = "",
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each.")] = 20,
-    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now.")] = False,
+    process: Annotated[str, typer.Argument(help="One process; default: all.")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines of each log.")] = 20,
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Follow the logs.")] = False,
 ) -> None:
-    """What the processes have logged."""
+    """Print the logs of the processes."""
     folder = FleetSettings().logs_dir
     for line in tail(folder, process, lines):
         sys.stdout.write(line)
@@ -84,14 +84,14 @@ def logs(
 
 @app.command()
 def ask(
-    text: Annotated[str, typer.Argument(help="The question; may be left out where a recording asks.")] = "",
-    image: Annotated[list[Path] | None, typer.Option(help="A picture to read; may be given again.")] = None,
-    audio: Annotated[list[Path] | None, typer.Option(help="A recording to hear; may be given again.")] = None,
-    document: Annotated[list[Path] | None, typer.Option(help="A text file to search; may be given again.")] = None,
-    speak: Annotated[Path | None, typer.Option(help="Where to write the spoken answer: wav, mp3, flac.")] = None,
-    model: Annotated[str, typer.Option(help="A model id; the profile's default without it.")] = "",
+    text: Annotated[str, typer.Argument(help="The question; optional if --audio is given.")] = "",
+    image: Annotated[list[Path] | None, typer.Option(help="Image file; repeatable.")] = None,
+    audio: Annotated[list[Path] | None, typer.Option(help="Audio file; repeatable.")] = None,
+    document: Annotated[list[Path] | None, typer.Option(help="Text file to search; repeatable.")] = None,
+    speak: Annotated[Path | None, typer.Option(help="File for the spoken answer: wav, mp3 or flac.")] = None,
+    model: Annotated[str, typer.Option(help="Model id; default: the profile's.")] = "",
 ) -> None:
-    """Ask the gateway one question made of words, pictures, recordings and documents."""
+    """Send the gateway one question of text, images, recordings and documents."""
     question = Question(text, image or (), audio or (), document or (), model, speak)
     if not (text or image or audio):
         raise FleetError("no input: pass TEXT, --image or --audio")
@@ -107,18 +107,18 @@ def ask(
         console.print(sources_table(about["sources"]), "")
     console.print(seconds_table(about))
     if about["degraded"]:
-        console.print(f"\nleft out: {', '.join(about['degraded'])}", style="red", highlight=False)
+        console.print(f"\ndegraded: {', '.join(about['degraded'])}", style="red", highlight=False)
     if speak:
-        console.print(f"\nspoken: {speak}", highlight=False)
+        console.print(f"\nwrote {speak}", highlight=False)
 
 
 @app.command(name="draw")
 def draw_recording(
-    recording: Annotated[Path, typer.Argument(help="The recording.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to draw it: svg, png or pdf.")],
+    recording: Annotated[Path, typer.Argument(help="Audio file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file: svg, png or pdf.")],
 ) -> None:
-    """Draw a recording: its sound, the words under it, and who speaks."""
-    from fleet.cli.draw import draw, talk  # matplotlib is not where only the tools are
+    """Draw a recording: waveform, words and speakers."""
+    from fleet.cli.draw import draw, talk  # matplotlib is absent where only the tools are installed
 
     async def transcript() -> tuple[dict[str, Any], dict[str, Any]]:
         data, words = read_file(recording), {"timestamp_granularities[]": ["word", "segment"]}
@@ -127,11 +127,11 @@ def draw_recording(
             return text, await gateway.diarize(data, recording.name)
 
     draw(talk(recording, *asyncio.run(transcript())), output)
-    Console(stderr=True).print(f"drawn: {output}", highlight=False)
+    Console(stderr=True).print(f"wrote {output}", highlight=False)
 
 
 def main() -> None:
-    """Run the command; a failure that is foreseen prints its text and exits with 1."""
+    """Run the command; an expected error prints its text and exits with 1."""
     try:
         app()
     except (FleetError, GatewayError, CapacityError) as error:

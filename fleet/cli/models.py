@@ -1,4 +1,4 @@
-"""`polyphony models`: the weights of this machine."""
+"""`polyphony models`: the weights of models on this machine."""
 
 from functools import partial
 from typing import Annotated
@@ -15,26 +15,26 @@ from fleet.weights import weights
 from fleet.weights.sources import Sources
 from servekit.models import catalogue
 
-app = typer.Typer(no_args_is_help=True, help="The models' weights: get them, list them, check them.")
+app = typer.Typer(no_args_is_help=True, help="Pull, list and verify the weights of models.")
 
-Ids = Annotated[list[str] | None, typer.Argument(help="Model ids; without any, those of the profile.")]
-ProfileName = Annotated[str, typer.Option("--profile", help="A row of the catalogue's profiles.")]
-ServiceName = Annotated[str, typer.Option("--service", help="Of the profile's models only those of this service.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Model ids; default: those of the profile.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="A profile of the catalogue.")]
+ServiceName = Annotated[str, typer.Option("--service", help="Only the profile's models of this service.")]
 
 
 def megabytes(count: int) -> str:
-    """Bytes for people."""
+    """A number of bytes as text, in megabytes."""
     return f"{count / 1e6:,.1f} MB"
 
 
 @app.command()
 def pull(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") -> None:
-    """Bring the weights that are missing; a pull that was cut short goes on where it stopped."""
+    """Download missing weights; an interrupted pull resumes where it stopped."""
     settings = FleetSettings.of(profile)
     console = Console(stderr=True)
     chosen = weights.specs(settings, ids, service)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    busy = "another `polyphony models pull` is at work in this home; wait for it"
+    busy = "another `polyphony models pull` is running in this home"
     with exclusive(settings.models_dir / ".lock", busy), Sources(settings) as sources:
         for spec in chosen:
             absent = weights.missing(spec, settings.models_dir)
@@ -55,11 +55,11 @@ def _show(progress: Progress, task: TaskID, done: int) -> None:
 
 @app.command(name="list")
 def list_models() -> None:
-    """Every model of the catalogue, and whether its weights are here."""
+    """List the models of the catalogue and whether their weights are present."""
     settings = FleetSettings()
     extra = settings.catalogue
     profiles = {name: catalogue.profile(name, extra) for name in catalogue.names("profiles", extra)}
-    table = Table(Column("model", no_wrap=True), "task", "licence", "size", "profiles", "here", box=None)
+    table = Table(Column("model", no_wrap=True), "task", "licence", "size", "profiles", "present", box=None)
     for spec in (catalogue.model(name, extra) for name in catalogue.names("models", extra)):
         listing = [
             name
@@ -74,12 +74,12 @@ def list_models() -> None:
 
 @app.command()
 def verify(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") -> None:
-    """Read every byte and compare its digest with the catalogue's; fails if any differs."""
+    """Compare the digest of every file with the catalogue; exit with 1 if any differs."""
     settings = FleetSettings.of(profile)
     bad = []
     for spec in weights.specs(settings, ids, service):
         files = weights.wrong(spec, settings.models_dir)
         bad += [str(spec.folder(settings.models_dir) / file.path) for file in files]
-        Console().print(f"{spec.id}: {'wrong: ' + ', '.join(f.path for f in files) if files else 'right'}")
+        Console().print(f"{spec.id}: {'corrupt: ' + ', '.join(f.path for f in files) if files else 'ok'}")
     if bad:
-        raise FleetError("missing or damaged; remove and `polyphony models pull` again:\n  " + "\n  ".join(bad))
+        raise FleetError("missing or corrupt; delete them and run `polyphony models pull`:\n  " + "\n  ".join(bad))

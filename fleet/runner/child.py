@@ -1,4 +1,4 @@
-"""One process that is kept running: started, watched, started again, stopped."""
+"""A supervised process: it is started, restarted when it exits, and stopped."""
 
 import asyncio
 import ctypes
@@ -24,11 +24,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Child:
-    """Keeps one process running until it is told to stop.
+    """Keeps one process running until `stop`.
 
     Args:
-        process: What to run.
-        logs_dir: Where its output goes.
+        process: The process to run.
+        logs_dir: The folder of its log.
         changed: Called whenever `state` changes.
     """
 
@@ -50,7 +50,7 @@ class Child:
         self._running: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
-        """Start it, and start it again whenever it ends, each time after a longer wait while it keeps failing."""
+        """Run the process and restart it whenever it exits, with exponential backoff while it keeps failing."""
         failures = 0
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -62,7 +62,7 @@ class Child:
                 break
             failures = 1 if time.monotonic() - started > HEALTHY_SECONDS else failures + 1
             delay = min(FIRST_DELAY * 2 ** (failures - 1), LONGEST_DELAY)
-            self._say(f"{self.process.name} {reason}; it is started again in {delay:g} s")
+            self._say(f"{self.process.name} {reason}; restarting in {delay:g} s")
             self._set(state="waiting", pid=None, reason=reason, restarts=self.state.restarts + 1)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
@@ -70,7 +70,7 @@ class Child:
         self._set(state="stopped", pid=None)
 
     async def stop(self) -> None:
-        """Ask it to finish, and kill it if it takes too long."""
+        """Send the stop signal; kill the process if it does not exit in time."""
         self._stopping.set()
         running = self._running
         if running is None or running.returncode is not None:
@@ -80,12 +80,12 @@ class Child:
             async with asyncio.timeout(self.process.stop_seconds):
                 await running.wait()
         except TimeoutError:
-            self._say(f"{self.process.name} did not finish within {self.process.stop_seconds:g} s and is killed")
+            self._say(f"{self.process.name} did not exit within {self.process.stop_seconds:g} s; killing it")
             running.kill()
             await running.wait()
 
     async def _run_once(self) -> str:
-        """Run it to its end; says how it ended."""
+        """Run the process until it exits; returns how it ended."""
         await asyncio.to_thread(self.process.before)
         if self._stopping.is_set():
             return "was not started"
@@ -106,7 +106,7 @@ class Child:
                 preexec_fn=self._die_with_supervisor(),
             )
         self._set(state="starting", pid=self._running.pid, since=time.time())
-        if self._stopping.is_set():  # told to stop while it was being started
+        if self._stopping.is_set():  # stopped while it was being started
             self._running.kill()
         after = asyncio.create_task(self._after())
         code = await self._running.wait()
@@ -118,17 +118,17 @@ class Child:
             if self.process.after:
                 await self.process.after()
         except FleetError as error:
-            self._say(f"{self.process.name} runs but is of no use: {error}")
+            self._say(f"{self.process.name} runs but is not usable: {error}")
         else:
             self._set(state="running")
 
     def _die_with_supervisor(self) -> Callable[[], None]:
-        """What the new process does before it becomes the program: ask the kernel to be told of our death."""
+        """A function for the new process before exec: it asks the kernel for a signal when this process dies."""
         number, parent = int(self.process.orphan_signal), os.getpid()
 
         def ask() -> None:
             _libc.prctl(PR_SET_PDEATHSIG, number)
-            if os.getppid() != parent:  # we died before it asked
+            if os.getppid() != parent:  # the supervisor died before the request
                 os.kill(os.getpid(), signal.SIGKILL)
 
         return ask
@@ -149,7 +149,7 @@ class Child:
 
 def _ended(code: int) -> str:
     if code >= 0:
-        return f"ended with exit status {code}"
+        return f"exited with status {code}"
     name = signal.Signals(-code).name
-    hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
-    return f"was ended by {name}{hint}"
+    hint = ", possibly by the kernel for lack of memory" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}"

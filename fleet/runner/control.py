@@ -1,4 +1,4 @@
-"""Starting the fleet in the background, and stopping it."""
+"""Starts and stops the fleet in the background."""
 
 import asyncio
 import os
@@ -20,19 +20,21 @@ TAIL_LINES = 15
 
 
 def up(settings: FleetSettings, show: Callable[[dict[str, bool]], None]) -> FleetState:
-    """Start a fleet, or find the one that runs, and return when every process is ready.
+    """Start a fleet, or find the running one, and return when every process is ready.
 
     Args:
-        settings: Of the fleet.
-        show: Called again and again with which processes are ready.
+        settings: The settings of the fleet.
+        show: Called repeatedly with the readiness of each process.
 
     Raises:
-        FleetError: It could not be started, or is not ready in time; nothing is left running then.
+        FleetError: A process did not start or was not ready in time; then nothing is left running.
     """
     if is_held(lock_path(settings.run_dir)):
         fleet = _read_soon(settings, time.monotonic() + 10)
         if fleet.profile != settings.profile:
-            raise FleetError(f"a fleet of profile {fleet.profile} runs in {settings.home}: run `polyphony down` first")
+            raise FleetError(
+                f"a fleet of profile {fleet.profile} is running in {settings.home}: run `polyphony down` first"
+            )
         return _wait(settings, show, lambda: None)
 
     settings.logs_dir.mkdir(parents=True, exist_ok=True)
@@ -65,10 +67,10 @@ def up(settings: FleetSettings, show: Callable[[dict[str, bool]], None]) -> Flee
 
 
 def down(settings: FleetSettings) -> bool:
-    """Stop the fleet: running calls may finish. Returns whether there was one.
+    """Stop the fleet after running requests have finished. Returns whether one was running.
 
     Raises:
-        FleetError: It did not stop, and could not be killed.
+        FleetError: The fleet neither stopped nor could be killed.
     """
     if not is_held(lock_path(settings.run_dir)):
         return False
@@ -96,9 +98,7 @@ def _wait(settings: FleetSettings, show: Callable[[dict[str, bool]], None], chec
                 return fleet
             for process in fleet.processes:
                 if process.restarts >= SERVICE_RESTARTS and not ready[process.name]:
-                    raise FleetError(
-                        f"{process.name} {process.reason}, again and again:\n{_tail(settings, process.name)}"
-                    )
+                    raise FleetError(f"{process.name} {process.reason}, repeatedly:\n{_tail(settings, process.name)}")
         if time.monotonic() > end:
             late = next((name for name, is_ready in ready.items() if not is_ready), "supervisor")
             raise FleetError(
@@ -109,7 +109,7 @@ def _wait(settings: FleetSettings, show: Callable[[dict[str, bool]], None], chec
 
 
 def _called(settings: FleetSettings, fleet: FleetState) -> list[str]:
-    """The services that the gateway calls here, rather than where the user has others."""
+    """The services of this fleet that its gateway calls, without those for which the user set another target."""
     services = [process.name for process in fleet.processes if process.protocol == "grpc"]
     return [name for name in services if not settings.chosen("gateway", f"{name}_target")]
 
@@ -134,7 +134,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        return  # it has just gone by itself
+        return  # it has just exited
 
 
 def _gone(settings: FleetSettings, seconds: float) -> bool:

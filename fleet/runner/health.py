@@ -1,4 +1,4 @@
-"""Whether a process answers, asked the way any client would ask it."""
+"""Readiness of processes, by their public health interfaces."""
 
 import asyncio
 from collections.abc import Collection
@@ -9,11 +9,11 @@ from grpc_health.v1 import health_pb2
 
 from fleet.runner.state import ProcessState
 
-PATIENCE = 2.0
+TIMEOUT_SECONDS = 2.0
 
 
 async def is_ready(process: ProcessState, services: Collection[str] = ()) -> bool:
-    """Whether the process serves now; of a gateway, whether it finds those services serving, too."""
+    """Whether the process serves; of a gateway, whether it reports those services as serving as well."""
     if process.state != "running":
         return False
     match process.protocol:
@@ -33,14 +33,14 @@ async def _serves(target: str) -> bool:
                 request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
                 response_deserializer=health_pb2.HealthCheckResponse.FromString,
             )
-            answer = await check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 async def _answers(url: str, services: Collection[str]) -> bool:
-    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
         try:
             answer = await client.get(url)
         except httpx.HTTPError:
@@ -49,12 +49,12 @@ async def _answers(url: str, services: Collection[str]) -> bool:
 
 
 async def all_ready(processes: list[ProcessState], services: Collection[str] = ()) -> dict[str, bool]:
-    """Whether each process serves, asked at once.
+    """Whether each process serves; all are asked concurrently.
 
     Args:
-        processes: Which.
-        services: Those that a gateway has to find serving, too. One that it tried before it was there stays away to it
-            until it tries again.
+        processes: The processes.
+        services: The services that a gateway must report as serving. Its connection to one that started late is
+            retried only after a backoff.
     """
     answers = await asyncio.gather(*(is_ready(process, services) for process in processes))
     return {process.name: answer for process, answer in zip(processes, answers, strict=True)}

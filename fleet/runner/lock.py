@@ -1,4 +1,4 @@
-"""One fleet a home, one pull a home: an exclusive lock on a file."""
+"""Exclusive file locks: one fleet and one pull for each home."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from fleet.cli.errors import FleetError
 
 @contextmanager
 def exclusive(path: Path, held: str) -> Iterator[None]:
-    """Hold the lock within the block; the kernel lets go of it if this process dies.
+    """Hold the lock within the block; the kernel releases it if this process dies.
 
     Raises:
-        FleetError: Another process holds it; `held` says what that means.
+        FleetError: Another process holds the lock; the text is `held`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

@@ -1,4 +1,4 @@
-"""The processes' logs: one file each."""
+"""The logs of the processes, one file each."""
 
 import time
 from collections import deque
@@ -25,7 +25,7 @@ def tail(folder: Path, process: str, lines: int) -> Iterator[str]:
 
 
 def follow(folder: Path, process: str) -> Iterator[str]:
-    """The lines that are written from now on, for ever."""
+    """The lines that are written from now on, without end."""
     files = _files(folder, process)
     opened: list[tuple[Path, TextIO]] = [(file, file.open(errors="replace")) for file in files]
     for _, text in opened:
@@ -42,8 +42,8 @@ def _files(folder: Path, process: str) -> list[Path]:
     if process:
         chosen = [file for file in files if file.stem == process]
         if not chosen:
-            known = ", ".join(file.stem for file in files) or "none yet"
-            raise FleetError(f"no log of {process!r} in {folder}; there are: {known}")
+            known = ", ".join(file.stem for file in files) or "none"
+            raise FleetError(f"no log of {process!r} in {folder}; logs: {known}")
         return chosen
     return files
 

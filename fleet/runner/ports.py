@@ -1,4 +1,4 @@
-"""TCP ports of this machine: a free one, and who has taken one."""
+"""TCP ports of this machine: free ones and those in use."""
 
 import socket
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ from fleet.cli.errors import FleetError
 
 
 def free() -> int:
-    """A port on which nobody listens now."""
+    """A port on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def check(wanted: Iterable[tuple[str, int, str]]) -> None:
-    """See that nobody listens on the ports: rows of host, port, and the setting that chooses another.
+    """Check that no process listens on the ports: rows of host, port, and the setting that selects another.
 
     Raises:
-        FleetError: Some are taken; the text names the process that has each and the setting.
+        FleetError: Some are in use; the text names the process and the setting of each.
     """
     taken = [
-        f"port {port} is taken by {_holder(port)}: stop it, or choose another port by {setting}"
+        f"port {port} is in use by {_holder(port)}: stop it, or select another port with {setting}"
         for host, port, setting in wanted
         if _is_taken(host, port)
     ]
@@ -32,7 +32,7 @@ def check(wanted: Iterable[tuple[str, int, str]]) -> None:
 
 def _is_taken(host: str, port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not count
         try:
             probe.bind((host, port))
             probe.listen()

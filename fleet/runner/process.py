@@ -12,23 +12,23 @@ class Process:
     """One process to keep running.
 
     Attributes:
-        name: Its name in the log's file name, the status and the settings.
-        command: Its argument list.
-        environment: Its whole environment.
-        protocol: How to ask whether it is ready.
-        host: Where it listens.
-        port: The port that is asked whether it is ready.
-        address: What a caller uses.
-        grpc: Where it speaks gRPC, if it does.
-        metrics: Where its `/metrics` is, if it has any.
-        models: The models it runs.
+        name: The name, as in its log file, the status and the settings.
+        command: The argument list.
+        environment: The complete environment.
+        protocol: The protocol of the readiness check.
+        host: The host on which it listens.
+        port: The port of the readiness check.
+        address: The address for callers.
+        grpc: The address of its gRPC port, if any.
+        metrics: The address of its `/metrics`, if any.
+        models: The models that it runs.
         stage: Processes of the highest stage are stopped first.
         user: The user and group id to run as.
-        before: Done before each start, in a thread.
-        after: Done after each start; the process counts as running once it returns.
-        stop_signal: Asks it to finish.
-        orphan_signal: What the kernel sends it when the supervisor dies.
-        stop_seconds: How long it may take to finish.
+        before: A function to call before each start, in a thread.
+        after: A function to await after each start; then the process counts as running.
+        stop_signal: The signal that asks it to exit.
+        orphan_signal: The signal that the kernel sends it when the supervisor dies.
+        stop_seconds: The time after which it is killed.
     """
 
     name: str

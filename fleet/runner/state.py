@@ -1,4 +1,4 @@
-"""What the supervisor writes down about its fleet, and the other commands read: `run/fleet.json`."""
+"""The state of a fleet, which the supervisor writes to `run/fleet.json` and other commands read."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,22 +12,22 @@ Protocol = Literal["grpc", "http", "postgres"]
 
 
 class ProcessState(BaseModel):
-    """One process.
+    """The state of one process.
 
     Attributes:
-        name: Its name.
-        protocol: How to ask whether it is ready.
-        host: Where it listens.
-        port: The port that is asked.
-        address: What a caller uses.
-        grpc: Where it speaks gRPC, if it does.
-        metrics: Where its `/metrics` is, if it has any.
-        models: The models it runs.
-        state: `starting`, `running`, `waiting` (to be started again) or `stopped`.
-        pid: Its process id while it runs.
-        since: When it was started, in seconds since 1970.
-        restarts: How often it was started again.
-        reason: Why it ended last.
+        name: The name.
+        protocol: The protocol of the readiness check.
+        host: The host on which it listens.
+        port: The port of the readiness check.
+        address: The address for callers.
+        grpc: The address of its gRPC port, if any.
+        metrics: The address of its `/metrics`, if any.
+        models: The models that it runs.
+        state: `starting`, `running`, `waiting` (for its restart) or `stopped`.
+        pid: The process id while it runs.
+        since: The Unix time of its last start.
+        restarts: The number of restarts.
+        reason: How it ended last.
     """
 
     name: str
@@ -46,13 +46,13 @@ class ProcessState(BaseModel):
 
 
 class FleetState(BaseModel):
-    """The whole fleet of a home.
+    """The state of the fleet of a home.
 
     Attributes:
-        pid: The supervisor's process id.
-        profile: What it runs.
-        url: The gateway, for HTTP.
-        processes: In the order in which they are started.
+        pid: The process id of the supervisor.
+        profile: The profile that it runs.
+        url: The URL of the gateway.
+        processes: The processes in the order of their start.
     """
 
     pid: int
@@ -67,7 +67,7 @@ def lock_path(run_dir: Path) -> Path:
 
 
 def write(state: FleetState, run_dir: Path) -> None:
-    """Put the state in place in one step."""
+    """Write the state atomically."""
     fresh = run_dir / "fleet.json.new"
     fresh.write_text(state.model_dump_json(indent=2))
     fresh.replace(run_dir / "fleet.json")
@@ -77,11 +77,11 @@ def read(run_dir: Path) -> FleetState:
     """The state of the fleet that runs in this home.
 
     Raises:
-        FleetError: None runs.
+        FleetError: No fleet is running.
     """
     if is_held(lock_path(run_dir)):
         try:
             return FleetState.model_validate_json((run_dir / "fleet.json").read_text())
         except FileNotFoundError:
-            raise FleetError("the fleet is just being started; try again") from None
-    raise FleetError(f"no fleet runs in {run_dir.parent}; start one with `polyphony up`")
+            raise FleetError("the fleet is starting; try again") from None
+    raise FleetError(f"no fleet is running in {run_dir.parent}; start one with `polyphony up`")

@@ -1,4 +1,4 @@
-"""What each process of the fleet is, does and takes."""
+"""The readiness and resource usage of each process."""
 
 import asyncio
 import time
@@ -16,21 +16,21 @@ SAMPLE_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Row:
-    """One process.
+    """The status of one process.
 
     Attributes:
-        process: Its name.
-        pid: Its process id while it runs.
-        address: Where it listens.
-        grpc: Where it speaks gRPC, if it does.
-        metrics: Where its `/metrics` is, if it has any.
-        models: What it runs.
-        ready: Whether it serves.
-        memory_mb: Its proportional set size and its children's, in MiB: shared pages are counted once over the fleet.
-        load: Cores it kept busy just now, its children included.
-        seconds: For how long it has run.
-        restarts: How often it was started again.
-        reason: Why it ended last.
+        process: The name.
+        pid: The process id while it runs.
+        address: The address on which it listens.
+        grpc: The address of its gRPC port, if any.
+        metrics: The address of its `/metrics`, if any.
+        models: The models that it runs.
+        ready: Whether it serves requests.
+        memory_mb: The proportional set size in MiB, children included, which counts shared pages once over the fleet.
+        load: The number of cores in use, children included.
+        seconds: The uptime.
+        restarts: The number of restarts.
+        reason: How it ended last.
     """
 
     process: str
@@ -48,10 +48,10 @@ class Row:
 
 
 def rows(settings: FleetSettings) -> list[Row]:
-    """Every process of the home's fleet, the supervisor last.
+    """The status of every process of this home's fleet, the supervisor last.
 
     Raises:
-        FleetError: None runs.
+        FleetError: No fleet is running.
     """
     fleet = state.read(settings.run_dir)
     ready = asyncio.run(health.all_ready(fleet.processes))
@@ -97,12 +97,12 @@ def rows(settings: FleetSettings) -> list[Row]:
 
 
 def as_json(listing: list[Row]) -> list[dict[str, object]]:
-    """The rows as plain data."""
+    """The rows as JSON values."""
     return [asdict(row) for row in listing]
 
 
 def as_table(listing: list[Row]) -> Table:
-    """The rows for people."""
+    """The rows as a table."""
     table = Table(box=None)
     for name in ("process", "pid", "address", "models", "ready", "memory", "load", "restarts"):
         table.add_column(name, no_wrap=name != "models")
@@ -111,12 +111,12 @@ def as_table(listing: list[Row]) -> Table:
         cells = (row.process, str(row.pid or "-"), row.address, ", ".join(row.models), ready)
         table.add_row(*cells, f"{row.memory_mb:,.0f} MiB", f"{row.load:.2f}", str(row.restarts))
     total = sum(row.memory_mb for row in listing)
-    table.add_row("[bold]together", "", "", "", "", f"[bold]{total:,.0f} MiB", "", "")
+    table.add_row("[bold]total", "", "", "", "", f"[bold]{total:,.0f} MiB", "", "")
     return table
 
 
 def _family(pid: int | None, supervisor: int) -> list[psutil.Process]:
-    """A process and its children; of the supervisor only itself, its children have rows of their own."""
+    """A process and its children; the supervisor alone, since its children have rows of their own."""
     try:
         process = psutil.Process(pid or -1)
         return [process] if pid == supervisor else [process, *process.children(recursive=True)]
@@ -141,5 +141,5 @@ def _pss_mb(pid: int) -> float:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
     except OSError:
-        return 0.0  # it has gone, or is another user's
+        return 0.0  # it exited, or belongs to another user
     return 0.0

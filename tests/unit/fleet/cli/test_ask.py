@@ -121,4 +121,4 @@ def test_the_bars_lie_on_one_clock():
     starts, lengths = [row.index("█") for row in rows], [row.count("█") for row in rows]
     assert lengths == [7, 14, 14]
     assert starts[0] == starts[1] == starts[2] - 14
-    assert "left out: late" in rows[1]
+    assert "degraded: late" in rows[1]

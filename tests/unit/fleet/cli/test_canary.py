@@ -24,10 +24,10 @@ def canary(home, *words):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "no fleet runs"),
-        (("--gateway", "http://a:b"), "--gateway http://a:b is no URL"),
-        (("--gateway", DEAD, "--push", DEAD), f"the gauges could not be pushed to {DEAD}"),
-        (("--gateway", DEAD, "--baseline", "absent.json"), "the baseline absent.json cannot be used"),
+        ((), "no fleet is running"),
+        (("--gateway", "http://a:b"), "--gateway must be a URL, got http://a:b"),
+        (("--gateway", DEAD, "--push", DEAD), f"cannot push the gauges to {DEAD}"),
+        (("--gateway", DEAD, "--baseline", "absent.json"), "cannot use the baseline absent.json"),
     ],
 )
 def test_what_is_foreseen_is_said_in_a_line(tmp_path, words, text):
@@ -41,12 +41,16 @@ def test_what_is_foreseen_is_said_in_a_line(tmp_path, words, text):
 @pytest.mark.parametrize(
     ("words", "variables", "text"),
     [
-        (("--gateway", "foo"), {}, "--gateway foo is no URL: give one such as http://host:8080"),
-        (("--gateway", "ftp://host"), {}, "--gateway ftp://host is no URL"),
-        (("--push", "nonsense"), {}, "--push nonsense is no URL: give one such as http://host:8080"),
-        (("--push", "host:9091"), {}, "--push host:9091 is no URL"),
-        (("--push", "http://"), {}, "--push http:// is no URL"),
-        ((), {"POLYPHONY_FLEET_GATEWAY_URL": "foo"}, "POLYPHONY_FLEET_GATEWAY_URL foo is no URL"),
+        (("--gateway", "foo"), {}, "--gateway must be a URL such as http://host:8080, got foo"),
+        (("--gateway", "ftp://host"), {}, "--gateway must be a URL such as http://host:8080, got ftp://host"),
+        (("--push", "nonsense"), {}, "--push must be a URL such as http://host:8080, got nonsense"),
+        (("--push", "host:9091"), {}, "--push must be a URL such as http://host:8080, got host:9091"),
+        (("--push", "http://"), {}, "--push must be a URL such as http://host:8080, got http://"),
+        (
+            (),
+            {"POLYPHONY_FLEET_GATEWAY_URL": "foo"},
+            "POLYPHONY_FLEET_GATEWAY_URL must be a URL such as http://host:8080, got foo",
+        ),
         (("--key", "two\nlines"), {}, "the API key (POLYPHONY_FLEET_API_KEY, or --key) must be printable ASCII"),
     ],
 )

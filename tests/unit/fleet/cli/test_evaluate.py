@@ -29,9 +29,9 @@ def evaluate(*words):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--gateway", "foo"), "--gateway foo is no URL"),
-        (("--only", "transcribe,sing"), "there is no task sing: transcribe, diarize"),
-        (("--markdown", "absent.md"), "absent.md could not be read"),
+        (("--gateway", "foo"), "--gateway must be a URL such as http://host:8080, got foo"),
+        (("--only", "transcribe,sing"), "unknown task sing; known tasks: transcribe, diarize"),
+        (("--markdown", "absent.md"), "cannot read absent.md"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_asked(folder, words, text):
@@ -43,7 +43,7 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(folder, words, tex
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / manifest.NAME).write_text('{"songs": []}')
     result = evaluate("--folder", tmp_path)
-    assert "holds no evaluation set" in str(result.exception)
+    assert "is not a speech evaluation set" in str(result.exception)
 
 
 def test_a_document_without_a_place_for_figures_is_refused(folder):
@@ -58,7 +58,7 @@ def test_what_has_no_answer_is_named_and_what_the_set_lacks_too(folder):
     words = ("--folder", folder, "--only", "transcribe", "--json", folder / "found.json", "--markdown", page)
     result = evaluate(*words)
     assert result.exit_code == 0
-    assert "left out of the set: the voice slt: apt-get install flite" in result.output
+    assert "missing from the set: the voice slt: apt-get install flite" in result.output
     found = json.loads((folder / "found.json").read_text())["transcribe"]
     assert [failure["item"] for failure in found["failures"]] == ["one, fitted window", "one, full window"]
     assert found["tables"] == []
@@ -74,4 +74,4 @@ def test_that_the_set_is_made_is_said_where_no_terminal_shows_it(tmp_path, monke
     monkeypatch.setattr(maker, "make", lambda place, console: made.append(place) or manifest.Manifest((), ()))
     result = evaluate("--folder", tmp_path / "new", "--only", "transcribe")
     assert made == [tmp_path / "new"]
-    assert result.stderr.startswith(f"making the evaluation set in {tmp_path / 'new'}, once: some minutes")
+    assert result.stderr.startswith(f"building the evaluation set in {tmp_path / 'new'}")

@@ -25,9 +25,9 @@ def polyphony(home: Path, *words: str, **variables: str) -> subprocess.Completed
 def test_missing_weights_stop_the_start_and_say_what_to_run(home: Path):
     done = polyphony(home, "up", "--profile", "embedded")
     assert done.returncode == 1
-    assert "lacks the weights of pp-ocrv6-small, " in done.stderr
+    assert "has no weights of pp-ocrv6-small, " in done.stderr
     assert "polyphony models pull --profile embedded" in done.stderr
-    assert "no fleet runs" in polyphony(home, "status").stderr
+    assert "no fleet is running" in polyphony(home, "status").stderr
 
 
 def test_a_taken_port_stops_the_start(home: Path):
@@ -35,7 +35,7 @@ def test_a_taken_port_stops_the_start(home: Path):
         port = str(holder.getsockname()[1])
         done = polyphony(home, "up", "--profile", "fake", POLYPHONY_GATEWAY_HTTP_PORT=port)
     assert done.returncode == 1
-    assert f"port {port} is taken by process {os.getpid()}" in done.stderr
+    assert f"port {port} is in use by process {os.getpid()}" in done.stderr
     assert "POLYPHONY_GATEWAY_HTTP_PORT" in done.stderr
 
 
@@ -48,7 +48,7 @@ def test_another_profile_and_a_second_start_find_the_fleet_that_runs(home: Path)
         other = polyphony(home, "up", "--profile", "gpu")
         same = polyphony(home, "up", "--profile", "fake")
     assert other.returncode == 1
-    assert "a fleet of profile fake runs" in other.stderr
+    assert "a fleet of profile fake is running" in other.stderr
     assert same.returncode == 0
     assert "postgres   here" in same.stdout
 

@@ -82,7 +82,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_setting(settings: FleetSe
         with pytest.raises(FleetError) as error:
             planned(with_environment(settings, POLYPHONY_SPEECH_METRICS_PORT=str(port)))
     text = str(error.value)
-    assert f"port {port} is taken by process {os.getpid()} (" in text
+    assert f"port {port} is in use by process {os.getpid()} (" in text
     assert "POLYPHONY_SPEECH_METRICS_PORT" in text
 
 
