@@ -12,7 +12,7 @@ def tasks(settings: RetrievalSettings) -> tuple[TaskSpec, ...]:
             name="embed",
             port=TextEmbedder,
             runtimes={
-                "minilm": "services.retrieval.embed.models.minilm:load",
+                "text-encoder": "services.retrieval.embed.models.text_encoder:load",
                 "fake": "services.retrieval.embed.models.fake:load",
             },
             scheduler=BatchConfig(

@@ -2,26 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servekit.models.backend import TensorBackend
 from servekit.scheduling.batch import BatchModel
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """A tokenised text.
-
-    Attributes:
-        ids: The token ids, special tokens included, int64 `[tokens]`.
-        truncated: Whether the text was truncated to the model's window.
-    """
-
-    ids: NDArray[np.int64]
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +27,7 @@ class EmbeddedText:
 
 
 @runtime_checkable
-class TextEmbedder(BatchModel[str, Tokens, EmbeddedText], Protocol):
+class TextEmbedder(BatchModel[str, Any, EmbeddedText], Protocol):
     """A model that embeds texts: `prepare` tokenises one, `run` embeds several. Several threads may call it at once."""
 
     @property

@@ -12,7 +12,7 @@ from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
 from servekit.rpc.context import CancellationToken
-from services.retrieval.embed import EmbeddedText, TextEmbedder, Tokens
+from services.retrieval.embed import EmbeddedText, TextEmbedder
 from services.retrieval.settings import RetrievalSettings
 
 WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")  # each Chinese character is a word
@@ -44,14 +44,14 @@ class FakeEmbedder:
     def close(self) -> None:
         """There is nothing to free."""
 
-    def prepare(self, request: str) -> Tokens:
+    def prepare(self, request: str) -> EmbeddedText:
         words = WORD.findall(request.lower()) or [request]
-        ids = np.array([zlib.crc32(word.encode()) for word in words], np.int64)
-        return Tokens(ids[: self.max_tokens], len(ids) > self.max_tokens)
+        ids = np.array([zlib.crc32(word.encode()) for word in words[: self.max_tokens]], np.int64)
+        return EmbeddedText(self._vector(ids), len(ids), len(words) > self.max_tokens)
 
-    def run(self, items: Sequence[Tokens], cancellation: CancellationToken) -> Sequence[EmbeddedText]:
+    def run(self, items: Sequence[EmbeddedText], cancellation: CancellationToken) -> Sequence[EmbeddedText]:
         self.faults.step(cancellation)
-        return [EmbeddedText(self._vector(item.ids), len(item.ids), item.truncated) for item in items]
+        return items
 
     def _vector(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Each word increments one dimension; the vector is never zero."""

@@ -1,74 +1,92 @@
-"""MiniLM and other BERT sentence encoders, on ONNX Runtime."""
+"""Text encoders: tokeniser, network and pooling of a sentence encoder, from a folder of its weights.
+
+A loader by form: any service whose task needs vectors of texts loads its model with it.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from servekit.models.backend import Arrays, TensorBackend
+from servekit.models.backend import Arrays, Provider, TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
-from servekit.models.catalogue import ModelSpec
+from servekit.models.bert import network
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import InvalidArgument, TooLarge
-from services.retrieval.embed import EmbeddedText, TextEmbedder, Tokens
-from services.retrieval.export import network
-from services.retrieval.settings import RetrievalSettings
 
-WINDOW = 256  # tokens that all-MiniLM-L6-v2 was trained on; its position table is longer
 LONGEST_WORD = 100  # characters; WordPiece turns a longer word into one token
 
 
-class MiniLm:
-    """A sentence encoder that runs texts of similar length together.
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A tokenised text.
+
+    Attributes:
+        ids: The token ids, special tokens included, int64 `[tokens]`.
+        truncated: Whether the text was truncated to the model's window.
+    """
+
+    ids: NDArray[np.int64]
+    truncated: bool
+
+
+class TextEncoder:
+    """A sentence encoder that runs texts of similar length together. Several threads may call it at once.
 
     Args:
         tokenizer: The path of the model's tokenizer.json.
-        backend: The network.
+        network: The network: `input_ids` and `attention_mask`, int64 `[batch, tokens]`, to `embedding`, float32
+            `[batch, dimensions]`.
         max_tokens: The window of the model.
         max_batch_tokens: The maximum number of tokens in one run of the network, padding included.
     """
 
-    def __init__(self, tokenizer: Path, backend: TensorBackend, max_tokens: int, max_batch_tokens: int) -> None:
+    def __init__(self, tokenizer: Path, network: TensorBackend, max_tokens: int, max_batch_tokens: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._max_batch_tokens = max_batch_tokens
         self.max_tokens = max_tokens
-        self.dimensions = backend.outputs[0].shape[-1]
-        self.backend = Windowed(backend, max_tokens, max_batch_tokens)
-        self.networks = {"": self.backend}
+        self.dimensions = network.outputs[0].shape[-1]
+        self.network = BoundedNetwork(network, max_tokens, max_batch_tokens)
 
     def warm(self) -> None:
-        self.run([self.prepare("warm")], CancellationToken())
+        """Encode one short text."""
+        self.encode([self.tokenize("warm")], CancellationToken())
 
     def close(self) -> None:
-        self.backend.close()
+        """Free the memory of the network."""
+        self.network.close()
 
-    def prepare(self, request: str) -> Tokens:
+    def tokenize(self, text: str) -> Tokens:
+        """Tokenise a text, and truncate it to the window."""
         # The beginning of a long text almost always fills the window; the rest is then not tokenised.
-        head = request[: self.max_tokens * 32]
+        head = text[: self.max_tokens * 32]
         ids = self._tokenizer.encode(head).ids
-        if len(head) < len(request) and len(ids) < self.max_tokens + LONGEST_WORD:
-            ids = self._tokenizer.encode(request).ids
+        if len(head) < len(text) and len(ids) < self.max_tokens + LONGEST_WORD:
+            ids = self._tokenizer.encode(text).ids
         truncated = len(ids) > self.max_tokens
         if truncated:
             ids = [*ids[: self.max_tokens - 1], ids[-1]]
         return Tokens(np.array(ids, np.int64), truncated)
 
-    def run(self, items: Sequence[Tokens], cancellation: CancellationToken) -> Sequence[EmbeddedText]:
-        results: dict[int, EmbeddedText] = {}
-        for indexes in _batches([len(item.ids) for item in items], self._max_batch_tokens):
+    def encode(self, texts: Sequence[Tokens], cancellation: CancellationToken) -> NDArray[np.float32]:
+        """Encode texts, as vectors in the order of the texts, float32 `[texts, dimensions]`.
+
+        Raises:
+            Cancelled, DeadlineExceeded: The token was cancelled between two runs of the network.
+        """
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        for indexes in _batches([len(text.ids) for text in texts], self._max_batch_tokens):
             cancellation.raise_if_cancelled()
-            batch = [items[index] for index in indexes]
-            vectors = self.backend.infer(_padded([item.ids for item in batch]))["embedding"]
-            for index, item, vector in zip(indexes, batch, vectors, strict=True):
-                results[index] = EmbeddedText(vector.astype(np.float32), len(item.ids), item.truncated)
-        return [results[index] for index in range(len(items))]
+            vectors[indexes] = self.network.infer(_padded([texts[index].ids for index in indexes]))["embedding"]
+        return vectors
 
 
-class Windowed:
+class BoundedNetwork:
     """A network that rejects rows longer than its window and splits large batches.
 
     This bounds the memory of a run, whatever a caller of the Open Inference Protocol sends.
@@ -127,10 +145,17 @@ def _padded(rows: Sequence[NDArray[np.int64]]) -> Arrays:
     return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
 
-def load(model_spec: ModelSpec, settings: RetrievalSettings) -> TextEmbedder:
-    """Load the model in its folder; the first load exports the ONNX file."""
-    folder = model_spec.folder(settings.models_dir)
-    threads = 1 if settings.provider == "cpu" else settings.threads
-    backend = OnnxBackend(network(folder), threads, settings.provider)
-    window = int(model_spec.limits.get("max_tokens", WINDOW))
-    return MiniLm(folder / "tokenizer.json", backend, window, settings.max_batch_tokens)
+def load_text_encoder(
+    folder: Path, *, provider: Provider, threads: int, max_tokens: int, max_batch_tokens: int
+) -> TextEncoder:
+    """Load the sentence encoder in a folder; the first load exports its ONNX file.
+
+    Args:
+        folder: Holds `model.safetensors` and `config.json` of a BERT encoder, and `tokenizer.json`.
+        provider: The execution provider of ONNX Runtime.
+        threads: Threads of one run of the network.
+        max_tokens: The window of the model.
+        max_batch_tokens: The maximum number of tokens in one run of the network, padding included.
+    """
+    backend = OnnxBackend(network(folder), threads, provider)
+    return TextEncoder(folder / "tokenizer.json", backend, max_tokens, max_batch_tokens)

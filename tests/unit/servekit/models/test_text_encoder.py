@@ -1,4 +1,4 @@
-"""MiniLM with its real weights, against vectors that another implementation made."""
+"""The text encoder with MiniLM's weights, against vectors that another implementation made."""
 
 import json
 import os
@@ -11,75 +11,74 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from servekit.models import catalogue
+from servekit.models.bert import network
+from servekit.models.text_encoder import load_text_encoder
 from servekit.ops.settings import ProcessSettings
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge
-from services.retrieval.embed.models.minilm import load
-from services.retrieval.export import network
-from services.retrieval.settings import RetrievalSettings
 
-REFERENCE = json.loads((Path(__file__).parents[2] / "reference_vectors.json").read_text())["rows"]
+REFERENCE = json.loads(Path(__file__).with_name("reference_vectors.json").read_text())["rows"]
 SPEC = catalogue.model("all-minilm-l6-v2")
 FOLDER = SPEC.folder(ProcessSettings().models_dir)
 
 
 @pytest.fixture(scope="module")
-def minilm():
+def encoder():
     assert (FOLDER / "model.safetensors").exists(), "its weights are missing: run `polyphony models pull`"
-    model = load(SPEC, RetrievalSettings(threads=1))
+    model = load_text_encoder(FOLDER, provider="cpu", threads=1, max_tokens=256, max_batch_tokens=512)
     yield model
     model.close()
 
 
-def test_vectors_match_the_reference(minilm):
-    embedded = minilm.run([minilm.prepare(row["text"]) for row in REFERENCE], CancellationToken())
-    assert [e.tokens for e in embedded] == [row["tokens"] for row in REFERENCE]
-    assert [e.truncated for e in embedded] == [row["truncated"] for row in REFERENCE]
-    vectors = np.stack([e.vector for e in embedded])
+def test_vectors_match_the_reference(encoder):
+    texts = [encoder.tokenize(row["text"]) for row in REFERENCE]
+    assert [len(text.ids) for text in texts] == [row["tokens"] for row in REFERENCE]
+    assert [text.truncated for text in texts] == [row["truncated"] for row in REFERENCE]
+    vectors = encoder.encode(texts, CancellationToken())
     assert vectors.dtype == np.float32
     assert np.abs(vectors - [row["embedding"] for row in REFERENCE]).max() < 1e-5
 
 
-def test_a_text_gets_the_same_vector_in_any_batch(minilm):
+def test_a_text_gets_the_same_vector_in_any_batch(encoder):
     for row in REFERENCE:
-        [alone] = minilm.run([minilm.prepare(row["text"])], CancellationToken())
-        assert np.abs(alone.vector - row["embedding"]).max() < 1e-5
+        [alone] = encoder.encode([encoder.tokenize(row["text"])], CancellationToken())
+        assert np.abs(alone - row["embedding"]).max() < 1e-5
 
 
-def test_several_threads_embed_at_once(minilm):
+def test_several_threads_encode_at_once(encoder):
     with ThreadPoolExecutor(4) as pool:
-        runs = list(pool.map(lambda row: minilm.run([minilm.prepare(row["text"])], CancellationToken()), REFERENCE))
-    for [embedded], row in zip(runs, REFERENCE, strict=True):
-        assert np.abs(embedded.vector - row["embedding"]).max() < 1e-5
+        runs = pool.map(lambda row: encoder.encode([encoder.tokenize(row["text"])], CancellationToken()), REFERENCE)
+        for [vector], row in zip(runs, REFERENCE, strict=True):
+            assert np.abs(vector - row["embedding"]).max() < 1e-5
 
 
 @pytest.mark.parametrize("text", ["word " * 20_000, "x" * 90 + " " * 40_000 + "tail " * 300, "今" * 20_000])
-def test_a_long_text_is_truncated_where_its_whole_tokenisation_would_be(minilm, text):
-    tokens = minilm.prepare(text)
-    whole = minilm._tokenizer.encode(text).ids
+def test_a_long_text_is_truncated_where_its_whole_tokenisation_would_be(encoder, text):
+    tokens = encoder.tokenize(text)
+    whole = encoder._tokenizer.encode(text).ids
     assert tokens.truncated
     assert tokens.ids.tolist() == [*whole[:255], whole[-1]]
 
 
-def test_a_text_of_few_tokens_and_many_characters_is_not_truncated(minilm):
-    tokens = minilm.prepare("alpha" + " " * 40_000 + "omega")
+def test_a_text_of_few_tokens_and_many_characters_is_not_truncated(encoder):
+    tokens = encoder.tokenize("alpha" + " " * 40_000 + "omega")
     assert (len(tokens.ids), tokens.truncated) == (4, False)
 
 
-def test_a_cancelled_run_stops_between_batches(minilm):
+def test_a_cancelled_run_stops_between_batches(encoder):
     cancellation = CancellationToken()
     cancellation.cancel()
     with pytest.raises(Cancelled):
-        minilm.run([minilm.prepare("unheard")], cancellation)
+        encoder.encode([encoder.tokenize("unused")], cancellation)
 
 
-def test_the_network_splits_a_large_batch(minilm):
+def test_the_network_splits_a_large_batch(encoder):
     rows, tokens = 70, 32
     ids = np.random.default_rng(0).integers(1000, 20_000, (rows, tokens))
     mask = np.ones_like(ids)
-    vectors = minilm.backend.infer({"input_ids": ids, "attention_mask": mask})["embedding"]
+    vectors = encoder.network.infer({"input_ids": ids, "attention_mask": mask})["embedding"]
     assert vectors.shape == (rows, 384)
-    last = minilm.backend.infer({"input_ids": ids[-1:], "attention_mask": mask[-1:]})["embedding"]
+    last = encoder.network.infer({"input_ids": ids[-1:], "attention_mask": mask[-1:]})["embedding"]
     assert np.abs(vectors[-1] - last[0]).max() < 1e-5
 
 
@@ -91,9 +90,9 @@ def test_the_network_splits_a_large_batch(minilm):
         (np.full((1, 8), 30_522), np.ones((1, 8), np.int64), InvalidArgument),
     ],
 )
-def test_the_network_rejects_what_does_not_fit(minilm, ids, mask, error):
+def test_the_network_rejects_what_does_not_fit(encoder, ids, mask, error):
     with pytest.raises(error) as raised:
-        minilm.backend.infer({"input_ids": ids, "attention_mask": mask})
+        encoder.network.infer({"input_ids": ids, "attention_mask": mask})
     assert raised.value.field.startswith("inputs")
 
 
