@@ -44,14 +44,14 @@ class AppState:
     def build(
         cls, settings: GatewaySettings, telemetry: Telemetry, clients: Clients, fetcher: Fetching | None = None
     ) -> Self:
-        """Put them together.
+        """Build the state.
 
         Args:
-            fetcher: Gets what lies at a URL; without one, a `Fetcher` by the settings.
+            fetcher: Downloads the bytes behind a URL; a `Fetcher` by the settings if None.
 
         Raises:
-            SystemExit: The keys file cannot be used.
-            NotFound: There is no such profile.
+            SystemExit: The keys file is invalid.
+            NotFound: The catalogue has no such profile.
         """
         store = ObjectStore(settings.object_store_url)
         records = Records(store)

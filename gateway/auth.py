@@ -1,4 +1,4 @@
-"""Who calls: API keys, what each may use, and how often."""
+"""API keys: their owners, the models that each may use, and their rate limits."""
 
 import hashlib
 import hmac
@@ -18,12 +18,12 @@ class KeyRow(BaseModel):
     """One `[[keys]]` row of the keys file.
 
     Attributes:
-        sha256: The digest of the key, which itself is kept nowhere. Keys are random and long, so that a plain
-            digest is enough: `openssl rand -hex 32 | tee key | tr -d '\\n' | sha256sum`.
-        owner: The tenant: files, vector stores and media belong to it.
-        models: The ids that the key may ask for; empty for all.
-        requests_per_minute: How fast its allowance fills up again.
-        burst: How many requests it may make at once.
+        sha256: The digest of the key; the key itself is not stored. Keys are long and random, so a plain digest is
+            enough: `openssl rand -hex 32 | tee key | tr -d '\\n' | sha256sum`.
+        owner: The tenant, to which files, vector stores and media belong.
+        models: The ids of the models that the key may use; empty for all.
+        requests_per_minute: The rate at which its token bucket refills.
+        burst: The size of its token bucket: the requests that it may make at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,12 +42,12 @@ class _KeysFile(BaseModel):
 
 
 class TokenBucket:
-    """An allowance that fills up at a steady rate.
+    """A token bucket: a rate limit that allows bursts.
 
     Args:
-        rate: Permits a second.
-        burst: Permits that it holds when full.
-        clock: Seconds that never go back.
+        rate: Tokens that are added per second.
+        burst: Tokens that the bucket holds when full.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,16 +55,16 @@ class TokenBucket:
         self._level, self._at = float(burst), clock()
 
     def take(self) -> None:
-        """Take one permit.
+        """Take one token.
 
         Raises:
-            RateLimited: There is none; it says when there will be one.
+            RateLimited: The bucket is empty; the error says when it will have a token.
         """
         now = self._clock()
         self._level = min(self._burst, self._level + (now - self._at) * self._rate)
         self._at = now
         if self._level < 1:
-            raise RateLimited("this API key has used up its allowance", retry_after=(1 - self._level) / self._rate)
+            raise RateLimited("the rate limit of this API key is exceeded", retry_after=(1 - self._level) / self._rate)
         self._level -= 1
 
 
@@ -72,7 +72,7 @@ class Caller:
     """The owner of an API key.
 
     Attributes:
-        tenant: Whose files, stores and media are meant.
+        tenant: The tenant, to which files, vector stores and media belong.
     """
 
     def __init__(self, tenant: str, models: Iterable[str] = (), bucket: TokenBucket | None = None) -> None:
@@ -81,33 +81,33 @@ class Caller:
         self._bucket = bucket
 
     def admit(self) -> None:
-        """Count one request.
+        """Count one request against the rate limit.
 
         Raises:
-            RateLimited: One too many.
+            RateLimited: The limit is exceeded.
         """
         if self._bucket is not None:
             self._bucket.take()
 
     def sees(self, model_id: str) -> bool:
-        """Whether the caller may ask for this model."""
+        """Whether the caller may use this model."""
         return not self._models or model_id in self._models
 
     def require(self, model_id: str) -> None:
-        """Refuse a model that the caller may not ask for, as if there were none.
+        """Refuse a model that the caller may not use, as if it did not exist.
 
         Raises:
-            NotFound: It may not.
+            NotFound: The caller may not use it.
         """
         if not self.sees(model_id):
-            raise NotFound(f"there is no model {model_id!r} for this API key", field="model")
+            raise NotFound(f"no model {model_id!r} for this API key", field="model")
 
 
 class Keys:
     """The API keys of one process.
 
     Args:
-        rows: The keys; none means that everybody is the one tenant `default`.
+        rows: The keys; without any, every caller is the tenant `default`.
     """
 
     def __init__(self, rows: Iterable[KeyRow] = ()) -> None:
@@ -115,48 +115,48 @@ class Keys:
             row.sha256: Caller(row.owner, row.models, TokenBucket(row.requests_per_minute / 60, row.burst))
             for row in rows
         }
-        self._anybody = Caller(DEFAULT_TENANT)
+        self._default_caller = Caller(DEFAULT_TENANT)
 
     @classmethod
     def read(cls, path: Path | None) -> "Keys":
-        """The keys of a file; without one there are none.
+        """The keys of a file; without a file, no keys.
 
         Raises:
-            SystemExit: The file is not there or not as it should be.
+            SystemExit: The file cannot be read, or is invalid.
         """
         if path is None:
             return cls()
         try:
             return cls(_KeysFile.model_validate(tomllib.loads(path.read_text())).keys)
         except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-            raise SystemExit(f"the keys file {path} cannot be used: {error}") from error
+            raise SystemExit(f"invalid keys file {path}: {error}") from error
 
     def __bool__(self) -> bool:
         return bool(self._callers)
 
     def authenticate(self, authorization: str) -> Caller:
-        """Who sends this `Authorization` header.
+        """The caller who sends this `Authorization` header.
 
         Raises:
-            Unauthenticated: No key, or none that is known.
+            Unauthenticated: The header has no known API key.
         """
         if not self:
-            return self._anybody
+            return self._default_caller
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:
-            raise Unauthenticated("an API key is needed: Authorization: Bearer <key>", field="authorization")
+            raise Unauthenticated("missing API key: send Authorization: Bearer <key>", field="authorization")
         digest = hashlib.sha256(key.strip().encode()).hexdigest()
         found = [caller for known, caller in self._callers.items() if hmac.compare_digest(known, digest)]
         if not found:
-            raise Unauthenticated("this API key is not known", field="authorization")
+            raise Unauthenticated("invalid API key", field="authorization")
         return found[0]
 
 
 def require_loopback(host: str, keys: Keys) -> None:
-    """Refuse to stand open: without keys, only this machine may call.
+    """Refuse to listen on the network without API keys.
 
     Raises:
-        SystemExit: There are no keys and the address is not loopback.
+        SystemExit: There are no keys and the address is not a loopback address.
     """
     if keys or host == "localhost":
         return

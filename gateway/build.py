@@ -1,4 +1,4 @@
-"""The gateway put together: HTTP and gRPC in front of the same parts."""
+"""Builds the gateway: HTTP and gRPC over the same state."""
 
 import asyncio
 import logging
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
-    """What the process serves.
+    """The specification of the gateway's process.
 
     Raises:
-        SystemExit: The keys file cannot be used, or it would stand open without one.
+        SystemExit: The keys file is invalid, or the process would listen on the network without one.
     """
     clients = Clients.connect(settings, telemetry)
     state = AppState.build(settings, telemetry, clients)

@@ -101,7 +101,7 @@ class Clients:
         )
 
     async def health(self, seconds: float) -> dict[str, bool]:
-        """Whether each service serves, as it says itself within `seconds`."""
+        """Whether each service reports within `seconds` that it serves."""
 
         async def serves(channel: grpc.aio.Channel) -> bool:
             try:
@@ -120,6 +120,6 @@ class Clients:
         return dict(zip(self.channels, answers, strict=True))
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the channels."""
         for channel in self.channels.values():
             await channel.close()

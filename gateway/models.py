@@ -1,4 +1,4 @@
-"""Which models callers may ask for, by the ids and aliases of the catalogue."""
+"""The models that requests may name, by the ids and aliases of the catalogue."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +12,7 @@ class ModelDirectory:
     """The models of one profile.
 
     Args:
-        specs: Their specs; the first of a task is its default.
+        specs: The specs of the models; the first of a task is its default.
     """
 
     def __init__(self, specs: Iterable[ModelSpec]) -> None:
@@ -24,7 +24,7 @@ class ModelDirectory:
         """The models of a profile of the catalogue, or of the folder that is added to it.
 
         Raises:
-            NotFound: There is no such profile.
+            NotFound: The catalogue has no such profile.
         """
         return cls(profile_models(profile, extra))
 
@@ -32,43 +32,43 @@ class ModelDirectory:
         """The model of an id or alias.
 
         Raises:
-            NotFound: There is none.
+            NotFound: No model has this name.
         """
         if name not in self._by_name:
-            raise NotFound(f"there is no model {name!r}; /v1/models lists those there are", field="model")
+            raise NotFound(f"no model {name!r}; /v1/models lists the models", field="model")
         return self._by_name[name]
 
     def default(self, task: str) -> ModelSpec:
-        """The model that does a task unless the caller names another.
+        """The default model of a task.
 
         Raises:
-            Unimplemented: No model of the profile does it.
+            Unimplemented: The profile has no model for the task.
         """
         for spec in self.specs:
             if spec.task == task:
                 return spec
-        raise Unimplemented(f"this fleet has no model that can {task.replace('_', ' ')}", field="model")
+        raise Unimplemented(f"no model for the task {task} in this profile", field="model")
 
     def resolve(self, task: str, name: str, caller: Caller) -> str:
-        """The id of the model that `caller` means by `name`, empty for the task's default.
+        """The id of the model that `name` stands for; an empty name stands for the default model of the task.
 
         Raises:
-            NotFound: There is no such model for this caller.
-            InvalidArgument: The model does something else.
-            Unimplemented: No model of the profile does it.
+            NotFound: No model that the caller may use has this name.
+            InvalidArgument: The model is for another task.
+            Unimplemented: The profile has no model for the task.
         """
         spec = self.get(name) if name else self.default(task)
         caller.require(spec.id)
         if spec.task != task:
             raise InvalidArgument(
-                f"the model {spec.id!r} does {spec.task.replace('_', ' ')}, not {task.replace('_', ' ')}", field="model"
+                f"the model must be for the task {task}, got {spec.id!r} for {spec.task}", field="model"
             )
         return spec.id
 
     def translator(self, name: str, caller: Caller) -> str:
-        """The id of the transcriber that is to translate: the one whose id `name` is, or the first that can.
+        """The id of the model that translates speech: the one with the id `name`, or else the first that can.
 
-        An alias such as `whisper-1` is a name for what the profile has, and keeps no caller from a translation.
+        An alias such as `whisper-1` may stand for a model that cannot translate; then another one does.
 
         Raises:
             ServeError: As `resolve`.
@@ -76,7 +76,7 @@ class ModelDirectory:
         spec = self.get(name) if name else self.default("transcribe")
         if spec.task == "transcribe" and name != spec.id and not _translates(spec):
             able = (other.id for other in self.specs if other.task == "transcribe" and _translates(other))
-            name = next(able, name)  # where none is, the model says so itself
+            name = next(able, name)  # where none can, the service refuses the model
         return self.resolve("transcribe", name, caller)
 
 

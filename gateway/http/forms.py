@@ -1,4 +1,4 @@
-"""Request bodies that are forms: a file, read as it arrives, and the small fields beside it."""
+"""Request bodies that are forms: a file, read while it arrives, and the small fields beside it."""
 
 import re
 from collections import deque
@@ -11,7 +11,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from gateway.http.bodies import refusal, stream
+from gateway.http.bodies import stream, validation_error
 from servekit.rpc.errors import InvalidArgument, TooLarge
 
 Body = TypeVar("Body")
@@ -33,8 +33,8 @@ class Part:
 
     Attributes:
         name: The form field.
-        filename: The file's name; empty where the part is no file.
-        mime_type: What the sender says it is; empty if nothing.
+        filename: The file's name; empty where the part is a field.
+        mime_type: The content type that the sender states; empty without one.
     """
 
     def __init__(self, form: "Form", headers: dict[str, str]) -> None:
@@ -52,36 +52,36 @@ class Part:
         """The value of a small field.
 
         Raises:
-            TooLarge: It has more than `limit` bytes.
-            InvalidArgument: It is not UTF-8.
+            TooLarge: The value has more than `limit` bytes.
+            InvalidArgument: The value is not UTF-8.
         """
         value = bytearray()
-        async for piece in self:
-            value += piece
+        async for chunk in self:
+            value += chunk
             if len(value) > limit:
-                raise TooLarge(f"{self.name} is larger than {limit} bytes", field=self.name)
+                raise TooLarge(f"{self.name} must have at most {limit} bytes", field=self.name)
         try:
             return value.decode()
         except UnicodeDecodeError as error:
-            raise InvalidArgument(f"{self.name} is not UTF-8", field=self.name) from error
+            raise InvalidArgument(f"{self.name} must be UTF-8", field=self.name) from error
 
 
 class Form:
     """A `multipart/form-data` body, read part by part as it arrives. Every part must be read to its end.
 
     Args:
-        request: Its request.
-        limit: How many bytes the body may have.
+        request: The request.
+        limit: The most bytes that the body may have.
 
     Raises:
-        InvalidArgument: The body is no form.
+        InvalidArgument: The body is not a form.
     """
 
     def __init__(self, request: Request, limit: int) -> None:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
-            raise InvalidArgument("the body has to be multipart/form-data", field="body")
-        self._pieces = stream(request, limit, "file")
+            raise InvalidArgument("the body must be multipart/form-data", field="body")
+        self._chunks = stream(request, limit, "file")
         self._events: deque[_Headers | bytes | None] = deque()
         self._name = self._value = b""
         self._headers: dict[str, str] = {}
@@ -99,7 +99,7 @@ class Form:
         try:
             self._parser = MultipartParser(options[b"boundary"], callbacks)  # type: ignore[arg-type]
         except ValueError as error:
-            raise InvalidArgument(f"the form's boundary cannot be used: {error}", field="body") from error
+            raise InvalidArgument(f"invalid form boundary: {error}", field="body") from error
 
     async def __aiter__(self) -> AsyncIterator[Part]:
         while (event := await self.next_event()) is not StopAsyncIteration:
@@ -107,16 +107,16 @@ class Form:
                 yield Part(self, event.values)
 
     async def next_event(self) -> object:
-        """Headers, bytes, None at the end of a part, StopAsyncIteration at the end of all."""
+        """Headers, bytes, None at the end of a part, or StopAsyncIteration at the end of the form."""
         while not self._events:
             try:
-                self._parser.write(await anext(self._pieces))
+                self._parser.write(await anext(self._chunks))
             except StopAsyncIteration:
                 if not self._ended:
-                    raise InvalidArgument("the form ends in the middle of a part", field="body") from None
+                    raise InvalidArgument("the form ends within a part", field="body") from None
                 return StopAsyncIteration
             except MultipartParseError as error:
-                raise InvalidArgument(f"the form cannot be read: {error}", field="body") from error
+                raise InvalidArgument(f"invalid form: {error}", field="body") from error
         return self._events.popleft()
 
     def _begin(self) -> None:
@@ -144,14 +144,14 @@ def form_struct(fields: dict[str, list[str]], kind: type[Body], lists: Sequence[
         lists: The fields that may have several values.
 
     Raises:
-        InvalidArgument: A field is missing, unknown or wrong; it is named.
+        InvalidArgument: A field is missing, unknown or invalid; the error names it.
     """
     plain: dict[str, object] = {}
     for key, values in fields.items():
         if keyed := _KEYED.fullmatch(key):
             inner = plain.setdefault(keyed[1], {})
             if not isinstance(inner, dict):
-                raise InvalidArgument(f"{keyed[1]} is both a value and an object", field=keyed[1])
+                raise InvalidArgument(f"{keyed[1]} must be either a value or an object", field=keyed[1])
             inner[keyed[2]] = values[-1]
         else:
             name = key.removesuffix("[]")
@@ -159,7 +159,7 @@ def form_struct(fields: dict[str, list[str]], kind: type[Body], lists: Sequence[
     try:
         return msgspec.convert(plain, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise refusal(error) from error
+        raise validation_error(error) from error
 
 
 async def read_form(
@@ -171,18 +171,18 @@ async def read_form(
     field_bytes: int = FIELD_BYTES,
     max_parts: int = MAX_PARTS,
 ) -> tuple[Body, Taken]:
-    """A form's small fields as a struct, and what `take` makes of its file.
+    """A form's small fields as a struct, and what `take` returns for its file.
 
     Args:
-        limit: How many bytes the body may have.
-        take: Gets the file as it arrives, and reads it to its end; of several files, one after another.
+        limit: The most bytes that the body may have.
+        take: Is called with the file while it arrives, and reads it to its end; several files come one by one.
         lists: The fields that may have several values.
-        field_bytes: How many bytes one field may have; all together, `MANY_FIELDS` times as many.
-        max_parts: How many parts the body may have.
+        field_bytes: The most bytes of one field; all fields together may have `MANY_FIELDS` times as many.
+        max_parts: The most parts that the body may have.
 
     Raises:
-        InvalidArgument: The body is no form, there is no file, or a field is missing, unknown or wrong.
-        TooLarge: The body or a field is larger than it may be, or there are too many.
+        InvalidArgument: The body is not a form, it has no file, or a field is missing, unknown or invalid.
+        TooLarge: The body or a field is too large, or there are too many parts.
     """
     fields: dict[str, list[str]] = {}
     taken: Taken | None = None
@@ -190,16 +190,18 @@ async def read_form(
     async for part in Form(request, limit):
         count += 1
         if count > max_parts:
-            raise TooLarge(f"the form has more than {max_parts} parts", field=part.name or "body")
+            raise TooLarge(f"the form must have at most {max_parts} parts", field=part.name or "body")
         if part.filename or part.name == "file":
             taken = await take(part)
         else:
             value = await part.text(field_bytes)
             room -= len(value)
             if room < 0:
-                raise TooLarge(f"the form's fields have more than {MANY_FIELDS * field_bytes} bytes", field=part.name)
+                raise TooLarge(
+                    f"the form's fields must have at most {MANY_FIELDS * field_bytes} bytes", field=part.name
+                )
             fields.setdefault(part.name, []).append(value)
     form = form_struct(fields, kind, lists)
     if taken is None:
-        raise InvalidArgument("the form has no file", field="file")
+        raise InvalidArgument("the form must have a file", field="file")
     return form, taken

@@ -1,4 +1,4 @@
-"""Answers: JSON, and streams that say how they end."""
+"""Responses: JSON, server-sent events and byte streams."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -25,7 +25,7 @@ CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """What stands between server-sent events for whoever looks; clients pass over it, as the standard asks them to."""
+    """A comment between server-sent events, which clients ignore as the standard requires; here it carries progress."""
 
     body: msgspec.Struct
 
@@ -33,8 +33,8 @@ class Comment:
 class EventStream(Response):
     """Server-sent events, one JSON object each, closed by `[DONE]`.
 
-    The response begins with the first event, so that what fails before it still has its own status.
-    What fails later, the deadline included, is sent as an event with an `error`.
+    The response begins with the first event, so that an error before it still has its own status.
+    A later error, an exceeded deadline included, is sent as an event with an `error`.
     """
 
     media_type = "text/event-stream"
@@ -56,7 +56,7 @@ class EventStream(Response):
             except ServeError as error:
                 await self._end(send, error)
             except TimeoutError:
-                await self._end(send, DeadlineExceeded("the deadline passed before the answer was done"))
+                await self._end(send, DeadlineExceeded("the deadline passed before the answer was complete"))
             else:
                 await self._end(send)
 
@@ -68,14 +68,14 @@ class EventStream(Response):
 
     @staticmethod
     async def _send(send: Send, event: msgspec.Struct | Comment) -> None:
-        start, told = (b": ", event.body) if isinstance(event, Comment) else (b"data: ", event)
-        body = start + msgspec.json.encode(told) + b"\n\n"
+        prefix, data = (b": ", event.body) if isinstance(event, Comment) else (b"data: ", event)
+        body = prefix + msgspec.json.encode(data) + b"\n\n"
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 class ByteStream(Response):
-    """Bytes as they come. What fails before the first has its own status; later, the connection breaks off,
-    which is how HTTP says that a body is not complete.
+    """Bytes, sent as they are produced. An error before the first byte has its own status; after it, the connection
+    is closed, which is how HTTP signals an incomplete body.
     """
 
     def __init__(self, chunks: AsyncGenerator[bytes], media_type: str) -> None:

@@ -17,26 +17,26 @@ READ_AHEAD_BYTES = 1 << 20
 HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
 MAX_PIPELINED = 16
-PONG_SECONDS = 60.0  # a socket that is read slowly, since its sound comes faster than it can be heard, answers late
+PONG_SECONDS = 60.0  # a session that is sent audio faster than it can be transcribed is read slowly, and pongs late
 
 
 class _Protocol(HttpToolsProtocol):
-    """One connection, with the bounds that uvicorn leaves open: on the bytes and seconds of a request's
-    head, and on the requests that are sent before the first is answered.
+    """One connection, with limits that uvicorn does not have: on the bytes and seconds of a request's head, and on
+    the number of pipelined requests.
 
-    It takes in more of a body than uvicorn's 64 KiB before it waits for the handler: half a megabyte
-    arrives in 0.8 ms instead of 1.3.
+    It buffers more of a body than uvicorn's 64 KiB before it waits for the handler: half a megabyte arrives in 0.8 ms
+    instead of 1.3.
     """
 
-    _unparsed = 0  # bytes since the parser last had anything to tell
-    _late: asyncio.TimerHandle | None = None
+    _unparsed = 0  # bytes since the parser's last event
+    _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._have_head()
+        self._stop_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -47,10 +47,10 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._await_head()
+        self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        self._have_head()
+        self._stop_head_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -63,21 +63,21 @@ class _Protocol(HttpToolsProtocol):
         self._unparsed = 0
         super().on_message_complete()
 
-    def _await_head(self) -> None:
-        self._have_head()
-        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def _start_head_timer(self) -> None:
+        self._stop_head_timer()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
-    def _have_head(self) -> None:
+    def _stop_head_timer(self) -> None:
         self._unparsed = 0
-        if self._late is not None:
-            self._late.cancel()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
 
 
 class _Socket(WSProtocol):
-    """One WebSocket, with the bounds that uvicorn leaves open, and the last words to whoever holds it."""
+    """One WebSocket, with limits that uvicorn does not have; its handler closes it at shutdown."""
 
     def pause_writing(self) -> None:
-        """A client that does not read is not read: its pings would be answered into memory."""
+        """Stop reading from a client that does not read: the pongs to its pings would fill the memory."""
         super().pause_writing()
         self.transport.pause_reading()
 
@@ -87,13 +87,13 @@ class _Socket(WSProtocol):
             self.transport.resume_reading()
 
     def shutdown(self) -> None:
-        """Leave an open socket to its handler, which is told of the end by `AppState.shutting_down`."""
+        """Leave an open socket to its handler, which waits for `AppState.shutting_down`."""
         if not self.handshake_complete:
             super().shutdown()
 
 
 class _Embedded(uvicorn.Server):
-    """Uvicorn without its signal handlers, which says when it listens."""
+    """Uvicorn without its signal handlers, with an event for when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -109,7 +109,7 @@ class _Embedded(uvicorn.Server):
 
 
 class WebServer:
-    """Uvicorn as a part of a process: it installs no signal handlers and ends when told.
+    """Uvicorn within a process that handles the signals itself.
 
     Attributes:
         port: The port that it listens on.
@@ -141,7 +141,7 @@ class WebServer:
         """Listen.
 
         Raises:
-            FailedPrecondition: The address cannot be listened on.
+            FailedPrecondition: The process cannot listen on the address.
         """
         host, port = self._settings.http_host, self._settings.http_port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -159,7 +159,7 @@ class WebServer:
         await self._server.listening.wait()
 
     async def stop(self) -> None:
-        """Take no new connections, let the running requests end within the grace."""
+        """Refuse new connections, and let the running requests end within `drain_seconds`."""
         self._server.should_exit = True
         if self._running is not None:
             await self._running

@@ -1,4 +1,4 @@
-"""What was understood of media before, by their content."""
+"""A cache of the texts that were extracted from media, by content."""
 
 from collections import OrderedDict
 
@@ -6,13 +6,13 @@ Key = tuple[str, str, str]
 
 
 class ResultCache:
-    """Texts of images and recordings, the longest unused forgotten first.
+    """A least-recently-used cache of the texts of images and recordings.
 
-    A key is the tenant, the model and the content's address: one tenant never
-    learns from a quick answer what another has sent.
+    A key is the tenant, the model and the content address: no tenant can learn from a fast answer what another has
+    sent.
 
     Args:
-        size: How many results are kept.
+        size: The most entries.
     """
 
     def __init__(self, size: int) -> None:
@@ -20,13 +20,13 @@ class ResultCache:
         self._texts: OrderedDict[Key, str] = OrderedDict()
 
     def get(self, key: Key) -> str | None:
-        """The result, if it is still there."""
+        """The text, or None."""
         if key in self._texts:
             self._texts.move_to_end(key)
         return self._texts.get(key)
 
     def put(self, key: Key, text: str) -> None:
-        """Keep a result."""
+        """Add a text, and evict the least recently used beyond `size`."""
         self._texts[key] = text
         self._texts.move_to_end(key)
         while len(self._texts) > self._size:

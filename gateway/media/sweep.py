@@ -1,4 +1,4 @@
-"""What has expired is thrown away: media that nobody sent again, uploads that never ended."""
+"""The deletion of expired media and of uploads that never ended."""
 
 import asyncio
 import logging
@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 
 
 async def sweep_forever(store: ObjectStore, every_seconds: float) -> None:
-    """Collect the store's garbage now and again; a store that does not answer is tried again next time."""
+    """Delete expired objects every `every_seconds`; a store that fails is tried again the next time."""
     while True:
         try:
             removed = await store.collect_garbage(time.time())
         except ServeError as error:
-            log.warning("the object store could not be swept: %s", error.message)
+            log.warning("expired objects could not be deleted: %s", error.message)
         else:
             if removed:
-                log.info("%d expired objects removed", removed)
+                log.info("deleted %d expired objects", removed)
         await asyncio.sleep(every_seconds)

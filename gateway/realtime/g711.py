@@ -1,4 +1,4 @@
-"""Telephone sound: ITU-T G.711, a byte a sample, as 16-bit PCM."""
+"""Telephone audio: ITU-T G.711, one byte per sample, decoded to 16-bit PCM."""
 
 from functools import cache
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The phrases of a live session as items of a conversation, told as they come about."""
+"""The utterances of a live session as items of a conversation, sent as events."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,111 +11,111 @@ from gateway.schemas import realtime as wire
 from servekit.media.scripts import join
 from servekit.rpc.errors import ServeError
 
-Tell = Callable[[wire.ServerEvent], Awaitable[None]]
+Send = Callable[[wire.ServerEvent], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class _Item:
-    """What is being said.
+    """The item of the running utterance.
 
     Attributes:
-        told: Its text as far as its deltas go.
-        before: Of that, what phrases said that are over.
-        tentative: The words after `told` that were told last, and may change.
-        heard: When it was said, as far as that is known.
+        text: The text of its deltas so far.
+        previous: The part of that text from utterances that have ended.
+        interim: The interim words after `text` that were sent last.
+        timing: Its time, as far as it is known.
     """
 
     id: str
-    told: str = ""
-    before: str = ""
-    tentative: str = ""
-    heard: wire.Heard | None = None
+    text: str = ""
+    previous: str = ""
+    interim: str = ""
+    timing: wire.ItemTiming | None = None
 
 
 class Items:
     """The items of one session.
 
     Args:
-        tell: Sends an event to the client.
+        send: Sends an event to the client.
 
     Attributes:
-        base: When the stream to the speech service began, in seconds of the session's sound.
-        by_hand: Whether the client ends items; else each phrase is one.
-        last: The id of the last that is complete.
+        base: When the stream to the speech service began, in seconds of the session's audio.
+        manual_commit: Whether the client ends items; else each utterance is one.
+        last: The id of the last complete item.
     """
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, send: Send) -> None:
+        self._send = send
         self._item: _Item | None = None
         self.base = 0.0
-        self.by_hand = False
+        self.manual_commit = False
         self.last: str | None = None
 
-    async def heard(self, response: StreamingTranscribeResponse) -> None:
-        """Take in what the speech service says."""
+    async def on_response(self, response: StreamingTranscribeResponse) -> None:
+        """Send the events that a response of the speech service stands for."""
         match response.WhichOneof("event"):
             case "utterance_started":
                 await self._begin(response.utterance_started.start_seconds)
             case "interim" if self._item:
-                await self._go_on(self._item, response.interim)
+                await self._update(self._item, response.interim)
             case "final" if self._item:
                 await self._end(self._item, response.final)
 
     async def commit(self, start: float, end: float) -> None:
-        """End the item by hand; it may be of silence.
+        """End the item as the client commits it; it may be silence.
 
         Args:
-            start: Of its sound, in seconds of the session's.
-            end: Likewise.
+            start: The start of its audio, in seconds of the session's audio.
+            end: The end of its audio, likewise.
         """
         item = self._item or _Item(fresh_id("item_"))
-        await self._complete(item, item.heard or wire.Heard(round(start, 3), round(end, 3), "", 0))
+        await self._complete(item, item.timing or wire.ItemTiming(round(start, 3), round(end, 3), "", 0))
 
     def clear(self) -> None:
-        """Forget the running item."""
+        """Discard the running item."""
         self._item = None
 
     async def fail(self, error: ServeError) -> None:
-        """Say that the running item is lost, if there is one."""
+        """Send that the running item failed, if there is one."""
         if self._item is not None:
-            await self._tell(wire.Failed(item_id=self._item.id, error=error_answer(error).error))
+            await self._send(wire.Failed(item_id=self._item.id, error=error_answer(error).error))
 
     async def _begin(self, start: float) -> None:
         if self._item is not None:
             return
         self._item = _Item(fresh_id("item_"))
-        if not self.by_hand:
+        if not self.manual_commit:
             start_ms = round((self.base + start) * 1000)
-            await self._tell(wire.SpeechStarted(audio_start_ms=start_ms, item_id=self._item.id))
+            await self._send(wire.SpeechStarted(audio_start_ms=start_ms, item_id=self._item.id))
 
-    async def _go_on(self, item: _Item, interim: InterimTranscript) -> None:
-        await self._tell_delta(item, interim.committed_text)
-        if item.tentative != interim.tentative_text:
-            item.tentative = interim.tentative_text
-            await self._tell(wire.Tentative(item_id=item.id, text=item.tentative))
+    async def _update(self, item: _Item, interim: InterimTranscript) -> None:
+        await self._send_delta(item, interim.committed_text)
+        if item.interim != interim.tentative_text:
+            item.interim = interim.tentative_text
+            await self._send(wire.InterimTranscript(item_id=item.id, text=item.interim))
 
     async def _end(self, item: _Item, final: FinalTranscript) -> None:
-        await self._tell_delta(item, final.segment.text)
+        await self._send_delta(item, final.segment.text)
         time = final.segment.time
-        start = item.heard.start if item.heard else round(self.base + time.start_seconds, 3)
+        start = item.timing.start if item.timing else round(self.base + time.start_seconds, 3)
         end = round(self.base + time.end_seconds, 3)
-        item.heard, item.tentative = wire.Heard(start, end, final.language, final.latency_ms), ""
-        if self.by_hand:
-            item.before = item.told
+        item.timing, item.interim = wire.ItemTiming(start, end, final.language, final.latency_ms), ""
+        if self.manual_commit:
+            item.previous = item.text
             return
-        await self._tell(wire.SpeechStopped(audio_end_ms=round(end * 1000), item_id=item.id))
-        await self._complete(item, item.heard)
+        await self._send(wire.SpeechStopped(audio_end_ms=round(end * 1000), item_id=item.id))
+        await self._complete(item, item.timing)
 
-    async def _tell_delta(self, item: _Item, text: str) -> None:
-        """Tell the words of a phrase that are new."""
-        whole = join((item.before, text)) if text else item.told
-        if delta := whole[len(item.told) :]:
-            item.told = whole
-            await self._tell(wire.Delta(item_id=item.id, delta=delta))
+    async def _send_delta(self, item: _Item, text: str) -> None:
+        """Send the final words that were not sent yet."""
+        whole = join((item.previous, text)) if text else item.text
+        if delta := whole[len(item.text) :]:
+            item.text = whole
+            await self._send(wire.Delta(item_id=item.id, delta=delta))
 
-    async def _complete(self, item: _Item, heard: wire.Heard) -> None:
+    async def _complete(self, item: _Item, timing: wire.ItemTiming) -> None:
         self._item = None
-        await self._tell(wire.Committed(item_id=item.id, previous_item_id=self.last))
+        await self._send(wire.Committed(item_id=item.id, previous_item_id=self.last))
         self.last = item.id
-        usage = wire.Duration(round(heard.end - heard.start, 3))
-        await self._tell(wire.Completed(item_id=item.id, transcript=item.told, usage=usage, polyphony=heard))
+        usage = wire.Duration(round(timing.end - timing.start, 3))
+        await self._send(wire.Completed(item_id=item.id, transcript=item.text, usage=usage, polyphony=timing))

@@ -1,4 +1,4 @@
-"""A live session: a client's events to the speech service, what is understood back as events."""
+"""A live session: a client's events to the speech service, its transcripts back as events."""
 
 import asyncio
 import base64
@@ -15,86 +15,86 @@ from gateway.http.errors import error_answer
 from gateway.http.responses import CLOSE_SECONDS
 from gateway.http.sockets import SocketContext
 from gateway.realtime.items import Items
-from gateway.realtime.session_config import SAMPLE_BYTES, Listening
-from gateway.realtime.stream import Hearing
+from gateway.realtime.session_config import SAMPLE_BYTES, SessionConfig
+from gateway.realtime.stream import TranscriptionStream
 from gateway.records import fresh_id
 from gateway.schemas import realtime as wire
 from servekit.rpc.errors import InvalidArgument, NotFound, ServeError, TooLarge, Unavailable
 
-IDLE_SECONDS = 20.0  # without sound, after which the stream to the service ends until there is more
-SHORTEST_SECONDS = 0.1  # of sound, that a client may commit by hand
+IDLE_SECONDS = 20.0  # without audio, after which the stream to the service ends until there is more
+MIN_COMMIT_SECONDS = 0.1  # of audio that a client may commit
 
 _EVENT = cast("type[wire.ClientEvent]", wire.ClientEvent)
 
 
 class InputAudioBufferCommitEmpty(InvalidArgument):
-    """There is nothing to commit. Its name is the code that OpenAI has for it."""
+    """The audio buffer has too little to commit. Its name gives the code that OpenAI has for this."""
 
 
 class RealtimeSession:
     """One client's session.
 
     Args:
-        context: Its socket, accepted.
-        listening: How it listens at first.
-        model: The id of the model that hears.
-        beta: Whether the client speaks the beta's names.
+        context: The context of its socket, which is accepted.
+        config: Its first configuration.
+        model: The id of the transcription model.
+        beta: Whether the client uses the names of the beta.
     """
 
-    def __init__(self, context: SocketContext, listening: Listening, model: str, *, beta: bool) -> None:
+    def __init__(self, context: SocketContext, config: SessionConfig, model: str, *, beta: bool) -> None:
         self._context = context
         self._state = context.state
-        self._listening = listening
+        self._config = config
         self._model = model
         self._beta = beta
         self._id = fresh_id("sess_")
-        self._ends = int(time.time() + self._state.settings.max_realtime_session_seconds)
+        self._expires_at = int(time.time() + self._state.settings.max_realtime_session_seconds)
         self._main = asyncio.current_task()
         self._failure: Exception | None = None
-        self._hearing: Hearing | None = None
-        self._items = Items(self._tell)
-        self._sent = 0.0  # seconds of sound
-        self._uncommitted = 0.0  # those since the last commit
+        self._stream: TranscriptionStream | None = None
+        self._items = Items(self._send_event)
+        self._received_seconds = 0.0  # of audio, since the session began
+        self._uncommitted_seconds = 0.0  # of audio, since the last commit
 
     async def run(self) -> None:
-        """Answer until the client leaves.
+        """Handle events until the client disconnects.
 
         Raises:
-            ServeError: The session cannot go on; what was understood before has been told.
-            WebSocketDisconnect: The client has left.
+            ServeError: The session failed; what was transcribed before has been sent.
+            WebSocketDisconnect: The client has disconnected.
         """
-        await self._tell_session(created=True)
-        leaving = asyncio.create_task(self._leave())
+        await self._send_session(created=True)
+        shutdown = asyncio.create_task(self._close_at_shutdown())
         try:
-            await self._converse()
+            await self._handle_events()
         except asyncio.CancelledError:
             if self._failure is None or self._main is None:
                 raise
             self._main.uncancel()
-            await self._say_last_words(self._failure)
+            await self._finish_before_close(self._failure)
             raise self._failure from None
         finally:
-            leaving.cancel()
-            if self._hearing is not None:
-                await self._hearing.cancel()
+            shutdown.cancel()
+            if self._stream is not None:
+                await self._stream.cancel()
 
-    async def _converse(self) -> None:
+    async def _handle_events(self) -> None:
         longest = self._state.settings.max_realtime_session_seconds
         try:
             async with asyncio.timeout(longest) as limit:
                 while True:
-                    await self._take()
+                    await self._handle_next()
         except TimeoutError:
             if not limit.expired():
                 raise
-        error = TooLarge(f"a live session lasts {longest:g} s at most")
-        await self._say_last_words(error)
+        error = TooLarge(f"a live session must last at most {longest:g} s")
+        await self._finish_before_close(error)
         raise error
 
-    async def _take(self) -> None:
-        """Do what the client's next event says; what is wrong with it does not end the session."""
+    async def _handle_next(self) -> None:
+        """Handle the client's next event; an invalid event does not end the session."""
         try:
-            async with asyncio.timeout(IDLE_SECONDS if self._hearing else None):
+            async with asyncio.timeout(IDLE_SECONDS if self._stream else None):
                 message = await self._context.receive()
         except TimeoutError:
             await self._finish()
@@ -102,121 +102,123 @@ class RealtimeSession:
         event: wire.ClientEvent | None = None
         try:
             if isinstance(message, bytes):
-                await self._hear(message)
+                await self._send_audio(message)
                 return
             event = decode(message.encode(), _EVENT)
-            await self._do(event)
+            await self._handle(event)
         except (InvalidArgument, NotFound) as error:
-            await self._tell(error_event(error, event.event_id if event else ""))
+            await self._send_event(error_event(error, event.event_id if event else ""))
 
-    async def _do(self, event: wire.ClientEvent) -> None:
+    async def _handle(self, event: wire.ClientEvent) -> None:
         match event:
             case wire.Append():
-                await self._hear(_decoded(event.audio))
+                await self._send_audio(_decoded(event.audio))
             case wire.Commit():
                 await self._commit()
             case wire.Clear():
                 await self._clear()
             case wire.UpdateSession() | wire.UpdateBetaSession():
-                listening = self._listening.changed(event.session)
-                model = self._state.models.resolve("transcribe", listening.writing.model or "", self._context.caller)
+                config = self._config.changed(event.session)
+                model = self._state.models.resolve("transcribe", config.transcription.model or "", self._context.caller)
                 await self._finish()
-                self._listening, self._model = listening, model
+                self._config, self._model = config, model
                 self._beta = isinstance(event, wire.UpdateBetaSession)
-                await self._tell_session(created=False)
+                await self._send_session(created=False)
 
-    async def _hear(self, data: bytes) -> None:
-        pcm = self._listening.pcm(data)
-        if self._hearing is None:
-            self._items.base, self._items.by_hand = self._sent, self._listening.turn_detection is None
-            transcription, config = self._state.clients.transcription, self._listening.config(self._model)
-            self._hearing = Hearing(transcription, config, self._items.heard, self._fail)
-        seconds = len(pcm) / SAMPLE_BYTES / self._listening.rate
-        self._sent += seconds
-        self._uncommitted += seconds
-        await self._hearing.hear(pcm)
+    async def _send_audio(self, data: bytes) -> None:
+        pcm = self._config.pcm(data)
+        if self._stream is None:
+            self._items.base, self._items.manual_commit = self._received_seconds, self._config.turn_detection is None
+            transcription, config = self._state.clients.transcription, self._config.config(self._model)
+            self._stream = TranscriptionStream(transcription, config, self._items.on_response, self._fail)
+        seconds = len(pcm) / SAMPLE_BYTES / self._config.rate
+        self._received_seconds += seconds
+        self._uncommitted_seconds += seconds
+        await self._stream.send(pcm)
 
     async def _commit(self) -> None:
-        """End the phrase. Where only the client does that, all that was sent since it last did is an item."""
-        if self._uncommitted < SHORTEST_SECONDS:
+        """End the utterance. Where only the client does so, the item is all audio since its last commit."""
+        if self._uncommitted_seconds < MIN_COMMIT_SECONDS:
             raise InputAudioBufferCommitEmpty(
-                f"there are {self._uncommitted * 1000:.0f} ms of sound to commit, at least "
-                f"{SHORTEST_SECONDS * 1000:.0f} are needed",
+                f"input_audio_buffer must have at least {MIN_COMMIT_SECONDS * 1000:.0f} ms of audio, "
+                f"got {self._uncommitted_seconds * 1000:.0f} ms",
                 field="input_audio_buffer",
             )
-        start, self._uncommitted = self._sent - self._uncommitted, 0.0
+        start, self._uncommitted_seconds = self._received_seconds - self._uncommitted_seconds, 0.0
         last = self._items.last
         await self._finish()
-        if self._listening.turn_detection is None:
-            await self._items.commit(start, self._sent)
+        if self._config.turn_detection is None:
+            await self._items.commit(start, self._received_seconds)
         elif self._items.last == last:
-            raise InputAudioBufferCommitEmpty("nothing was said since the last item", field="input_audio_buffer")
+            raise InputAudioBufferCommitEmpty(
+                "input_audio_buffer must have speech since the last item", field="input_audio_buffer"
+            )
 
     async def _clear(self) -> None:
-        hearing, self._hearing, self._uncommitted = self._hearing, None, 0.0
-        if hearing is not None:
-            await hearing.cancel()
+        stream, self._stream, self._uncommitted_seconds = self._stream, None, 0.0
+        if stream is not None:
+            await stream.cancel()
         self._items.clear()
-        await self._tell(wire.Cleared())
+        await self._send_event(wire.Cleared())
 
     async def _finish(self) -> None:
-        """End the stream to the service, if there is one, and tell what it still understands."""
-        if self._hearing is not None:
-            await self._hearing.finish()
-            self._hearing = None
+        """End the stream to the service, if there is one, and send its remaining transcripts."""
+        if self._stream is not None:
+            await self._stream.finish()
+            self._stream = None
 
     def _fail(self, error: Exception) -> None:
-        """The stream to the service has broken off."""
-        self._hearing = None
+        """End the session: the stream to the service failed."""
+        self._stream = None
         self._stop(error)
 
-    async def _leave(self) -> None:
+    async def _close_at_shutdown(self) -> None:
         await self._state.shutting_down.wait()
-        self._stop(Unavailable("the gateway is stopping", retry_after=1.0))
+        self._stop(Unavailable("the gateway is shutting down", retry_after=1.0))
 
     def _stop(self, error: Exception) -> None:
         if self._failure is None and self._main is not None:
             self._failure = error
             self._main.cancel()
 
-    async def _say_last_words(self, error: Exception) -> None:
-        """Tell what is still understood, or that the running phrase is lost."""
+    async def _finish_before_close(self, error: Exception) -> None:
+        """Send the remaining transcripts, or that the running item failed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._finish()
                 if isinstance(error, ServeError):
                     await self._items.fail(error)
 
-    async def _tell(self, event: wire.ServerEvent) -> None:
+    async def _send_event(self, event: wire.ServerEvent) -> None:
         event.event_id = fresh_id("event_")
         await self._context.send(event)
 
-    async def _tell_session(self, *, created: bool) -> None:
-        writing = msgspec.structs.replace(self._listening.writing, model=self._model)
-        listening = replace(self._listening, writing=writing)
+    async def _send_session(self, *, created: bool) -> None:
+        transcription = msgspec.structs.replace(self._config.transcription, model=self._model)
+        config = replace(self._config, transcription=transcription)
         if not self._beta:
-            state = wire.SessionState(id=self._id, expires_at=self._ends, audio=listening.audio())
-            await self._tell((wire.SessionCreated if created else wire.SessionUpdated)(session=state))
+            state = wire.SessionState(id=self._id, expires_at=self._expires_at, audio=config.audio())
+            await self._send_event((wire.SessionCreated if created else wire.SessionUpdated)(session=state))
             return
         beta = wire.BetaSessionState(
             id=self._id,
-            expires_at=self._ends,
-            input_audio_format=listening.beta_format(),
-            input_audio_transcription=writing,
-            turn_detection=listening.turn_detection,
+            expires_at=self._expires_at,
+            input_audio_format=config.beta_format(),
+            input_audio_transcription=transcription,
+            turn_detection=config.turn_detection,
         )
-        await self._tell((wire.BetaSessionCreated if created else wire.BetaSessionUpdated)(session=beta))
+        await self._send_event((wire.BetaSessionCreated if created else wire.BetaSessionUpdated)(session=beta))
 
 
 def error_event(error: ServeError, event_id: str = "") -> wire.Error:
-    """An error as an event; `event_id` is that of the client's event that is wrong."""
+    """An error as an event; `event_id` is that of the client's event that caused it."""
     body = error_answer(error).error
-    told = wire.EventError(body.message, body.type, body.param, body.code, event_id or None)
-    return wire.Error(error=told)
+    detail = wire.EventError(body.message, body.type, body.param, body.code, event_id or None)
+    return wire.Error(error=detail)
 
 
 def _decoded(audio: str) -> bytes:
     try:
         return base64.b64decode(audio, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidArgument("the sound is not base64", field="audio") from error
+        raise InvalidArgument("audio must be base64", field="audio") from error

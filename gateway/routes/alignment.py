@@ -14,7 +14,7 @@ from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
 from gateway.models import ModelDirectory
-from gateway.schemas.alignment import AlignmentAnswer, AlignmentForm, PlacedWord
+from gateway.schemas.alignment import AlignedWordRow, AlignmentAnswer, AlignmentForm
 
 TEXT_BYTES = 1 << 20  # more than the service takes, in any script
 TASKS = ("align", "transcribe")  # what finds words, the better first
@@ -33,7 +33,8 @@ async def align(context: HandlerContext) -> Response:
         text = await asyncio.to_thread(subtitles, lines, form.response_format)
         return PlainTextResponse(text, media_type=MEDIA_TYPES[form.response_format])
     words = [
-        PlacedWord(word.text, *rounded_span(word.time), round(word.confidence, 4), word.line) for word in response.words
+        AlignedWordRow(word.text, *rounded_span(word.time), round(word.confidence, 4), word.line)
+        for word in response.words
     ]
     return json_response(AlignmentAnswer(words, response.duration_seconds, response.language, response.model))
 

@@ -12,7 +12,7 @@ from gateway.schemas.assessment import (
     AssessmentForm,
     AssessmentScores,
     AssessmentWord,
-    Stretch,
+    PauseSpan,
     Verdict,
 )
 
@@ -47,7 +47,7 @@ def _answer(response: pb.AssessResponse) -> AssessmentAnswer:
         words=[_word(word) for word in response.words],
         transcript=response.transcript,
         words_per_minute=round(response.words_per_minute, 1),
-        pauses=[Stretch(pause.start_seconds, pause.end_seconds) for pause in response.pauses],
+        pauses=[PauseSpan(pause.start_seconds, pause.end_seconds) for pause in response.pauses],
         language=response.language,
         model=response.model,
     )

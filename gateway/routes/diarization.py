@@ -8,7 +8,7 @@ from gateway.formats.speakers import FIELDS, LISTS, REFERENCE_BYTES, diarizing_m
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.schemas.diarization import Diarization, DiarizationForm, SpeakerTotal, SpokenTurn
+from gateway.schemas.diarization import DiarizationAnswer, DiarizationForm, SpeakerTotal, SpeakerTurnRow
 
 
 async def diarize(context: HandlerContext) -> Response:
@@ -27,11 +27,11 @@ async def diarize(context: HandlerContext) -> Response:
     return json_response(_answer(response))
 
 
-def _answer(response: DiarizeResponse) -> Diarization:
-    return Diarization(
+def _answer(response: DiarizeResponse) -> DiarizationAnswer:
+    return DiarizationAnswer(
         duration=round(response.duration_seconds, 3),
         turns=[
-            SpokenTurn(
+            SpeakerTurnRow(
                 round(turn.time.start_seconds, 3),
                 round(turn.time.end_seconds, 3),
                 turn.speaker,
@@ -53,6 +53,6 @@ OPERATIONS = (
         "Create diarization",
         rpc="polyphony.speech.v1.DiarizationService/Diarize",
         form=DiarizationForm,
-        answer=Diarization,
+        answer=DiarizationAnswer,
     ),
 )

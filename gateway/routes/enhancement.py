@@ -13,7 +13,7 @@ from gateway.http.intake import audio_form
 from gateway.http.responses import ByteStream, json_response
 from gateway.media.resolver import FILE_PREFIX, TRANSIENT_TTL_SECONDS
 from gateway.records import FileRecord, fresh_id, now
-from gateway.schemas.enhancement import EnhanceForm, Enhancement, KeptSpan
+from gateway.schemas.enhancement import EnhanceForm, EnhancementAnswer, KeptSpan
 from gateway.schemas.speech import MIME_TYPES
 from gateway.streams import audio_chunks, completed
 
@@ -43,7 +43,7 @@ async def enhance(context: HandlerContext) -> Response:
 
 async def _kept(
     context: HandlerContext, events: AsyncGenerator[EnhanceResponse], mime_type: str, filename: str
-) -> Enhancement:
+) -> EnhancementAnswer:
     """Keep the sound as a file of the tenant's, as it comes."""
     told: dict[str, EnhanceResponse] = {}
 
@@ -61,7 +61,7 @@ async def _kept(
         tenant, FileRecord(file_id, filename, size, mime_type, "user_data", reference, now(), expires_at)
     )
     started, finished = told["started"].started, told["finished"].finished
-    return Enhancement(
+    return EnhancementAnswer(
         file_id=file_id,
         bytes=size,
         expires_at=expires_at,
@@ -90,7 +90,7 @@ OPERATIONS = (
         "Create enhanced audio",
         rpc="polyphony.speech.v1.EnhancementService/Enhance",
         form=EnhanceForm,
-        answer=Enhancement,
+        answer=EnhancementAnswer,
         answer_type="audio/*",
     ),
 )

@@ -1,4 +1,4 @@
-"""`/v1/realtime`: what is said is written down while it is said; and `/live`, a page to try it."""
+"""`/v1/realtime`: transcription of live audio; and `/live`, a page to try it."""
 
 import base64
 import hashlib
@@ -9,8 +9,8 @@ from starlette.responses import HTMLResponse, Response
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.sockets import SocketContext, SocketOperation
 from gateway.realtime.session import RealtimeSession, error_event
-from gateway.realtime.session_config import Listening
-from gateway.schemas.realtime import Writing
+from gateway.realtime.session_config import SessionConfig
+from gateway.schemas.realtime import TranscriptionConfig
 from servekit.rpc.errors import InvalidArgument
 
 BETA_HEADER, BETA, BETA_SUBPROTOCOL = "openai-beta", "realtime=v1", "openai-beta.realtime-v1"
@@ -26,20 +26,22 @@ _POLICY = (
 
 
 async def converse(context: SocketContext) -> None:
-    """Open a transcription session: sound as events or as binary frames, its words as events."""
+    """Open a transcription session: audio as events or as binary frames, transcripts as events."""
     socket = context.socket
     intent = socket.query_params.get("intent", "transcription")
     if intent != "transcription":
-        raise InvalidArgument("a live session is for transcription: intent=transcription", field="intent")
+        raise InvalidArgument(f"intent must be transcription, got {intent[:40]!r}", field="intent")
     name = socket.query_params.get("model", "")
     model = context.state.models.resolve("transcribe", name, context.caller)
     beta = socket.headers.get(BETA_HEADER) == BETA or BETA_SUBPROTOCOL in socket.scope["subprotocols"]
     await context.accept()
-    await RealtimeSession(context, Listening(writing=Writing(model, "", "", [])), model, beta=beta).run()
+    await RealtimeSession(
+        context, SessionConfig(transcription=TranscriptionConfig(model, "", "", [])), model, beta=beta
+    ).run()
 
 
 async def page(_: HandlerContext) -> Response:
-    """A page that listens to a microphone, or to a recording that it plays."""
+    """A page that transcribes a microphone, or a recording while it plays it."""
     return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
 
 

@@ -84,7 +84,7 @@ async def classify(context: HandlerContext) -> Response:
         )
         for row in answer.segments
     ]
-    return json_response(schemas.SoundClasses(classes, stretches, answer.version))
+    return json_response(schemas.SoundClassification(classes, stretches, answer.version))
 
 
 async def _asked(context: HandlerContext) -> tuple[str, schemas.SoundForm, Media]:
@@ -153,6 +153,6 @@ OPERATIONS = (
         "Classify sound",
         rpc="polyphony.speech.v1.AnomalyService/ClassifySound",
         form=schemas.SoundForm,
-        answer=schemas.SoundClasses,
+        answer=schemas.SoundClassification,
     ),
 )

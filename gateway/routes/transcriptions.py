@@ -34,15 +34,15 @@ from gateway.http.intake import audio_form
 from gateway.http.responses import Comment, EventStream, json_response
 from gateway.pipelines.diarized_transcript import diarized_transcript
 from gateway.schemas.transcriptions import (
+    AudioForm,
     DiarizedTranscription,
     DurationUsage,
-    HeardSoFar,
-    ListeningForm,
     ServerVad,
     TextDelta,
     TextDone,
-    Transcription,
+    TranscriptionAnswer,
     TranscriptionForm,
+    TranscriptionProgress,
     TranslationForm,
 )
 from gateway.streams import completed
@@ -106,7 +106,7 @@ def _check(form: TranscriptionForm) -> None:
         raise InvalidArgument("speakers are told with response_format=diarized_json", field="known_speaker_names")
 
 
-def _request(form: ListeningForm, audio: Media) -> TranscribeRequest:
+def _request(form: AudioForm, audio: Media) -> TranscribeRequest:
     return TranscribeRequest(
         audio=audio,
         language=form.language,
@@ -127,7 +127,7 @@ async def _by_speaker(context: HandlerContext, form: TranscriptionForm, request:
     return EventStream(_diarized_events(transcript)) if form.stream else _diarized_response(transcript)
 
 
-def _voice_activity(form: ListeningForm) -> VoiceActivityOptions:
+def _voice_activity(form: AudioForm) -> VoiceActivityOptions:
     strategy = form.chunking_strategy
     if isinstance(strategy, str):
         if strategy in ("", "auto"):
@@ -153,7 +153,7 @@ async def _response(transcript: Transcript, form: str, task: Task, granularities
     if form == "text":
         return PlainTextResponse(f"{transcript.text}\n")
     if form == "json":
-        return json_response(Transcription(transcript.text, DurationUsage(transcript.seconds)))
+        return json_response(TranscriptionAnswer(transcript.text, DurationUsage(transcript.seconds)))
     return json_response(verbose_transcription(transcript, task, granularities))
 
 
@@ -163,9 +163,11 @@ async def _deltas(events: AsyncIterable[TranscribeResponse]) -> AsyncGenerator[m
     async for event in events:
         match event.WhichOneof("event"):
             case "started":
-                yield Comment(HeardSoFar(0.0, 0.0))
+                yield Comment(TranscriptionProgress(0.0, 0.0))
             case "progress":
-                yield Comment(HeardSoFar(event.progress.transcribed_seconds, event.progress.duration_seconds))
+                yield Comment(
+                    TranscriptionProgress(event.progress.transcribed_seconds, event.progress.duration_seconds)
+                )
             case "segment":
                 if said := event.segment.text.strip():
                     delta = f" {said}" if is_spaced(text, said) else said
@@ -197,7 +199,7 @@ OPERATIONS = (
         "Create transcription",
         rpc="polyphony.speech.v1.TranscriptionService/Transcribe",
         form=TranscriptionForm,
-        answer=Transcription,
+        answer=TranscriptionAnswer,
     ),
     Operation(
         "POST",
@@ -207,6 +209,6 @@ OPERATIONS = (
         "Create translation",
         rpc="polyphony.speech.v1.TranscriptionService/Transcribe",
         form=TranslationForm,
-        answer=Transcription,
+        answer=TranscriptionAnswer,
     ),
 )

@@ -20,7 +20,7 @@ class AlignmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
     response_format: Literal["json", "srt", "vtt", "lrc"] = "json"
 
 
-class PlacedWord(Struct):
+class AlignedWordRow(Struct):
     """One word of the text; times in seconds. A confidence of 0 says that it was not found, and its time is a guess."""
 
     word: str
@@ -33,7 +33,7 @@ class PlacedWord(Struct):
 class AlignmentAnswer(Struct):
     """When each word of the text is said, in the order of the text."""
 
-    words: list[PlacedWord]
+    words: list[AlignedWordRow]
     duration: float
     language: str
     model: str

@@ -26,7 +26,7 @@ class AssessmentScores(Struct):
     overall: float
 
 
-class Stretch(Struct):
+class PauseSpan(Struct):
     """From when to when, in seconds."""
 
     start: float
@@ -51,6 +51,6 @@ class AssessmentAnswer(Struct):
     words: list[AssessmentWord]
     transcript: str
     words_per_minute: float
-    pauses: list[Stretch]
+    pauses: list[PauseSpan]
     language: str
     model: str

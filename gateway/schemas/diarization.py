@@ -24,7 +24,7 @@ class DiarizationForm(Struct, forbid_unknown_fields=True, kw_only=True):
     known_speaker_references: Annotated[list[str], Meta(max_length=MOST_SPEAKERS)] = []
 
 
-class SpokenTurn(Struct):
+class SpeakerTurnRow(Struct):
     """Somebody speaks from `start` to `end` seconds; `confidence` is how sure it is who, 0 to 1."""
 
     start: float
@@ -40,10 +40,10 @@ class SpeakerTotal(Struct):
     seconds: float
 
 
-class Diarization(Struct):
+class DiarizationAnswer(Struct):
     """Who speaks when: the turns by their beginnings, the speakers by their first turns."""
 
     duration: float
-    turns: list[SpokenTurn]
+    turns: list[SpeakerTurnRow]
     speakers: list[SpeakerTotal]
     model: str

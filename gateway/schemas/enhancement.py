@@ -28,7 +28,7 @@ class KeptSpan(Struct):
     end: float
 
 
-class Enhancement(Struct, kw_only=True):
+class EnhancementAnswer(Struct, kw_only=True):
     """What cleaning did. `file_id` names the sound for an hour; figures that cannot be told are left out.
 
     Durations in seconds, ratios of speech to noise in dB, loudness in LUFS.

@@ -1,4 +1,4 @@
-"""What travels over `/v1/realtime`: OpenAI's events of a transcription session, in the beta's names and today's."""
+"""The events of `/v1/realtime`: OpenAI's transcription sessions, with the current names and those of the beta."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from gateway.schemas.errors import ErrorBody
 from gateway.schemas.languages import Language
 
-# What clients send.
+# Events from clients.
 
 
 class Pcm(Struct, tag_field="type", tag="audio/pcm", forbid_unknown_fields=True):
@@ -27,8 +27,8 @@ class ALaw(Struct, tag_field="type", tag="audio/pcma", forbid_unknown_fields=Tru
 Format = Pcm | MuLaw | ALaw
 
 
-class Writing(Struct, forbid_unknown_fields=True):
-    """How what is said is written down; `keywords` are names and terms to expect."""
+class TranscriptionConfig(Struct, forbid_unknown_fields=True):
+    """The options of the transcription; `keywords` are names and terms to expect."""
 
     model: str | UnsetType = UNSET
     language: Language | UnsetType = UNSET
@@ -37,7 +37,7 @@ class Writing(Struct, forbid_unknown_fields=True):
 
 
 class ServerVad(Struct, forbid_unknown_fields=True, tag_field="type", tag="server_vad"):
-    """A phrase ends by itself, at a silence. What is about answers, not about words, is taken and does nothing."""
+    """An utterance ends at a pause. The options about responses are accepted and have no effect."""
 
     threshold: Annotated[float, Meta(ge=0.01, le=1)] = 0.5
     prefix_padding_ms: Annotated[int, Meta(ge=0, le=1000)] = 300
@@ -48,22 +48,22 @@ class ServerVad(Struct, forbid_unknown_fields=True, tag_field="type", tag="serve
 
 
 class AudioInput(Struct, forbid_unknown_fields=True):
-    """What comes in and how it is heard; `turn_detection` null leaves it to the client to end phrases."""
+    """The audio and its transcription; with `turn_detection` null the client ends utterances by `commit`."""
 
     format: Format | UnsetType = UNSET
-    transcription: Writing | UnsetType = UNSET
+    transcription: TranscriptionConfig | UnsetType = UNSET
     turn_detection: ServerVad | UnsetType | None = UNSET
     noise_reduction: UnsetType | None = UNSET
 
 
 class Audio(Struct, forbid_unknown_fields=True):
-    """The sound of a session."""
+    """The audio of a session."""
 
     input: AudioInput
 
 
 class Changes(Struct, forbid_unknown_fields=True):
-    """What is to change of a session; what is not named stays."""
+    """Changes to a session; fields that are absent stay as they are."""
 
     type: Literal["transcription"] = "transcription"
     audio: Audio | UnsetType = UNSET
@@ -71,10 +71,10 @@ class Changes(Struct, forbid_unknown_fields=True):
 
 
 class BetaChanges(Struct, forbid_unknown_fields=True):
-    """The same in the names of the beta."""
+    """Changes to a session, in the names of the beta."""
 
     input_audio_format: Literal["pcm16", "g711_ulaw", "g711_alaw"] | UnsetType = UNSET
-    input_audio_transcription: Writing | UnsetType = UNSET
+    input_audio_transcription: TranscriptionConfig | UnsetType = UNSET
     turn_detection: ServerVad | UnsetType | None = UNSET
     input_audio_noise_reduction: UnsetType | None = UNSET
     include: list[str] | None = None
@@ -86,34 +86,34 @@ class _ClientEvent(Struct, tag_field="type", forbid_unknown_fields=True, kw_only
 
 
 class UpdateSession(_ClientEvent, tag="session.update"):
-    """Change how the session listens."""
+    """Change the configuration of the session."""
 
     session: Changes
 
 
 class UpdateBetaSession(_ClientEvent, tag="transcription_session.update"):
-    """The same, as the beta calls it."""
+    """Change the configuration of the session, in the names of the beta."""
 
     session: BetaChanges
 
 
 class Append(_ClientEvent, tag="input_audio_buffer.append"):
-    """The next sound, in base64. A binary frame carries the same as it is."""
+    """The next chunk of audio, in base64. A binary frame carries a chunk without it."""
 
     audio: str
 
 
 class Commit(_ClientEvent, tag="input_audio_buffer.commit"):
-    """The phrase ends here."""
+    """End the utterance."""
 
 
 class Clear(_ClientEvent, tag="input_audio_buffer.clear"):
-    """Forget what was sent since the last phrase."""
+    """Discard the audio since the last utterance."""
 
 
 ClientEvent = UpdateSession | UpdateBetaSession | Append | Commit | Clear
 
-# What is answered.
+# Events from the server.
 
 
 class _ServerEvent(Struct, tag_field="type", kw_only=True):
@@ -121,7 +121,7 @@ class _ServerEvent(Struct, tag_field="type", kw_only=True):
 
 
 class SessionState(Struct, kw_only=True):
-    """A session as it stands."""
+    """The configuration of a session."""
 
     id: str
     expires_at: int
@@ -137,13 +137,13 @@ class SessionCreated(_ServerEvent, tag="session.created"):
 
 
 class SessionUpdated(_ServerEvent, tag="session.updated"):
-    """The session has changed."""
+    """The configuration of the session has changed."""
 
     session: SessionState
 
 
 class BetaSessionState(Struct, kw_only=True):
-    """A session as it stands, in the names of the beta."""
+    """The configuration of a session, in the names of the beta."""
 
     id: str
     expires_at: int
@@ -160,54 +160,54 @@ class BetaSessionCreated(_ServerEvent, tag="transcription_session.created"):
 
 
 class BetaSessionUpdated(_ServerEvent, tag="transcription_session.updated"):
-    """The session has changed."""
+    """The configuration of the session has changed."""
 
     session: BetaSessionState
 
 
 class SpeechStarted(_ServerEvent, tag="input_audio_buffer.speech_started"):
-    """Somebody begins to speak."""
+    """An utterance has begun."""
 
     audio_start_ms: int
     item_id: str
 
 
 class SpeechStopped(_ServerEvent, tag="input_audio_buffer.speech_stopped"):
-    """The phrase is over."""
+    """An utterance has ended."""
 
     audio_end_ms: int
     item_id: str
 
 
 class Committed(_ServerEvent, tag="input_audio_buffer.committed"):
-    """The phrase is an item of the conversation."""
+    """An utterance is an item of the conversation."""
 
     item_id: str
     previous_item_id: str | None
 
 
 class Cleared(_ServerEvent, tag="input_audio_buffer.cleared"):
-    """What was sent is forgotten."""
+    """The audio buffer was cleared."""
 
 
 class Delta(_ServerEvent, tag="conversation.item.input_audio_transcription.delta"):
-    """Further words that will not change: joined, the deltas of an item are its transcript."""
+    """Final words: the deltas of an item, joined, are its transcript."""
 
     item_id: str
     delta: str
     content_index: int = 0
 
 
-class Tentative(_ServerEvent, tag="polyphony.input_audio_transcription.partial"):
-    """Words after those of the deltas, which may change still: each such event replaces the one before it."""
+class InterimTranscript(_ServerEvent, tag="polyphony.input_audio_transcription.partial"):
+    """Interim words after those of the deltas: each such event replaces the one before it."""
 
     item_id: str
     text: str
 
 
-class Heard(Struct):
-    """What we know of an item beside its words: when it was said, in seconds of the session; in which language; and
-    how long after the end of its speech it was known."""
+class ItemTiming(Struct):
+    """The time of an item in seconds of the session, its language, and the milliseconds from the end of its speech to
+    its final words."""
 
     start: float
     end: float
@@ -216,24 +216,24 @@ class Heard(Struct):
 
 
 class Duration(Struct):
-    """Seconds of sound."""
+    """The duration of audio in seconds."""
 
     seconds: float
     type: Literal["duration"] = "duration"
 
 
 class Completed(_ServerEvent, tag="conversation.item.input_audio_transcription.completed"):
-    """The words of an item."""
+    """The transcript of an item."""
 
     item_id: str
     transcript: str
     usage: Duration
-    polyphony: Heard
+    polyphony: ItemTiming
     content_index: int = 0
 
 
 class Failed(_ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
-    """The item has no words, since something went wrong."""
+    """The transcription of an item failed."""
 
     item_id: str
     error: ErrorBody
@@ -241,7 +241,7 @@ class Failed(_ServerEvent, tag="conversation.item.input_audio_transcription.fail
 
 
 class EventError(Struct):
-    """What went wrong, and with which of the client's events."""
+    """An error, and the id of the client's event that caused it."""
 
     message: str
     type: str
@@ -251,7 +251,7 @@ class EventError(Struct):
 
 
 class Error(_ServerEvent, tag="error"):
-    """Something went wrong."""
+    """An event or the session failed."""
 
     error: EventError
 
@@ -266,7 +266,7 @@ ServerEvent = (
     | Committed
     | Cleared
     | Delta
-    | Tentative
+    | InterimTranscript
     | Completed
     | Failed
     | Error

@@ -87,7 +87,7 @@ class ClassifiedSpan(Struct):
     probability: float
 
 
-class SoundClasses(Struct):
+class SoundClassification(Struct):
     """What a recording is, the likeliest class first."""
 
     classes: list[SoundClass]

@@ -19,7 +19,7 @@ class ServerVad(Struct, forbid_unknown_fields=True, kw_only=True):
     prefix_padding_ms: Annotated[int, Meta(ge=0, le=10_000)] | UnsetType = UNSET
 
 
-class ListeningForm(Struct, forbid_unknown_fields=True, kw_only=True):
+class AudioForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """What every form that wants a recording written down may say beside its `file`.
 
     Attributes:
@@ -39,7 +39,7 @@ class ListeningForm(Struct, forbid_unknown_fields=True, kw_only=True):
     full_window: bool = False
 
 
-class TranscriptionForm(ListeningForm, forbid_unknown_fields=True, kw_only=True):
+class TranscriptionForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the `file` of a transcription."""
 
     languages: list[Language] = []
@@ -51,7 +51,7 @@ class TranscriptionForm(ListeningForm, forbid_unknown_fields=True, kw_only=True)
     stream: bool = False
 
 
-class TranslationForm(ListeningForm, forbid_unknown_fields=True, kw_only=True):
+class TranslationForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
     """The small fields beside the `file` of a translation; `language` is what is spoken."""
 
     response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json"] = "json"
@@ -64,7 +64,7 @@ class DurationUsage(Struct):
     type: Literal["duration"] = "duration"
 
 
-class Transcription(Struct):
+class TranscriptionAnswer(Struct):
     """The words of a recording."""
 
     text: str
@@ -143,7 +143,7 @@ class TextDone(Struct):
     type: Literal["transcript.text.done"] = "transcript.text.done"
 
 
-class HeardSoFar(Struct):
+class TranscriptionProgress(Struct):
     """A comment of a stream: how far it is, in seconds of the recording; 0 of 0 where its length is not known."""
 
     heard_seconds: float

@@ -22,13 +22,6 @@ OURS = (
 
 ALLOWED: dict[str, str] = {
     "Clip": "to be renamed",
-    "Diarization": "to be renamed",
-    "Enhancement": "to be renamed",
-    "Heard": "to be renamed",
-    "Hearing": "to be renamed",
-    "Listening": "to be renamed",
-    "SoundClasses": "to be renamed",
-    "Transcription": "to be renamed",
 }
 """Class names that several packages may define, each with the reason. This list only shrinks."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http.bodies import LANGUAGE_WANTED
+from gateway.http.bodies import LANGUAGE_RULE
 
 SOUND = ("a.wav", b"sound", "audio/wav")
 
@@ -65,4 +65,4 @@ async def test_what_does_not_go_is_refused_by_its_name(http, orders, path, data,
 async def test_a_language_that_is_none_is_told_what_one_is(http):
     response = await http.post("/v1/audio/transcriptions", files={"file": SOUND}, data={"language": "English"})
     error = response.json()["error"]
-    assert (error["param"], error["message"]) == ("language", LANGUAGE_WANTED)
+    assert (error["param"], error["message"]) == ("language", LANGUAGE_RULE)

@@ -8,7 +8,7 @@ from polyphony.speech.v1.transcription_pb2 import StreamingConfig
 from websockets.exceptions import ConnectionClosed
 
 from gateway.realtime import session as realtime
-from gateway.realtime.stream import WAITING_PIECES, Hearing
+from gateway.realtime.stream import MAX_WAITING_CHUNKS, TranscriptionStream
 from servekit.rpc.errors import Cancelled, Overloaded
 
 from .conftest import COMPLETED, LOUD, PARTIAL, session, until
@@ -72,10 +72,10 @@ async def test_a_stream_that_the_service_ends_says_so_and_lets_its_sender_go_on(
     async def heard(response): ...
 
     told = []
-    hearing = Hearing(Service(), StreamingConfig(), heard, told.append)
+    hearing = TranscriptionStream(Service(), StreamingConfig(), heard, told.append)
     async with asyncio.timeout(20):
-        for _ in range(2 * WAITING_PIECES):
-            await hearing.hear(LOUD)
+        for _ in range(2 * MAX_WAITING_CHUNKS):
+            await hearing.send(LOUD)
         await hearing.finish()
     (error,) = told
     assert "too many" in error.message if refuses else "ended" in error.message
@@ -108,7 +108,7 @@ async def test_a_session_has_an_end(serve_gateway):
         await ws.send(LOUD)
         events = await until(ws, "error")
         assert COMPLETED in [event["type"] for event in events]
-        assert "lasts 1 s" in events[-1]["error"]["message"]
+        assert "must last at most 1 s" in events[-1]["error"]["message"]
 
 
 async def test_a_session_ends_though_the_service_takes_nothing_more(serve_gateway, orders, monkeypatch):
@@ -117,7 +117,7 @@ async def test_a_session_ends_though_the_service_takes_nothing_more(serve_gatewa
     web, _ = await serve_gateway(max_realtime_session_seconds=1)
     async with session(f"ws://127.0.0.1:{web.port}/v1/realtime", close_timeout=0.1) as ws:
         sending = asyncio.create_task(send_on(ws))
-        assert "lasts 1 s" in (await until(ws, "error"))[-1]["error"]["message"]
+        assert "must last at most 1 s" in (await until(ws, "error"))[-1]["error"]["message"]
         ws.transport.abort()
         await asyncio.wait([sending])
 
