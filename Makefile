@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+unexport PYTHONDONTWRITEBYTECODE # without bytecode each process of a fleet compiles all that it imports, for seconds
 INSTALLED := $(VENV)/.installed
 
 # What `make images` makes of what, and calls it.

@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 
-from sklearn.metrics import f1_score, roc_auc_score
-
 from client.errors import GatewayError
 from evaluation import sounds
 from evaluation.speech.outcome import Cell, FailedClip, MetricTable, ReviewedAnswer
@@ -85,6 +83,8 @@ class AnomalyTask(EvaluationTask):
                 alarms = [alarm for _, (_, alarm) in scored]
                 found = 100 * _share(alarms, faults)
                 false = 100 * _share(alarms, [not fault for fault in faults])
+                from sklearn.metrics import roc_auc_score  # takes a second to import
+
                 area = float(roc_auc_score(faults, [score for _, (score, _) in scored]))
                 normal = len(faults) - sum(faults)
                 rows.append((f"{kind}, {name}", normal, sum(faults), f"{area:.3f}", false, found))
@@ -103,6 +103,8 @@ class AnomalyTask(EvaluationTask):
                 )
                 right, given = [machine.condition for machine, _ in told], [label for _, label in told]
                 if told:
+                    from sklearn.metrics import f1_score  # takes a second to import
+
                     rows.append((name, len(told), f"{f1_score(right, given, average='macro'):.3f}"))
                 looks += [
                     ReviewedAnswer(f"{machine.name} ({name})", 1.0, machine.condition, label)

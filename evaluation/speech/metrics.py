@@ -9,15 +9,16 @@ import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from pyannote.core import Annotation, Segment, Timeline
-from pyannote.metrics.diarization import DiarizationErrorRate
-from pystoi import stoi as pystoi
 from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
+
+if TYPE_CHECKING:
+    from pyannote.core import Annotation
 
 UNSPACED = ("ja", "zh")
 RESAMPLES = 1000
@@ -126,6 +127,9 @@ def diarization(
         collar: Seconds before and after each right boundary that do not count; NIST takes 0.25.
         with_overlap: Whether the time in which several people speak counts.
     """
+    from pyannote.core import Segment, Timeline  # with matplotlib and pandas, seconds to import
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
     metric = DiarizationErrorRate(collar=2 * collar, skip_overlap=not with_overlap)
     parts = metric(_annotation(expected), _annotation(found), detailed=True, uem=Timeline([Segment(0, seconds)]))
     names = ("missed detection", "false alarm", "confusion", "total")
@@ -139,7 +143,9 @@ def pooled(parts: Sequence[DiarizationErrors]) -> DiarizationErrors:
     )
 
 
-def _annotation(turns: Iterable[tuple[Span, str]]) -> Annotation:
+def _annotation(turns: Iterable[tuple[Span, str]]) -> "Annotation":
+    from pyannote.core import Annotation, Segment
+
     annotation = Annotation()
     for number, ((start, end), speaker) in enumerate(turns):
         annotation[Segment(start, end), number] = speaker
@@ -185,6 +191,8 @@ def si_sdr(clean: NDArray[np.float32], heard: NDArray[np.float32]) -> float:
 
 def stoi(clean: NDArray[np.float32], heard: NDArray[np.float32], rate: int) -> float:
     """Short-time objective intelligibility, 0 to 1 (Taal et al., ICASSP 2010)."""
+    from pystoi import stoi as pystoi
+
     count = min(len(clean), len(heard))
     return float(pystoi(clean[:count], heard[:count], rate))
 

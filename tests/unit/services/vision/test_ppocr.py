@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from services.vision.read_text.models.ppocr import Enlargement
-
 
 @pytest.mark.parametrize(
     ("given", "seen"),
@@ -18,6 +16,8 @@ from services.vision.read_text.models.ppocr import Enlargement
     ],
 )
 def test_an_image_is_enlarged_within_bounds(given, seen):
+    from services.vision.read_text.models.ppocr import Enlargement  # RapidOCR takes seconds to import
+
     image = np.zeros((*given, 3), np.uint8)
 
     assert Enlargement(736, "min").resize(image).shape == (*seen, 3)
