@@ -14,7 +14,7 @@ from evaluation import gauges
 from evaluation.replay import CanaryResult
 from gateway.settings import GatewaySettings
 from servekit.ops.telemetry import SECONDS, Telemetry
-from tests.operations.queries import BOARDS, ROOT, RULES, SearchItem, metrics, panels, queries
+from tests.operations.queries import BOARDS, ROOT, RULES, Query, metrics, panels, queries
 
 # Of others: NVIDIA's exporter, Kubernetes, KEDA, cert-manager, and Prometheus itself.
 FOREIGN = ("DCGM_FI_", "kube_", "keda_", "certmanager_")
@@ -156,4 +156,4 @@ def _bounds(expr: str) -> list[str]:
 
 
 def test_a_query_knows_its_legend():
-    assert SearchItem("b", "p", "{{job}} {{model}} 95%", "up").labels == {"job", "model"}
+    assert Query("b", "p", "{{job}} {{model}} 95%", "up").labels == {"job", "model"}

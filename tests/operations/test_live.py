@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from evaluation import gauges
-from evaluation.replay import Result
+from evaluation.replay import CanaryResult
 from fleet.runner import state
 from servekit.models import catalogue
 from tests.conftest import receiving
@@ -37,8 +37,8 @@ FASTER = 120  # an hour in half a minute
 SERVICES = tuple(catalogue.profile("fake").services)
 BATCHING = ("vision", "retrieval")  # the other services' models stream: one caller a slot, no batches
 CANARY = [  # what a replay of the labelled set would push
-    Result("transcribe", {"word_error_rate": 0.04, "character_error_rate": 0.01}, 8, (), (), 9.5),
-    Result("search", {"recall": 0.9}, 10, (), (), 0.8),
+    CanaryResult("transcribe", {"word_error_rate": 0.04, "character_error_rate": 0.01}, 8, (), (), 9.5),
+    CanaryResult("search", {"recall": 0.9}, 10, (), (), 0.8),
 ]
 RECORDED = Path(__file__).with_name("recorded.txt")
 

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from charts import render
 from dashboards.rules.rule import RUNBOOK
 from evaluation import canary_set, gauges
-from evaluation.replay import Result
+from evaluation.replay import CanaryResult
 from evaluation.tasks import tasks
 from fleet.cli.main import app
 from gateway.settings import GatewaySettings
@@ -104,7 +104,7 @@ def test_what_the_canary_pushed_is_taken_away():
     _, loop = script.split("&\n", 1)  # without the way into a cluster
     with pushgateway() as address:
         gauges.push(
-            [Result(task.name, {"accuracy": 1.0}, 1, (), (), 0.1) for task in tasks(canary_set.read())], address
+            [CanaryResult(task.name, {"accuracy": 1.0}, 1, (), (), 0.1) for task in tasks(canary_set.read())], address
         )
         assert "polyphony_" in httpx.get(f"http://{address}/metrics").text
         subprocess.run(["bash", "-c", loop.replace("127.0.0.1:9091", address)], check=True, timeout=60)
