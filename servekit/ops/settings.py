@@ -67,7 +67,8 @@ class ProcessSettings(BaseSettings):
     slow the others down."""
 
     max_model_memory_mb: int = 0
-    """Memory in MiB that the models of this process may need together; 0 means no limit."""
+    """Memory in MiB that the models of this process may take together; 0 means no limit. Models that are loaded at
+    first use are unloaded to stay within it."""
 
     object_store: str = ""
     """The store of media: empty for `<home>/data/objects`, a folder, or an `s3://bucket/prefix` URL."""
