@@ -73,7 +73,7 @@ class ReservationCalibration:
 
 
 class Admission:
-    """Admits work that fits the queue's cost and its own deadline; refuses the rest at once, with a delay to retry.
+    """Admits work that fits the queue's cost and its own deadline; rejects the rest at once, with a delay to retry.
 
     Args:
         name: The model's id, for errors.

@@ -109,14 +109,14 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
-            ServeError: The model refused this item.
+            ServeError: The model rejected this item.
         """
         self._admit(cost, self._service_time.seconds(cost, runs=1))
         return await self._result(self._enqueue(request, cost))
 
     @asynccontextmanager
     async def session(self, cost: float, concurrency: int = 1) -> AsyncIterator[Session[Request, Result]]:
-        """Admit, or refuse at once, items that arrive one by one; what is admitted is not refused in the middle.
+        """Admit, or reject at once, items that arrive one by one; what is admitted is not rejected in the middle.
 
         Sessions share the engines fairly by cost. Their load is counted now, by the share of reservations that was
         used so far.
@@ -212,8 +212,8 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
             if len(items) > 1:  # too many, or a bad one among them: halve until it is alone
                 middle = len(items) // 2
                 return self._run(model, items[:middle]) + self._run(model, items[middle:])
-            refusal = OutOfMemory(f"{self.spec.id} has no memory for this item")
-            return [(items[0], refusal if isinstance(error, MemoryError) else error)]
+            no_memory = OutOfMemory(f"{self.spec.id} has no memory for this item")
+            return [(items[0], no_memory if isinstance(error, MemoryError) else error)]
         except BaseException as error:  # an engine's error, or a panic, fails its batch and nothing else
             outcome = self._outcome(error)
             return [(item, outcome) for item in items]

@@ -125,7 +125,7 @@ class Scheduler(ABC):
         """
 
     def _admit(self, cost: float, seconds: float, check: Callable[..., None] | None = None) -> None:
-        """Count the offered load, and refuse at once what there is no room or no time for.
+        """Count the offered load, and reject at once what there is no room or no time for.
 
         Args:
             cost: The item's cost.
@@ -154,7 +154,7 @@ class Scheduler(ABC):
             raise
 
     def _offer(self, cost: float) -> None:
-        """Count offered load; each cost is counted once, whether it is admitted or refused."""
+        """Count offered load; each cost is counted once, whether it is admitted or rejected."""
         self._metrics.count_offered(cost * self._service_time.full_seconds_per_cost)
 
     def _enqueue(self, request: Any, cost: float, *, start_tag: float = 0.0, batch_cost: float = nan) -> WorkItem:

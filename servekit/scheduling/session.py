@@ -28,9 +28,9 @@ class Session(Reservation, Generic[Request, Result]):
         self.start_tag = 0.0
 
     async def submit(self, request: Request, cost: float = 1.0) -> Result:
-        """Run the next item with whatever runs beside it; it waits for its caller's fair share, and is not refused.
+        """Run the next item with whatever runs beside it; it waits for its caller's fair share, and is not rejected.
 
         Raises:
-            ServeError: The model refused this item, or its caller no longer waits.
+            ServeError: The model rejected this item, or its caller no longer waits.
         """
         return await self._run(self, request, cost)

@@ -71,7 +71,8 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
     async def stream(self, request: Request, *, steps: int, step_cost: float = 1.0) -> AsyncGenerator[Event, None]:
         """Run a request in the batch of the next engine with room; yield its events, of which the last is the result.
 
-        A caller that stops reading leaves the batch before its next step.
+        A caller that stops reading leaves the batch before its next step. Steps do not wait for a slow reader, whose
+        events are kept: there are as many as the request has steps.
 
         Args:
             request: What `begin` takes.

@@ -87,7 +87,7 @@ class StreamScheduler(Scheduler, Generic[AnyModel]):
 
         Raises:
             Overloaded: The queue is full; nothing was prepared.
-            ServeError: `prepare` refused the request, or the model failed.
+            ServeError: `prepare` rejected the request, or the model failed.
         """
         return self._events(lambda: self._submit_prepared(prepare, estimated_cost))
 

@@ -11,11 +11,11 @@ from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import InvalidArgument, ServeError
 from servekit.scheduling.batch import BatchScheduler
 
-WARM_EXTENT = 64  # of an axis that varies: enough for the strides of a convolutional network
+WARM_EXTENT = 64  # of a dynamic axis: enough for the strides of a convolutional network
 
 
 class TensorModel:
-    """A batch model whose items are named arrays; equal shapes share a run of the network."""
+    """A batch model whose items are named arrays; items of equal shapes share a run of the network."""
 
     def __init__(self, backend: TensorBackend) -> None:
         self.backend = backend
@@ -31,12 +31,12 @@ class TensorModel:
         """Check the arrays against the network's inputs.
 
         Raises:
-            InvalidArgument: A name, dtype or shape does not fit; the input is named.
+            InvalidArgument: A name, dtype or shape differs from the network's; the error's field names the input.
         """
         wanted = {spec.name: spec for spec in self.backend.inputs}
         for name in request.keys() ^ wanted.keys():
-            problem = "is missing" if name in wanted else f"is none of {', '.join(wanted)}"
-            raise InvalidArgument(f"input {name!r} {problem}", field=f"inputs.{name}")
+            problem = "is missing" if name in wanted else "is unknown"
+            raise InvalidArgument(f"input {name!r} {problem}; inputs are {', '.join(wanted)}", field=f"inputs.{name}")
         rows = {array.shape[0] if array.ndim else 0 for array in request.values()}
         for name, spec in wanted.items():
             array = request[name]
@@ -45,8 +45,8 @@ class TensorModel:
             )
             if not fits or array.size == 0 or array.dtype != spec.dtype or len(rows) != 1:
                 raise InvalidArgument(
-                    f"input {name!r} has to be {spec.dtype} of {list(spec.shape)} with as many rows as the others, "
-                    f"not {array.dtype} of {list(array.shape)}",
+                    f"input {name!r} must be {spec.dtype} of shape {list(spec.shape)} with as many rows as the others, "
+                    f"got {array.dtype} of shape {list(array.shape)}",
                     field=f"inputs.{name}",
                 )
         return request
@@ -78,14 +78,14 @@ class TensorModel:
 
 
 class TensorScheduler(BatchScheduler[Arrays, Arrays]):
-    """The queue of a tensor model; an item costs its rows.
+    """The queue of a tensor model; the cost of an item is its rows.
 
     Args:
-        spec: The model.
-        backends: Its engines, a thread each.
-        telemetry: Where the scheduler's metrics go.
-        max_batch_rows: Rows that run together.
-        max_queue_rows: Rows that may wait.
+        model_spec: The model.
+        backends: Its engines, each with a thread.
+        telemetry: Receives the scheduler's metrics and spans.
+        max_batch_rows: The most rows of one run.
+        max_queue_rows: The most rows that may wait.
     """
 
     def __init__(

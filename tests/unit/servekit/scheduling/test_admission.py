@@ -44,12 +44,12 @@ def test_an_empty_queue_takes_an_item_of_any_cost(admission):
     assert admitted(admission, 1000, backlog(started=3))
 
 
-def test_an_item_that_would_be_late_is_refused_with_the_wait_as_delay(admission):
+def test_an_item_that_would_be_late_is_rejected_with_the_wait_as_delay(admission):
     before = backlog(queued=10, started=5)  # 1.5 s
     assert admitted(admission, 5, before, remaining=2.6)  # 2 s are 77 % of it
-    with pytest.raises(Overloaded, match=r"^m cannot answer before the deadline$") as refused:
+    with pytest.raises(Overloaded, match=r"^m cannot answer before the deadline$") as rejected:
         admission.admit(5, 0.5, before, 2.4)
-    assert refused.value.retry_after == pytest.approx(1.5)
+    assert rejected.value.retry_after == pytest.approx(1.5)
 
 
 def test_engines_share_the_wait(admission):
@@ -61,13 +61,13 @@ def test_an_idle_engine_takes_even_what_may_be_late(admission):
 
 
 def test_a_full_queue_says_so_and_when_to_retry(admission):
-    with pytest.raises(Overloaded, match=r"^the queue of m is full \(20\)$") as refused:
+    with pytest.raises(Overloaded, match=r"^the queue of m is full \(20\)$") as rejected:
         admission.admit(20, 2, backlog(queued=10), inf)
-    assert refused.value.retry_after == pytest.approx(1.0)
+    assert rejected.value.retry_after == pytest.approx(1.0)
     unknown = Admission("m", ServiceTimeModel.of_slots(1), max_queue_cost=1)
-    with pytest.raises(Overloaded) as refused:
+    with pytest.raises(Overloaded) as rejected:
         unknown.admit(1, 0, backlog(queued=1), inf)
-    assert refused.value.retry_after == MIN_RETRY_SECONDS
+    assert rejected.value.retry_after == MIN_RETRY_SECONDS
 
 
 def test_reserved_cost_takes_room_and_time_until_it_is_spent(admission):
@@ -86,9 +86,9 @@ def test_reserved_cost_takes_room_and_time_until_it_is_spent(admission):
 
 def test_there_are_at_most_so_many_reservations(admission):
     with admission.reserve(Reservation(1)), admission.reserve(Reservation(1)):
-        with pytest.raises(Overloaded, match=r"^m has too many sessions \(2\)$") as refused:
+        with pytest.raises(Overloaded, match=r"^m has too many sessions \(2\)$") as rejected:
             admission.admit_reservation(1, 0.1, IDLE, inf)
-        assert refused.value.retry_after
+        assert rejected.value.retry_after
     admission.admit_reservation(1, 0.1, IDLE, inf)
 
 

@@ -24,19 +24,19 @@ async def test_callers_share_batches_up_to_the_budget_and_get_their_own_answers(
     assert max(len(batch) for batch in model.batches) <= 4
 
 
-async def test_a_full_queue_refuses_at_once_with_a_delay(model, scheduler):
+async def test_a_full_queue_rejects_at_once_with_a_delay(model, scheduler):
     first = await hold(model, scheduler)
     waiting = [asyncio.ensure_future(scheduler.submit(2, cost=4.0)) for _ in range(20)]
     await asyncio.sleep(0)
-    refused = [call for call in waiting if call.done()]
-    assert refused  # while the engine is still busy
-    for call in refused:
+    rejected = [call for call in waiting if call.done()]
+    assert rejected  # while the engine is still busy
+    for call in rejected:
         with pytest.raises(Overloaded) as error:
             await call
         assert error.value.retry_after > 0
     model.may_end.set()
     await first
-    assert await asyncio.gather(*(call for call in waiting if call not in refused)) == [4] * (20 - len(refused))
+    assert await asyncio.gather(*(call for call in waiting if call not in rejected)) == [4] * (20 - len(rejected))
 
 
 async def test_a_bad_item_fails_alone(scheduler):
@@ -100,7 +100,7 @@ async def test_a_crashed_engine_makes_the_scheduler_unready_until_it_recovers(mo
     assert await scheduler.submit(1) == 2
 
 
-async def test_offered_load_counts_what_was_refused(model, scheduler, virtual_clock, offered):
+async def test_offered_load_counts_what_was_rejected(model, scheduler, virtual_clock, offered):
     model.run = takes(virtual_clock, 0.5)
     await scheduler.submit(1, cost=5.0)
     assert offered() == 0  # the first run is not known before it has ended

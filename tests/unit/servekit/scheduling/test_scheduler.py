@@ -138,7 +138,7 @@ async def test_a_batch_is_cancelled_once_its_callers_left_or_are_late(model, ope
     assert verdicts == [DeadlineExceeded, Cancelled]
 
 
-async def test_a_caller_whose_deadline_the_queue_exceeds_is_refused_at_once(model, open_scheduler, virtual_clock):
+async def test_a_caller_whose_deadline_the_queue_exceeds_is_rejected_at_once(model, open_scheduler, virtual_clock):
     model.run = takes(virtual_clock, 0.1)
     scheduler = await open_scheduler(model, max_batch_cost=1, clock=virtual_clock)
     await scheduler.submit(1)
@@ -147,8 +147,8 @@ async def test_a_caller_whose_deadline_the_queue_exceeds_is_refused_at_once(mode
     crowd = [asyncio.ensure_future(scheduler.submit(n)) for n in range(9)]
     await asyncio.sleep(0)
     enter(RequestContext(cancellation=CancellationToken(virtual_clock() + 0.3)))
-    with pytest.raises(Overloaded) as refused:
+    with pytest.raises(Overloaded) as rejected:
         await scheduler.submit(1)
-    assert refused.value.retry_after == pytest.approx(1.0)
+    assert rejected.value.retry_after == pytest.approx(1.0)
     model.may_end.set()
     assert await settled(first, *crowd) == [2, *(n * 2 for n in range(9))]

@@ -1,4 +1,4 @@
-"""Sessions: admitted once, refused as a whole, sharing fairly."""
+"""Sessions: admitted once, rejected as a whole, sharing fairly."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -11,7 +11,7 @@ from tests.unit.servekit.conftest import hold, takes
 from tests.watching import until
 
 
-async def test_a_session_is_admitted_once_and_its_items_are_never_refused(model, scheduler):
+async def test_a_session_is_admitted_once_and_its_items_are_never_rejected(model, scheduler):
     first = await hold(model, scheduler)
     async with scheduler.session(20) as long:  # all that there is room for
         with pytest.raises(Overloaded) as caught:
@@ -38,7 +38,7 @@ async def test_a_short_session_is_not_queued_behind_a_long_one(model, open_sched
     assert model.batches == [[1], [4], [6], [5]]
 
 
-async def test_a_session_is_refused_by_the_deadline_of_the_whole(model, scheduler, virtual_clock):
+async def test_a_session_is_rejected_by_the_deadline_of_the_whole(model, scheduler, virtual_clock):
     model.run = takes(virtual_clock, 0.3)
     await scheduler.submit(1)
     del model.run
@@ -89,7 +89,7 @@ async def test_offered_load_counts_a_session_once_by_the_used_share(model, sched
     with pytest.raises(Overloaded):
         async with scheduler.session(2), scheduler.session(100):
             pass
-    assert offered() > 32 + 50  # what is refused was offered, too
+    assert offered() > 32 + 50  # what is rejected was offered, too
 
 
 async def test_cancelling_a_session_cancels_its_items(model, scheduler):
@@ -123,7 +123,7 @@ async def test_at_most_max_sessions_are_admitted(model, open_scheduler, virtual_
             async with scheduler.session(1):
                 pass
         assert caught.value.retry_after
-        assert offered() > before  # refused work included
+        assert offered() > before  # rejected work included
     async with scheduler.session(1):
         pass
 

@@ -88,18 +88,18 @@ async def test_events_arrive_in_order(scheduler):
     assert await collect(scheduler, lambda model, cancellation: model.count(500, cancellation)) == list(range(500))
 
 
-async def test_never_more_calls_than_slots(model, scheduler):
+async def test_at_most_as_many_calls_run_as_there_are_slots(model, scheduler):
     counts = [collect(scheduler, lambda model, cancellation: model.count(5, cancellation, 0.01)) for _ in range(4)]
     assert await asyncio.gather(*counts) == [list(range(5))] * 4
     assert model.most_running == 2
 
 
-async def test_a_full_queue_refuses(scheduler):
+async def test_a_full_queue_rejects(scheduler):
     counts = [collect(scheduler, lambda model, cancellation: model.count(5, cancellation, 0.05)) for _ in range(9)]
     outcomes = await asyncio.gather(*counts, return_exceptions=True)
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
-    assert refused
-    assert all(outcome.retry_after > 0 for outcome in refused)
+    rejected = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
+    assert rejected
+    assert all(outcome.retry_after > 0 for outcome in rejected)
     assert [0, 1, 2, 3, 4] in outcomes
 
 
@@ -181,7 +181,7 @@ async def test_a_call_is_prepared_beside_the_loop_before_its_work(scheduler):
     assert threads != [threading.main_thread()]
 
 
-async def test_a_refused_call_is_not_prepared(scheduler, busy):
+async def test_a_rejected_call_is_not_prepared(scheduler, busy):
     prepared = []
     waiting = asyncio.ensure_future(collect(scheduler, lambda model, cancellation: iter("ab")))
     await asyncio.sleep(0)

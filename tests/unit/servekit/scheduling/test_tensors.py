@@ -1,4 +1,4 @@
-"""Tensor models: rows of many callers run together and come back to whose they are."""
+"""Tensor models: rows of many callers run together, and each caller gets its own."""
 
 import asyncio
 
@@ -59,7 +59,7 @@ def test_equal_widths_share_a_run_and_each_gets_its_own_rows():
         (lambda r: r.update(ids=np.array(1)), "inputs.ids"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(change, field):
+def test_arrays_that_do_not_fit_are_rejected_by_the_name_of_the_input(change, field):
     arrays = request(2, 3)
     change(arrays)
     with pytest.raises(InvalidArgument) as caught:
@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_refused_by_name(change, field):
     assert caught.value.field == field
 
 
-async def test_a_scheduler_batches_callers_and_a_bad_one_fails_alone():
+async def test_a_scheduler_batches_callers_and_a_bad_request_fails_alone():
     backend = Counting(latency_seconds=0.02)
     scheduler = TensorScheduler(SPEC, [backend], Telemetry(ProcessSettings()), max_batch_rows=8)
     await scheduler.start()
@@ -81,7 +81,7 @@ async def test_a_scheduler_batches_callers_and_a_bad_one_fails_alone():
     assert max(backend.rows[1:]) == 8
 
 
-def test_warming_runs_every_network_once_however_its_axes_vary():
+def test_warming_runs_the_network_once_with_its_dynamic_axes_fixed():
     backend = Counting()
     TensorModel(backend).warm()
     assert backend.rows == [1]

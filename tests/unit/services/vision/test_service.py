@@ -118,7 +118,7 @@ async def test_tritonclient_sees_every_model_and_infers_with_the_networks(server
             await client.get_model_metadata("nothing")
         image = InferInput("x", [2, 3], "FP32")
         image.set_data_from_numpy(np.zeros((2, 3), np.float32))
-        with pytest.raises(InferenceServerException, match="has to be float32"):
+        with pytest.raises(InferenceServerException, match="must be float32"):
             await client.infer("fake-reader-det", [image])
 
 
