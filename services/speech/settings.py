@@ -67,26 +67,26 @@ class SpeechSettings(ProcessSettings):
     """The longest recording to enhance. Until its loudness or silence is measured it is kept on disk, 192 kB a second:
     350 MB for half an hour."""
 
-    sound_slots: int = Field(default=2, ge=1)
-    """Sound models that are trained or evaluated concurrently; others wait."""
+    anomaly_slots: int = Field(default=2, ge=1)
+    """Anomaly detectors that are trained or evaluated concurrently; others wait."""
 
-    max_sound_clips: int = Field(default=500, gt=0)
-    """Clips that one sound model is trained on."""
+    max_training_clips: int = Field(default=500, gt=0)
+    """The most clips that one anomaly detector is trained on."""
 
-    max_sound_seconds: float = Field(default=3600.0, gt=0)
-    """Audio in those clips together, and in a recording that is scored: an hour takes half a minute."""
+    max_anomaly_audio_seconds: float = Field(default=3600.0, gt=0)
+    """The most audio in those clips together, and in a recording that is scored: an hour takes half a minute."""
 
-    max_sound_classes: int = Field(default=32, gt=0)
-    """Classes of one sound model."""
+    max_anomaly_classes: int = Field(default=32, gt=0)
+    """The most classes of one anomaly detector."""
 
-    max_sound_models: int = Field(default=100, gt=0)
-    """Sound models of one tenant: a list request reads every version of each."""
+    max_anomaly_detectors: int = Field(default=100, gt=0)
+    """The most anomaly detectors of one tenant: a list request reads every version of each."""
 
-    max_sound_versions: int = Field(default=10, gt=0)
+    max_anomaly_detector_versions: int = Field(default=10, gt=0)
     """Versions that are kept of each model. Training another deletes the oldest."""
 
-    max_cached_sound_models: int = Field(default=64, gt=0)
-    """Sound models cached in memory, least recently used evicted first: 0.3 MB each."""
+    max_cached_anomaly_detectors: int = Field(default=64, gt=0)
+    """Anomaly detectors cached in memory, least recently used evicted first: 0.3 MB each."""
 
     max_prompt_characters: int = Field(default=4000, gt=0)
     """The longest prompt in characters. Whisper reads the last 224 tokens of it."""

@@ -48,5 +48,5 @@ def test_the_notes_say_what_to_type_next(clone):
     assert "helm test fleet --namespace models" in notes
     assert "get secret fleet-keys" in notes
     assert "port-forward service/fleet-gateway-http 8080:8080" in notes
-    assert "There is no database" in notes
+    assert "No database is configured" in notes
     assert "global.image.tag=$(make --silent tag)" in notes

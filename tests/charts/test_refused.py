@@ -43,7 +43,7 @@ REFUSED = [
     (
         {"vision": {"autoscaling": {"type": "hpa"}}},
         "vision.autoscaling.type is hpa",
-        "scales on what Prometheus measures: set global.monitoring.enabled",
+        "needs the metrics of Prometheus",
     ),
     (
         {"global": {"monitoring": {"enabled": True}}, "vision": {"autoscaling": {"type": "hpa", "minReplicas": 0}}},
@@ -58,7 +58,7 @@ REFUSED = [
     (
         {"global": {"monitoring": {"enabled": True}}, "gateway": {"autoscaling": {"type": "hpa"}}},
         "gateway.autoscaling",
-        "counts no demand of its own: set gateway.replicas",
+        "has no engines and no offered load: set gateway.replicas",
     ),
     (
         {
@@ -72,7 +72,7 @@ REFUSED = [
             },
         },
         "vllm.autoscaling",
-        "type keda, and offeredLoadOf the service that calls it",
+        "set type keda and offeredLoadOf to the service that calls it",
     ),
     ({"global": {"monitoring": {"interval": "1m"}}}, "/monitoring/interval", "'1m' does not match"),
     (
@@ -88,7 +88,7 @@ REFUSED = [
     ({"generation": {"gpu": {"count": 1}}}, "generation.gpu.count", "through vLLM"),
     ({"gateway": {"gpu": {"count": 1}}}, "gateway.gpu.count", "no image of it uses a GPU"),
     ({"ingress": {"type": "httproute", "from": [{"podSelector": {}}]}}, "is httproute", "ingress.gateway.name"),
-    ({"ingress": {"type": "ingress"}}, "ingress.type is ingress", "say whose pods hand requests on by ingress.from"),
+    ({"ingress": {"type": "ingress"}}, "ingress.type is ingress", "set ingress.from to the pods that forward requests"),
 ]
 
 

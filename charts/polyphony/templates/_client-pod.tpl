@@ -1,4 +1,4 @@
-{{/* What pods that ask the gateway have in common. Takes the root and a component. */}}
+{{/* The common part of client pods, which call the gateway. Takes the root. */}}
 {{- define "polyphony.clientPod" -}}
 {{- $root := .root -}}
 automountServiceAccountToken: false
@@ -38,7 +38,7 @@ volumeMounts:
 http://{{ .Release.Name }}-gateway-http:{{ .Values.gateway.ports.http }}
 {{- end }}
 
-{{/* A container that ends well where all of these services serve. Others may: what is at zero comes when it is asked. */}}
+{{/* A container that succeeds if all of these services serve. Others may be scaled to zero. */}}
 {{- define "polyphony.ready" -}}
 {{- $root := index . 0 -}}
 name: ready

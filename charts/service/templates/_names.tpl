@@ -1,12 +1,12 @@
-{{/* The longest name that is made of the release's has 23 characters more, and 63 are a Service's most. */}}
+{{/* The longest name adds 23 characters to the release's, and a Service may have 63. */}}
 {{- define "service.fullname" -}}
 {{- if not (regexMatch "^[a-z][a-z0-9-]{0,39}$" .Release.Name) }}
-  {{- fail (printf "the release is called %q: at most 40 letters, digits and hyphens, a letter first" .Release.Name) }}
+  {{- fail (printf "the release name must be at most 40 letters, digits and hyphens, a letter first; got %q" .Release.Name) }}
 {{- end }}
 {{- .Release.Name }}-{{ .Chart.Name }}
 {{- end }}
 
-{{/* What selects the pods of an application. Takes the release and a component. */}}
+{{/* The selector of an application's pods. Takes the release and a component. */}}
 {{- define "polyphony.selector" -}}
 app.kubernetes.io/name: polyphony
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -65,7 +65,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Release.Namespace }}-{{ .Release.Name }}-{{ .class }}
 {{- end }}
 
-{{/* Pod Security `restricted`, and no more than it. */}}
+{{/* What Pod Security `restricted` requires. */}}
 {{- define "polyphony.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001

@@ -7,7 +7,7 @@
       - {key: app.kubernetes.io/component, operator: In, values: {{ toJson .components }}}
 {{- end }}
 
-{{/* The names of what an application may reach outside of the release, as JSON. */}}
+{{/* The names of the destinations outside of the release that an application may reach, as JSON. */}}
 {{- define "service.destinations" -}}
 {{- $global := .Values.global }}
 {{- $names := list "dns" }}
@@ -23,8 +23,8 @@
 {{- end }}
 
 {{/*
-A destination as JSON: a list of {ports, to, names}, where none of `to` is every public address. A row with `to` is
-taken at its word; else addresses that values name are ways of their own, beside the row's, or for media in its place.
+A destination as JSON: a list of {ports, to, names}; without `to`, every public address. A row with `to` is used as it
+is; else URLs of the values are added to the row, or for objects replace it.
 */}}
 {{- define "polyphony.destinationPeers" -}}
 {{- $root := index . 0 }}
@@ -50,7 +50,7 @@ taken at its word; else addresses that values name are ways of their own, beside
 {{- toJson $peers }}
 {{- end }}
 
-{{/* A URL as one such way: an address, a Service of the cluster (its pods have to listen on the same port), or a public name. */}}
+{{/* A URL as one such peer: an address, a Service of the cluster (whose pods must listen on the same port), or a public name. */}}
 {{- define "polyphony.urlPeer" -}}
 {{- $url := urlParse . }}
 {{- $labels := splitList "." $url.hostname }}
@@ -67,7 +67,7 @@ taken at its word; else addresses that values name are ways of their own, beside
 {{- toJson $peer }}
 {{- end }}
 
-{{/* One destination as egress rules, but for those that Cilium opens by name. */}}
+{{/* One destination as egress rules, without those that Cilium allows by name. */}}
 {{- define "polyphony.egressRules" -}}
 {{- $cilium := (index . 0).Values.global.network.cilium }}
 {{- $dns := eq (index . 1) "dns" }}

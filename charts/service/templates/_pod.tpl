@@ -14,7 +14,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "service.fullname" . }}
   automountServiceAccountToken: false
-  enableServiceLinks: false  # POLYPHONY_GATEWAY_HTTP_PORT=tcp://… of a Service would be read as a setting
+  enableServiceLinks: false  # a Service's POLYPHONY_GATEWAY_HTTP_PORT=tcp://… would be read as a setting
   shareProcessNamespace: true  # the first process of a namespace ignores SIGTERM until it has a handler: while it warms up
   terminationGracePeriodSeconds: {{ add .Values.drainTimeoutSeconds 20 }}
   {{- if or .Values.priorityClassName $global.priorityClasses }}
@@ -99,7 +99,7 @@ spec:
         {{- end }}
       {{- include "service.probes" . | trim | nindent 6 }}
       lifecycle:
-        preStop: {exec: {command: [sleep, "5"]}}  # until the endpoint is gone everywhere
+        preStop: {exec: {command: [sleep, "5"]}}  # until all nodes have removed the endpoint
       resources: {{- include "service.resources" . | nindent 8 }}
       terminationMessagePolicy: FallbackToLogsOnError
       securityContext: {{- include "polyphony.containerSecurity" . | nindent 8 }}
@@ -165,12 +165,12 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* Not empty where media lie on a claim that all pods share. */}}
+{{/* Not empty if media are on a claim that all pods share. */}}
 {{- define "service.sharedObjects" -}}
 {{ if and (has "objects" .Values.needs) (not .Values.global.objects.url) }}yes{{ end }}
 {{- end }}
 
-{{/* Variables of the process, and what is secret of them: of the database, of media, and what it names. */}}
+{{/* Environment variables of the process, those from secrets included. */}}
 {{- define "service.environment" -}}
 {{- $global := .Values.global }}
 {{- $secrets := deepCopy .Values.secretEnv }}
@@ -195,7 +195,7 @@ env:
 {{- end }}
 {{- end }}
 
-{{/* Variables of the init container, and what is secret of them: of the mirror and of the hub. */}}
+{{/* Environment variables of the init container, those from secrets included. */}}
 {{- define "service.weightsEnvironment" -}}
 {{- $global := .Values.global -}}
 envFrom:
@@ -209,7 +209,7 @@ env:
 {{- end }}
 {{- end }}
 
-{{/* Folders of one's own rows of the catalogue. */}}
+{{/* Mounts of the custom catalogue. */}}
 {{- define "service.catalogueMounts" -}}
 {{- range $rows, $configMap := .Values.global.catalogue }}
 {{- if $configMap }}

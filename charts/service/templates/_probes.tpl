@@ -1,4 +1,4 @@
-{{/* Startup until warm, then readiness; liveness with patience: it restarts what has been unhealthy for long. */}}
+{{/* Probes: startup until warm, then readiness, and a liveness probe with a long timeout. */}}
 {{- define "service.probes" -}}
 {{- $probe := .Values.probe }}
 startupProbe:

@@ -1,4 +1,4 @@
-{{/* Every variable that is no secret. */}}
+{{/* Every environment variable that is not secret. */}}
 {{- define "service.settings" -}}
 {{- $global := .Values.global }}
 {{- $prefix := printf "POLYPHONY_%s_" (.Chart.Name | upper | replace "-" "_") }}
@@ -51,12 +51,12 @@
 {{- end }}
 {{- end }}
 
-{{/* Not empty where the application keeps media in S3. */}}
+{{/* Not empty if the application stores media in S3. */}}
 {{- define "service.s3Objects" -}}
 {{ if and (has "objects" .Values.needs) (hasPrefix "s3://" .Values.global.objects.url) }}yes{{ end }}
 {{- end }}
 
-{{/* Not empty where its init container reads weights from S3; what is not ours pulls its own from where it likes. */}}
+{{/* Not empty if its init container reads weights from S3; other servers pull their own weights. */}}
 {{- define "service.s3Weights" -}}
 {{- $weights := .Values.global.weights }}
 {{- if and .Values.chassis (has "weights" .Values.needs) (or $weights.secret (hasPrefix "s3://" $weights.mirrorUrl)) }}yes{{ end }}

@@ -48,7 +48,7 @@ class Sounds:
     def __init__(self, recordings: Recordings, store: ObjectStore, settings: SpeechSettings) -> None:
         self._recordings, self._settings = recordings, settings
         self._models = SoundStore(store, settings)
-        self._turns = asyncio.Semaphore(settings.sound_slots)
+        self._turns = asyncio.Semaphore(settings.anomaly_slots)
         self._waiting = 0
 
     async def fit(self, request: pb.TrainAnomalyDetectorRequest) -> pb.TrainAnomalyDetectorResponse:
@@ -66,8 +66,10 @@ class Sounds:
             sounds: list[Sound] = []
             for number, clip in enumerate(request.clips):
                 sounds.append(await self._hear(clip.audio, f"clips[{number}].audio", cancellation))
-                if sum(sound.seconds for sound in sounds) > self._settings.max_sound_seconds:
-                    raise TooLarge(f"more than {self._settings.max_sound_seconds:g} seconds of clips", field="clips")
+                if sum(sound.seconds for sound in sounds) > self._settings.max_anomaly_audio_seconds:
+                    raise TooLarge(
+                        f"more than {self._settings.max_anomaly_audio_seconds:g} seconds of clips", field="clips"
+                    )
             features = [sound.features for sound in sounds]
             fitted: NormalSounds | SoundClasses
             if labels:
@@ -160,9 +162,9 @@ class Sounds:
 
     def _labels(self, request: pb.TrainAnomalyDetectorRequest) -> list[str]:
         """The label of each clip; none where all are normal."""
-        if len(request.clips) > self._settings.max_sound_clips:
+        if len(request.clips) > self._settings.max_training_clips:
             raise TooLarge(
-                f"{len(request.clips)} clips, at most {self._settings.max_sound_clips} are accepted", field="clips"
+                f"{len(request.clips)} clips, at most {self._settings.max_training_clips} are accepted", field="clips"
             )
         labels = [clip.label for clip in request.clips]
         if not any(labels):
@@ -180,9 +182,9 @@ class Sounds:
                     field=f"clips[{number}].label",
                 )
         classes = set(labels)
-        if len(classes) > self._settings.max_sound_classes:
+        if len(classes) > self._settings.max_anomaly_classes:
             raise TooLarge(
-                f"{len(classes)} classes, at most {self._settings.max_sound_classes} are accepted", field="clips"
+                f"{len(classes)} classes, at most {self._settings.max_anomaly_classes} are accepted", field="clips"
             )
         if len(classes) == 1:
             raise InvalidArgument(
@@ -196,7 +198,7 @@ class Sounds:
         return labels
 
     async def _hear(self, audio: Media, field: str, cancellation: CancellationToken) -> Sound:
-        async with self._recordings.open(audio, field, self._settings.max_sound_seconds) as recording:
+        async with self._recordings.open(audio, field, self._settings.max_anomaly_audio_seconds) as recording:
             sound = await through(hear, recording.samples(), cancellation)
         if not len(sound.features):
             raise InvalidArgument(f"{sound.seconds:.2g} s of sound; a third of a second is needed", field=field)

@@ -53,8 +53,8 @@ class SoundStore:
 
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
         self._records = BlobRecords(store, "sound-model", SoundRecord, unique=True)
-        self._cached = settings.max_cached_sound_models
-        self._max_models, self._max_versions = settings.max_sound_models, settings.max_sound_versions
+        self._cached = settings.max_cached_anomaly_detectors
+        self._max_models, self._max_versions = settings.max_anomaly_detectors, settings.max_anomaly_detector_versions
         self._cache: OrderedDict[tuple[str, str], Fitted] = OrderedDict()  # by tenant and reference
 
     async def check_room(self, tenant: str, name: str) -> None:

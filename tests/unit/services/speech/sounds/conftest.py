@@ -25,6 +25,6 @@ def normal(clips, name="pump", **more):
 def settings(tmp_path):
     return SpeechSettings(
         profile="fake", home=tmp_path, port=0, metrics_port=0, threads=1, drain_timeout_seconds=1.0,
-        max_cached_sound_models=2, max_sound_clips=20, max_sound_seconds=40, max_sound_classes=3,
-        max_sound_models=3, max_sound_versions=2,
+        max_cached_anomaly_detectors=2, max_training_clips=20, max_anomaly_audio_seconds=40, max_anomaly_classes=3,
+        max_anomaly_detectors=3, max_anomaly_detector_versions=2,
     )  # fmt: skip

@@ -130,7 +130,7 @@ async def test_few_models_are_kept_in_memory(settings, tmp_path):
 
 async def test_a_tenant_has_so_many_models(stub, settings):
     store = SoundStore(ObjectStore(settings.object_store_url), settings)
-    for number in range(settings.max_sound_models):
+    for number in range(settings.max_anomaly_detectors):
         await store.add("default", record(f"hum-{number}"), HUM)
     with pytest.raises(FailedPrecondition, match="delete one") as raised:
         await stub.TrainAnomalyDetector(normal(range(7)))
@@ -143,10 +143,10 @@ async def test_a_tenant_has_so_many_models(stub, settings):
 async def test_the_oldest_versions_go_with_their_artefacts(settings, tmp_path):
     objects = tmp_path / "other"
     store = SoundStore(ObjectStore(str(objects)), settings)
-    for _ in range(settings.max_sound_versions + 2):
+    for _ in range(settings.max_anomaly_detector_versions + 2):
         last = await store.add("one", record("hum"), HUM)
-    assert last.version == settings.max_sound_versions + 2
-    assert len(list((objects / "one" / "objects").iterdir())) == settings.max_sound_versions
+    assert last.version == settings.max_anomaly_detector_versions + 2
+    assert len(list((objects / "one" / "objects").iterdir())) == settings.max_anomaly_detector_versions
     for version in (1, 2):
         with pytest.raises(NotFound):
             await store.get("one", "hum", version)
