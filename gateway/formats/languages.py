@@ -1,6 +1,6 @@
-"""The languages that are heard, by their English names: what `verbose_json` calls them, as OpenAI's API does."""
+"""The English names of the languages of transcription, which `verbose_json` uses as OpenAI's API does."""
 
-# Those of Whisper; its names, and its codes.
+# The languages of Whisper: its codes and its names.
 _NAMES = """
 af afrikaans, am amharic, ar arabic, as assamese, az azerbaijani, ba bashkir, be belarusian, bg bulgarian,
 bn bengali, bo tibetan, br breton, bs bosnian, ca catalan, cs czech, cy welsh, da danish, de german, el greek,
@@ -19,5 +19,5 @@ NAMES: dict[str, str] = {code: name for code, _, name in (row.strip().partition(
 
 
 def name_of(code: str) -> str:
-    """The English name of a language, in small letters; of one that has none here, its code."""
+    """The English name of a language in lower case; the code itself if it has no name here."""
     return NAMES.get(code, code)

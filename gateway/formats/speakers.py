@@ -1,4 +1,4 @@
-"""Speakers whose voices are known, as forms have them: names, and recordings as data URLs."""
+"""The known speakers of a form: names, and reference recordings as data URLs."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,21 @@ from gateway.media.resolver import InlineSource, parse_media_source
 from gateway.models import ModelDirectory
 from servekit.rpc.errors import InvalidArgument, Unimplemented
 
-REFERENCE_BYTES = 4 << 20  # of a known speaker: half a minute, uncompressed, as a data URL
+REFERENCE_BYTES = 4 << 20  # of one reference: half a minute of uncompressed audio, as a data URL
 LISTS = ("known_speaker_names", "known_speaker_references")
 FIELDS = {"known_speakers": "known_speaker_names[]", "known_speakers.audio": "known_speaker_references[]"}
 
 
 def known_speakers(names: Sequence[str], references: Sequence[str]) -> list[KnownSpeaker]:
-    """The speakers of a form.
+    """The known speakers of a form.
 
     Raises:
-        InvalidArgument: They are not as many as their recordings, or a recording is no data URL.
+        InvalidArgument: There are not as many references as names, or a reference is not a data URL.
     """
     if len(names) != len(references):
-        raise InvalidArgument("each known speaker has a name and a reference", field="known_speaker_references")
+        raise InvalidArgument(
+            "known_speaker_references must be one for each of known_speaker_names", field="known_speaker_references"
+        )
     return [
         KnownSpeaker(name=name, audio=_recording(reference, f"known_speaker_references[{number}]"))
         for number, (name, reference) in enumerate(zip(names, references, strict=True))
@@ -37,7 +39,7 @@ def _recording(url: str, field: str) -> Media:
 
 
 def diarizing_model(models: ModelDirectory, name: str, caller: Caller) -> str:
-    """The id of the model that `caller` means by `name`: one that tells speakers apart, or one that knows voices.
+    """The id of the model that `name` stands for: a diarizer, or a speaker encoder whose embeddings are clustered.
 
     Raises:
         ServeError: As `ModelDirectory.resolve`.

@@ -1,4 +1,4 @@
-"""Subtitles: timed words cut into cues, and cues written as SRT, WebVTT or LRC.
+"""Subtitles: timed words divided into cues, and cues written as SRT, WebVTT or LRC.
 
 The rules are the usual ones (Netflix, Timed Text Style Guide: General Requirements; BBC, Subtitle Guidelines): two
 lines of 42 columns, from 1 to 7 seconds, broken at the ends of sentences and clauses and at pauses, never two at once.
@@ -18,10 +18,10 @@ LINES = 2
 COLUMNS = 42  # a Chinese character takes two of them
 MIN_MS, MAX_MS = 1000, 7000
 GAP_MS = 80  # two frames at 25 a second, so that a change is seen
-LEAST_MS = 100  # of a cue whose words have no room
-LONGEST_SECONDS = 1e7  # what is later is a mistake
-PAUSE_SECONDS = 0.3  # where a cue may well be broken
-SILENCE_SECONDS = 1.0  # where it is
+LEAST_MS = 100  # of a cue that has no room
+MAX_SECONDS = 1e7  # later times are errors
+PAUSE_SECONDS = 0.3  # where a cue may be broken
+SILENCE_SECONDS = 1.0  # where a cue is always broken
 _SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’»)\]」』）]*$")
 _CLAUSE_END = re.compile(r"[,;:—–，、；：]['\"”’»)\]」』）]*$")
 _TIME_TAG = re.compile(r"\[(\d+:[\d:.]+)\]")
@@ -29,7 +29,7 @@ _TIME_TAG = re.compile(r"\[(\d+:[\d:.]+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Some text, from `start` to `end` seconds: a word, or a phrase whose words have no times of their own."""
+    """A text from `start` to `end` seconds: a word, or a phrase whose words have no times."""
 
     start: float
     end: float
@@ -38,7 +38,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is shown at once, from `start` to `end` milliseconds."""
+    """A cue: the lines shown from `start` to `end` milliseconds."""
 
     start: int
     end: int
@@ -47,7 +47,7 @@ class Cue:
 
 @dataclass(slots=True)
 class _Piece:
-    """What is never broken: a word or a part of one; times in milliseconds."""
+    """An unbreakable unit: a word, or a part of one; times in milliseconds."""
 
     start: int
     end: int
@@ -57,7 +57,7 @@ class _Piece:
 
 
 def phrases(words: Iterable[Timed]) -> list[list[Timed]]:
-    """Words in their order, parted where there is silence."""
+    """Words divided into phrases at silences."""
     found: list[list[Timed]] = []
     for word in words:
         if not found or word.start - found[-1][-1].end >= SILENCE_SECONDS:
@@ -91,7 +91,7 @@ def cues(runs: Iterable[Sequence[Timed]]) -> list[Cue]:
 
 
 def _pieces(run: Iterable[Timed], now: int) -> list[_Piece]:
-    """The pieces of a run, from `now` on; what has several shares its time among them by their width."""
+    """The pieces of a run, from `now` on; a word of several pieces divides its time among them by their width."""
     pieces: list[_Piece] = []
     for timed in run:
         start = max(_milliseconds(timed.start), now)
@@ -110,11 +110,11 @@ def _pieces(run: Iterable[Timed], now: int) -> list[_Piece]:
 
 
 def _milliseconds(seconds: float) -> int:
-    return round(min(max(seconds, 0.0), LONGEST_SECONDS) * 1000) if math.isfinite(seconds) else 0
+    return round(min(max(seconds, 0.0), MAX_SECONDS) * 1000) if math.isfinite(seconds) else 0
 
 
 def _parts(token: str) -> Iterator[tuple[str, bool]]:
-    """A word, or what a line holds of it at a time; whether it is the rest of one."""
+    """A word, or its parts if it is wider than a line; and whether each is a continuation."""
     part, is_rest = "", False
     for letter in token:
         if part and columns(part + letter) > COLUMNS:
@@ -125,7 +125,7 @@ def _parts(token: str) -> Iterator[tuple[str, bool]]:
 
 
 def _cut(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
-    """Cut a run into cues: as much as fits, broken at the best place in it."""
+    """Divide a run into cues: each as much as fits, broken at the best place."""
     while pieces:
         count = _fitting(pieces)
         if count < len(pieces):
@@ -150,7 +150,7 @@ def _fitting(pieces: Sequence[_Piece]) -> int:
 
 
 def _quality(pieces: Sequence[_Piece], count: int) -> float:
-    """How good a place it is to break after so many pieces, against the share of a cue that it costs."""
+    """The score of a break after `count` pieces, in shares of a full cue."""
     last = pieces[count - 1]
     pause = count < len(pieces) and pieces[count].start - last.end >= PAUSE_SECONDS * 1000
     if count < len(pieces) and pieces[count].is_rest:
@@ -182,7 +182,7 @@ def subtitles(runs: Iterable[Sequence[Timed]], form: str) -> str:
 
 
 def srt(rows: Sequence[Cue]) -> str:
-    """SubRip. It knows no escapes; an arrow in the text is written otherwise, for it would look like times."""
+    """SubRip, which has no escapes: an arrow in the text is replaced, since it would be read as times."""
     blocks = []
     for number, cue in enumerate(rows, 1):
         text = "\n".join(cue.lines).replace("-->", "→")
@@ -191,7 +191,7 @@ def srt(rows: Sequence[Cue]) -> str:
 
 
 def vtt(rows: Sequence[Cue]) -> str:
-    """WebVTT, as W3C has it."""
+    """WebVTT, as W3C specifies it."""
     blocks = ["WEBVTT\n"]
     for cue in rows:
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -200,7 +200,7 @@ def vtt(rows: Sequence[Cue]) -> str:
 
 
 def lrc(rows: Sequence[Cue]) -> str:
-    """LRC: a line and when it begins; an empty one where nothing follows for long."""
+    """LRC: each line with its start; an empty line where a long silence follows."""
     written: list[str] = []
     for cue, after in pairwise([*rows, None]):
         if cue is not None:

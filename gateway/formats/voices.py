@@ -1,4 +1,4 @@
-"""The voices that callers name, OpenAI's among them."""
+"""The voices that requests name, OpenAI's among them."""
 
 from polyphony.speech.v1.voices_pb2 import ListVoicesRequest
 
@@ -6,22 +6,22 @@ from gateway.clients import Clients
 
 DEFAULT = ("", "default")
 
-# Voices of OpenAI's API, whose applications name them: here each is the model's own, unless a voice is so called.
+# OpenAI's voices, which applications name: each stands for the model's default unless a voice has that name.
 OPENAI_VOICES = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )
 
 
 async def find_voice(clients: Clients, voice: str, model: str) -> tuple[str, str]:
-    """The voice that a caller means, and the id of the model that speaks with it.
+    """The voice that a request names, and the id of the model that has it.
 
     Args:
-        clients: The services.
-        voice: Its name.
-        model: The id of the model that the caller names; empty for the one that has the voice.
+        clients: The clients of the services.
+        voice: The name of the voice.
+        model: The id of the model that the request names; empty for the one that has the voice.
 
     Returns:
-        Both names, the second empty for the default model. What nobody is called stays: the service refuses it.
+        The voice and the model; the model is empty for the default. The service refuses an unknown voice.
 
     Raises:
         ServeError: The voices could not be listed.

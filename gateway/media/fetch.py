@@ -1,7 +1,7 @@
-"""Fetches what a caller's URL points at, from public addresses or those that the operator allows, and from no other.
+"""Downloads media from URLs, only from public addresses and those that the operator allows.
 
-A name is resolved once, all its addresses have to be allowed, and the connection goes to one of those
-very addresses: an answer that changes between the check and the connection changes nothing.
+A host is resolved once, all its addresses must be allowed, and the connection goes to one of these addresses: a DNS
+answer that changes between the check and the connection (DNS rebinding) has no effect.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name, by the system's resolver; raises `OSError` where it has none."""
+    """The addresses of a host, by the system's resolver; raises `OSError` if it cannot be resolved."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the open internet, however it is written."""
+    """Whether an address is on the public internet, also as an IPv4-mapped or NAT64 IPv6 address."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return is_public(address.ipv4_mapped)
@@ -48,14 +48,14 @@ def is_public(address: Address) -> bool:
 
 
 class Fetcher:
-    """Gets the bytes behind http(s) URLs. It keeps no connection, cookie or proxy.
+    """Downloads http(s) URLs, without connection reuse, cookies or proxies.
 
     Args:
-        allow: Hosts, addresses and networks that may be fetched though they are not public.
-        max_bytes: The largest body.
+        allow: Hosts, addresses and networks that are allowed although they are not public.
+        max_bytes: The most bytes of a body.
         timeout: Seconds for one URL, redirects included.
-        resolver: Gives the addresses of a host; another one in tests.
-        transport: Speaks HTTP to an address; another one in tests.
+        resolver: Resolves a host to addresses; replaced in tests.
+        transport: The HTTP transport; replaced in tests.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._resolve = resolver
-        # A connection that is kept would be shared by the names of one address, past the check of its certificate.
+        # A reused connection would be shared by all hosts of one address, whatever its certificate was checked for.
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=0)
         self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 
     async def close(self) -> None:
-        """Let go of the transport."""
+        """Close the transport."""
         await self._transport.aclose()
 
     async def fetch(self, url: str, field: str) -> tuple[bytes, str]:
@@ -101,17 +101,17 @@ class Fetcher:
         except TimeoutError:
             raise InvalidArgument(f"the URL did not answer within {self._timeout:g} seconds", field=field) from None
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise InvalidArgument("this is not a URL", field=field) from error
+            raise InvalidArgument(f"{field} must be a valid URL", field=field) from error
         except httpx.TransportError as error:
-            raise InvalidArgument("the URL could not be fetched", field=field) from error
-        raise InvalidArgument(f"the URL leads through more than {MAX_REDIRECTS} redirects", field=field)
+            raise InvalidArgument("the connection to the URL failed", field=field) from error
+        raise InvalidArgument(f"the URL must have at most {MAX_REDIRECTS} redirects", field=field)
 
     async def _open(self, url: httpx.URL, field: str) -> httpx.Response:
-        """Ask for `url`, at the first of its addresses that can be reached."""
+        """Request `url` at the first of its addresses that can be reached."""
         if url.scheme not in _PORTS or not url.host:
-            raise InvalidArgument("only http and https URLs are fetched", field=field)
+            raise InvalidArgument(f"{field} must be an http or https URL", field=field)
         if url.userinfo:
-            raise InvalidArgument("a URL with a user name or password is not fetched", field=field)
+            raise InvalidArgument(f"{field} must not have a user name or a password", field=field)
         failure: httpx.TransportError = httpx.ConnectError("no address")
         for address in await self._addresses(url, field):
             request = httpx.Request(
@@ -130,14 +130,14 @@ class Fetcher:
         raise failure
 
     async def _addresses(self, url: httpx.URL, field: str) -> list[Address]:
-        """Where the host of `url` lies; every address is one that may be fetched."""
+        """The addresses of the host of `url`, all of which are allowed."""
         host = url.raw_host.decode("ascii")
         try:
             found = [ip_address(text) for text in await self._resolve(host, url.port or _PORTS[url.scheme])]
         except (OSError, ValueError) as error:
-            raise InvalidArgument(f"the host {url.host[:253]} is not known", field=field) from error
+            raise InvalidArgument(f"the host {url.host[:253]} could not be resolved", field=field) from error
         if not found or not all(self._allowed(host, address) for address in found):
-            raise InvalidArgument(f"the host {url.host[:253]} has no address that may be fetched", field=field)
+            raise InvalidArgument(f"the host {url.host[:253]} must have public or allowed addresses only", field=field)
         return found
 
     def _allowed(self, host: str, address: Address) -> bool:
@@ -149,10 +149,10 @@ class Fetcher:
 
     async def _body(self, response: httpx.Response, field: str) -> tuple[bytes, str]:
         if response.status_code != 200:
-            raise InvalidArgument(f"the URL answered with status {response.status_code}", field=field)
+            raise InvalidArgument(f"the URL must answer with status 200, got {response.status_code}", field=field)
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise InvalidArgument("the URL answered with a compressed body, which was not asked for", field=field)
-        too_large = TooLarge(f"the URL holds more than {self._max_bytes} bytes", field=field)
+            raise InvalidArgument("the URL must answer with an uncompressed body", field=field)
+        too_large = TooLarge(f"the URL must have at most {self._max_bytes} bytes", field=field)
         length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._max_bytes:
             raise too_large

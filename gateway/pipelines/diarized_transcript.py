@@ -1,4 +1,4 @@
-"""What is said and who says it: a recording written down and its speakers told apart, both at once."""
+"""A diarized transcript: transcription and diarization at once, joined word by word."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -11,42 +11,42 @@ from gateway.formats.transcripts import DiarizedSegment, DiarizedTranscript, Tra
 from gateway.streams import completed
 from servekit.media.scripts import join
 
-NOBODY = "A"  # who speaks where words were heard and no speaker anywhere
+DEFAULT_SPEAKER = "A"  # of words where the diarization found no speaker
 
 
 async def diarized_transcript(
     clients: Clients, transcribe: TranscribeRequest, diarize: DiarizeRequest
 ) -> DiarizedTranscript:
-    """Write down a recording and tell its speakers apart, at once; each word is of the turn that it lies in most.
+    """Transcribe and diarize a recording at once; each word goes to the turn that it overlaps most.
 
     Raises:
-        ServeError: The first that either met.
+        ServeError: The first error of either call.
     """
     transcribe.word_times = True
     try:
         async with asyncio.TaskGroup() as group:
-            hearing = group.create_task(
+            transcribing = group.create_task(
                 gather(completed(clients.transcription.Transcribe(transcribe), "transcription"))
             )
-            telling = group.create_task(_tell(clients, diarize))
+            diarizing = group.create_task(_diarize(clients, diarize))
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    heard, told = hearing.result(), telling.result()
-    return await asyncio.to_thread(_joined, heard, told.turns)
+    transcript, diarization = transcribing.result(), diarizing.result()
+    return await asyncio.to_thread(_joined, transcript, diarization.turns)
 
 
-async def _tell(clients: Clients, request: DiarizeRequest) -> DiarizeResponse:
+async def _diarize(clients: Clients, request: DiarizeRequest) -> DiarizeResponse:
     return await clients.diarization.Diarize(request)
 
 
-def _joined(heard: Transcript, turns: Sequence[SpeakerTurn]) -> DiarizedTranscript:
-    return DiarizedTranscript(heard.text, heard.seconds, list(_segments(heard, turns)))
+def _joined(transcript: Transcript, turns: Sequence[SpeakerTurn]) -> DiarizedTranscript:
+    return DiarizedTranscript(transcript.text, transcript.seconds, list(_segments(transcript, turns)))
 
 
-def _segments(heard: Transcript, turns: Sequence[SpeakerTurn]) -> Iterator[DiarizedSegment]:
-    """The segments of a transcript, parted where the speaker changes."""
+def _segments(transcript: Transcript, turns: Sequence[SpeakerTurn]) -> Iterator[DiarizedSegment]:
+    """The segments of a transcript, divided where the speaker changes."""
     speakers = _Speakers(turns)
-    for segment in heard.segments:
+    for segment in transcript.segments:
         run: list[str] = []
         speaker, start, end = "", 0.0, 0.0
         for piece in segment.words or (segment,):
@@ -61,10 +61,10 @@ def _segments(heard: Transcript, turns: Sequence[SpeakerTurn]) -> Iterator[Diari
 
 
 class _Speakers:
-    """Who speaks when; asked for one moment after another.
+    """The speakers of a recording, looked up in the order of time.
 
     Args:
-        turns: By their beginnings.
+        turns: The turns, in the order of their starts.
     """
 
     def __init__(self, turns: Sequence[SpeakerTurn]) -> None:
@@ -73,7 +73,7 @@ class _Speakers:
         self._last: list[SpeakerTurn] = []  # of these the one that ended last
 
     def of(self, start: float, end: float) -> str:
-        """Who speaks most from `start` to `end`, or the nearest where nobody does."""
+        """The speaker who speaks most from `start` to `end`, or the nearest if none does."""
         turns = self._turns
         while self._past < len(turns) and (over := turns[self._past]).time.end_seconds <= start:
             self._last = [max((*self._last, over), key=lambda turn: turn.time.end_seconds)]
@@ -84,4 +84,4 @@ class _Speakers:
             if turn.time.start_seconds >= end:
                 break
         shared = [min(end, turn.time.end_seconds) - max(start, turn.time.start_seconds) for turn in near]
-        return near[max(range(len(near)), key=shared.__getitem__)].speaker if near else NOBODY
+        return near[max(range(len(near)), key=shared.__getitem__)].speaker if near else DEFAULT_SPEAKER

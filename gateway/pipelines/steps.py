@@ -1,4 +1,4 @@
-"""The steps of a pipeline: when each began, how long it took, and what became of it."""
+"""The steps of a pipeline: the start, the duration and the outcome of each."""
 
 import asyncio
 import time
@@ -19,12 +19,12 @@ class Step:
     """One step.
 
     Attributes:
-        name: What it does, with its number where there are several.
-        model: The model that does it.
-        start: When it began, in seconds after the request.
-        seconds: How long it took.
-        cached: Whether its result was known from before.
-        error: Why it was left out; empty where it went well.
+        name: The task, with a number where there are several steps of it.
+        model: The id of the model.
+        start: The start, in seconds after the request.
+        seconds: The duration in seconds.
+        cached: Whether the result came from the cache.
+        error: The error of a step that was left out; empty for one that succeeded.
     """
 
     name: str
@@ -56,7 +56,7 @@ class StepRecorder:
 
     @property
     def seconds(self) -> float:
-        """How long the request has taken so far."""
+        """The seconds since the request began."""
         return time.monotonic() - self._began
 
     @property
@@ -66,7 +66,7 @@ class StepRecorder:
 
     @contextmanager
     def step(self, name: str, model: str) -> Iterator[Step]:
-        """Time a step, whatever becomes of it; one that its caller left before the deadline is not counted."""
+        """Record a step, whatever its outcome; one that is cancelled before the deadline is not counted."""
         step = Step(name, model, self.seconds)
         self.steps.append(step)
         outcome = ""
@@ -88,10 +88,10 @@ class StepRecorder:
                 self._on_end(step)
 
     def mark_degraded(self, step: Step, error: ServeError) -> None:
-        """Note that a step failed and the request goes on without it.
+        """Record that a step failed and that the request continues without it.
 
         Raises:
-            ServeError: The error, where it is the caller's own mistake: those are told, not worked around.
+            ServeError: The error itself, if the caller caused it.
         """
         if error.http < 500 and not isinstance(error, Overloaded) and error.http != 499:
             raise error
@@ -101,18 +101,18 @@ class StepRecorder:
     async def run_optional(
         self, name: str, model: str, until: float, work: Callable[[Step], Awaitable[Result]]
     ) -> Result | None:
-        """Do a step that the request can go on without.
+        """Run a step that the request can continue without.
 
-        Run it in a task of its own: the deadline is narrowed for all that the task calls.
+        Call this in a task of its own: it shortens the deadline of all calls that the task makes.
 
         Args:
-            until: The moment, by `time.monotonic()`, at which its share of the deadline is spent.
+            until: The end of its share of the deadline, by `time.monotonic()`.
 
         Returns:
-            What it gave; None where it was left out.
+            The result; None if the step was left out.
 
         Raises:
-            ServeError: It failed by the caller's own mistake.
+            ServeError: The step failed, and the caller caused it.
         """
         call = current()
         cancellation = CancellationToken(until, call.cancellation)
@@ -124,7 +124,7 @@ class StepRecorder:
                 ):
                     return await work(step)
             except TimeoutError:
-                self.mark_degraded(step, DeadlineExceeded("it overran its share of the deadline"))
+                self.mark_degraded(step, DeadlineExceeded("the step exceeded its share of the deadline"))
             except ServeError as error:
                 self.mark_degraded(step, error)
         return None

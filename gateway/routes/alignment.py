@@ -1,4 +1,4 @@
-"""`/v1/audio/align`: when each word of a known text is said; subtitles of it."""
+"""`/v1/audio/align`: forced alignment of a text with its recording, also as subtitles."""
 
 import asyncio
 from itertools import groupby
@@ -21,7 +21,7 @@ TASKS = ("align", "transcribe")  # what finds words, the better first
 
 
 async def align(context: HandlerContext) -> Response:
-    """Find when each word of a known text is said, as JSON or as subtitles."""
+    """Find the time of each word of a text in its recording, as JSON or as subtitles."""
     state = context.state
     form, audio = await audio_form(context, AlignmentForm, field_bytes=TEXT_BYTES)
     model = _model(state.models, form.model, context.caller)
@@ -40,7 +40,7 @@ async def align(context: HandlerContext) -> Response:
 
 
 def _model(models: ModelDirectory, name: str, caller: Caller) -> str:
-    """The id of a model that the caller names; empty where none, and the service takes the one that knows the language.
+    """The id of the model that the caller names; empty if none is named, and the service chooses by the language.
 
     Raises:
         NotFound: There is no such model for this caller.

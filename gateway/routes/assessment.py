@@ -1,4 +1,4 @@
-"""`/v1/audio/assess`: a learner's recording beside the text that it should say."""
+"""`/v1/audio/assess`: pronunciation assessment of a recording against its reference text."""
 
 from polyphony.speech.v1 import assessment_pb2 as pb
 from starlette.responses import Response
@@ -26,7 +26,7 @@ VERDICTS: dict[int, Verdict] = {
 
 
 async def assess(context: HandlerContext) -> Response:
-    """Compare a recording with a text, word by word, and score it."""
+    """Compare a recording with its reference text, word by word, and score the pronunciation."""
     state = context.state
     form, audio = await audio_form(context, AssessmentForm)
     request = pb.AssessRequest(

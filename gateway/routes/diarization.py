@@ -12,7 +12,7 @@ from gateway.schemas.diarization import DiarizationAnswer, DiarizationForm, Spea
 
 
 async def diarize(context: HandlerContext) -> Response:
-    """Tell who speaks when in a recording; a large one is streamed to the object store and heard from there."""
+    """Find who speaks when in a recording. A large recording is streamed to the object store while it arrives."""
     state = context.state
     form, audio = await audio_form(context, DiarizationForm, lists=LISTS, field_bytes=REFERENCE_BYTES)
     request = DiarizeRequest(

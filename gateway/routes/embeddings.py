@@ -18,7 +18,7 @@ MAX_INPUTS = 2048
 
 
 async def create_embeddings(context: HandlerContext) -> Response:
-    """Embed one text or several."""
+    """Create the embeddings of one or several texts."""
     state = context.state
     body = await read_json(context.request, EmbeddingsRequest, state.settings.max_json_body_bytes)
     texts = _texts(body)
@@ -27,10 +27,12 @@ async def create_embeddings(context: HandlerContext) -> Response:
     with rename_fields(inputs="input[]"):
         response = await state.clients.retrieval.Embed(request)
     if response.embeddings.dtype != Embedding.DTYPE_FLOAT32:
-        raise Internal("the service gave another dtype than float32")
+        raise Internal(f"the embeddings must be float32, got dtype {response.embeddings.dtype}")
     rows = np.frombuffer(response.embeddings.data, "<f4").reshape(tuple(response.embeddings.shape))
     if body.dimensions is not None and body.dimensions != rows.shape[1]:
-        raise InvalidArgument(f"the model {response.model} gives {rows.shape[1]} dimensions", field="dimensions")
+        raise InvalidArgument(
+            f"dimensions must be {rows.shape[1]} for {response.model}, got {body.dimensions}", field="dimensions"
+        )
     data = [
         EmbeddingRow(
             index, base64.b64encode(row.tobytes()).decode() if body.encoding_format == "base64" else row.tolist()
@@ -44,20 +46,20 @@ def _texts(body: EmbeddingsRequest) -> list[str]:
     """The inputs as texts.
 
     Raises:
-        InvalidArgument: One is empty, or tokens.
+        InvalidArgument: A text is empty, or an input is tokens.
         TooLarge: There are too many.
     """
     inputs = [body.input] if isinstance(body.input, str) else body.input
     if len(inputs) > MAX_INPUTS:
-        raise TooLarge(f"{len(inputs)} inputs are more than {MAX_INPUTS}", field="input")
+        raise TooLarge(f"input must have at most {MAX_INPUTS} texts, got {len(inputs)}", field="input")
     texts = [text for text in inputs if isinstance(text, str)]
     if len(texts) < len(inputs):
-        raise InvalidArgument("tokens cannot be embedded here, since models differ in them: send text", field="input")
+        raise InvalidArgument("input must be text: token ids depend on the model's tokenizer", field="input")
     if not texts:
-        raise InvalidArgument("there is nothing to embed", field="input")
+        raise InvalidArgument("input must not be empty", field="input")
     for index, text in enumerate(texts):
         if not text:
-            raise InvalidArgument("an empty text cannot be embedded", field=f"input[{index}]")
+            raise InvalidArgument(f"input[{index}] must not be empty", field=f"input[{index}]")
     return texts
 
 

@@ -28,7 +28,7 @@ from gateway.schemas.emotion import (
 
 
 async def analyze(context: HandlerContext) -> Response:
-    """Tell the emotion of a recording, segment by segment, and what it was told by."""
+    """Recognize the emotion of a recording, segment by segment, and name the basis of the result."""
     state = context.state
     form, audio = await audio_form(context, EmotionForm)
     model = state.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""

@@ -1,4 +1,4 @@
-"""`/v1/audio/enhance`: a recording without its noise."""
+"""`/v1/audio/enhance`: noise reduction, loudness normalization and removal of silence."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -19,10 +19,10 @@ from gateway.streams import audio_chunks, completed
 
 
 async def enhance(context: HandlerContext) -> Response:
-    """Clean a recording: noise out, to a loudness, silence out. The sound is sent as it is made.
+    """Reduce the noise of a recording, normalize its loudness and remove its silence. The audio is streamed.
 
-    Its figures are known at its end, where HTTP has no place for them: `answer=json` gives them, and the sound as a
-    file that is kept for an hour.
+    The measurements are known at the end of the stream, where HTTP has no place for them: `answer=json` gives them, and
+    the audio as a file that expires after an hour.
     """
     state = context.state
     form, audio = await audio_form(context, EnhanceForm)
@@ -44,23 +44,23 @@ async def enhance(context: HandlerContext) -> Response:
 async def _kept(
     context: HandlerContext, events: AsyncGenerator[EnhanceResponse], mime_type: str, filename: str
 ) -> EnhancementAnswer:
-    """Keep the sound as a file of the tenant's, as it comes."""
-    told: dict[str, EnhanceResponse] = {}
+    """Store the audio as a file of the tenant while it arrives."""
+    last: dict[str, EnhanceResponse] = {}
 
-    async def noted() -> AsyncGenerator[EnhanceResponse]:
+    async def recorded() -> AsyncGenerator[EnhanceResponse]:
         async with aclosing(events):
             async for event in events:
-                told[event.WhichOneof("event") or ""] = event
+                last[event.WhichOneof("event") or ""] = event
                 yield event
 
     state, tenant = context.state, context.caller.tenant
-    reference = await state.store.put(tenant, audio_chunks(noted()), mime_type, TRANSIENT_TTL_SECONDS)
+    reference = await state.store.put(tenant, audio_chunks(recorded()), mime_type, TRANSIENT_TTL_SECONDS)
     size, expires_at = (await state.store.metadata(tenant, reference)).size, now() + int(TRANSIENT_TTL_SECONDS)
     file_id = fresh_id(FILE_PREFIX)
     await state.records.add_file(
         tenant, FileRecord(file_id, filename, size, mime_type, "user_data", reference, now(), expires_at)
     )
-    started, finished = told["started"].started, told["finished"].finished
+    started, finished = last["started"].started, last["finished"].finished
     return EnhancementAnswer(
         file_id=file_id,
         bytes=size,
@@ -69,15 +69,15 @@ async def _kept(
         sample_rate=started.sample_rate_hertz,
         duration_before=finished.duration_before_seconds,
         duration_after=finished.duration_after_seconds,
-        snr_before=_told(finished, "snr_before_db"),
-        snr_after=_told(finished, "snr_after_db"),
-        loudness_before=_told(finished, "loudness_before_lufs"),
-        loudness_after=_told(finished, "loudness_after_lufs"),
+        snr_before=_measured(finished, "snr_before_db"),
+        snr_after=_measured(finished, "snr_after_db"),
+        loudness_before=_measured(finished, "loudness_before_lufs"),
+        loudness_after=_measured(finished, "loudness_after_lufs"),
         kept=[KeptSpan(span.start_seconds, span.end_seconds) for span in finished.kept],
     )
 
 
-def _told(finished: Any, figure: str) -> float | UnsetType:
+def _measured(finished: Any, figure: str) -> float | UnsetType:
     return round(getattr(finished, figure), 2) if finished.HasField(figure) else UNSET
 
 

@@ -1,4 +1,4 @@
-"""`/v1/files`: what callers upload, kept until they delete it or it expires."""
+"""`/v1/files`: uploaded files, stored until they are deleted or expire."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -15,7 +15,7 @@ from servekit.rpc.errors import InvalidArgument
 
 
 async def upload(context: HandlerContext) -> Response:
-    """Keep a file: it is streamed to the object store as it arrives."""
+    """Upload a file. It is streamed to the object store while it arrives."""
     state = context.state
     form, kept = await read_form(
         context.request, state.settings.max_file_bytes, FileForm, lambda part: _keep(context, part)
@@ -31,12 +31,12 @@ async def _keep(context: HandlerContext, part: Part) -> FileRecord:
     reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.state.settings.max_file_bytes)
     metadata = await store.metadata(tenant, reference)
     if not metadata.size:
-        raise InvalidArgument("the file is empty", field="file")
+        raise InvalidArgument("file must not be empty", field="file")
     return FileRecord(fresh_id(FILE_PREFIX), part.filename, metadata.size, metadata.mime_type, "", reference, now())
 
 
 async def list_files(context: HandlerContext) -> Response:
-    """Every file, the newest first; of one `purpose` if the query says so."""
+    """List the files, newest first; only those of one `purpose` if the query has it."""
     purpose = context.request.query_params.get("purpose")
     records = await context.state.records.files(context.caller.tenant)
     data = [_answer(record) for record in records if purpose in (None, record.purpose)]
@@ -44,12 +44,12 @@ async def list_files(context: HandlerContext) -> Response:
 
 
 async def get_file(context: HandlerContext) -> Response:
-    """One file."""
+    """Retrieve the record of a file."""
     return json_response(_answer(await _record(context)))
 
 
 async def get_content(context: HandlerContext) -> Response:
-    """A file's bytes."""
+    """Retrieve the bytes of a file."""
     record = await _record(context)
 
     async def chunks() -> AsyncGenerator[bytes]:
@@ -63,7 +63,7 @@ async def get_content(context: HandlerContext) -> Response:
 
 
 async def delete_file(context: HandlerContext) -> Response:
-    """Forget a file. What was indexed of it stays in its vector stores."""
+    """Delete a file. Its passages stay in the vector stores that indexed it."""
     record = await _record(context)
     await context.state.records.remove_file(context.caller.tenant, record)
     return json_response(Deleted(record.id, "file"))

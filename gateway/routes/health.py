@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics`: how the gateway and what stands behind it are."""
+"""`/healthz`, `/readyz` and `/metrics`: the health and the metrics of the gateway."""
 
 from typing import Literal
 
@@ -11,26 +11,26 @@ from gateway.http.responses import json_response
 
 
 class Alive(Struct):
-    """The process answers."""
+    """The liveness of the process."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(Struct):
-    """Whether requests are answered: all of them, those that need only the serving services, or none; or not for long,
-    since the gateway is about to end."""
+    """The readiness of the gateway: `ready` for all requests, `degraded` for those that need no missing service,
+    `unavailable`, or `leaving` while it shuts down."""
 
     status: Literal["ready", "degraded", "unavailable", "leaving"]
     services: dict[str, Literal["serving", "not_serving"]]
 
 
 async def healthz(_: HandlerContext) -> Response:
-    """Say that the process is alive."""
+    """Report that the process is alive."""
     return json_response(Alive())
 
 
 async def readyz(context: HandlerContext) -> Response:
-    """Say which services serve; 503 where none does, or the gateway is about to end."""
+    """Report which services serve; 503 where none does, or while the gateway shuts down."""
     services = await context.state.clients.health(context.state.settings.health_timeout_seconds)
     status: Literal["ready", "degraded", "unavailable", "leaving"] = "degraded"
     if context.state.shutting_down.is_set():
@@ -46,7 +46,7 @@ async def readyz(context: HandlerContext) -> Response:
 
 
 async def metrics(context: HandlerContext) -> Response:
-    """The metrics, in plain text or OpenMetrics as the caller accepts."""
+    """Return the metrics, as plain text or OpenMetrics by the `Accept` header."""
     encode, media_type = choose_encoder(context.request.headers.get("accept", ""))
     return Response(encode(context.state.telemetry.registry), media_type=media_type)
 

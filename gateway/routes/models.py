@@ -1,4 +1,4 @@
-"""`/v1/models`: what callers may ask for."""
+"""`/v1/models`: the models that requests may name."""
 
 from starlette.responses import Response
 
@@ -13,13 +13,13 @@ def _answer(name: str, spec: ModelSpec) -> ModelAnswer:
 
 
 async def list_models(context: HandlerContext) -> Response:
-    """Every model that the caller may ask for, aliases too."""
+    """List the models that the caller may use, their aliases included."""
     specs = [spec for spec in context.state.models.specs if context.caller.sees(spec.id)]
     return json_response(ModelList([_answer(name, spec) for spec in specs for name in (spec.id, *spec.aliases)]))
 
 
 async def get_model(context: HandlerContext) -> Response:
-    """One model."""
+    """Retrieve a model by its id or an alias."""
     name = context.request.path_params["model"]
     spec = context.state.models.get(name)
     context.caller.require(spec.id)

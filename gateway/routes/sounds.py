@@ -1,4 +1,4 @@
-"""`/v1/audio/sound_models`: what machines sound like, learned from clips."""
+"""`/v1/audio/sound_models`: anomaly detection and classification of sounds, trained on clips."""
 
 from polyphony.speech.v1 import anomaly_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
@@ -17,7 +17,7 @@ CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}
 
 
 async def fit(context: HandlerContext) -> Response:
-    """Learn a model from files: all normal, or a label for each. A name that is taken gets a new version."""
+    """Train a sound model on files: all normal, or with a label each. An existing name gets a new version."""
     state = context.state
     files: list[Media] = []
 
@@ -35,7 +35,7 @@ async def fit(context: HandlerContext) -> Response:
     )
     if form.labels and len(form.labels) != len(recordings):
         raise InvalidArgument(
-            f"{len(form.labels)} labels for {len(recordings)} files: send one for each, in their order, or none",
+            f"labels must be none or one for each of {len(recordings)} files, got {len(form.labels)}",
             field="labels",
         )
     labels = form.labels or [""] * len(recordings)
@@ -47,20 +47,20 @@ async def fit(context: HandlerContext) -> Response:
 
 
 async def list_models(context: HandlerContext) -> Response:
-    """Every sound model, in its last version."""
+    """List the sound models, each in its last version."""
     answer = await context.state.clients.anomaly.ListAnomalyDetectors(pb.ListAnomalyDetectorsRequest())
     return json_response(schemas.SoundModelList([_model(model) for model in answer.anomaly_detectors]))
 
 
 async def delete(context: HandlerContext) -> Response:
-    """Delete a sound model, all its versions."""
+    """Delete all versions of a sound model."""
     name = context.request.path_params["name"]
     await context.state.clients.anomaly.DeleteAnomalyDetector(pb.DeleteAnomalyDetectorRequest(name=name))
     return json_response(schemas.DeletedModel(name))
 
 
 async def score(context: HandlerContext) -> Response:
-    """Tell how unlike what is normal a recording is, stretch by stretch."""
+    """Score how anomalous a recording is, window by window."""
     name, form, audio = await _asked(context)
     with rename_fields(audio="file"):
         request = pb.DetectAnomalyRequest(name=name, version=form.version, audio=audio)
@@ -72,7 +72,7 @@ async def score(context: HandlerContext) -> Response:
 
 
 async def classify(context: HandlerContext) -> Response:
-    """Tell which of a model's classes a recording is, stretch by stretch."""
+    """Classify a recording by a model's classes, window by window."""
     name, form, audio = await _asked(context)
     with rename_fields(audio="file"):
         request = pb.ClassifySoundRequest(name=name, version=form.version, audio=audio)

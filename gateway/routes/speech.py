@@ -1,4 +1,4 @@
-"""`/v1/audio/speech`: words as sound."""
+"""`/v1/audio/speech`: speech synthesis."""
 
 import base64
 from collections.abc import AsyncGenerator
@@ -17,16 +17,16 @@ from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRe
 from gateway.streams import audio_chunks, completed
 from servekit.rpc.errors import InvalidArgument
 
-NAMES = {"text": "input", "mime_type": "response_format"}  # fields of the service, as the body has them
-TOKENS_PER_SECOND = 20  # what a second of sound is counted as
+NAMES = {"text": "input", "mime_type": "response_format"}  # the caller's names for the fields of the request
+TOKENS_PER_SECOND = 20  # of audio, for `usage`
 
 
 async def speak(context: HandlerContext) -> Response:
-    """Speak a text; the sound is sent as it is made, raw or as events of base64."""
+    """Synthesize a text. The audio is streamed, as bytes or as server-sent events with base64."""
     state = context.state
     body = await read_json(context.request, SpeechRequest, state.settings.max_json_body_bytes)
     if body.instructions.strip():
-        message = "no voice here follows instructions: choose a voice and a speed"
+        message = "instructions must be empty: no voice follows them; choose a voice and a speed"
         raise InvalidArgument(message, field="instructions")
     voice = body.voice.id if isinstance(body.voice, VoiceId) else body.voice
     named = state.models.resolve("synthesize", body.model, context.caller) if body.model else ""

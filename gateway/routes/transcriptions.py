@@ -57,12 +57,12 @@ LISTS = (
     "languages",
     *SPEAKER_LISTS,
 )
-# Fields of the service, as the form has them.
+# The caller's names for the fields of the request.
 NAMES = {"audio": "file", "task": "model", "voice_activity": "chunking_strategy"}
 
 
 async def transcribe(context: HandlerContext) -> Response:
-    """Write down a recording; a large one is streamed to the object store and heard from there."""
+    """Transcribe a recording. A large recording is streamed to the object store while it arrives."""
     form, audio = await audio_form(context, TranscriptionForm, lists=LISTS, field_bytes=REFERENCE_BYTES)
     _check(form)
     request = _request(form, audio)
@@ -78,7 +78,7 @@ async def transcribe(context: HandlerContext) -> Response:
 
 
 async def translate(context: HandlerContext) -> Response:
-    """Write down in English what is said in a recording, whatever the language."""
+    """Translate the speech of a recording to English text."""
     form, audio = await audio_form(context, TranslationForm, lists=LISTS)
     request = _request(form, audio)
     request.model = context.state.models.translator(form.model, context.caller)
@@ -89,21 +89,29 @@ async def translate(context: HandlerContext) -> Response:
 
 
 def _check(form: TranscriptionForm) -> None:
-    """Refuse what goes together with nothing, rather than leave it out in silence."""
+    """Refuse fields that have no effect together, rather than ignore them."""
     if form.include:
         raise InvalidArgument(
-            "the models here tell no log probabilities of tokens; verbose_json has a segment's mean", field="include"
+            "include must be empty: there are no log probabilities of tokens; verbose_json has the mean of a segment",
+            field="include",
         )
     if len(form.languages) > 1:
-        raise InvalidArgument("name one language, or none to have it detected", field="languages")
+        raise InvalidArgument("languages must have at most one language; none has it detected", field="languages")
     if form.timestamp_granularities and form.response_format != "verbose_json":
-        raise InvalidArgument("times are told with response_format=verbose_json", field="timestamp_granularities")
+        raise InvalidArgument(
+            "timestamp_granularities must be empty unless response_format is verbose_json",
+            field="timestamp_granularities",
+        )
     if form.stream and form.response_format not in ("json", "diarized_json"):
-        raise InvalidArgument("a stream has the response_format json or diarized_json", field="stream")
+        raise InvalidArgument("stream must be false unless response_format is json or diarized_json", field="stream")
     if len(form.known_speaker_names) != len(form.known_speaker_references):
-        raise InvalidArgument("each known speaker has a name and a reference", field="known_speaker_references")
+        raise InvalidArgument(
+            "known_speaker_references must be one for each of known_speaker_names", field="known_speaker_references"
+        )
     if form.known_speaker_names and form.response_format != "diarized_json":
-        raise InvalidArgument("speakers are told with response_format=diarized_json", field="known_speaker_names")
+        raise InvalidArgument(
+            "known_speaker_names must be empty unless response_format is diarized_json", field="known_speaker_names"
+        )
 
 
 def _request(form: AudioForm, audio: Media) -> TranscribeRequest:
@@ -119,7 +127,7 @@ def _request(form: AudioForm, audio: Media) -> TranscribeRequest:
 
 
 async def _by_speaker(context: HandlerContext, form: TranscriptionForm, request: TranscribeRequest) -> Response:
-    """What is said and who says it, whole or as a stream of segments."""
+    """The diarized transcript, whole or as a stream of segments."""
     known = known_speakers(form.known_speaker_names, form.known_speaker_references)
     speakers = DiarizeRequest(audio=request.audio, known_speakers=known)
     with rename_fields(**NAMES, **SPEAKER_FIELDS):

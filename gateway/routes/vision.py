@@ -1,4 +1,4 @@
-"""`/v1/vision/read`: the text of an image, sent as it is, as a form, or within JSON."""
+"""`/v1/vision/read`: the text of an image, which is the raw body, a form's file, or named in JSON."""
 
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest, ReadTextResponse
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from gateway.schemas.vision import Box, ReadAnswer, ReadLine, ReadOptions, ReadR
 
 
 async def read_text(context: HandlerContext) -> Response:
-    """Read the text of an image. The raw body is the quickest way."""
+    """Read the text of an image. A raw body is the fastest way to send it."""
     limit = context.state.settings.max_image_bytes
     options, image, field = await read_media(context, ReadOptions, ReadRequest, "image_url", limit)
     state = context.state

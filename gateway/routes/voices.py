@@ -1,4 +1,4 @@
-"""`/v1/audio/voices`: who there is to speak, and voices of one's own."""
+"""`/v1/audio/voices`: the voices of the models, and custom voices."""
 
 from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest, Voice
 from starlette.responses import Response
@@ -11,13 +11,13 @@ from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceLi
 
 
 async def list_voices(context: HandlerContext) -> Response:
-    """List the voices of the models that the caller may use, and those of the caller's own."""
+    """List the voices of the models that the caller may use, and the tenant's custom voices."""
     listed = await context.state.clients.voices.ListVoices(ListVoicesRequest())
     return json_response(VoiceList([_answer(voice) for voice in listed.voices]))
 
 
 async def create_voice(context: HandlerContext) -> Response:
-    """Make a voice of a recording of somebody who agrees."""
+    """Create a custom voice from a recording of a consenting speaker."""
     state = context.state
     form, audio = await audio_form(context, VoiceForm)
     stated = form.consent.strip()
@@ -37,7 +37,7 @@ async def create_voice(context: HandlerContext) -> Response:
 
 
 async def delete_voice(context: HandlerContext) -> Response:
-    """Delete a voice of the caller's own, and its recording."""
+    """Delete a custom voice and its recording."""
     name = context.request.path_params["name"]
     await context.state.clients.voices.DeleteVoice(DeleteVoiceRequest(name=name))
     return json_response(VoiceDeleted(name))

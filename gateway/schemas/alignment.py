@@ -1,4 +1,4 @@
-"""What `/v1/audio/align` takes and gives."""
+"""Requests and responses of `/v1/audio/align`."""
 
 from typing import Annotated, Literal
 
@@ -8,10 +8,10 @@ from gateway.schemas.languages import Language
 
 
 class AlignmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file`.
+    """The fields beside the `file` of an alignment.
 
     Attributes:
-        text: What is said in it, word for word. Its lines stay cues of subtitles where they are short enough.
+        text: The words of the recording. Each line becomes a subtitle cue if it is short enough.
     """
 
     text: Annotated[str, Meta(min_length=1)]
@@ -21,7 +21,7 @@ class AlignmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class AlignedWordRow(Struct):
-    """One word of the text; times in seconds. A confidence of 0 says that it was not found, and its time is a guess."""
+    """One word of the text; times in seconds. With a confidence of 0 it was not found, and its time is estimated."""
 
     word: str
     start: float
@@ -31,7 +31,7 @@ class AlignedWordRow(Struct):
 
 
 class AlignmentAnswer(Struct):
-    """When each word of the text is said, in the order of the text."""
+    """The times of the words, in the order of the text."""
 
     words: list[AlignedWordRow]
     duration: float

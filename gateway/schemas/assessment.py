@@ -1,4 +1,4 @@
-"""What `/v1/audio/assess` takes and gives."""
+"""Requests and responses of `/v1/audio/assess`."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Verdict = Literal["right", "wrong", "missing", "inserted"]
 
 
 class AssessmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the learner's `file`."""
+    """The fields beside the `file` of the speaker."""
 
     reference_text: Annotated[str, Meta(min_length=1)]
     language: Language = ""
@@ -18,7 +18,7 @@ class AssessmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class AssessmentScores(Struct):
-    """Each 0 to 100."""
+    """The scores, each 0 to 100."""
 
     accuracy: float
     fluency: float
@@ -27,14 +27,14 @@ class AssessmentScores(Struct):
 
 
 class PauseSpan(Struct):
-    """From when to when, in seconds."""
+    """A pause; times in seconds."""
 
     start: float
     end: float
 
 
 class AssessmentWord(Struct):
-    """A word of the text, or one that was said beside it; without times where it is missing."""
+    """A word of the reference text, or an inserted word; an omitted word has no times."""
 
     verdict: Verdict
     text: str
@@ -45,7 +45,7 @@ class AssessmentWord(Struct):
 
 
 class AssessmentAnswer(Struct):
-    """How well a text was said."""
+    """The assessment of a recording."""
 
     scores: AssessmentScores
     words: list[AssessmentWord]

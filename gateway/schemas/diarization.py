@@ -1,4 +1,4 @@
-"""What `/v1/audio/diarize` takes and gives."""
+"""Requests and responses of `/v1/audio/diarize`."""
 
 from typing import Annotated
 
@@ -8,13 +8,13 @@ MOST_SPEAKERS = 50
 
 
 class DiarizationForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file` of a diarization.
+    """The fields beside the `file` of a diarization.
 
     Attributes:
-        speakers: How many there are; 0 to find out.
-        max_speakers: How many are looked for at most; 0 for the service's own bound.
-        known_speaker_names: Those whose voices are known.
-        known_speaker_references: A recording of each of them, 1 to 30 seconds of speech, as data URLs.
+        speakers: The number of speakers; 0 if it is not known.
+        max_speakers: The most speakers to find; 0 for the service's limit.
+        known_speaker_names: The names of speakers whose voices are known.
+        known_speaker_references: A data URL with 1 to 30 seconds of speech for each of these names.
     """
 
     model: str = ""
@@ -25,7 +25,7 @@ class DiarizationForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SpeakerTurnRow(Struct):
-    """Somebody speaks from `start` to `end` seconds; `confidence` is how sure it is who, 0 to 1."""
+    """A turn of a speaker, from `start` to `end` seconds; `confidence` in the speaker, 0 to 1."""
 
     start: float
     end: float
@@ -34,14 +34,14 @@ class SpeakerTurnRow(Struct):
 
 
 class SpeakerTotal(Struct):
-    """Somebody who speaks in a recording, and how long."""
+    """A speaker of a recording, and the seconds of speech."""
 
     name: str
     seconds: float
 
 
 class DiarizationAnswer(Struct):
-    """Who speaks when: the turns by their beginnings, the speakers by their first turns."""
+    """The turns in the order of their starts, and the speakers in the order of their first turns."""
 
     duration: float
     turns: list[SpeakerTurnRow]

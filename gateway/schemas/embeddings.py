@@ -1,4 +1,4 @@
-"""What `/v1/embeddings` takes and gives."""
+"""Requests and responses of `/v1/embeddings`."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 
 class EmbeddingsRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for embeddings of one or several texts. Tokens in their place are refused."""
+    """A request for the embeddings of one or several texts. Token ids are refused."""
 
     input: str | list[str | int | list[int]]
     model: str = ""
@@ -16,7 +16,7 @@ class EmbeddingsRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class EmbeddingRow(Struct):
-    """One embedding: numbers, or base64 of little-endian binary32."""
+    """One embedding: numbers, or base64 of little-endian float32."""
 
     index: int
     embedding: list[float] | str
@@ -24,14 +24,14 @@ class EmbeddingRow(Struct):
 
 
 class EmbeddingsUsage(Struct):
-    """Tokens that were embedded."""
+    """The number of tokens of the inputs."""
 
     prompt_tokens: int
     total_tokens: int
 
 
 class Embeddings(Struct):
-    """Embeddings in the order of their inputs."""
+    """The embeddings, in the order of the inputs."""
 
     data: list[EmbeddingRow]
     model: str

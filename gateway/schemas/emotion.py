@@ -1,4 +1,4 @@
-"""What `/v1/audio/emotion` takes and gives."""
+"""Requests and responses of `/v1/audio/emotion`."""
 
 from typing import Literal
 
@@ -8,21 +8,21 @@ from gateway.schemas.languages import Language
 
 
 class EmotionForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file`; `model` is an acoustic one."""
+    """The fields beside the `file`; `model` is an acoustic model."""
 
     language: Language = ""
     model: str = ""
 
 
 class Likelihood(Struct):
-    """A label and how probable it is."""
+    """A label and its probability."""
 
     label: str
     probability: float
 
 
 class SentimentAnswer(Struct):
-    """The sentiment of words, -1 to 1, and what told it; without a basis no lexicon knows the language."""
+    """The sentiment of the words, -1 to 1, and its basis; the basis is empty if no lexicon covers the language."""
 
     score: float
     labels: list[Likelihood]
@@ -30,7 +30,7 @@ class SentimentAnswer(Struct):
 
 
 class ProsodyAnswer(Struct):
-    """How a voice sounds; a pitch of 0 where nothing is voiced."""
+    """The prosody of a voice; the pitch is 0 where nothing is voiced."""
 
     pitch_hertz: float
     pitch_range_semitones: float
@@ -39,7 +39,7 @@ class ProsodyAnswer(Struct):
 
 
 class EmotionSpan(Struct):
-    """One segment; times in seconds."""
+    """The emotion of one segment; times in seconds."""
 
     start: float
     end: float
@@ -50,7 +50,7 @@ class EmotionSpan(Struct):
 
 
 class EmotionAnswer(Struct):
-    """The emotion of a recording; `basis` says whether a network heard it or a rule told it."""
+    """The emotion of a recording; `basis` says whether an acoustic model or rules recognized it."""
 
     basis: Literal["acoustic_model", "words_and_prosody"]
     emotions: list[Likelihood]

@@ -1,4 +1,4 @@
-"""What `/v1/audio/enhance` takes and gives."""
+"""Requests and responses of `/v1/audio/enhance`."""
 
 from typing import Annotated, Literal
 
@@ -8,9 +8,9 @@ from servekit.rpc.bounds import LOUDNESS_LUFS
 
 
 class EnhanceForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file` of a recording to clean.
+    """The fields beside the `file` of a recording to enhance.
 
-    `answer`: `audio` for the sound itself, as it is made; `json` for the figures, and the sound as a file.
+    `answer`: `audio` for the audio, streamed; `json` for the measurements, and the audio as a file.
     """
 
     model: str = ""
@@ -22,7 +22,7 @@ class EnhanceForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class KeptSpan(Struct):
-    """A part of the original that is in the result; times in seconds."""
+    """A part of the original that is kept; times in seconds."""
 
     start: float
     end: float

@@ -1,4 +1,4 @@
-"""What `/v1/files` takes and gives."""
+"""Requests and responses of `/v1/files`."""
 
 from typing import Annotated, Literal
 
@@ -6,14 +6,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 class ExpiresAfter(Struct, forbid_unknown_fields=True, kw_only=True):
-    """When a file goes: so many seconds after it came."""
+    """When a file expires: seconds after its upload."""
 
     seconds: Annotated[int, Meta(ge=1)]
     anchor: Literal["created_at"] = "created_at"
 
 
 class FileForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file` of an upload, which is kept for ever unless it says otherwise."""
+    """The fields beside the `file` of an upload. Without `expires_after` the file does not expire."""
 
     purpose: Literal["assistants", "user_data", "vision", "batch", "evals", "fine-tune"] = "user_data"
     expires_after: ExpiresAfter | None = None
@@ -33,7 +33,7 @@ class FileAnswer(Struct):
 
 
 class FileList(Struct):
-    """Files, the newest first."""
+    """Files, newest first."""
 
     data: list[FileAnswer]
     first_id: str | None = None
@@ -43,7 +43,7 @@ class FileList(Struct):
 
 
 class Deleted(Struct):
-    """What was deleted."""
+    """The object that was deleted."""
 
     id: str
     object: str

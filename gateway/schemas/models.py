@@ -1,4 +1,4 @@
-"""What `/v1/models` gives."""
+"""Responses of `/v1/models`."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ class ModelAnswer(Struct):
 
 
 class ModelList(Struct):
-    """The models that this caller may ask for."""
+    """The models that the caller may use."""
 
     data: list[ModelAnswer]
     object: Literal["list"] = "list"

@@ -1,4 +1,4 @@
-"""What `/v1/audio/sound_models` takes and gives."""
+"""Requests and responses of `/v1/audio/sound_models`."""
 
 from typing import Annotated
 
@@ -8,9 +8,9 @@ from servekit.rpc.bounds import FALSE_ALARM_RATE
 
 
 class FitForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the files of a sound model, which are its clips.
+    """The fields beside the files of a sound model, which are its clips.
 
-    `labels`: one for each file, in their order, and the model classifies; none, and all are normal, and it scores.
+    `labels`: one for each file, in their order, for a classifier; none for an anomaly detector of normal clips.
     """
 
     name: str
@@ -19,13 +19,13 @@ class FitForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SoundForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file` of a recording to judge; `version` 0 is the model's last."""
+    """The fields beside the `file` of a recording; `version` 0 is the last version of the model."""
 
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
 class SoundModel(Struct, kw_only=True):
-    """A model of sounds; `threshold` where it scores, `classes` where it classifies."""
+    """A sound model: `threshold` of an anomaly detector, `classes` of a classifier."""
 
     name: str
     version: int
@@ -39,14 +39,14 @@ class SoundModel(Struct, kw_only=True):
 
 
 class SoundModelList(Struct):
-    """Each model in its last version, by name."""
+    """The sound models, each in its last version, by name."""
 
     data: list[SoundModel]
     object: str = "list"
 
 
 class DeletedModel(Struct):
-    """What was deleted, all its versions."""
+    """The sound model whose versions were deleted."""
 
     name: str
     object: str = "sound_model"
@@ -54,7 +54,7 @@ class DeletedModel(Struct):
 
 
 class ScoredSpan(Struct):
-    """How unlike a stretch is; times in seconds."""
+    """The anomaly score of one window; times in seconds."""
 
     start: float
     end: float
@@ -62,7 +62,7 @@ class ScoredSpan(Struct):
 
 
 class SoundScore(Struct):
-    """How unlike what is normal a recording is: the higher, the more."""
+    """The anomaly score of a recording: higher is more anomalous."""
 
     score: float
     threshold: float
@@ -72,14 +72,14 @@ class SoundScore(Struct):
 
 
 class SoundClass(Struct):
-    """A class, and how probable it is."""
+    """A class and its probability."""
 
     label: str
     probability: float
 
 
 class ClassifiedSpan(Struct):
-    """The likeliest class of a stretch; times in seconds."""
+    """The most likely class of one window; times in seconds."""
 
     start: float
     end: float
@@ -88,7 +88,7 @@ class ClassifiedSpan(Struct):
 
 
 class SoundClassification(Struct):
-    """What a recording is, the likeliest class first."""
+    """The classes of a recording, the most likely first."""
 
     classes: list[SoundClass]
     stretches: list[ClassifiedSpan]

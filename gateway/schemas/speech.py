@@ -1,4 +1,4 @@
-"""What `/v1/audio/speech` takes and gives."""
+"""Requests and responses of `/v1/audio/speech`."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,7 @@ class VoiceId(Struct, forbid_unknown_fields=True):
 
 
 class SpeechRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Asks for a text to be spoken. `language` is ours: an ISO 639-1 code, for a voice that speaks several."""
+    """A request to synthesize a text. `language`, an extension, is an ISO 639-1 code for multilingual voices."""
 
     input: Annotated[str, Meta(min_length=1)]
     model: str = ""
@@ -39,7 +39,7 @@ class SpeechRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SpeechUsage(Struct):
-    """What a speech is counted by: characters in, twentieths of a second out."""
+    """The usage of a synthesis: characters in, twentieths of a second out."""
 
     input_tokens: int
     output_tokens: int
@@ -47,12 +47,12 @@ class SpeechUsage(Struct):
 
 
 class SpeechDelta(Struct, tag="speech.audio.delta", tag_field="type"):
-    """The next bytes of the sound, as base64."""
+    """The next bytes of the audio, in base64."""
 
     audio: str
 
 
 class SpeechDone(Struct, tag="speech.audio.done", tag_field="type"):
-    """The whole text is spoken."""
+    """The end of the audio."""
 
     usage: SpeechUsage

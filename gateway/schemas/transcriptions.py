@@ -1,4 +1,4 @@
-"""What `/v1/audio/transcriptions` and `/v1/audio/translations` take and give."""
+"""Requests and responses of `/v1/audio/transcriptions` and `/v1/audio/translations`."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ MOST_SPEAKERS = 8
 
 
 class ServerVad(Struct, forbid_unknown_fields=True, kw_only=True):
-    """How speech is told from silence."""
+    """The options of voice activity detection."""
 
     type: Literal["server_vad"]
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
@@ -20,12 +20,12 @@ class ServerVad(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class AudioForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What every form that wants a recording written down may say beside its `file`.
+    """The fields beside the `file` of a transcription or a translation.
 
     Attributes:
-        hotwords: Names and terms to expect anywhere; ours, as `keywords` is OpenAI's newer name.
-        vad_filter: Whether silence is left out before the model listens.
-        full_window: Whether the model always sees 30 seconds, as the reference does.
+        hotwords: Names and terms to expect; an extension, which OpenAI later named `keywords`.
+        vad_filter: Whether silence is removed before the transcription.
+        full_window: Whether every window has 30 seconds, as the reference implementation has.
     """
 
     model: str = ""
@@ -40,7 +40,7 @@ class AudioForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class TranscriptionForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file` of a transcription."""
+    """The fields beside the `file` of a transcription."""
 
     languages: list[Language] = []
     response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json", "diarized_json"] = "json"
@@ -52,27 +52,27 @@ class TranscriptionForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
 
 
 class TranslationForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the `file` of a translation; `language` is what is spoken."""
+    """The fields beside the `file` of a translation; `language` is the language of the recording."""
 
     response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json"] = "json"
 
 
 class DurationUsage(Struct):
-    """What a transcription is counted by: seconds of sound."""
+    """The usage of a transcription: seconds of audio."""
 
     seconds: float
     type: Literal["duration"] = "duration"
 
 
 class TranscriptionAnswer(Struct):
-    """The words of a recording."""
+    """The transcript of a recording."""
 
     text: str
     usage: DurationUsage
 
 
 class SpokenSegment(Struct):
-    """A phrase or sentence; times in seconds. What only Whisper itself knows stands at zero."""
+    """A segment; times in seconds. Fields that only Whisper has are zero for other models."""
 
     id: int
     start: float
@@ -87,7 +87,7 @@ class SpokenSegment(Struct):
 
 
 class SpokenWord(Struct):
-    """One word; times in seconds. `probability` is ours: how sure the model is, 0 to 1."""
+    """One word; times in seconds. `probability`, 0 to 1, is an extension."""
 
     word: str
     start: float
@@ -96,7 +96,7 @@ class SpokenWord(Struct):
 
 
 class VerboseTranscription(Struct):
-    """The words of a recording, and when each is said; `language` by its English name, empty where nobody speaks."""
+    """The transcript of a recording with times; `language` by its English name, empty if there is no speech."""
 
     task: Literal["transcribe", "translate"]
     language: str
@@ -108,7 +108,7 @@ class VerboseTranscription(Struct):
 
 
 class SpeakerSegment(Struct):
-    """What one speaker says at a stretch; times in seconds. Also an event of a stream."""
+    """A segment of one speaker; times in seconds. Also an event of a stream."""
 
     id: str
     start: float
@@ -119,7 +119,7 @@ class SpeakerSegment(Struct):
 
 
 class DiarizedTranscription(Struct):
-    """The words of a recording, and who says them."""
+    """The diarized transcript of a recording."""
 
     task: Literal["transcribe"]
     duration: float
@@ -129,14 +129,14 @@ class DiarizedTranscription(Struct):
 
 
 class TextDelta(Struct):
-    """An event: more of the text."""
+    """A stream event with the next words."""
 
     delta: str
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
 
 
 class TextDone(Struct):
-    """An event: the whole text."""
+    """A stream event with the whole text."""
 
     text: str
     usage: DurationUsage
@@ -144,7 +144,7 @@ class TextDone(Struct):
 
 
 class TranscriptionProgress(Struct):
-    """A comment of a stream: how far it is, in seconds of the recording; 0 of 0 where its length is not known."""
+    """A comment of a stream: its progress in seconds of the recording; 0 of 0 if the length is not known."""
 
     heard_seconds: float
     duration_seconds: float

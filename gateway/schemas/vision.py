@@ -1,4 +1,4 @@
-"""What `/v1/vision` takes and gives."""
+"""Requests and responses of `/v1/vision`."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ class ReadRequest(ReadOptions, forbid_unknown_fields=True, kw_only=True):
 
 
 class Box(Struct):
-    """An upright rectangle, in pixels."""
+    """An axis-aligned rectangle, in pixels."""
 
     left: float
     top: float
@@ -28,7 +28,7 @@ class Box(Struct):
 
 
 class ReadLine(Struct):
-    """One line of text; `corners` are x and y of its own outline, clockwise from where the text begins."""
+    """One line of text; `corners` are the x and y of its outline, clockwise from the start of the text."""
 
     text: str
     confidence: float
@@ -37,7 +37,7 @@ class ReadLine(Struct):
 
 
 class ReadAnswer(Struct):
-    """What an image says. `width` and `height` are those of the upright image, in pixels."""
+    """The text of an image. `width` and `height` are of the image as displayed, in pixels."""
 
     text: str
     lines: list[ReadLine]

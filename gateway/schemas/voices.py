@@ -1,4 +1,4 @@
-"""What `/v1/audio/voices` takes and gives."""
+"""Requests and responses of `/v1/audio/voices`."""
 
 from typing import Literal
 
@@ -8,9 +8,9 @@ from gateway.schemas.languages import Language
 
 
 class VoiceForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The small fields beside the recording, which is the form's `audio_sample` or `file`.
+    """The fields beside the recording, which is the form's `audio_sample` or `file`.
 
-    `consent` says who agreed, when and how; or it is `true`, and `consent_statement` says so.
+    `consent` states who agreed, when and how; or it is `true`, and `consent_statement` states this.
     """
 
     name: str
@@ -23,7 +23,7 @@ class VoiceForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class VoiceAnswer(Struct):
-    """A voice. Its id is its name; `created_at`, in seconds since 1970, is 0 for a model's own."""
+    """A voice. Its id is its name; `created_at`, in seconds since 1970, is 0 for a voice of the model."""
 
     id: str
     name: str
@@ -35,14 +35,14 @@ class VoiceAnswer(Struct):
 
 
 class VoiceList(Struct):
-    """The voices that the caller can speak with, the default first."""
+    """The voices that the caller may use, the default first."""
 
     data: list[VoiceAnswer]
     object: Literal["list"] = "list"
 
 
 class VoiceDeleted(Struct):
-    """A voice is deleted, and its recording with it."""
+    """The voice that was deleted, with its recording."""
 
     id: str
     deleted: bool = True

@@ -112,7 +112,7 @@ async def test_what_does_not_speak_http_is_an_error(data):
 
 
 async def test_a_port_where_nobody_listens_is_an_error(unused_tcp_port):
-    await refused(f"http://127.0.0.1:{unused_tcp_port}/", match="could not be fetched")
+    await refused(f"http://127.0.0.1:{unused_tcp_port}/", match="the connection to the URL failed")
 
 
 async def test_a_caller_that_leaves_closes_the_connection():
