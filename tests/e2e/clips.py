@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from evaluation import canary_set
-from evaluation.metrics import word_error_rate
+from evaluation.metrics import word_error_rate, words
 from evaluation.speech_set import sound
 
 # What each says. `austen-*` is a man who reads, all others are a synthetic woman.
@@ -62,6 +62,12 @@ class Talk:
 def wrong(said: str, heard: str) -> float:
     """The word error rate of one text."""
     return word_error_rate([said], [heard])
+
+
+def recalled(said: str, heard: str) -> float:
+    """The share of the words of one text that occur in another."""
+    found = set(words(heard))
+    return sum(word in found for word in words(said)) / len(words(said))
 
 
 def si_sdr(clean: sound.Samples, other: sound.Samples) -> float:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 QUESTION = "According to the page, what are the markers?"
-ON_THE_PAGE = ("pixels", "label", "unambiguously", "background", "zeros")  # words that only its reader can know
+ON_THE_PAGE = ("pixel", "label", "unambiguous", "background", "object", "histogram", "grey", "extreme", "zero")
+"""Words of the page that are not in the question: an answer that has one of them was written by who read the page."""
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from statistics import mean
@@ -15,7 +16,7 @@ from openai import InternalServerError, OpenAI
 from evaluation.sounds import machine, wav
 from evaluation.speech_set import sound
 from servekit.media.audio_encoder import encode_audio
-from tests.e2e.clips import TEXTS, Talk, clip, si_sdr, wrong
+from tests.e2e.clips import TEXTS, Talk, clip, recalled, si_sdr, wrong
 
 CLIPS = 8  # to fit a model of sounds to
 
@@ -48,20 +49,26 @@ def test_transcriptions(http, talk: Talk, form: str):
     assert wrong(talk.text, written if form == "text" else json.loads(written)["text"]) < 0.15
 
 
+def cues(subtitles: str) -> list[tuple[float, str]]:
+    """The start of each cue in seconds, and what follows it."""
+    pieces = re.split(r"(?m)^\[?((?:\d+:)?\d+:\d+[.,]\d+)", subtitles)[1:]
+    starts = [reversed(stamp.replace(",", ".").split(":")) for stamp in pieces[::2]]
+    seconds = [sum(float(part) * 60**place for place, part in enumerate(start)) for start in starts]
+    return list(zip(seconds, pieces[1::2], strict=True))
+
+
 @pytest.mark.parametrize(
-    ("form", "opens", "second"),
-    [
-        ("srt", "1\n00:00:00,", "\n00:00:05,"),
-        ("vtt", "WEBVTT\n\n00:00:00.", "\n00:00:05."),
-        ("lrc", "[00:00.", "\n[00:05."),
-    ],
-    ids=["srt", "vtt", "lrc"],
+    ("form", "opens"), [("srt", "1\n00:00:00,"), ("vtt", "WEBVTT\n\n00:00:00."), ("lrc", "[00:00.")]
 )
-def test_transcriptions_as_subtitles(http, talk: Talk, form: str, opens: str, second: str):
+def test_transcriptions_as_subtitles(http, talk: Talk, form: str, opens: str):
     written = post(http, "transcriptions", talk.samples, response_format=form, language="en").text
     assert written.startswith(opens)
-    assert "balcony" in written[: written.index(second)]  # the second recording begins at 5.25 s
-    assert "himself" in written[written.index(second) :]
+    pause = (talk.spans[0][1] + talk.spans[1][0]) / 2
+    first, second = (
+        " ".join(text for start, text in cues(written) if (start > pause) is later) for later in (False, True)
+    )
+    assert recalled(TEXTS["garden"], first) > 0.7
+    assert recalled(TEXTS["austen-4"], second) > 0.7
 
 
 def test_transcriptions_by_speaker(http, talk: Talk):
@@ -78,8 +85,8 @@ def test_transcriptions_by_speaker(http, talk: Talk):
     for segment in answer["segments"]:
         said.setdefault(segment["speaker"], []).append(segment["text"])
     assert list(said) == ["A", "reader"]
-    assert "balcony" in " ".join(said["A"])
-    assert "amiable himself" in " ".join(said["reader"])
+    assert recalled(TEXTS["garden"], " ".join(said["A"])) > 0.7
+    assert recalled(TEXTS["austen-4"], " ".join(said["reader"])) > 0.7
 
 
 def test_transcriptions_as_events(client: OpenAI, talk: Talk):
@@ -109,7 +116,7 @@ def test_align(http, talk: Talk):
     words = answer["words"]
     assert " ".join(word["word"] for word in words) == talk.text.replace("\n", " ")
     assert all(word["end"] <= after["start"] + 0.01 for word, after in pairwise(words))
-    assert all(0.03 < word["end"] - word["start"] < 1.2 for word in words)
+    assert mean(0.03 < word["end"] - word["start"] < 1.2 for word in words) > 0.9
     assert next(word["start"] for word in words if word["line"] == 1) == pytest.approx(talk.spans[1][0], abs=0.25)
     srt = post(http, "align", talk.samples, text=talk.text, language="en", response_format="srt").text
     cues = [block.split("\n", 2)[2].replace("\n", " ") for block in srt.strip().split("\n\n")]
@@ -134,9 +141,9 @@ def test_enhance(http):
 
 def test_assess(http):
     answer = post(http, "assess", clip("pump"), reference_text=TEXTS["pump"].replace("tank", "blue tank")).json()
-    assert [(word["text"], word["verdict"]) for word in answer["words"] if word["verdict"] != "right"] == [
-        ("blue", "missing")
-    ]
+    verdicts = [(word["text"], word["verdict"]) for word in answer["words"]]
+    assert ("blue", "missing") in verdicts
+    assert mean(verdict == "right" for _, verdict in verdicts) > 0.8
     assert answer["scores"]["completeness"] < 100
 
 

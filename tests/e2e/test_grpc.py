@@ -17,6 +17,7 @@ from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 from tokenizers import Tokenizer
 from tritonclient.grpc import InferenceServerClient, InferInput
 
+from evaluation.metrics import character_error_rate
 from tests.e2e.conftest import ON_THE_PAGE
 
 SERVICES = {
@@ -39,7 +40,7 @@ def test_one_chat_composes_an_image_and_a_recording(fleet, page, question):
     finished = events[-1].finished
     assert not finished.degraded, finished
     assert {step.name for step in finished.steps} >= {"read_text", "transcribe", "generate_text"}
-    assert finished.reason == "stop"
+    assert finished.reason in ("stop", "length")
     assert finished.prompt_tokens > 0
     answer = "".join(event.delta for event in events).lower()
     assert any(word in answer for word in ON_THE_PAGE), answer
@@ -55,7 +56,8 @@ def test_a_strip_is_read_as_the_page_is(fleet, page):
             vision.ReadText(ReadTextRequest(image=Media(inline=image, mime_type="image/png")), timeout=60).lines
             for image in (page, strip.getvalue())
         )
-    assert [line.text for line in of_strip] == [line.text for line in of_page[:2]]
+    page_text, strip_text = ("\n".join(line.text for line in lines) for lines in (of_page[:2], of_strip))
+    assert character_error_rate([page_text], [strip_text]) < 0.1
 
 
 @pytest.mark.parametrize("process", SERVICES)
