@@ -30,18 +30,25 @@ class SimulatedMachine:
         """For people."""
         return f"{self.kind} {self.instance}, {self.condition} {self.clip}"
 
-    def sound(self) -> bytes:
-        """Its file."""
-        return sounds.wav(sounds.machine(self.kind, self.instance, self.condition, self.clip))
+    def sound(self, seconds: float) -> bytes:
+        """The WAV file of that many seconds of it."""
+        return sounds.wav(sounds.machine(self.kind, self.instance, self.condition, self.clip, seconds=seconds))
 
 
 class AnomalyTask(EvaluationTask):
-    """Area under the ROC curve of anomaly scores, and the macro F1 of classes."""
+    """Area under the ROC curve of anomaly scores, and the macro F1 of classes.
+
+    Args:
+        clips: The evaluation set, which has no machines.
+        limit: How many clips of each table are asked about.
+        seconds: The length of each clip.
+    """
 
     name = "sounds"
 
-    def __init__(self, clips: Sequence[Clip], limit: int) -> None:
+    def __init__(self, clips: Sequence[Clip], limit: int, seconds: float = 4.0) -> None:
         super().__init__(clips, limit)
+        self._seconds = seconds
         known = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, NEW_CLIPS)
         new = _machines(sounds.KINDS, HELD_OUT, sounds.CONDITIONS, NEW_CLIPS)
         self._asked = {"machines it has heard": spread(known, limit), "held-out machines": spread(new, limit)}
@@ -67,14 +74,14 @@ class AnomalyTask(EvaluationTask):
         return [table for table in tables if table.rows], looks
 
     async def _anomalies(self, asking: TaskContext, kind: str) -> list[tuple[Cell, ...]]:
-        learned = [(machine.sound(), "") for machine in _machines([kind], LEARNED, ["normal"], LEARNED_CLIPS)]
+        learned = [(machine.sound(self._seconds), "") for machine in _machines([kind], LEARNED, ["normal"], LEARNED_CLIPS)]
         rows: list[tuple[Cell, ...]] = []
         async with _fitted(asking, learned) as ready:
             for name, machines in self._asked.items() if ready else ():
                 chosen = [machine for machine in machines if machine.kind == kind]
                 scored = await asking.each(
                     chosen,
-                    lambda machine: asking.gateway.detect_anomaly(NAME, machine.sound()),
+                    lambda machine: asking.gateway.detect_anomaly(NAME, machine.sound(self._seconds)),
                     lambda machine: machine.name,
                 )
                 faults = [machine.condition != "normal" for machine, _ in scored]
@@ -94,11 +101,11 @@ class AnomalyTask(EvaluationTask):
         machines = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, range(2))
         rows: list[tuple[Cell, ...]] = []
         looks: list[ReviewedAnswer] = []
-        async with _fitted(asking, [(machine.sound(), machine.condition) for machine in machines]) as ready:
+        async with _fitted(asking, [(machine.sound(self._seconds), machine.condition) for machine in machines]) as ready:
             for name, asked in self._asked.items() if ready else ():
                 told = await asking.each(
                     asked,
-                    lambda machine: asking.gateway.classify_sound(NAME, machine.sound()),
+                    lambda machine: asking.gateway.classify_sound(NAME, machine.sound(self._seconds)),
                     lambda machine: machine.name,
                 )
                 right, given = [machine.condition for machine, _ in told], [label for _, label in told]
