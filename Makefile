@@ -24,7 +24,7 @@ PLATFORM ?=
 BASE ?=
 BUILD_FLAGS ?=
 
-.PHONY: help setup demo up down test check fmt protos lock bench tag images push sbom charts cluster-test operations-test
+.PHONY: help setup demo up down test test-isa check fmt protos lock bench tag images push sbom charts cluster-test operations-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,11 @@ down: setup ## stop it
 test: setup ## unit, integration and end-to-end tests
 	@$(BIN)/polyphony models pull
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4
+
+test-isa: setup ## end-to-end tests with each instruction set of CTranslate2 that this CPU has; before a release
+	@$(BIN)/polyphony models pull
+	for isa in GENERIC AVX2 $$(grep --max-count=1 --only-matching avx512f /proc/cpuinfo | sed s/.*/AVX512/); do \
+	    echo "CT2_FORCE_CPU_ISA=$$isa" && CT2_FORCE_CPU_ISA=$$isa $(BIN)/pytest tests/e2e || exit; done
 
 check: build/googleapis ## everything that can be said without running it; writes nothing
 	$(BIN)/ruff format --check .

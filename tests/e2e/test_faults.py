@@ -13,6 +13,7 @@ from tests.e2e.test_openai import data_url
 from tests.watching import eventually, in_flight
 
 
+@pytest.mark.serial
 def test_a_client_that_leaves_stops_the_engine(fleet, client):
     metrics = fleet.address("generation", "metrics")
     endless = [{"role": "user", "content": "Count from one to one thousand, each number in words."}]
@@ -26,6 +27,7 @@ def test_a_client_that_leaves_stops_the_engine(fleet, client):
     eventually(lambda: in_flight(metrics) == 0, 5)  # writing it whole takes longer
 
 
+@pytest.mark.serial
 def test_a_long_prompt_does_not_outlive_its_caller(fleet, client):
     metrics = fleet.address("generation", "metrics")
     long = [{"role": "user", "content": "Summarise: " + "The committee met on Tuesday and adjourned. " * 200}]

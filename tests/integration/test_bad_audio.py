@@ -101,6 +101,7 @@ def test_a_hundred_uploads_at_once_are_answered_or_told_when_to_come_back(fleet,
     assert http.post(HEAR, files={"file": ("a.wav", recording())}).status_code == 200
 
 
+@pytest.mark.serial
 def test_an_upload_that_stalls_holds_up_nobody(http):
     address = urlsplit(str(http.base_url))
     stalled = []

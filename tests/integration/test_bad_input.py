@@ -102,6 +102,7 @@ CASES = {
 }
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_refused_by_name_within_a_second(http, case):
     path, arguments, status, param = CASES[case]

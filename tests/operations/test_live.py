@@ -42,7 +42,10 @@ CANARY = [  # what a replay of the labelled set would push
 ]
 RECORDED = Path(__file__).with_name("recorded.txt")
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"absent: apt-get install {' '.join(MISSING)}")
+pytestmark = [
+    pytest.mark.serial,
+    pytest.mark.skipif(bool(MISSING), reason=f"absent: apt-get install {' '.join(MISSING)}"),
+]
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_end
     await asyncio.wait_for(stopping, 20)
 
 
+@pytest.mark.serial
 async def test_http_and_grpc_share_one_grace(running, orders):
     server, url = await running(drain_timeout_seconds=2.0)
     orders.seconds["GenerateText"] = 60

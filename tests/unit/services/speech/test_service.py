@@ -109,6 +109,7 @@ async def test_what_cannot_be_heard_is_named(stub, request_, error, field):
     assert raised.value.field.startswith(field)
 
 
+@pytest.mark.serial
 async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
     models["transcribe"].faults.latency_seconds = 0.5
     leaving = stub.Transcribe(hear(wav(60)))  # twelve steps
@@ -121,6 +122,7 @@ async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
     assert time.monotonic() - began < 2.5  # six more steps would take three
 
 
+@pytest.mark.serial
 async def test_the_deadline_holds_within_a_recording(stub, models):
     models["transcribe"].faults.latency_seconds = 0.2
     await transcribe(stub, hear(wav(1)))

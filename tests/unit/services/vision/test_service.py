@@ -91,6 +91,7 @@ async def test_bad_input_is_named(stub, bad, error, field):
     assert raised.value.field.startswith(field)
 
 
+@pytest.mark.serial
 async def test_the_deadline_travels_and_stops_the_engine(serve, dial, settings):
     server = await serve(settings.model_copy(update={"model_options": {"latency_seconds": 5.0}}), build)
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.2)))

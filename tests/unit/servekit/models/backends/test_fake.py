@@ -29,6 +29,7 @@ def test_a_row_is_answered_alike_in_any_batch():
     assert len(np.unique(together["y"], axis=0)) == 6
 
 
+@pytest.mark.serial
 def test_it_is_as_slow_as_it_is_told():
     backend = FakeBackend(INPUTS, OUTPUTS, latency_seconds=0.02, latency_per_row_seconds=0.01)
     began = time.monotonic()

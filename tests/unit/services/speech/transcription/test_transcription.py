@@ -217,6 +217,7 @@ async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ea
     long.cancel()
 
 
+@pytest.mark.serial
 async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, ear):
     ear.seconds = 0.4
     await everything(hear(media((0.5, 20))))  # 0.02 s of work for a second of speech
@@ -246,6 +247,7 @@ async def test_who_leaves_frees_everything(hear, ear, scheduler):
     assert scheduler.snapshot().reserved_cost == 0
 
 
+@pytest.mark.serial
 async def test_the_deadline_holds_in_the_middle(hear, ear):
     ear.seconds = 0.2
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.5)))

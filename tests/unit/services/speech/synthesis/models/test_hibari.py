@@ -56,6 +56,7 @@ def test_any_text_is_spoken_or_refused(text):
         speak(text)
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("text", ["a-" * 100, "ab " * 66, "a." * 100, "!" * 199 + "a"])
 def test_no_step_is_long(text):
     longest, last = 0.0, time.monotonic()
