@@ -74,7 +74,9 @@ class AnomalyTask(EvaluationTask):
         return [table for table in tables if table.rows], looks
 
     async def _anomalies(self, asking: TaskContext, kind: str) -> list[tuple[Cell, ...]]:
-        learned = [(machine.sound(self._seconds), "") for machine in _machines([kind], LEARNED, ["normal"], LEARNED_CLIPS)]
+        learned = [
+            (machine.sound(self._seconds), "") for machine in _machines([kind], LEARNED, ["normal"], LEARNED_CLIPS)
+        ]
         rows: list[tuple[Cell, ...]] = []
         async with _fitted(asking, learned) as ready:
             for name, machines in self._asked.items() if ready else ():
@@ -101,7 +103,9 @@ class AnomalyTask(EvaluationTask):
         machines = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, range(2))
         rows: list[tuple[Cell, ...]] = []
         looks: list[ReviewedAnswer] = []
-        async with _fitted(asking, [(machine.sound(self._seconds), machine.condition) for machine in machines]) as ready:
+        async with _fitted(
+            asking, [(machine.sound(self._seconds), machine.condition) for machine in machines]
+        ) as ready:
             for name, asked in self._asked.items() if ready else ():
                 told = await asking.each(
                     asked,
