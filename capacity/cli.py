@@ -1,4 +1,4 @@
-"""The commands of capacity; `polyphony` adds them to its own."""
+"""The commands `plan` and `simulate`, which `polyphony` includes."""
 
 import typer
 

@@ -12,58 +12,60 @@ from capacity.errors import CapacityError
 from capacity.planning.packing import Sharing
 from capacity.planning.precision import Name
 
-WIDTH = 120  # of what is not printed on a terminal
-MOST_RATE = 1_000_000  # calls a second
-MOST_GB = 1_000_000  # of a machine
+WIDTH = 120  # of a table that is not printed on a terminal
+MOST_RATE = 1_000_000  # requests a second
+MOST_GB = 1_000_000  # memory of a machine
 
 
 def rates(words: str) -> dict[str, float]:
-    """`ocr=5,chat=0.5` by kind.
+    """Parse rates such as `ocr=5,chat=0.5`.
 
     Raises:
-        BadParameter: It is not that.
+        BadParameter: The text has another form, or a rate is out of range.
     """
     found: dict[str, float] = {}
     for word in filter(None, words.split(",")):
         name, _, number = word.partition("=")
         kind = name.strip()
         if kind in found:
-            raise typer.BadParameter(f"{kind} is there twice")
+            raise typer.BadParameter(f"{kind} is given twice")
         try:
             found[kind] = float(number)
         except ValueError:
-            raise typer.BadParameter(f"{word!r} is not KIND=CALLS_A_SECOND, such as chat=2") from None
+            raise typer.BadParameter(f"must be KIND=REQUESTS_PER_SECOND such as chat=2, got {word!r}") from None
         if not 0 < found[kind] <= MOST_RATE:
-            raise typer.BadParameter(f"{word!r}: a rate is more than 0 calls a second, and at most {MOST_RATE:,}")
+            raise typer.BadParameter(f"a rate must be in (0, {MOST_RATE:,}] requests per second, got {word!r}")
     return found
 
 
 def make_plan(
-    gpu: Annotated[str, typer.Option(help="L4, A10, A100-40, A100-80, H100, H200, or none for a CPU.")],
-    profile: Annotated[str, typer.Option(help="What runs: a row of the catalogue's profiles.")] = "gpu",
-    rate: Annotated[str, typer.Option(help="Calls a second by kind, such as ocr=5,chat=2.")] = "",
-    context: Annotated[int, typer.Option(min=1, help="Tokens of a prompt and its answer.")] = 4096,
-    concurrency: Annotated[int, typer.Option(min=1, help="Texts written at once.")] = 4,
-    quantization: Annotated[Name | None, typer.Option(help="How language models keep their weights.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="A model beside the profile's; may be given again.")] = None,
-    side: Annotated[int, typer.Option(min=0, help="Pixels of an image's side; 0 for each model's own.")] = 0,
-    images: Annotated[int, typer.Option(min=1, help="Images of one call.")] = 1,
-    offload: Annotated[bool, typer.Option(help="Diffusion keeps only what runs on the GPU.")] = False,
-    prefill: Annotated[int, typer.Option(min=0, help="Tokens read in one step; 0 for the engine's own.")] = 0,
+    gpu: Annotated[str, typer.Option(help="L4, A10, A100-40, A100-80, H100, H200, or none for CPUs.")],
+    profile: Annotated[str, typer.Option(help="A profile of the catalogue.")] = "gpu",
+    rate: Annotated[str, typer.Option(help="Requests per second by kind, such as ocr=5,chat=2.")] = "",
+    context: Annotated[int, typer.Option(min=1, help="Tokens of a prompt and its answer together.")] = 4096,
+    concurrency: Annotated[int, typer.Option(min=1, help="Texts generated concurrently.")] = 4,
+    quantization: Annotated[Name | None, typer.Option(help="Precision of the weights of language models.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="An additional model; repeatable.")] = None,
+    side: Annotated[int, typer.Option(min=0, help="Side of an image in pixels; 0 for each model's default.")] = 0,
+    images: Annotated[int, typer.Option(min=1, help="Images of one request.")] = 1,
+    offload: Annotated[bool, typer.Option(help="Offload idle parts of diffusion models to the CPU.")] = False,
+    prefill: Annotated[int, typer.Option(min=0, help="Tokens of a prefill chunk; 0 for the engine's default.")] = 0,
     share: Annotated[Sharing, typer.Option(help="How services share GPUs.")] = "none",
-    target: Annotated[float, typer.Option(min=0.05, max=1, help="Share of a pod's engines to be busy.")] = 0.7,
-    memory_gb: Annotated[float, typer.Option(min=0, max=MOST_GB, help="With --gpu none: what the machine has.")] = 0,
-    adapt: Annotated[str, typer.Option(help="A language model to adapt by QLoRA on such a GPU.")] = "",
-    adapt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step of that.")] = 2048,
-    values: Annotated[Path | None, typer.Option(help="Where to write values for charts/polyphony.")] = None,
+    target: Annotated[float, typer.Option(min=0.05, max=1, help="Target utilization of a pod's engines.")] = 0.7,
+    memory_gb: Annotated[
+        float, typer.Option(min=0, max=MOST_GB, help="With --gpu none: memory of the machine in GB.")
+    ] = 0,
+    adapt: Annotated[str, typer.Option(help="A language model to fine-tune by QLoRA on such a GPU.")] = "",
+    adapt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one training step.")] = 2048,
+    values: Annotated[Path | None, typer.Option(help="File for Helm values of charts/polyphony.")] = None,
 ) -> None:
-    """What memory a profile needs, what fits on which GPUs, how many replicas; refuses what does not fit."""
+    """Plan memory, GPUs and replicas of a profile; exit with 1 if it does not fit."""
     try:
         asked = rates(rate)
     except typer.BadParameter as error:
         error.param_hint = "--rate"
         raise
-    # Here, so that the other commands do not pay for it.
+    # Imported here, so that other commands start faster.
     from capacity.planning import gpus
     from capacity.planning.deployment import PlanRequest
     from capacity.planning.memory import Load

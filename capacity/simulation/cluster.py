@@ -66,7 +66,7 @@ class _Cluster:
         self._events: list[tuple[float, int, str, object]] = []
         self._number = 0
         first = float(trace.rates[:60].mean()) / curve.rate
-        share = scaler.target if scaler.metric in ("demand", "busy", "cpu") else 0.7
+        share = scaler.target if scaler.metric in ("offered-load", "busy", "cpu") else 0.7
         behavior = scaler.behavior
         pods = behavior.least if scaler.metric == "fixed" else ceil(first / share)
         for _ in range(min(max(pods, behavior.least), behavior.most)):

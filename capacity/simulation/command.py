@@ -1,4 +1,4 @@
-"""`polyphony simulate`: arguments to a table and a picture."""
+"""`polyphony simulate`: replay a load trace on a simulated autoscaler."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,38 +24,44 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "--pods": (0.001, 10_000),
 }
 FORMATS = (".svg", ".png", ".pdf")
-MANY_CALLS = 2_000_000  # some minutes for each policy
+MANY_CALLS = 2_000_000  # takes some minutes for each policy
 
 
 def simulate(
     trace_name: Annotated[
-        str, typer.Option("--trace", help=f"{', '.join(SHAPES)}, or a .csv file with columns seconds, rate.")
+        str, typer.Option("--trace", help=f"{', '.join(SHAPES)}, or a CSV file with the columns seconds and rate.")
     ] = "burst",
-    service: Annotated[str, typer.Option(help="Which curve: ocr, transcribe, chat, embed.")] = "chat",
-    curves: Annotated[str, typer.Option(help="Of which profile: embedded is measured, gpu assumed.")] = "embedded",
-    policy: Annotated[list[str] | None, typer.Option(help=f"{', '.join(METRICS)}; may be given again.")] = None,
-    target: Annotated[float, typer.Option(help="Of the first policy; 0 for the usual one.")] = 0.0,
-    pods: Annotated[float, typer.Option(help="The usual load, in pods that are full.")] = 3.0,
-    hours: Annotated[float, typer.Option(help="How long; 0 for the trace's own length.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of all chance: the same seed, the same calls.")] = 1,
-    picture: Annotated[Path | None, typer.Option(help="Where to draw it: .svg, .png or .pdf.")] = None,
+    service: Annotated[str, typer.Option(help="The service's curve: ocr, transcribe, chat, embed.")] = "chat",
+    curves: Annotated[
+        str, typer.Option(help="The profile of the curve: embedded is measured, gpu is assumed.")
+    ] = "embedded",
+    policy: Annotated[
+        list[str] | None, typer.Option(help=f"The scaling metric: {', '.join(METRICS)}; repeatable.")
+    ] = None,
+    target: Annotated[float, typer.Option(help="Target of the first policy; 0 for its default.")] = 0.0,
+    pods: Annotated[float, typer.Option(help="Base load, in fully used pods.")] = 3.0,
+    hours: Annotated[float, typer.Option(help="Duration in hours; 0 for the trace's own.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random arrivals.")] = 1,
+    picture: Annotated[Path | None, typer.Option(help="File for a plot: .svg, .png or .pdf.")] = None,
 ) -> None:
-    """Replay the autoscaler on a load, and compare what it may scale on."""
+    """Simulate the autoscaler on a load trace and compare scaling metrics."""
     metrics = tuple(_metric(name) for name in policy or METRICS)
     for option, value in (("--target", target), ("--hours", hours), ("--pods", pods)):
         least, most = BOUNDS[option]
         if not (least <= value <= most or (value == 0 and option != "--pods")):
-            raise CapacityError(f"{option} is {least:g} to {most:g}, not {value:g}")
+            raise CapacityError(f"{option} must be in [{least:g}, {most:g}], got {value:g}")
     if picture and (picture.suffix not in FORMATS or not picture.resolve().parent.is_dir()):
-        raise CapacityError(f"--picture is a file that ends in {', '.join(FORMATS)}, in a folder that exists")
+        raise CapacityError(f"--picture must end in {', '.join(FORMATS)} and be in an existing folder, got {picture}")
     curve = _curve(curves, service)
     load = trace(trace_name, pods * curve.rate, hours or HOURS.get(trace_name, 1.0), seed)
     if not load.rates.sum():
-        raise CapacityError(f"nobody calls in {trace_name}")
+        raise CapacityError(f"the trace {trace_name} has no requests")
     case, calls = Case(load, curve, DEFAULT.behavior, seed).shortened()
     if case.trace.rates.sum() > MANY_CALLS:
-        raise CapacityError(f"that is {load.rates.sum():,.0f} calls, too many to replay: give fewer --hours or --pods")
-    usual: dict[Metric, float] = {"demand": DEFAULT.share}
+        raise CapacityError(
+            f"the trace has {load.rates.sum():,.0f} requests, too many to simulate: reduce --hours or --pods"
+        )
+    usual: dict[Metric, float] = {"offered-load": DEFAULT.share}
     targets = usual | ({metrics[0]: target} if target else {})
     console = Console()
     with console.status("") as status:
@@ -63,19 +69,19 @@ def simulate(
     console.print(table(f"{load.name}, {service}, curves {curves!r}", found), highlight=False)
     console.print(curve.source, style="dim", highlight=False)
     if calls > 1:
-        console.print(f"one simulated call stands for {calls}", style="dim", highlight=False)
+        console.print(f"one simulated request stands for {calls}", style="dim", highlight=False)
     if picture:
-        from capacity.simulation.picture import draw  # matplotlib takes a second to import, and only this needs it
+        from capacity.simulation.picture import draw  # importing matplotlib takes a second
 
         draw(f"{load.name}, {service}, curves {curves!r}", case, found, picture)
-        console.print(f"drawn in {picture}", highlight=False)
+        console.print(f"wrote {picture}", highlight=False)
 
 
 def table(title: str, found: Mapping[str, SimulationResult]) -> Table:
-    """A row for each way to scale."""
+    """A table with one row for each scaling metric."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=None)
     shown.add_column("scaled on")
-    for column in ("p50 s", "p95 s", "late %", "refused %", "pod hours", "most pods"):
+    for column in ("p50 s", "p95 s", "late %", "rejected %", "pod hours", "max pods"):
         shown.add_column(column, justify="right")
     for name, outcome in found.items():
         shown.add_row(
@@ -94,13 +100,15 @@ def _metric(name: str) -> Metric:
     for metric in METRICS:
         if metric == name:
             return metric
-    raise CapacityError(f"there is no policy {name!r}; there is {', '.join(METRICS)}")
+    raise CapacityError(f"unknown policy {name!r}; known policies: {', '.join(METRICS)}")
 
 
 def _curve(profile: str, service: str) -> Curve:
     if profile not in curve_files.names():
-        raise CapacityError(f"--curves: there are none of {profile!r}; there are {', '.join(curve_files.names())}")
+        raise CapacityError(f"--curves: unknown profile {profile!r}; known profiles: {', '.join(curve_files.names())}")
     rows = curve_files.curves(profile).services
     if service not in rows:
-        raise CapacityError(f"there is no curve of {service!r} in {profile!r}; there is {', '.join(rows)}")
+        raise CapacityError(
+            f"unknown service {service!r} in the curves of {profile!r}; known services: {', '.join(rows)}"
+        )
     return rows[service]

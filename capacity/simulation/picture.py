@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from capacity.simulation.comparison import Case
 from capacity.simulation.outcome import RequestOutcome, SimulationResult
 
-COLOURS = {"demand": "#0072b2", "cpu": "#d55e00", "busy": "#cc79a7", "queue": "#009e73", "fixed": "#8a8a8a"}
+COLOURS = {"offered-load": "#0072b2", "cpu": "#d55e00", "busy": "#cc79a7", "queue": "#009e73", "fixed": "#8a8a8a"}
 INK, PALE = "#333333", "#e3e8ee"
 WINDOW = 30  # seconds of one point
 
@@ -32,7 +32,7 @@ def _draw(title: str, case: Case, found: Mapping[str, SimulationResult], path: P
     load.fill_between(minutes, rates / case.curve.rate, color=PALE, label="calls, in pods that they would fill")
     for name, outcome in found.items():
         colour = COLOURS[name.partition(" ")[0]]
-        ours = name.startswith("demand")
+        ours = name.startswith("offered-load")
         line = {"color": colour, "linewidth": 2.0 if ours else 1.1, "zorder": 3 if ours else 2}
         times = [moment.seconds / 60 for moment in outcome.moments]
         load.step(times, [moment.ready for moment in outcome.moments], where="post", label=f"ready, {name}", **line)

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 from capacity.simulation.hpa import Behavior, MetricReading
 from capacity.simulation.pods import Pod, Sample
 
-Metric = Literal["demand", "cpu", "busy", "queue", "fixed"]
+Metric = Literal["offered-load", "cpu", "busy", "queue", "fixed"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-TARGETS: Mapping[Metric, float] = {"demand": 0.7, "cpu": 0.7, "busy": 0.7, "queue": 0.5, "fixed": inf}
+TARGETS: Mapping[Metric, float] = {"offered-load": 0.7, "cpu": 0.7, "busy": 0.7, "queue": 0.5, "fixed": inf}
 
 SCRAPE_SECONDS = 15.0
 RATE_SECONDS = 60.0
@@ -22,7 +22,8 @@ class Scaler:
     """One way to scale.
 
     Attributes:
-        metric: `demand`: engine seconds asked for a second, refused work included, per engine. `busy`: the share of
+        metric: `offered-load`: engine seconds asked for a second, refused work included, per engine. `busy`: the share
+            of
             time that engines run: what a GPU's utilisation says. `cpu`: CPU over what the pod requests.
             `queue`: calls that wait at the scrape, over the calls that a full pod works at. `fixed`: none.
         target: The metric's `averageValue`, in these units.
@@ -68,7 +69,7 @@ class Scaler:
         seconds = last.time - first.time
         if self.metric == "cpu":
             return _cpu(pod, first, last) / seconds / curve.cpu_cores
-        gained = last.demand - first.demand if self.metric == "demand" else last.busy - first.busy
+        gained = last.demand - first.demand if self.metric == "offered-load" else last.busy - first.busy
         return gained / seconds / curve.engines
 
 

@@ -45,20 +45,20 @@ def test_at_twice_the_load_a_pod_answers_what_it_can_and_refuses_the_rest_at_onc
 
 
 def test_the_same_seed_gives_the_same_replay():
-    scaler = Scaler("demand", 0.7, Behavior(1, 20))
+    scaler = Scaler("offered-load", 0.7, Behavior(1, 20))
     first, again = (replay(load((600, 4.0)), ONE, scaler, 5) for _ in range(2))
     assert np.array_equal(first.latencies, again.latencies, equal_nan=True)
     assert list(first.moments) == list(again.moments)
 
 
 def test_demand_finds_the_pods_that_a_steady_load_needs():
-    outcome = replay(load((2400, 6.5)), ONE, Scaler("demand", 0.7, Behavior(1, 50)), 1)
+    outcome = replay(load((2400, 6.5)), ONE, Scaler("offered-load", 0.7, Behavior(1, 50)), 1)
     assert {moment.pods for moment in outcome.moments[40:]} <= {4, 5, 6}  # 6.5 * 0.5 / 0.7 = 4.6
 
 
 def test_half_empty_runs_do_not_ask_for_more_pods():
     # Two full pods' load: at a price of half-empty runs this took eight.
-    outcome = replay(load((1500, 2 * BATCH.rate)), BATCH, Scaler("demand", 0.7, Behavior(1, 50)), 1)
+    outcome = replay(load((1500, 2 * BATCH.rate)), BATCH, Scaler("offered-load", 0.7, Behavior(1, 50)), 1)
     assert outcome.failed < 0.01
     assert 3 <= outcome.moments[-1].pods <= 5
 
@@ -66,15 +66,15 @@ def test_half_empty_runs_do_not_ask_for_more_pods():
 def test_refused_work_asks_for_pods_and_the_share_of_time_that_engines_run_cannot():
     crowd = load((300, 1.0), (600, 16.0))
     pods = {}
-    for metric in ("demand", "busy"):
+    for metric in ("offered-load", "busy"):
         outcome = replay(crowd, ONE, Scaler(metric, 0.7, Behavior(1, 50)), 1)
         first = next(moment.seconds for moment in outcome.moments if moment.ready >= 8)
         pods[metric] = first
-    assert pods["demand"] < pods["busy"]
+    assert pods["offered-load"] < pods["busy"]
 
 
 def test_a_pod_answers_after_its_start_and_no_sooner():
-    outcome = replay(load((120, 0.5), (400, 6.0)), ONE, Scaler("demand", 0.7, Behavior(1, 50)), 1)
+    outcome = replay(load((120, 0.5), (400, 6.0)), ONE, Scaler("offered-load", 0.7, Behavior(1, 50)), 1)
     grown = next(moment.seconds for moment in outcome.moments if moment.pods > 1)
     ready = next(moment.seconds for moment in outcome.moments if moment.ready > 1)
     assert grown > 120 + 15
@@ -83,7 +83,7 @@ def test_a_pod_answers_after_its_start_and_no_sooner():
 
 def test_pods_go_when_the_load_has_gone_and_finish_what_they_have():
     outcome = replay(
-        load((600, 8.0), (900, 0.5)), ONE, Scaler("demand", 0.7, Behavior(1, 50, DEFAULT_UP, QUICK_DOWN)), 1
+        load((600, 8.0), (900, 0.5)), ONE, Scaler("offered-load", 0.7, Behavior(1, 50, DEFAULT_UP, QUICK_DOWN)), 1
     )
     assert max(moment.pods for moment in outcome.moments) >= 6
     assert outcome.moments[-1].pods == 1
@@ -93,7 +93,7 @@ def test_pods_go_when_the_load_has_gone_and_finish_what_they_have():
 
 def test_old_connections_keep_gateways_from_new_pods():
     crowd = load((300, 1.0), (600, 10.0))
-    scaler = Scaler("demand", 0.7, Behavior(1, 50))
+    scaler = Scaler("offered-load", 0.7, Behavior(1, 50))
     young, old = (replay(crowd, ONE, scaler, 1, Environment(connection_seconds=age)) for age in (30, 600))
     assert young.failed < old.failed
 

@@ -24,7 +24,7 @@ def test_a_table_and_a_picture(tmp_path, suffix):
     picture = tmp_path / f"out.{suffix}"
     options = ("--service", "ocr", "--hours", "0.1", "--pods", "1", "--picture", str(picture))
     output = simulate("--trace", "steady", *options)
-    for row in ("demand 0.7", "cpu 0.7", "busy 0.7", "queue 0.5", "fixed "):
+    for row in ("offered-load 0.7", "cpu 0.7", "busy 0.7", "queue 0.5", "fixed "):
         assert row in output
     assert 10_000 < picture.stat().st_size < 300_000
     if suffix == "svg":
@@ -36,21 +36,21 @@ def test_a_table_and_a_picture(tmp_path, suffix):
 def test_one_policy_with_a_target_on_a_trace_of_ones_own(tmp_path):
     file = tmp_path / "own.csv"
     file.write_text("seconds,rate\n0,1\n60,3\n240,0\n")
-    output = simulate("--trace", str(file), "--service", "embed", "--policy", "demand", "--target", "0.5")
+    output = simulate("--trace", str(file), "--service", "embed", "--policy", "offered-load", "--target", "0.5")
     assert "own, embed" in output
-    assert "demand 0.5" in output
+    assert "offered-load 0.5" in output
     assert "cpu" not in output
 
 
 def test_a_profile_whose_calls_take_what_anothers_do_has_its_curves():
-    options = ("--policy", "demand", "--trace", "steady", "--hours", "0.05", "--pods", "1")
+    options = ("--policy", "offered-load", "--trace", "steady", "--hours", "0.05", "--pods", "1")
     rows = [simulate("--curves", profile, *options).splitlines()[1:] for profile in ("gpu", "gpu-vllm")]
     assert rows[0] == rows[1]
 
 
 def test_many_calls_are_simulated_as_fewer():
-    assert "one simulated call stands for" in simulate(
-        "--curves", "gpu", "--service", "embed", "--hours", "0.05", "--pods", "1", "--policy", "demand"
+    assert "one simulated request stands for" in simulate(
+        "--curves", "gpu", "--service", "embed", "--hours", "0.05", "--pods", "1", "--policy", "offered-load"
     )
 
 
@@ -58,15 +58,19 @@ def test_many_calls_are_simulated_as_fewer():
     ("arguments", "message"),
     [
         (("--trace", "wave"), "there is no trace 'wave'"),
-        (("--service", "video"), "there is no curve of 'video' in 'embedded'; there is ocr, "),
-        (("--curves", "tpu"), "--curves: there are none of 'tpu'; there are embedded, gpu, gpu-vllm"),
-        (("--policy", "hope"), "there is no policy 'hope'; there is demand, "),
-        *(((option, value), f"{option} is 0.001 to") for option in BOUNDS for value in ("-1", "1e-308", "nan", "inf")),
-        (("--pods", "0"), "--pods is 0.001 to 10000, not 0"),
-        (("--hours", "1000"), "--hours is 0.001 to 48, not 1000"),
-        (("--hours", "48", "--pods", "5000"), "too many to replay"),
-        (("--picture", "out.gif"), r"ends in \.svg, \.png, \.pdf"),
-        (("--picture", "no/such/folder/out.svg"), "in a folder that exists"),
+        (("--service", "video"), "unknown service 'video' in the curves of 'embedded'; known services: ocr, "),
+        (("--curves", "tpu"), "--curves: unknown profile 'tpu'; known profiles: embedded, gpu, gpu-vllm"),
+        (("--policy", "hope"), "unknown policy 'hope'; known policies: offered-load, "),
+        *(
+            ((option, value), rf"{option} must be in \[0.001, ")
+            for option in BOUNDS
+            for value in ("-1", "1e-308", "nan", "inf")
+        ),
+        (("--pods", "0"), r"--pods must be in \[0.001, 10000\], got 0"),
+        (("--hours", "1000"), r"--hours must be in \[0.001, 48\], got 1000"),
+        (("--hours", "48", "--pods", "5000"), "too many to simulate"),
+        (("--picture", "out.gif"), r"must end in \.svg, \.png, \.pdf"),
+        (("--picture", "no/such/folder/out.svg"), "in an existing folder"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments, message):
