@@ -141,8 +141,8 @@ def test_what_is_set_can_be_set():
 
 def test_what_the_log_is_searched_for_is_written_to_it():
     source = (ROOT / "servekit" / "scheduling" / "engines.py").read_text()
-    assert 'is gone: %s"' in source
-    assert "is still gone" in source
+    assert 'crashed: %s"' in source
+    assert "did not restart" in source
     assert "no answer within" in (ROOT / "gateway" / "http" / "endpoint.py").read_text()
 
 
