@@ -6,11 +6,12 @@ import ipaddress
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from servekit.rpc.context import DEFAULT_TENANT
+from servekit.rpc.context import DEFAULT_TENANT, current, enter
 from servekit.rpc.errors import NotFound, RateLimited, Unauthenticated
 
 
@@ -150,6 +151,18 @@ class Keys:
         if not found:
             raise Unauthenticated("invalid API key", field="authorization")
         return found[0]
+
+    def admit(self, authorization: str) -> Caller:
+        """The caller who sends this `Authorization` header: counts the request, and enters its tenant.
+
+        Raises:
+            Unauthenticated: The header has no known API key.
+            RateLimited: The rate limit of the key is exceeded.
+        """
+        caller = self.authenticate(authorization)
+        caller.admit()
+        enter(replace(current(), tenant=caller.tenant))
+        return caller
 
 
 def require_loopback(host: str, keys: Keys) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 
 import grpc
 from polyphony.gateway.v1 import gateway_pb2 as pb
@@ -11,8 +10,8 @@ from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from gateway.app_state import AppState
 from gateway.auth import Caller
 from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent
-from gateway.pipelines.steps import Step
-from servekit.rpc.context import current, enter
+from gateway.schemas.report import Step
+from servekit.rpc.context import current
 
 
 class GatewayService(GatewayServiceServicer):
@@ -36,14 +35,10 @@ class GatewayService(GatewayServiceServicer):
 
     def _caller(self, context: grpc.aio.ServicerContext[pb.ChatRequest, pb.ChatResponse]) -> Caller:
         """The caller: the owner of the key where keys are required, else the tenant that the request names."""
-        call = current()
         if not self._state.keys:
-            return Caller(call.tenant)
+            return Caller(current().tenant)
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        caller = self._state.keys.authenticate(metadata.get("authorization", ""))
-        caller.admit()
-        enter(replace(call, tenant=caller.tenant))
-        return caller
+        return self._state.keys.admit(metadata.get("authorization", ""))
 
 
 def _response(event: AnswerEvent) -> pb.ChatResponse:

@@ -116,7 +116,7 @@ class Endpoint:
     async def _answer(self, request: Request, headers: Headers, exchange: "_Exchange") -> None:
         caller = Caller(current().tenant)
         if not self._operation.is_open:
-            caller = self._instrumentation.admit(headers.get("authorization", ""))
+            caller = self._state.keys.admit(headers.get("authorization", ""))
         seconds = min(self._seconds, _requested_seconds(headers))
         context = current()
         cancellation = CancellationToken(time.monotonic() + seconds, context.cancellation)

@@ -5,11 +5,9 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 
 from gateway.app_state import AppState
-from gateway.auth import Caller
-from servekit.rpc.context import NAME, REQUEST_ID, CancellationToken, RequestContext, current, enter
+from servekit.rpc.context import NAME, REQUEST_ID, CancellationToken, RequestContext, enter
 from servekit.rpc.errors import Internal, ServeError, reason
 
 log = logging.getLogger(__name__)
@@ -26,7 +24,6 @@ class Instrumentation:
     def __init__(self, name: str, state: AppState) -> None:
         self.name = name
         self._telemetry = state.telemetry
-        self._keys = state.keys
         self._in_flight = state.telemetry.requests_in_flight.labels(name)
         self._duration = state.telemetry.request_duration.labels(name)
 
@@ -70,18 +67,6 @@ class Instrumentation:
             self._in_flight.dec()
             self._telemetry.requests.labels(self.name, code).inc()
             self._duration.observe(time.monotonic() - began, exemplar)
-
-    def admit(self, authorization: str) -> Caller:
-        """The caller who sends this `Authorization` header, counted against the rate limit of the key.
-
-        Raises:
-            Unauthenticated: The header has no known API key.
-            RateLimited: The key has used up its rate limit.
-        """
-        caller = self._keys.authenticate(authorization)
-        caller.admit()
-        enter(replace(current(), tenant=caller.tenant))
-        return caller
 
 
 def request_id(headers: Mapping[str, str]) -> str:

@@ -118,7 +118,7 @@ class SocketEndpoint:
             raise Unavailable("the gateway is shutting down", retry_after=1.0)
         if not self._state.keys:
             require_own_page(socket.headers)
-        caller = self._instrumentation.admit(_authorization(socket))
+        caller = self._state.keys.admit(_authorization(socket))
         await self._operation.handler(SocketContext(self._state, caller, socket))
 
     async def _fail(self, socket: WebSocket, error: ServeError) -> None:

@@ -3,28 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.pipelines.steps import Step
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A passage of a document that was given to the model for its answer.
-
-    Attributes:
-        number: The number by which the answer cites the passage, from 1.
-        store_id: The vector store that holds it.
-        file_id: The file that it is from.
-        filename: The name of that file.
-        text: The passage.
-        score: Its similarity to the question; higher is more similar.
-    """
-
-    number: int
-    store_id: str
-    file_id: str
-    filename: str
-    text: str
-    score: float
+from gateway.schemas.report import Source, Step
 
 
 @dataclass(frozen=True, slots=True)

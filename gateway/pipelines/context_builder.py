@@ -17,10 +17,10 @@ from gateway.clients import Clients
 from gateway.media.cache import ResultCache
 from gateway.media.resolver import MediaResolver, content_address, parse_media_source
 from gateway.models import ModelDirectory
-from gateway.pipelines.answer import Source
 from gateway.pipelines.prompt import ExtractedText, PartIndex
-from gateway.pipelines.steps import Step, StepRecorder
+from gateway.pipelines.steps import StepRecorder
 from gateway.records import Records
+from gateway.schemas.report import Source, Step
 from gateway.settings import GatewaySettings
 from gateway.streams import completed
 from servekit.media.scripts import join

@@ -9,7 +9,7 @@ from typing import Literal
 
 from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 
-from gateway.pipelines.answer import Source
+from gateway.schemas.report import Source
 
 PartIndex = tuple[int, int]  # of a message in the conversation, and of a part in the message, from 0
 

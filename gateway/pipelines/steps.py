@@ -4,35 +4,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
+from gateway.schemas.report import Step
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, current, enter
 from servekit.rpc.errors import DeadlineExceeded, Overloaded, ServeError
 
 Result = TypeVar("Result")
-
-
-@dataclass(slots=True)
-class Step:
-    """One step.
-
-    Attributes:
-        name: The task, with a number where there are several steps of it.
-        model: The id of the model.
-        start: The start, in seconds after the request.
-        seconds: The duration in seconds.
-        cached: Whether the result came from the cache.
-        error: The error of a step that was left out; empty for one that succeeded.
-    """
-
-    name: str
-    model: str
-    start: float
-    seconds: float = 0.0
-    cached: bool = False
-    error: str = ""
 
 
 class StepRecorder:

@@ -13,7 +13,6 @@ from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import Comment, EventStream, json_response
 from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent, AnswerFinished
-from gateway.pipelines.steps import Step
 from gateway.records import fresh_id, now
 from gateway.schemas.chat import (
     AnswerMessage,
@@ -29,6 +28,7 @@ from gateway.schemas.chat import (
     StreamOptions,
     Usage,
 )
+from gateway.schemas.report import Step
 from servekit.rpc.errors import Unavailable
 
 

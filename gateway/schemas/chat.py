@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from gateway.pipelines.answer import Source
-from gateway.pipelines.steps import Step
+from gateway.schemas.report import Source, Step
 
 # More messages or parts than any window holds are refused before they are parsed further.
 MAX_MESSAGES = 1000
