@@ -19,7 +19,7 @@ from benchmarks.report import BenchmarkResult, Say, Verdict
 from benchmarks.running import Alone, alone, asked, models_dir
 from evaluation.speech.metrics import edits, rate
 from evaluation.speech_set import maker, manifest
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 from servekit.models import catalogue
 from servekit.ops.settings import available_cores
 
@@ -88,7 +88,7 @@ def measure(say: Say) -> BenchmarkResult:
     )
 
 
-def chosen(folder: Path) -> list[Clip]:
+def chosen(folder: Path) -> list[EvaluationClip]:
     """The recordings: English, of one speaker at a time, clean ones first and then those with least noise."""
     if not (folder / manifest.NAME).exists():
         maker.make(folder, Console(quiet=True))
@@ -123,6 +123,6 @@ def _cpu_seconds(service: Alone, model: str) -> float:
     return counters(httpx.get(service.metrics).raise_for_status().text, model)["process_cpu_seconds_total"]
 
 
-def _word_error_rate(clips: Sequence[Clip], texts: Sequence[str]) -> float:
+def _word_error_rate(clips: Sequence[EvaluationClip], texts: Sequence[str]) -> float:
     pairs = zip(clips, texts, strict=True)
     return rate([edits(clip.text, text, clip.language) for clip, text in pairs]).value

@@ -7,7 +7,7 @@ from evaluation.speech import metrics
 from evaluation.speech.metrics import Span, TimeOffsets
 from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext, grouped
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 
 class AlignmentTask(EvaluationTask):
@@ -15,11 +15,11 @@ class AlignmentTask(EvaluationTask):
 
     name = "align"
 
-    def takes(self, clip: Clip) -> bool:
+    def takes(self, clip: EvaluationClip) -> bool:
         return bool(clip.words)
 
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
-        async def ask(clip: Clip) -> list[Span]:
+        async def ask(clip: EvaluationClip) -> list[Span]:
             spans = await asking.gateway.align(asking.sound(clip), clip.text, clip.language)
             if len(spans) != len(clip.words):
                 raise GatewayError(f"{len(spans)} words were placed of {len(clip.words)}")
@@ -42,7 +42,7 @@ class AlignmentTask(EvaluationTask):
         return [table] if rows else [], [_look(clip, spans) for clip, spans in answered]
 
 
-def _look(clip: Clip, spans: Sequence[Span]) -> ReviewedAnswer:
+def _look(clip: EvaluationClip, spans: Sequence[Span]) -> ReviewedAnswer:
     found: TimeOffsets = metrics.offsets([(word.start, word.end) for word in clip.words], spans)
     expected = " ".join(f"{word.text}@{word.start:.2f}" for word in clip.words)
     answered = " ".join(f"{word.text}@{start:.2f}" for word, (start, _) in zip(clip.words, spans, strict=True))

@@ -10,7 +10,7 @@ from evaluation.speech.metrics import EditCounts
 from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext, grouped
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class EnhancementTask(EvaluationTask):
 
     name = "enhance"
 
-    def takes(self, clip: Clip) -> bool:
+    def takes(self, clip: EvaluationClip) -> bool:
         return clip.condition == "noisy"
 
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
-        async def ask(clip: Clip) -> tuple[EnhancementScores, EnhancementScores]:
+        async def ask(clip: EvaluationClip) -> tuple[EnhancementScores, EnhancementScores]:
             noisy = asking.sound(clip)
             return await _heard(asking, clip, noisy), await _heard(asking, clip, await asking.gateway.enhance(noisy))
 
@@ -56,7 +56,7 @@ class EnhancementTask(EvaluationTask):
         return [MetricTable("Noise taken out", columns, rows, note)] if rows else [], looks
 
 
-async def _heard(asking: TaskContext, clip: Clip, version: bytes) -> EnhancementScores:
+async def _heard(asking: TaskContext, clip: EvaluationClip, version: bytes) -> EnhancementScores:
     text, _ = await asking.transcript(version)
     clean, samples = sound.decode((asking.folder / f"{clip.clean}.flac").read_bytes()), sound.decode(version)
     return EnhancementScores(

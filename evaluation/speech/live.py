@@ -15,7 +15,7 @@ from evaluation.speech import metrics
 from evaluation.speech.outcome import MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 PIECE_SECONDS = 0.1
 AFTERWARDS = 2.0  # seconds of silence after the speech, in which the phrase ends
@@ -41,7 +41,7 @@ class LiveTask(EvaluationTask):
 
     name = "live"
 
-    def takes(self, clip: Clip) -> bool:
+    def takes(self, clip: EvaluationClip) -> bool:
         return clip.condition in ("clean", "people") and clip.language == "en" and clip.seconds < 12
 
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
@@ -64,7 +64,7 @@ class LiveTask(EvaluationTask):
         ]
 
 
-async def _hear(asking: TaskContext, clip: Clip) -> LiveAnswer:
+async def _hear(asking: TaskContext, clip: EvaluationClip) -> LiveAnswer:
     samples = np.concatenate([sound.decode(asking.sound(clip)), sound.silence(AFTERWARDS)])
     url, headers = asking.gateway.socket("/v1/realtime?intent=transcription")
     try:

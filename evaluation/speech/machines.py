@@ -9,7 +9,7 @@ from client.errors import GatewayError
 from evaluation import sounds
 from evaluation.speech.outcome import Cell, FailedClip, MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext, spread
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 NAME = "polyphony-evaluation"
 LEARNED, HELD_OUT = range(4), range(4, 7)  # machines of each kind
@@ -46,7 +46,7 @@ class AnomalyTask(EvaluationTask):
 
     name = "sounds"
 
-    def __init__(self, clips: Sequence[Clip], limit: int, seconds: float = 4.0) -> None:
+    def __init__(self, clips: Sequence[EvaluationClip], limit: int, seconds: float = 4.0) -> None:
         super().__init__(clips, limit)
         self._seconds = seconds
         known = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, NEW_CLIPS)
@@ -57,7 +57,7 @@ class AnomalyTask(EvaluationTask):
     def items(self) -> int:
         return 2 * sum(len(machines) for machines in self._asked.values())
 
-    def takes(self, clip: Clip) -> bool:  # noqa: ARG002
+    def takes(self, clip: EvaluationClip) -> bool:  # noqa: ARG002
         return False
 
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:

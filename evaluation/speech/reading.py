@@ -10,7 +10,7 @@ from evaluation import speech_set
 from evaluation.speech import metrics
 from evaluation.speech.outcome import Cell, FailedClip, MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext, spread
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 
 async def _read_back(asking: TaskContext, one: tuple[str, str, str]) -> str:
@@ -22,7 +22,7 @@ class SynthesisTask(EvaluationTask):
 
     name = "speak"
 
-    def __init__(self, clips: Sequence[Clip], limit: int) -> None:
+    def __init__(self, clips: Sequence[EvaluationClip], limit: int) -> None:
         super().__init__(clips, limit)
         listing = Path(speech_set.__file__).with_name("texts.toml").read_text()
         self._texts = {
@@ -33,7 +33,7 @@ class SynthesisTask(EvaluationTask):
     def items(self) -> int:
         return sum(len(texts) for texts in self._texts.values())
 
-    def takes(self, clip: Clip) -> bool:  # noqa: ARG002
+    def takes(self, clip: EvaluationClip) -> bool:  # noqa: ARG002
         return False
 
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:

@@ -6,7 +6,7 @@ from evaluation.speech import metrics
 from evaluation.speech.metrics import DiarizationErrors
 from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext, grouped
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 CONDITIONS = ("two speakers", "overlap", "noisy speakers", "conversation", "one speaker")
 COLLAR = 0.25  # NIST's
@@ -19,7 +19,7 @@ class DiarizationTask(EvaluationTask):
 
     name, passes = "diarize", 2
 
-    def takes(self, clip: Clip) -> bool:
+    def takes(self, clip: EvaluationClip) -> bool:
         return clip.condition in CONDITIONS
 
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
@@ -61,16 +61,18 @@ class DiarizationTask(EvaluationTask):
         return [MetricTable("Who speaks when", columns, rows, note)] if rows else [], [_look(*pair) for pair in found]
 
 
-def _pooled(pairs: Sequence[tuple[Clip, Turns]], collar: float, with_overlap: bool = True) -> DiarizationErrors:
+def _pooled(
+    pairs: Sequence[tuple[EvaluationClip, Turns]], collar: float, with_overlap: bool = True
+) -> DiarizationErrors:
     return metrics.pooled([_marked(clip, turns, collar, with_overlap) for clip, turns in pairs])
 
 
-def _marked(clip: Clip, turns: Turns, collar: float, with_overlap: bool = True) -> DiarizationErrors:
+def _marked(clip: EvaluationClip, turns: Turns, collar: float, with_overlap: bool = True) -> DiarizationErrors:
     expected = [((turn.start, turn.end), turn.speaker) for turn in clip.turns]
     return metrics.diarization(expected, turns, clip.seconds, collar, with_overlap)
 
 
-def _look(clip: Clip, turns: Turns) -> ReviewedAnswer:
+def _look(clip: EvaluationClip, turns: Turns) -> ReviewedAnswer:
     expected = [((turn.start, turn.end), turn.speaker) for turn in clip.turns]
     return ReviewedAnswer(clip.id, _marked(clip, turns, COLLAR).rate, _line(expected), _line(turns))
 

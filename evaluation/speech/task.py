@@ -12,7 +12,7 @@ import numpy as np
 from client.errors import GatewayError, value_at
 from client.gateway import GatewayClient
 from evaluation.speech.outcome import FailedClip, MetricTable, ReviewedAnswer, TaskResult
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -34,7 +34,7 @@ class TaskContext:
     step: Callable[[], None]
     failures: list[FailedClip] = field(default_factory=list)
 
-    def sound(self, clip: Clip) -> bytes:
+    def sound(self, clip: EvaluationClip) -> bytes:
         """The file of a clip."""
         return (self.folder / clip.file).read_bytes()
 
@@ -72,7 +72,7 @@ class EvaluationTask(ABC):
     name: ClassVar[str]
     passes: ClassVar[int] = 1
 
-    def __init__(self, clips: Sequence[Clip], limit: int) -> None:
+    def __init__(self, clips: Sequence[EvaluationClip], limit: int) -> None:
         taken = [clip for clip in clips if self.takes(clip)]
         self.clips = spread(taken, limit)
 
@@ -82,7 +82,7 @@ class EvaluationTask(ABC):
         return self.passes * len(self.clips)
 
     @abstractmethod
-    def takes(self, clip: Clip) -> bool:
+    def takes(self, clip: EvaluationClip) -> bool:
         """Whether a clip is asked about."""
 
     @abstractmethod
@@ -105,9 +105,9 @@ def spread(items: Sequence[Item], limit: int) -> list[Item]:
     return [items[number] for number in sorted(drawn)]
 
 
-def grouped(answered: Iterable[tuple[Clip, Answer]]) -> dict[str, list[tuple[Clip, Answer]]]:
+def grouped(answered: Iterable[tuple[EvaluationClip, Answer]]) -> dict[str, list[tuple[EvaluationClip, Answer]]]:
     """By what is hard about the clips."""
-    groups: dict[str, list[tuple[Clip, Answer]]] = {}
+    groups: dict[str, list[tuple[EvaluationClip, Answer]]] = {}
     for clip, answer in answered:
         groups.setdefault(clip.label, []).append((clip, answer))
     return groups

@@ -8,7 +8,7 @@ from evaluation.speech import metrics
 from evaluation.speech.metrics import EditCounts
 from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 
 # What `verbose_json` calls the languages of the set.
 NAMES = {
@@ -28,7 +28,7 @@ class TranscriptionTask(EvaluationTask):
 
     name, passes = "transcribe", len(MODES)
 
-    def takes(self, clip: Clip) -> bool:  # noqa: ARG002
+    def takes(self, clip: EvaluationClip) -> bool:  # noqa: ARG002
         return True
 
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
@@ -49,14 +49,14 @@ class TranscriptionTask(EvaluationTask):
         return [table for table in tables if table.rows], [look for pair in heard if (look := _look(*pair))]
 
 
-async def _transcript(asking: TaskContext, one: tuple[Clip, Mode]) -> tuple[str, str]:
+async def _transcript(asking: TaskContext, one: tuple[EvaluationClip, Mode]) -> tuple[str, str]:
     clip, mode = one
     fields = {"full_window": "true"} if mode == "full" else {}
     return await asking.transcript(asking.sound(clip), **fields)
 
 
-def _english(said: Sequence[tuple[Clip, Heard]]) -> MetricTable:
-    groups: dict[str, list[tuple[Clip, Heard]]] = {}
+def _english(said: Sequence[tuple[EvaluationClip, Heard]]) -> MetricTable:
+    groups: dict[str, list[tuple[EvaluationClip, Heard]]] = {}
     english = [pair for pair in said if pair[0].language == "en"]
     for pair in english:
         groups.setdefault(pair[0].label, []).append(pair)
@@ -71,8 +71,8 @@ def _english(said: Sequence[tuple[Clip, Heard]]) -> MetricTable:
     )
 
 
-def _languages(said: Sequence[tuple[Clip, Heard]]) -> MetricTable:
-    groups: dict[str, list[tuple[Clip, Heard]]] = {}
+def _languages(said: Sequence[tuple[EvaluationClip, Heard]]) -> MetricTable:
+    groups: dict[str, list[tuple[EvaluationClip, Heard]]] = {}
     for pair in said:
         clip = pair[0]
         if clip.condition == "clean":
@@ -87,7 +87,7 @@ def _languages(said: Sequence[tuple[Clip, Heard]]) -> MetricTable:
     )
 
 
-def _nobody(heard: Sequence[tuple[Clip, Heard]]) -> MetricTable:
+def _nobody(heard: Sequence[tuple[EvaluationClip, Heard]]) -> MetricTable:
     return MetricTable(
         "Where nobody speaks",
         ("recording", "seconds", "characters, fitted", "characters, full"),
@@ -100,7 +100,7 @@ def _columns(unit: str) -> tuple[str, ...]:
     return tuple(name for mode in MODES for name in (f"{unit}, {mode}", f"95 %, {mode}"))
 
 
-def _figures(pairs: Sequence[tuple[Clip, Heard]]) -> tuple[Cell, ...]:
+def _figures(pairs: Sequence[tuple[EvaluationClip, Heard]]) -> tuple[Cell, ...]:
     cells: list[Cell] = [len(pairs), sum(clip.seconds for clip, _ in pairs) / 60]
     for mode in MODES:
         rate = metrics.rate(_edits(pairs, mode))
@@ -108,20 +108,20 @@ def _figures(pairs: Sequence[tuple[Clip, Heard]]) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
-def _difference(pairs: Sequence[tuple[Clip, Heard]]) -> str:
+def _difference(pairs: Sequence[tuple[EvaluationClip, Heard]]) -> str:
     rate = metrics.difference(_edits(pairs, "fitted"), _edits(pairs, "full"))
     return f"{100 * rate.value:+.1f} [{100 * rate.low:+.1f}, {100 * rate.high:+.1f}]"
 
 
-def _edits(pairs: Sequence[tuple[Clip, Heard]], mode: Mode) -> list[EditCounts]:
+def _edits(pairs: Sequence[tuple[EvaluationClip, Heard]], mode: Mode) -> list[EditCounts]:
     return [metrics.edits(clip.text, answers[mode][0], clip.language) for clip, answers in pairs]
 
 
-def _detected(pairs: Sequence[tuple[Clip, Heard]], mode: Mode) -> str:
+def _detected(pairs: Sequence[tuple[EvaluationClip, Heard]], mode: Mode) -> str:
     return f"{sum(answers[mode][1] == NAMES.get(clip.language) for clip, answers in pairs)} of {len(pairs)}"
 
 
-def _look(clip: Clip, answers: Heard) -> ReviewedAnswer | None:
+def _look(clip: EvaluationClip, answers: Heard) -> ReviewedAnswer | None:
     """The worse of the two windows, where either is not right."""
     marks = {mode: metrics.edits(clip.text, answers[mode][0], clip.language).rate for mode in MODES}
     worse = max(MODES, key=lambda mode: marks[mode])

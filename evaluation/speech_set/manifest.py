@@ -36,7 +36,7 @@ class SpeakerTurn(_Row):
     text: str
 
 
-class Clip(_Row):
+class EvaluationClip(_Row):
     """One recording.
 
     Attributes:
@@ -94,7 +94,7 @@ class Manifest(_Row):
         missing: What it lacks, with what would have to be installed.
     """
 
-    clips: tuple[Clip, ...]
+    clips: tuple[EvaluationClip, ...]
     missing: tuple[str, ...] = ()
 
 
@@ -108,13 +108,13 @@ def read(folder: Path) -> Manifest:
     return Manifest.model_validate_json((folder / NAME).read_text())
 
 
-def write(folder: Path, clips: Sequence[Clip], missing: Sequence[str]) -> None:
+def write(folder: Path, clips: Sequence[EvaluationClip], missing: Sequence[str]) -> None:
     """Say what is in a folder."""
     manifest = Manifest(clips=tuple(clips), missing=tuple(missing))
     (folder / NAME).write_text(manifest.model_dump_json(indent=1, exclude_defaults=True) + "\n")
 
 
-def rttm(clip: Clip) -> str:
+def rttm(clip: EvaluationClip) -> str:
     """The turns as Rich Transcription Time Marked lines (NIST RT-09, appendix A)."""
     form = "SPEAKER {} 1 {:.3f} {:.3f} <NA> <NA> {} <NA> <NA>"
     return "".join(form.format(clip.id, turn.start, turn.end - turn.start, turn.speaker) + "\n" for turn in clip.turns)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Clip, Condition, Noise, SpeakerTurn, TimedWord
+from evaluation.speech_set.manifest import Condition, EvaluationClip, Noise, SpeakerTurn, TimedWord
 from evaluation.speech_set.packages import PackageMissing
 from evaluation.speech_set.recordings import Source, SourceRecording
 from evaluation.speech_set.voices import VoiceSet
@@ -23,7 +23,7 @@ BABBLERS = (("joe", "long"), ("awb", "long"), ("slt", "long"), ("rms", "prose"),
 CROWD = 2  # voices at least: one that speaks over another is no babble
 EDGE = 0.3  # seconds of silence at both ends of what is put together
 
-Made = tuple[Clip, sound.Samples]
+Made = tuple[EvaluationClip, sound.Samples]
 
 
 class Scenes:
@@ -71,7 +71,7 @@ class Scenes:
         try:
             for one in recordings():
                 samples = sound.levelled(one.samples)
-                clip = Clip(
+                clip = EvaluationClip(
                     id=one.id,
                     text=one.text,
                     language="en",
@@ -117,7 +117,7 @@ class Scenes:
             mixed[begin : begin + len(piece)] += piece
         text = " ".join(text for _, text in said)
         speakers = tuple(dict.fromkeys(voice for voice, _ in said))
-        clip = Clip(
+        clip = EvaluationClip(
             id=name,
             text=text,
             language=language,
@@ -138,7 +138,7 @@ class Scenes:
                     yield from self._under(clip, samples, noise, snr, "noisy")
 
     def _under(
-        self, clip: Clip, samples: sound.Samples, noise: Noise, snr: float, condition: Condition
+        self, clip: EvaluationClip, samples: sound.Samples, noise: Noise, snr: float, condition: Condition
     ) -> Iterator[Made]:
         name = f"{clip.id}-{noise}-{snr}"
         try:
@@ -228,7 +228,7 @@ class Scenes:
         }
         for name, make in kinds.items():
             samples = make(_random(name)).clip(-0.99, 0.99)
-            clip = Clip(
+            clip = EvaluationClip(
                 id=f"nobody-{name}",
                 text="",
                 language="",

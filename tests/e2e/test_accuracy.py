@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from evaluation.speech_set import manifest, sound
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 from tests.e2e.clips import TEXTS, clip
 
 PEOPLE = ("austen-4", "garden")
@@ -13,7 +13,7 @@ MOST = 15.0  # of 100 words wrong; measured: 0
 
 
 def about(name, samples, text):
-    return Clip(
+    return EvaluationClip(
         id=name,
         text=text,
         language="en" if text else "",

@@ -20,11 +20,6 @@ OURS = (
     "services",
 )
 
-ALLOWED: dict[str, str] = {
-    "Clip": "to be renamed",
-}
-"""Class names that several packages may define, each with the reason. This list only shrinks."""
-
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
     """Every first-party module with its syntax tree."""
@@ -57,8 +52,7 @@ def test_a_public_class_name_belongs_to_one_package() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 packages[node.name].add(package(path))
     shared = {name: sorted(found) for name, found in packages.items() if len(found) > 1}
-    assert {name: found for name, found in shared.items() if name not in ALLOWED} == {}
-    assert sorted(set(ALLOWED) - set(shared)) == [], "these are no longer shared: take them off the list"
+    assert shared == {}
 
 
 def test_replaced_names_do_not_come_back() -> None:

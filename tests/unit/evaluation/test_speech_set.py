@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evaluation.speech_set import manifest, sound
-from evaluation.speech_set.manifest import Clip, SpeakerTurn, TimedWord
+from evaluation.speech_set.manifest import EvaluationClip, SpeakerTurn, TimedWord
 from evaluation.speech_set.packages import PackageMissing
 from evaluation.speech_set.recordings import novel
 from evaluation.speech_set.scenes import Scenes
@@ -48,7 +48,7 @@ def scenes(folder: Path, people=(("people", novel),)) -> Scenes:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Clip, sound.Samples]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[EvaluationClip, sound.Samples]]:
     return {clip.id: (clip, samples) for clip, samples in scenes(tmp_path_factory.mktemp("spoken")).clips()}
 
 
@@ -154,7 +154,7 @@ def test_a_manifest_is_read_as_it_was_written(made, tmp_path):
 
 
 def test_turns_are_told_as_rttm():
-    clip = Clip(
+    clip = EvaluationClip(
         id="a",
         text="Hi.",
         language="en",

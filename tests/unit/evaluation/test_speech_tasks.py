@@ -19,19 +19,19 @@ from evaluation.speech.speakers import DiarizationTask
 from evaluation.speech.task import EvaluationTask, spread
 from evaluation.speech.transcripts import TranscriptionTask
 from evaluation.speech_set import sound
-from evaluation.speech_set.manifest import Clip, SpeakerTurn, TimedWord
+from evaluation.speech_set.manifest import EvaluationClip, SpeakerTurn, TimedWord
 
 MADE: dict[str, Any] = {"voices": ("ann",), "seconds": 10.0, "origin": "a test", "licence": "Apache-2.0"}
-ONE = Clip(id="one", text="The quick fox jumps.", language="en", condition="clean", **MADE)
-TWO = Clip(id="two", text="It sleeps all day long.", language="en", condition="clean", **MADE)
-RAIN = Clip(id="rain", text="雨が降る", language="ja", condition="clean", **MADE)
-NOBODY = Clip(id="nobody", text="", language="", condition="no speech", **MADE)
+ONE = EvaluationClip(id="one", text="The quick fox jumps.", language="en", condition="clean", **MADE)
+TWO = EvaluationClip(id="two", text="It sleeps all day long.", language="en", condition="clean", **MADE)
+RAIN = EvaluationClip(id="rain", text="雨が降る", language="ja", condition="clean", **MADE)
+NOBODY = EvaluationClip(id="nobody", text="", language="", condition="no speech", **MADE)
 
 
 class Answers:
     """A gateway that knows the files of clips by their content, which is their id."""
 
-    def __init__(self, folder: Path, clips: list[Clip]) -> None:
+    def __init__(self, folder: Path, clips: list[EvaluationClip]) -> None:
         self.folder, self.clips = folder, {clip.id: clip for clip in clips}
         for clip in clips:
             (folder / clip.file).write_bytes(clip.id.encode())
@@ -99,7 +99,7 @@ async def test_a_clip_without_an_answer_is_named_and_counted_nowhere(tmp_path):
 
 
 TURNS = (SpeakerTurn(speaker="ann", start=0, end=4, text="a"), SpeakerTurn(speaker="bob", start=4, end=8, text="b"))
-PAIR = Clip(
+PAIR = EvaluationClip(
     id="pair", text="a b", language="en", condition="two speakers", turns=TURNS, **MADE | {"voices": ("ann", "bob")}
 )
 
@@ -123,7 +123,7 @@ async def test_speakers_are_found_out_and_told(tmp_path):
 
 
 WORDS = (TimedWord(text="good", start=0.0, end=0.5), TimedWord(text="morning", start=0.5, end=1.0))
-TIMED = Clip(id="timed", text="good morning", language="en", condition="clean", words=WORDS, **MADE)
+TIMED = EvaluationClip(id="timed", text="good morning", language="en", condition="clean", words=WORDS, **MADE)
 
 
 class Times(Answers):
@@ -158,7 +158,9 @@ class Cleaner(Answers):
         speech = np.sin(np.arange(48_000) / 9) * np.repeat(random.uniform(0, 1, 60), 800)
         self.clean = (0.3 * speech).astype(np.float32)
         noise = 0.1 * random.normal(size=48_000).astype(np.float32)
-        clip = Clip(id="loud", text="Good day.", language="en", condition="noisy", noise="white", snr_db=5.0, **MADE)
+        clip = EvaluationClip(
+            id="loud", text="Good day.", language="en", condition="noisy", noise="white", snr_db=5.0, **MADE
+        )
         self.clip = clip.model_copy(update={"clean": "quiet"})
         super().__init__(folder, [])
         sound.write(folder / "loud.flac", self.clean + noise)

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluation.speech_set import maker, manifest
-from evaluation.speech_set.manifest import Clip
+from evaluation.speech_set.manifest import EvaluationClip
 from fleet.cli.errors import FleetError
 from fleet.cli.main import app
 
@@ -16,7 +16,7 @@ MADE = {"voices": ("ann",), "condition": "clean", "seconds": 1.0, "origin": "a t
 
 @pytest.fixture
 def folder(tmp_path):
-    clip = Clip(id="one", text="Good day.", language="en", **MADE)
+    clip = EvaluationClip(id="one", text="Good day.", language="en", **MADE)
     (tmp_path / clip.file).write_bytes(b"no sound")
     manifest.write(tmp_path, [clip], ["the voice slt: apt-get install flite"])
     return tmp_path
