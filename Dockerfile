@@ -1,7 +1,7 @@
 # One image a service: `make images`, or by hand
 #   docker build --build-arg SERVICE=vision --target cpu --tag polyphony-vision .
 # SERVICE is gateway, vision, speech, generation, retrieval or tools; gpu is a target of vision, speech and retrieval.
-# Weights are never inside: the tools image brings them. Why it is made so: docs/decisions/0006-images.md.
+# Weights are never inside: the tools image brings them. Why it is made so: docs/explanation/decisions/0006-images.md.
 
 # A tag, since the digest belongs to the registry that serves it: give BASE as name@sha256:… to pin that too.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm

@@ -1,6 +1,6 @@
 """How the chart scales each service: `autoscaling` of its values, as the simulation has it.
 
-Chosen by docs/decisions/0009-autoscaling.md.
+Chosen by docs/explanation/decisions/0009-autoscaling.md.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ def made() -> Dashboard:
     now = [
         number("Processes up", "Fewer than expected: open Service.", "short",
                f"sum(up{{{PROCESSES}}})"),
-        number("Alerts firing", "docs/runbook.md has a section on each.", "short",
+        number("Alerts firing", "docs/how-to/runbook.md has a section on each.", "short",
                'count(ALERTS{alertname=~"Polyphony.*", alertstate="firing"}) or vector(0)', limits=(1, 3)),
         number("Requests", "Requests of applications a second.", "reqps", rate(REQUESTS, where=APPLICATION_REQUESTS)),
         number("Failures", "Share of the admitted requests that failed. Above 0.5% they spend the error budget: "

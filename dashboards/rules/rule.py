@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import yaml
 
-RUNBOOK = "runbook.md"
+RUNBOOK = "how-to/runbook.md"
 """The runbook's page within `docs/`. The chart prepends the base URL, which depends on the deployment."""
 
 

@@ -1,1 +1,1 @@
-"""How good a fleet's speech is, over the evaluation set. See docs/accuracy.md."""
+"""Speech accuracy of a fleet on the evaluation set. See docs/explanation/measurements/speech-accuracy.md."""

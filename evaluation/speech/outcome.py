@@ -100,7 +100,7 @@ def as_json(outcomes: Sequence[TaskResult]) -> dict[str, Any]:
 
 
 def as_markdown(data: dict[str, Any], preface: str) -> str:
-    """The tables of what `as_json` gave, for docs/accuracy.md, after a line that says of what they are."""
+    """Format the output of `as_json` as tables of docs/explanation/measurements/speech-accuracy.md, below `preface`."""
     lines = [preface, ""]
     for found in data.values():
         for table in found["tables"]:

@@ -1,1 +1,1 @@
-"""The evaluation set of speech: made again wherever it is wanted, never kept in git. See docs/accuracy.md."""
+"""The evaluation set of speech, generated on demand. See docs/explanation/measurements/speech-accuracy.md."""

@@ -1,4 +1,4 @@
-"""docs/operations.md does what it says: its commands are asked of the chart, of `polyphony` and of the Makefile."""
+"""The commands of docs/how-to/operations.md are valid for the chart, for `polyphony` and for the Makefile."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ from charts import render
 from fleet.cli.main import app
 
 ROOT = render.CHARTS.parent
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs/how-to/operations.md").read_text()
 RELEASE = "polyphony"
 # What the operator makes and the chart reads.
 SECRETS = {"polyphony-s3", "polyphony-database", "polyphony-api-keys"}
@@ -106,5 +106,5 @@ def test_make_has_the_targets(words):
 
 
 def test_its_pages_are_there():
-    for name in re.findall(r"\]\(([a-z]+\.md)\)", PAGE):
-        assert (ROOT / "docs" / name).is_file(), name
+    for name in re.findall(r"\]\(([\w./-]+\.md)\)", PAGE):
+        assert (ROOT / "docs/how-to" / name).is_file(), name

@@ -49,7 +49,7 @@ def test_alerts_link_to_where_the_runbook_can_be_read():
     assert alerts
     for alert in alerts:
         anchor = alert["alert"].lower()
-        assert alert["annotations"]["runbook_url"] == f"https://git.example.com/docs/runbook.md#{anchor}"
+        assert alert["annotations"]["runbook_url"] == f"https://git.example.com/docs/how-to/runbook.md#{anchor}"
 
 
 def test_without_monitoring_nothing_of_it_is_made(deployments):

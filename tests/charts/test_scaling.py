@@ -11,7 +11,7 @@ from charts import render
 from tests.charts.conftest import container, deploy
 from tests.charts.test_settings import SETTINGS
 
-SHARE = 0.7  # docs/decisions/0009-autoscaling.md
+SHARE = 0.7  # docs/explanation/decisions/0009-autoscaling.md
 METRIC = "polyphony_offered_load_engine_seconds_per_second"
 SCALED = {
     "embedded": {"vision": "1400m", "speech": "1400m", "generation": "2800m", "retrieval": "1400m"},

@@ -64,7 +64,7 @@ def test_every_alert_has_its_paragraph_in_the_runbook(alert):
     paragraph = rest.partition("\n## ")[0]
     assert len(paragraph.split()) > 40
     assert "`" in paragraph
-    assert alert.row()["annotations"]["runbook_url"] == f"runbook.md#{alert.title.lower()}"  # as Markdown's anchors are
+    assert alert.row()["annotations"]["runbook_url"] == f"how-to/runbook.md#{alert.title.lower()}"
 
 
 def test_the_runbook_speaks_of_no_alert_that_is_gone():

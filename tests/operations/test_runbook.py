@@ -1,4 +1,4 @@
-"""docs/runbook.md can be followed: its commands are kubectl's and helm's own, of objects that the charts make."""
+"""The commands of docs/how-to/runbook.md are valid for kubectl and helm, and name objects that the charts create."""
 
 import itertools
 import os

@@ -41,7 +41,7 @@ def public_names(tree: ast.Module) -> set[str]:
 
 def replaced_names() -> set[str]:
     """The names in the last table of the glossary."""
-    table = (ROOT / "docs" / "glossary.md").read_text().partition("## Names that were replaced")[2]
+    table = (ROOT / "docs/reference/glossary.md").read_text().partition("## Names that were replaced")[2]
     return {name for row in re.findall(r"^\|([^|]*)\|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
 
 

@@ -1,6 +1,6 @@
 """How well a text was said: its words beside those that were heard, and the scores that follow.
 
-docs/assessment.md says the formulas in words.
+docs/how-to/assessment.md says the formulas in words.
 """
 
 from collections.abc import Iterable, Sequence

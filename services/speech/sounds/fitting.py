@@ -1,10 +1,10 @@
-"""Learning what machines sound like from clips.
+"""Train anomaly detectors and classifiers from clips of machine sound.
 
-Normal sounds become a Gaussian: of what was tried on the made set (docs/sounds.md) it told faults best. Classes become
-a linear discriminant. Both shrink their covariance (Ledoit and Wolf, 2004): stretches are few and features many.
-Clips are judged by what was learned without them, fold by fold: what is said of a model is never said by its own clips.
+Normal sounds are modelled as a Gaussian, which found faults best of what was tried on the synthetic set
+(docs/how-to/anomaly-detection.md); classes are modelled by a linear discriminant. Both shrink their covariance
+(Ledoit and Wolf, 2004), because segments are few and features many. Reported figures are cross-validated over clips.
 
-The libraries that learn are imported by the first who learns: they take seconds, and most services never do.
+The training libraries are imported at the first training, because they take seconds and most processes never train.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a single item can do to the canary's alarm, as docs/quality.md says it."""
+"""What a single item can do to the canary's alarm, as docs/how-to/canary.md says it."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -41,7 +41,7 @@ class Resemblyzer:
 
     partial_samples = FRAMES * STEP
     # Of one person cut in two by force it is 0.87 and more, of two people 0.80 and less in quiet, 0.86 at 10 dB;
-    # docs/decisions/0010-diarization.md has the measurement.
+    # docs/explanation/decisions/0010-diarization.md has the measurement.
     same_voice = 0.84
     known_voice = 0.8
 

@@ -88,7 +88,8 @@ def test_the_cache_of_vllm_comes_in_blocks_of_16_tokens() -> None:
     assert more == 2 * one
 
 
-# Proportional set sizes at rest, docs/benchmarks.md, MiB; and of the same services with fakes: their libraries aside.
+# Proportional set sizes at rest in MiB (docs/explanation/measurements/benchmarks.md), and of the same services with
+# fakes, which is the memory of their libraries.
 AT_REST = {"vision": 294, "speech": 556, "generation": 799, "retrieval": 195}
 
 
@@ -104,7 +105,7 @@ def test_embedded_services_at_rest_take_what_was_measured(service: str) -> None:
 
 @pytest.mark.parametrize(("model", "peak"), [("pp-ocrv6-small", 970), ("whisper-base", 451)])
 def test_the_peak_of_two_calls_at_once_is_told_within_a_sixth(model: str, peak: float) -> None:
-    """Measured once, docs/planner.md: the most that a process held, MiB, that read two pages or two recordings."""
+    """Peak memory in MiB of a process with two concurrent requests, as measured for docs/how-to/planner.md."""
     assert need(shape(model), Load(), "cpu").total / MIB == pytest.approx(peak, rel=1 / 6)
 
 

@@ -1,4 +1,4 @@
-"""docs/planner.md says what the command prints."""
+"""docs/how-to/planner.md says what the command prints."""
 
 import shlex
 from pathlib import Path
@@ -13,7 +13,7 @@ from capacity.planning.memory import Load
 from capacity.planning.plan import plan
 from fleet.cli.main import app
 
-PAGE = (Path(__file__).parents[4] / "docs" / "planner.md").read_text()
+PAGE = (Path(__file__).parents[4] / "docs/how-to/planner.md").read_text()
 COMMAND = "$ polyphony "
 
 

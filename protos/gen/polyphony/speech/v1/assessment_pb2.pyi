@@ -91,7 +91,7 @@ Global___AssessRequest: _TypeAlias = AssessRequest  # noqa: Y015
 
 @_typing.final
 class AssessResponse(_message.Message):
-    """The response of Assess. Scores range from 0 to 100; docs/assessment.md defines
+    """The response of Assess. Scores range from 0 to 100; docs/how-to/assessment.md defines
     them.
     """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from servekit.media.scripts import is_spaced
 from services.speech.transcription import LISTENING_RATE, Word
 
-LEAD_SECONDS = 0.08  # measured: docs/subtitles.md
+LEAD_SECONDS = 0.08  # measured: docs/how-to/subtitles.md
 PAUSE_SECONDS = 0.1  # the shortest; the closure of a consonant is shorter
 REACH_SECONDS = 0.35  # how far from a pause an edge may have been told
 HOP = LISTENING_RATE // 100
