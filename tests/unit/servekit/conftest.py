@@ -177,6 +177,10 @@ def store(request, tmp_path, clock):
     return ObjectStore(str(tmp_path / "a store") if request.param == "folder" else "memory:///", clock)
 
 
+class Panic(BaseException):
+    """What an extension written in Rust raises: not an Exception."""
+
+
 class Doubler:
     """Doubles numbers; says when a batch begins and waits until it may end."""
 

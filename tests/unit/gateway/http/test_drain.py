@@ -37,8 +37,8 @@ async def once(method, url, **more):
 
 
 async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_ended(running, orders):
-    server, url = await running(pre_stop_delay_seconds=3.0, drain_timeout_seconds=10.0)
-    orders.seconds["token"] = 3.0  # two tokens: longer than the notice
+    server, url = await running(pre_stop_delay_seconds=1.5, drain_timeout_seconds=10.0)
+    orders.seconds["token"] = 2.0  # two tokens: longer than the notice
     running_call = asyncio.create_task(once("POST", f"{url}/v1/chat/completions", json=TEXT))
     await orders.arrived["token"].wait()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -50,9 +50,9 @@ async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_end
         assert (ready.status_code, ready.json()["status"]) == (503, "leaving")
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
-    while time.monotonic() < began + 1.5:  # of those who have not looked yet
+    while time.monotonic() < began + 0.7:  # of those who have not looked yet
         assert (await once("GET", f"{url}/v1/models")).status_code == 200
-    await asyncio.sleep(began + 4.0 - time.monotonic())
+    await asyncio.sleep(began + 2.2 - time.monotonic())
     assert not running_call.done()
     with pytest.raises(httpx.ConnectError):
         await once("GET", f"{url}/v1/models")

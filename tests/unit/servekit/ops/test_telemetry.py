@@ -24,7 +24,7 @@ from servekit.rpc.errors import Internal
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.batch import BatchScheduler
 from tests.conftest import receiving
-from tests.unit.servekit.conftest import READ, VISION
+from tests.unit.servekit.conftest import READ, VISION, Doubler
 
 SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 
@@ -62,18 +62,6 @@ def logged():
     yield configure, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:] = handlers
     root.setLevel(level)
-
-
-class Doubler:
-    def warm(self): ...
-
-    def close(self): ...
-
-    def prepare(self, request):
-        return request
-
-    def run(self, items, cancellation):
-        return [item * 2 for item in items]
 
 
 async def test_one_trace_from_the_client_to_the_engine(serve, dial, scripted, settings, collector, logged):

@@ -15,7 +15,7 @@ from servekit.rpc.errors import (
     Unreachable,
     reason,
 )
-from tests.unit.servekit.conftest import READ, SPEAK
+from tests.unit.servekit.conftest import READ, SPEAK, Panic
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ServeError)]
 CLASSES.remove(ServeError)
@@ -68,10 +68,6 @@ async def test_an_error_after_the_first_message_travels_too(synthesis, scripted)
     assert (await anext(responses)).chunk == b"1"
     with pytest.raises(TooLarge, match="no more"):
         await anext(responses)
-
-
-class Panic(BaseException):
-    """As an extension written in Rust raises: no Exception."""
 
 
 async def test_a_bug_leaks_no_text(vision, scripted, caplog):

@@ -9,12 +9,8 @@ import pytest
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import Cancelled, DeadlineExceeded, Internal, InvalidArgument, Overloaded
 from servekit.scheduling.stream import StreamScheduler
-from tests.unit.servekit.conftest import Doubler, hold, kinds, settled, takes
+from tests.unit.servekit.conftest import Doubler, Panic, hold, kinds, settled, takes
 from tests.watching import until
-
-
-class Panic(BaseException):
-    """As an extension written in Rust raises: no Exception."""
 
 
 @pytest.mark.parametrize("prepares", [True, False])

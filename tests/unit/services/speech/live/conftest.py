@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -58,10 +57,7 @@ class Mind(TranscriberDouble):
         (window,) = windows
         self.windows.append(window)
         self.began.set()
-        end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
-            cancellation.raise_if_cancelled()
-            time.sleep(0.005)
+        self.work(cancellation)
         if self.errors:
             return [self.errors.pop(0)]
         if self.doubts and not window.guess:

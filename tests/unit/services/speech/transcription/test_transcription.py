@@ -52,10 +52,7 @@ class Ear(TranscriberDouble):
         self.windows.append(window)
         self.began.release()
         assert self.may_end.wait(10)
-        until = time.monotonic() + self.seconds
-        while time.monotonic() < until:
-            cancellation.raise_if_cancelled()
-            time.sleep(0.01)
+        self.work(cancellation)
         if self.doubts:
             self.doubts -= 1
             return replace(window, begun=window)
