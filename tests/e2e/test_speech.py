@@ -144,7 +144,7 @@ def test_assess(speech):
     wrong_verdicts = {assessment_pb2.WORD_VERDICT_OMISSION, assessment_pb2.WORD_VERDICT_SUBSTITUTION}
     assert {verdict for text, verdict in verdicts if text in ("sunny", "terrace")} <= wrong_verdicts
     assert mean(verdict == assessment_pb2.WORD_VERDICT_CORRECT for _, verdict in verdicts) > 0.7
-    assert recalled(TEXTS["garden"], " ".join(word.heard for word in answer.words)) > 0.7
+    assert recalled(TEXTS["garden"], " ".join(word.recognized_text for word in answer.words)) > 0.7
     assert answer.completeness == pytest.approx(100 * 13 / 15, abs=15)
     assert 100 < answer.words_per_minute < 300
 
@@ -176,7 +176,7 @@ def fit(speech: SpeechStub, name: str, conditions: Sequence[str], label: bool) -
     ]
     return speech.TrainAnomalyDetector(
         anomaly_pb2.TrainAnomalyDetectorRequest(name=name, clips=clips), timeout=60
-    ).model
+    ).anomaly_detector
 
 
 def test_sounds_that_are_not_normal(speech):
