@@ -1,4 +1,4 @@
-"""Errors of a service speak of the fields of its own request; callers know the fields of theirs."""
+"""Rewrites the field of a service's error, which is a field of its own request, to the caller's name for it."""
 
 import re
 from collections.abc import Iterator, Mapping

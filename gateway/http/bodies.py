@@ -74,11 +74,18 @@ async def read_json(request: Request, kind: type[Body], limit: int) -> Body:
 
 
 def validation_error(error: msgspec.ValidationError) -> InvalidArgument:
-    """The error of msgspec, with its path as the field."""
+    """The error of msgspec, which says what a field must be, with the path of the field."""
     text = str(error)
     at, named = _PATH.search(text), _NAMED.search(text)
-    path = at["path"] if at else ""
-    if named and ("required" in text or "unknown" in text):
-        path = f"{path}.{named['name']}".lstrip(".")
-    message = LANGUAGE_RULE if "[a-z]{2,3}" in text else _PATH.sub("", text)  # rather than the pattern
-    return InvalidArgument(message, field=path or "body")
+    field = at["path"] if at else ""
+    message = _PATH.sub("", text)
+    if named:  # a missing or an unknown field
+        field = f"{field}.{named['name']}".lstrip(".")
+        message = f"{field} is required" if "required" in text else f"no field {field}"
+    elif "[a-z]{2,3}" in text:
+        message = LANGUAGE_RULE  # rather than its pattern
+    elif message.startswith("Expected "):
+        message = f"{field or 'the body'} must be {message.removeprefix('Expected ').replace('`', '')}"
+    elif field:
+        message = f"{field}: {message[0].lower()}{message[1:]}"
+    return InvalidArgument(message, field=field or "body")

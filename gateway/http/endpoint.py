@@ -100,7 +100,7 @@ class Endpoint:
 
         async def fail(error: ServeError) -> None:
             if exchange.started:
-                raise error  # the connection is closed, which tells that the body is incomplete
+                raise error  # closes the connection, which signals that the body is incomplete
             await error_response(error)(scope, receive, exchange.send)
 
         try:

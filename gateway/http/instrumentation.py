@@ -39,8 +39,8 @@ class Instrumentation:
         Args:
             headers: The headers of the request.
             seconds: Its deadline, from now.
-            answer: Answers it. What it raises that is no `ServeError` is logged and told as `Internal`.
-            fail: Tells the client of an error, or raises it where the response has begun.
+            answer: Answers it. An exception that is not a `ServeError` is logged and sent as `Internal`.
+            fail: Sends an error to the client, or raises it if the response has begun.
         """
         began = time.monotonic()
         context = RequestContext(request_id=request_id(headers), cancellation=CancellationToken(began + seconds))

@@ -38,7 +38,7 @@ class SocketContext:
     Attributes:
         state: What the handlers share.
         caller: The owner of the API key.
-        socket: The WebSocket. It is not accepted yet: the handler accepts it once it knows that it can answer.
+        socket: The WebSocket, not accepted yet: the handler accepts it after its checks.
     """
 
     state: AppState

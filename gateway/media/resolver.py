@@ -159,7 +159,7 @@ class MediaResolver:
         return Media(mime_type=mime_type, inline=head[0] if len(head) == 1 else b"".join(head))
 
     async def store(self, data: bytes | AsyncIterable[bytes], mime_type: str, tenant: str) -> Media:
-        """Media by reference, kept for as long as their request lasts."""
+        """Media by reference, stored until `TRANSIENT_TTL_SECONDS` after the request."""
         reference = await self._store.put(tenant, data, mime_type, TRANSIENT_TTL_SECONDS)
         return Media(mime_type=mime_type, reference=reference)
 

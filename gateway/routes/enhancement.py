@@ -29,7 +29,7 @@ async def enhance(context: HandlerContext) -> Response:
     model = state.models.resolve("enhance", form.model, context.caller)
     request = EnhanceRequest(
         audio=audio,
-        model=model if form.model else "",  # the service knows best which of them its machine can run
+        model=model if form.model else "",  # the service chooses a model that its machine can run
         keep_noise=form.keep_noise,
         loudness_lufs=form.loudness_lufs,
         trim_silence=form.trim_silence,

@@ -39,10 +39,10 @@ async def readyz(context: HandlerContext) -> Response:
         status = "ready"
     elif not any(services.values()):
         status = "unavailable"
-    told: dict[str, Literal["serving", "not_serving"]] = {
+    report: dict[str, Literal["serving", "not_serving"]] = {
         noun: "serving" if serves else "not_serving" for noun, serves in services.items()
     }
-    return json_response(Readiness(status, told), 200 if status in ("ready", "degraded") else 503)
+    return json_response(Readiness(status, report), 200 if status in ("ready", "degraded") else 503)
 
 
 async def metrics(context: HandlerContext) -> Response:

@@ -93,7 +93,7 @@ async def _asked(context: HandlerContext) -> tuple[str, schemas.SoundForm, Media
 
 
 def _model(model: pb.AnomalyDetector) -> schemas.SoundModel:
-    told = schemas.SoundModel(
+    answer = schemas.SoundModel(
         name=model.name,
         version=model.version,
         created_at=model.create_time.seconds,
@@ -102,10 +102,10 @@ def _model(model: pb.AnomalyDetector) -> schemas.SoundModel:
         classes=list(model.classes),
     )
     if not model.classes:
-        told.threshold = model.threshold
+        answer.threshold = model.threshold
     if model.HasField("macro_f1"):
-        told.macro_f1 = model.macro_f1
-    return told
+        answer.macro_f1 = model.macro_f1
+    return answer
 
 
 OPERATIONS = (

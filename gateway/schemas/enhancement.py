@@ -29,10 +29,8 @@ class KeptSpan(Struct):
 
 
 class EnhancementAnswer(Struct, kw_only=True):
-    """What cleaning did. `file_id` names the sound for an hour; figures that cannot be told are left out.
-
-    Durations in seconds, ratios of speech to noise in dB, loudness in LUFS.
-    """
+    """The measurements of an enhancement. `file_id` names the audio, which expires after an hour. A value that cannot
+    be measured is absent."""
 
     file_id: str
     bytes: int
