@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet.settings import FleetSettings
+from fleet.weights import weights
 from servekit.models import catalogue
 from servekit.rpc.errors import NotFound
 
@@ -37,6 +39,7 @@ def test_every_model_parses_and_its_service_can_load_it(name):
 @pytest.mark.parametrize("service", catalogue.profile("fake").services)
 def test_every_runtime_of_a_task_table_is_there(service):
     for row in tasks_of(service).values():
+        isinstance(row, row.port)  # raises TypeError where the port cannot be checked at run time
         for target in row.runtimes.values():
             module, _, function = target.partition(":")
             source = (
@@ -96,6 +99,22 @@ def test_what_is_not_there_is_not_found():
         with pytest.raises(NotFound, match="the catalogue has no"):
             find(name)
     assert catalogue.models_of("fake", "toaster") == ()
+
+
+def test_a_model_of_several_services_is_listed_once_and_runs_in_each(tmp_path):
+    for kind in ("models", "profiles"):
+        (tmp_path / kind).mkdir()
+    source = (resources.files("catalogue") / "models" / "fake-embedder.toml").read_text()
+    shared = source.replace('services = ["retrieval"]', 'services = ["retrieval", "vision"]')
+    assert shared != source
+    (tmp_path / "models" / "shared.toml").write_text(shared)
+    sections = "".join(f'[services.{name}]\nmodels = ["shared"]\n' for name in ("vision", "retrieval"))
+    (tmp_path / "profiles" / "ours.toml").write_text(f'title = "Ours"\n{sections}')
+    assert [spec.id for spec in catalogue.profile_models("ours", tmp_path)] == ["shared"]
+    for service in ("vision", "retrieval"):
+        assert [spec.id for spec in catalogue.models_of("ours", service, tmp_path)] == ["shared"]
+    settings = FleetSettings(profile="ours", catalogue=tmp_path)
+    assert [spec.id for spec in weights.specs(settings)] == ["shared"]
 
 
 def test_a_folder_of_rows_adds_to_the_catalogue_and_takes_the_place_of_its_own(tmp_path):

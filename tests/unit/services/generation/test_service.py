@@ -16,7 +16,7 @@ from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 
 from servekit.models import catalogue
 from servekit.models.loaded import LoadedModel
-from servekit.models.repository import ModelRepository, Models
+from servekit.models.repository import ModelRepository
 from servekit.rpc.errors import InvalidArgument, NotFound, Overloaded, ServeError, TooLarge, Unavailable
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
@@ -40,10 +40,11 @@ def of(slots=2, latency=0.0, fail="", **more):
         spec = catalogue.model("fake-generator").model_copy(update={"options": options})
         model = FakeChatModel(spec, settings.max_prompt_bytes)
         scheduler = StreamScheduler(spec, [model] * slots, telemetry, max_queue_cost=settings.max_queue_tokens)
+        models = ModelRepository([LoadedModel(scheduler)])
         return ServiceSpec(
-            servicer=service.GenerationService(Models([scheduler]), settings),
+            servicer=service.GenerationService(models, settings),
             services=[service.pb.DESCRIPTOR.services_by_name["GenerationService"]],
-            models=ModelRepository([LoadedModel(scheduler)]),
+            models=models,
         )
 
     return build
