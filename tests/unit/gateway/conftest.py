@@ -1,4 +1,4 @@
-"""A gateway over services that live in the test's own process, and do as they are told."""
+"""A gateway over fake services within the process of the test."""
 
 import grpc
 import httpx
@@ -23,7 +23,7 @@ from .fakes.vision import Vision
 
 
 class Shelf:
-    """Fetches what was put there."""
+    """Returns the pages that a test has put there."""
 
     def __init__(self):
         self.pages = {}

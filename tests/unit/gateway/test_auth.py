@@ -57,7 +57,7 @@ async def test_one_tenant_does_not_see_anothers_files(locked):
     assert (await locked.get(f"/v1/files/{file}", headers=bearer("anna-key"))).status_code == 200
 
 
-async def test_an_allowance_that_is_used_up_says_when_there_is_more(locked):
+async def test_an_exceeded_rate_limit_says_when_to_retry(locked):
     codes = [(await locked.get("/v1/models", headers=bearer("bert-key"))).status_code for _ in range(2)]
     assert codes == [200, 200]
     response = await locked.get("/v1/models", headers=bearer("bert-key"))

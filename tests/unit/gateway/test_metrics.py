@@ -36,7 +36,7 @@ async def ask(http, *content, **headers):
     return await http.post("/v1/chat/completions", json=body, headers=headers)
 
 
-async def test_steps_and_answers_are_counted_by_what_became_of_them(http, state, orders):
+async def test_steps_and_answers_are_counted_by_outcome(http, state, orders):
     await ask(http, PNG, TEXT)
     await ask(http, PNG, PNG, TEXT)
     assert steps(state) == {("read_text", "ok"): 1, ("read_text", "cached"): 2, ("generate_text", "ok"): 2}
@@ -70,7 +70,7 @@ async def test_a_step_that_overruns_the_deadline_has_failed_and_one_that_is_left
     assert steps(state) == {("generate_text", "failed"): 1}
 
 
-async def test_what_is_asked_of_a_service_without_a_process_is_counted_until_there_is_one(build, orders):
+async def test_offered_load_of_a_service_without_a_process_is_counted_until_it_starts(build, orders):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]

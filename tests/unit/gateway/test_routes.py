@@ -17,7 +17,7 @@ async def test_models_are_listed_with_their_aliases(http):
 
 
 @pytest.mark.parametrize("way", ["raw", "form", "json"])
-async def test_an_image_is_read_however_it_comes(http, orders, way):
+async def test_an_image_is_read_from_a_raw_body_a_form_or_json(http, orders, way):
     match way:
         case "raw":
             response = await http.post("/v1/vision/read?min_confidence=0.5", content=IMAGE)
@@ -89,7 +89,7 @@ async def test_bad_requests_name_their_field(http, path, arguments, status, para
     assert response.json()["error"]["param"] == param, response.text
 
 
-async def test_a_recording_is_written_down(http, orders):
+async def test_a_recording_is_transcribed(http, orders):
     orders.words = "One. Two"
     files = {"file": ("a.wav", b"sound", "audio/wav")}
     assert (await http.post("/v1/audio/transcriptions", files=files)).json()["text"] == "One Two"
@@ -111,7 +111,7 @@ async def test_a_large_recording_is_streamed_to_the_store(http, orders, state):
     assert await state.store.read("default", audio.reference, len(sound)) == sound
 
 
-async def test_a_text_is_spoken(http, orders):
+async def test_a_text_is_synthesized(http, orders):
     response = await http.post("/v1/audio/speech", json={"input": "Hello", "voice": "default", "model": ""})
     assert (response.content, response.headers["content-type"]) == (b"Hello", "audio/mpeg")
     orders.fail["Synthesize"] = Unavailable("gone", retry_after=2)
@@ -198,7 +198,7 @@ async def test_only_text_is_indexed(http):
     assert (response.status_code, response.json()["error"]["param"]) == (415, "file_id")
 
 
-async def test_health_says_what_is_missing(http, build):
+async def test_readiness_names_the_missing_services(http, build):
     assert (await http.get("/healthz")).status_code == 200
     ready = await http.get("/readyz")
     assert ready.status_code == 503
@@ -239,7 +239,7 @@ async def test_a_deadline_may_be_shortened_but_not_be_nonsense(http, orders):
 
 
 @pytest.mark.parametrize(("seconds", "status"), [("60", 200), ("0", 400), ("soon", 400)])
-async def test_a_file_is_kept_for_as_long_as_the_form_says(http, seconds, status):
+async def test_a_file_expires_when_the_form_says(http, seconds, status):
     data = {"purpose": "assistants", "expires_after[anchor]": "created_at", "expires_after[seconds]": seconds}
     answer = await http.post("/v1/files", files={"file": ("a.txt", b"text", "text/plain")}, data=data)
     assert answer.status_code == status, answer.text

@@ -82,14 +82,14 @@ async def test_bad_requests_name_their_field(stub, request_, field):
     assert refused.value.field == field
 
 
-async def test_a_service_that_is_gone_is_unavailable(stub, orders):
+async def test_an_unreachable_service_is_unavailable(stub, orders):
     orders.fail["GenerateText"] = Unavailable("gone", retry_after=2)
     with pytest.raises(Unavailable) as refused:
         [event async for event in stub.Chat(pb.ChatRequest(messages=[said(ContentPart(text="Hi"))]))]
     assert refused.value.retry_after == 2
 
 
-async def test_where_there_are_keys_a_caller_is_their_owner_whatever_it_says(build, settings, orders):
+async def test_with_keys_the_tenant_is_the_owner_of_the_key(build, settings, orders):
     keys = settings.home / "keys.toml"
     digest = hashlib.sha256(b"secret").hexdigest()
     keys.write_text(f'[[keys]]\nsha256 = "{digest}"\nowner = "alice"\nburst = 1\nrequests_per_minute = 1\n')

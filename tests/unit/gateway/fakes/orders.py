@@ -1,4 +1,4 @@
-"""What the services do when they are called, and what they saw."""
+"""The script of the fake services, and a record of their calls."""
 
 import asyncio
 from collections import defaultdict
@@ -12,7 +12,7 @@ from servekit.rpc.errors import ServeError
 
 @dataclass
 class Orders:
-    """What the services do: how long each call takes, how it fails; and what they saw."""
+    """The duration and the error of each call, the content of the answers, and the calls so far."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     fail: dict[str, ServeError] = field(default_factory=dict)

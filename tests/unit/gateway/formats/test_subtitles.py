@@ -50,7 +50,7 @@ def test_whatever_the_times_are_cues_follow_the_rules_and_lose_no_word(runs):
 
 @settings(max_examples=60, deadline=None)
 @given(runs)
-def test_what_is_written_is_read_again(runs):
+def test_written_subtitles_parse_back(runs):
     rows = cues(runs)
     arrows = [Cue(row.start, row.end, tuple("\n".join(row.lines).replace("-->", "→").split("\n"))) for row in rows]
     assert parse(srt(rows)) == arrows

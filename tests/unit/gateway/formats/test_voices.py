@@ -19,7 +19,7 @@ async def client(state):
         yield AsyncOpenAI(base_url="http://gateway/v1", api_key="none", http_client=http, max_retries=0)
 
 
-async def test_speaks(client, orders):
+async def test_speech_is_synthesized(client, orders):
     spoken = await client.audio.speech.create(
         model="tts-1", voice="low", input="hello", response_format="flac", speed=1.5, extra_body={"language": "en"}
     )
@@ -30,7 +30,7 @@ async def test_speaks(client, orders):
     assert (asked.mime_type, asked.language) == ("audio/flac", "en")
 
 
-async def test_a_voice_may_be_an_id_and_tells_its_model(http, orders):
+async def test_a_voice_may_be_an_id_and_determines_the_model(http, orders):
     answer = await http.post("/v1/audio/speech", json={"input": "hi", "voice": {"id": "low"}})
     assert answer.content == b"hi"
     assert orders.requests("Synthesize")[0].voice == "low"
@@ -46,7 +46,7 @@ async def test_the_official_clients_voices_are_the_models_own_unless_one_is_so_c
     assert [request.voice for request in orders.requests("Synthesize")] == ["default", "nova"]
 
 
-async def test_events_carry_the_sound_and_what_it_is_counted_by(http):
+async def test_events_carry_the_audio_and_its_usage(http):
     answer = await http.post(
         "/v1/audio/speech", json={"input": "hey", "stream_format": "sse", "response_format": "pcm"}
     )
@@ -77,13 +77,13 @@ async def test_events_carry_the_sound_and_what_it_is_counted_by(http):
         ({"input": "hi", "model": "whisper-1"}, "model"),
     ],
 )
-async def test_what_cannot_be_asked_is_named(http, body, param):
+async def test_invalid_fields_are_named(http, body, param):
     answer = await http.post("/v1/audio/speech", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"].startswith(param.partition(".")[0])
 
 
-async def test_what_the_service_says_of_the_text_is_said_of_the_input(http, orders):
+async def test_an_error_about_the_text_names_the_input(http, orders):
     orders.fail["Synthesize"] = InvalidArgument("cannot read it", field="text")
     for stream_format in ("audio", "sse"):
         answer = await http.post("/v1/audio/speech", json={"input": "你", "stream_format": stream_format})
@@ -109,7 +109,7 @@ async def test_a_voice_is_made_listed_and_deleted_by_the_official_client(client,
     ("consent", "statement", "stated"),
     [("true", "Anna, in writing", "Anna, in writing"), ("cons_123", "", "cons_123"), ("yes", "Anna", "Anna")],
 )
-async def test_consent_is_said_either_way(http, orders, consent, statement, stated):
+async def test_consent_is_accepted_in_both_forms(http, orders, consent, statement, stated):
     form = {"name": "anna", "consent": consent, "consent_statement": statement, "text": "Hello.", "language": "en"}
     await http.post("/v1/audio/voices", data=form, files={"file": ("a.wav", b"RIFF")})
     (asked,) = orders.requests("CreateVoice")
@@ -126,7 +126,7 @@ async def test_without_consent_no_voice_is_made(http, orders, form, param):
     assert not orders.requests("CreateVoice")
 
 
-async def test_what_is_wrong_with_the_recording_is_said_of_the_sample(http, orders):
+async def test_an_error_about_the_recording_names_the_sample(http, orders):
     files = {"audio_sample": ("a.wav", b"RIFF")}
     orders.fail["CreateVoice"] = InvalidArgument("0.3 s of speech", field="reference_audio")
     answer = await http.post("/v1/audio/voices", data={"name": "anna", "consent": "yes"}, files=files)

@@ -36,7 +36,7 @@ async def once(method, url, **more):
         return await client.request(method, url, **more)
 
 
-async def test_requests_are_taken_while_it_says_that_it_leaves_and_then_only_ended(running, orders):
+async def test_requests_are_accepted_until_the_pre_stop_delay_ends_and_then_drained(running, orders):
     server, url = await running(pre_stop_delay_seconds=1.5, drain_timeout_seconds=10.0)
     orders.seconds["token"] = 2.0  # two tokens: longer than the notice
     running_call = asyncio.create_task(once("POST", f"{url}/v1/chat/completions", json=TEXT))

@@ -26,7 +26,7 @@ def test_a_field_has_the_name_that_the_caller_gave_it(field, told):
     assert (caught.value.field, caught.value.message, caught.value.retry_after) == (told, "too long", 1.0)
 
 
-def test_what_goes_well_goes_on():
+def test_without_an_error_nothing_is_renamed():
     with rename_fields(audio="file"):
         done = True
     assert done

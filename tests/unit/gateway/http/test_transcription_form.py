@@ -54,7 +54,7 @@ async def test_fields_are_read_on_either_side_of_the_file(http, orders, order):
         ("/translations", {"stream": "true"}, "stream"),
     ],
 )
-async def test_what_does_not_go_is_refused_by_its_name(http, orders, path, data, param):
+async def test_unsupported_fields_are_refused_by_name(http, orders, path, data, param):
     response = await http.post(f"/v1/audio{path}", files={"file": SOUND}, data=data)
     error = response.json()["error"]
     assert response.status_code == 400, response.text
@@ -62,7 +62,7 @@ async def test_what_does_not_go_is_refused_by_its_name(http, orders, path, data,
     assert not orders.seen
 
 
-async def test_a_language_that_is_none_is_told_what_one_is(http):
+async def test_an_invalid_language_gets_the_rule(http):
     response = await http.post("/v1/audio/transcriptions", files={"file": SOUND}, data={"language": "English"})
     error = response.json()["error"]
     assert (error["param"], error["message"]) == ("language", LANGUAGE_RULE)

@@ -38,7 +38,7 @@ async def client(address):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_leaves_stops_the_work(address, orders, stream):
+async def test_a_disconnect_cancels_the_work(address, orders, stream):
     orders.seconds["token"] = 30
     body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
     async with httpx.AsyncClient() as http:
@@ -49,7 +49,7 @@ async def test_a_client_that_leaves_stops_the_work(address, orders, stream):
     assert orders.cancelled == ["token"]
 
 
-async def test_a_client_that_leaves_stops_a_picture_from_being_read(address, orders):
+async def test_a_disconnect_cancels_reading_an_image(address, orders):
     orders.seconds["ReadText"] = 30
     async with httpx.AsyncClient() as http:
         asking = asyncio.create_task(http.post(f"{address}/v1/vision/read", content=b"x" * 1000))
@@ -137,7 +137,7 @@ async def test_the_official_client_searches_a_vector_store(client):
     assert (await client.files.delete(file.id)).deleted
 
 
-async def test_the_official_client_understands_failures(client):
+async def test_the_openai_client_raises_its_own_errors(client):
     with pytest.raises(openai.NotFoundError) as missing:
         await client.chat.completions.create(model="none", messages=[{"role": "user", "content": "Hi"}])
     assert (missing.value.param, missing.value.code) == ("model", "not_found")
@@ -194,7 +194,7 @@ async def test_a_head_that_is_late_is_not_waited_for(address, monkeypatch):
     assert await closed(address, b"GET / HTTP/1.1\r\n", seconds=20)
 
 
-async def test_requests_that_nobody_waits_for_are_bounded(address, orders):
+async def test_pipelined_requests_are_bounded(address, orders):
     orders.seconds["ReadText"] = 30
     one = b"POST /v1/vision/read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"
     assert await closed(address, *[one * 100] * 8)

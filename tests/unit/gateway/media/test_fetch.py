@@ -26,7 +26,7 @@ async def test_an_allowed_server_is_fetched():
     assert "cookie" not in seen
 
 
-async def test_a_type_that_is_none_becomes_bytes():
+async def test_an_invalid_content_type_becomes_octet_stream():
     async with serving(fixed(response(b"x", content_type="what?"))) as url:
         assert await fetcher().fetch(url, FIELD) == (b"x", "application/octet-stream")
 
@@ -53,7 +53,7 @@ async def test_an_endless_body_is_cut_while_it_streams():
     assert sent < 20_000_000
 
 
-async def test_a_content_length_that_lies_low_gives_what_it_claims_or_an_error():
+async def test_a_content_length_that_is_too_low_truncates_or_fails():
     async with serving(fixed(response(b"x" * 5000, content_length="10"))) as url:
         assert await fetcher().fetch(url, FIELD) == (b"x" * 10, "application/octet-stream")
 
@@ -106,16 +106,16 @@ async def test_only_200_is_an_answer(status):
 
 
 @pytest.mark.parametrize("data", [b"", b"not http\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: " + b"y" * 500000, b"HTTP/1.1 200"])
-async def test_what_does_not_speak_http_is_an_error(data):
+async def test_a_server_that_is_not_http_is_an_error(data):
     async with serving(fixed(data)) as url:
         await refused(url)
 
 
-async def test_a_port_where_nobody_listens_is_an_error(unused_tcp_port):
+async def test_a_closed_port_is_an_error(unused_tcp_port):
     await refused(f"http://127.0.0.1:{unused_tcp_port}/", match="the connection to the URL failed")
 
 
-async def test_a_caller_that_leaves_closes_the_connection():
+async def test_cancelling_a_fetch_closes_the_connection():
     asked, closed = asyncio.Event(), asyncio.Event()
 
     async def answer(path, headers, writer):

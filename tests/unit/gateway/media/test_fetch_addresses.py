@@ -41,7 +41,7 @@ async def test_other_spellings_of_loopback_are_refused(host):
         "100::1", "5f00::1",
     ],
 )  # fmt: skip
-async def test_what_is_not_public_is_refused(address):
+async def test_private_addresses_are_refused(address):
     assert not is_public(ip_address(address))
     transport = Recorder()
     await refused("https://example.com/", allow=(), resolver=resolving(address), transport=transport)
@@ -49,7 +49,7 @@ async def test_what_is_not_public_is_refused(address):
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
-def test_what_is_public(address):
+def test_public_addresses(address):
     assert is_public(ip_address(address))
 
 
@@ -124,7 +124,7 @@ async def test_three_redirects_are_followed_a_fourth_is_not():
         "http://..", "https://" + "a" * 100_000,
     ],
 )  # fmt: skip
-async def test_what_is_no_http_url_is_refused(url):
+async def test_other_than_http_urls_are_refused(url):
     transport = Recorder()
     await refused(url, transport=transport)
     assert transport.asked == []

@@ -37,7 +37,7 @@ def test_a_data_url_is_decoded_with_one_copy_of_its_text():
 @pytest.mark.parametrize(
     "text", ["data:image/png,abc", "data:;base64", "data:;base64,a", "data:;base64,é", "data:;base64,", "ftp://x", ""]
 )
-def test_a_source_that_is_none_is_refused_by_its_field(text):
+def test_an_invalid_source_is_refused_by_its_field(text):
     with pytest.raises(InvalidArgument) as caught:
         parse_media_source(text, "image_url")
     assert caught.value.field == "image_url"

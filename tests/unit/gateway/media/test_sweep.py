@@ -9,7 +9,7 @@ from servekit.media.objects import ObjectStore
 from servekit.rpc.errors import NotFound
 
 
-async def test_what_has_expired_is_removed_and_the_rest_stays(tmp_path):
+async def test_expired_objects_are_deleted_and_others_kept(tmp_path):
     store = ObjectStore(str(tmp_path))
     old = await store.put("default", b"old", "text/plain", 0.0)
     kept = await store.put("default", b"kept", "text/plain", 3600.0)

@@ -17,7 +17,7 @@ from .conftest import COMPLETED, LOUD, PARTIAL, session, until
 @pytest.mark.parametrize(
     ("error", "code"), [(Overloaded("too many", retry_after=1.0), 1013), (Cancelled("nothing came"), 1008)]
 )
-async def test_what_the_service_says_no_to_is_told_and_ends_the_session(url, orders, error, code):
+async def test_an_error_of_the_service_is_sent_and_ends_the_session(url, orders, error, code):
     async with session(url) as ws:
         await ws.send(LOUD)
         await until(ws, PARTIAL)
@@ -31,7 +31,7 @@ async def test_what_the_service_says_no_to_is_told_and_ends_the_session(url, ord
         assert closed.value.rcvd.code == code
 
 
-async def test_a_client_that_leaves_stops_the_work(gateway, url, orders):
+async def test_a_disconnect_cancels_the_work(gateway, url, orders):
     orders.seconds["piece"] = 30
     async with session(url) as ws:
         await ws.send(LOUD)
@@ -45,7 +45,7 @@ async def test_a_client_that_leaves_stops_the_work(gateway, url, orders):
     assert counted.requests.labels("WS /v1/realtime", "OK")._value.get() == 1
 
 
-async def test_a_client_that_leaves_while_its_sound_is_backed_up_is_let_go(gateway, url, orders):
+async def test_a_disconnect_with_queued_audio_ends_the_session(gateway, url, orders):
     orders.seconds["piece"] = 0.2
     async with session(url, write_limit=1 << 16, close_timeout=0.1) as ws:
         with pytest.raises(TimeoutError):  # noqa: PT012
@@ -62,7 +62,7 @@ async def test_a_client_that_leaves_while_its_sound_is_backed_up_is_let_go(gatew
 
 
 @pytest.mark.parametrize("refuses", [True, False])
-async def test_a_stream_that_the_service_ends_says_so_and_lets_its_sender_go_on(refuses):
+async def test_a_stream_ended_by_the_service_fails_and_releases_its_sender(refuses):
     class Service:
         async def StreamingTranscribe(self, requests):
             yield await anext(requests)
@@ -81,7 +81,7 @@ async def test_a_stream_that_the_service_ends_says_so_and_lets_its_sender_go_on(
     assert "too many" in error.message if refuses else "ended" in error.message
 
 
-async def test_sound_that_nobody_hears_is_not_taken_into_memory(url, orders):
+async def test_audio_is_not_buffered_beyond_the_queue(url, orders):
     orders.seconds["piece"] = 60
     async with session(url, write_limit=1 << 16, close_timeout=0.1) as ws:
         sent = 0
@@ -129,7 +129,7 @@ async def send_on(ws):
             await ws.send(LOUD * 100)
 
 
-async def test_a_gateway_that_stops_says_so_after_the_last_words(gateway, url):
+async def test_at_shutdown_the_last_transcript_precedes_the_error(gateway, url):
     web, state = gateway
     async with session(url) as ws:
         await ws.send(LOUD)

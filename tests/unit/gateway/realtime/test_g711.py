@@ -9,7 +9,7 @@ from gateway.realtime.g711 import to_pcm
 
 
 @given(st.binary(max_size=300), st.sampled_from(["mu", "a"]))
-def test_telephone_sound_is_what_ffmpeg_makes_of_it(data, law):
+def test_g711_decodes_as_ffmpeg_does(data, law):
     codec = av.CodecContext.create({"mu": "pcm_mulaw", "a": "pcm_alaw"}[law], "r")
     codec.sample_rate, codec.layout = 8000, "mono"
     frames = codec.decode(av.Packet(data)) if data else []

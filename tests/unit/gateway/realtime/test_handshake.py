@@ -23,14 +23,14 @@ async def refused(url, **options):
     return response.status_code, json.loads(response.body)["error"]
 
 
-async def test_the_handshake_says_what_is_wrong(url):
+async def test_the_handshake_response_has_the_error(url):
     assert (await refused(f"{url}?model=none"))[0] == 404
     status, error = await refused(f"{url}?intent=conversation")
     assert (status, error["param"]) == (400, "intent")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null", "http://127.0.0.1"])
-async def test_a_foreign_page_reaches_nobody_who_asks_for_no_key(url, origin):
+async def test_without_keys_a_page_of_another_origin_is_refused(url, origin):
     status, error = await refused(url, origin=origin)
     assert (status, error["param"]) == (403, "origin")
 
@@ -47,7 +47,7 @@ async def test_a_foreign_name_that_leads_here_is_a_foreign_page(gateway):
     assert await lead("localhost")
 
 
-async def test_a_key_comes_in_the_header_or_as_a_subprotocol(serve_gateway, tmp_path):
+async def test_a_key_is_accepted_as_header_or_subprotocol(serve_gateway, tmp_path):
     path = tmp_path / "keys.toml"
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     path.write_text(f'[[keys]]\nsha256 = "{digest}"\nowner = "acme"\n')

@@ -92,7 +92,7 @@ async def test_the_betas_names(url, orders):
     assert len(orders.requests("piece")[0].audio) == 256
 
 
-async def test_by_hand_an_item_is_what_was_sent_since_the_last_commit(url, orders):
+async def test_with_manual_commit_an_item_is_the_audio_since_the_last_commit(url, orders):
     async with session(url) as ws:
         change = {"type": "transcription", "audio": {"input": {"turn_detection": None}}}
         await ask(ws, "session.update", session=change)
@@ -116,7 +116,7 @@ async def test_by_hand_an_item_is_what_was_sent_since_the_last_commit(url, order
     assert orders.requests("StreamingTranscribe")[0].end_silence_seconds == 3.0
 
 
-async def test_what_is_cleared_is_not_written_down(url, orders):
+async def test_cleared_audio_is_not_transcribed(url, orders):
     async with session(url) as ws:
         await ws.send(LOUD)
         await until(ws, PARTIAL)
@@ -128,7 +128,7 @@ async def test_what_is_cleared_is_not_written_down(url, orders):
         assert (events[0]["audio_start_ms"], events[-1]["transcript"]) == (100, "w0")
 
 
-async def test_a_change_ends_the_running_phrase_and_time_goes_on(url):
+async def test_an_update_ends_the_running_utterance_and_keeps_the_clock(url):
     async with session(url) as ws:
         await ws.send(LOUD)
         await until(ws, PARTIAL)
@@ -177,7 +177,7 @@ async def test_a_pause_gives_the_stream_back(url, orders, monkeypatch):
         ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer"),
     ],
 )  # fmt: skip
-async def test_what_is_wrong_is_an_event_and_the_session_goes_on(url, message, param):
+async def test_an_invalid_event_is_an_error_and_the_session_continues(url, message, param):
     async with session(url) as ws:
         await ws.send(message)
         (error,) = await until(ws, "error")

@@ -48,7 +48,7 @@ async def test_an_acoustic_model_that_is_not_there_is_not_found(http, orders):
 
 
 @pytest.mark.parametrize(("path", "rpc"), [("/v1/audio/assess", "Assess"), ("/v1/audio/emotion", "AnalyzeEmotion")])
-async def test_what_is_wrong_with_the_recording_is_said_of_the_file(http, orders, path, rpc):
+async def test_an_error_about_the_recording_names_the_file(http, orders, path, rpc):
     orders.fail[rpc] = UnsupportedMedia("not a recording", field="audio.inline")
     data = {"reference_text": "a"} if rpc == "Assess" else {}
     answer = await http.post(path, files=FILE, data=data)

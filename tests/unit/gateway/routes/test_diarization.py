@@ -11,7 +11,7 @@ FILE = {"file": ("a.wav", b"sound", "audio/wav")}
 VOICE = "data:audio/wav;base64," + base64.b64encode(b"voice").decode()
 
 
-async def test_who_speaks_when(http, orders):
+async def test_a_recording_is_diarized(http, orders):
     answer = await http.post(URL, files=FILE, data={"speakers": "2", "max_speakers": "3"})
     assert answer.status_code == 200, answer.text
     assert answer.json() == {
@@ -29,7 +29,7 @@ async def test_a_model_that_knows_voices_does_it_as_well(http, orders):
     assert answer.json()["model"] == "fake-speaker-encoder"
 
 
-async def test_known_speakers_come_as_data_urls(http, orders):
+async def test_known_speakers_are_data_urls(http, orders):
     known = {"known_speaker_names[]": ["Jane", "John"], "known_speaker_references[]": [VOICE, VOICE]}
     assert (await http.post(URL, files=FILE, data=known)).status_code == 200
     (request,) = orders.requests("Diarize")
@@ -69,7 +69,7 @@ async def test_bad_forms_are_refused_by_their_field(http, orders, data, status, 
         (TooLarge("too many", field="known_speakers"), 413, "known_speaker_names"),
     ],
 )
-async def test_what_the_service_refuses_is_said_of_the_forms_field(http, orders, error, status, field):
+async def test_an_error_of_the_service_names_the_field_of_the_form(http, orders, error, status, field):
     orders.fail["Diarize"] = error
     known = {"known_speaker_names": "Jane", "known_speaker_references": VOICE}
     answer = await http.post(URL, files=FILE, data=known)

@@ -27,7 +27,7 @@ def test_the_default_translates_where_it_can():
 
 
 @pytest.mark.parametrize(("name", "error"), [("tts-1", InvalidArgument), ("gpt-9", NotFound)])
-def test_what_does_not_transcribe_does_not_translate(name, error):
+def test_only_a_transcriber_translates(name, error):
     with pytest.raises(error) as raised:
         ModelDirectory.of_profile("gpu", None).translator(name, Caller("t"))
     assert raised.value.field == "model"

@@ -8,7 +8,7 @@ from servekit.rpc.errors import InvalidArgument, NotFound
 FILE = {"file": ("a.wav", b"sound", "audio/wav")}
 
 
-async def test_a_cleaned_recording_is_the_body(http, orders):
+async def test_the_body_is_the_enhanced_recording(http, orders):
     data = {"loudness_lufs": "-16", "trim_silence": "true", "response_format": "mp3"}
     response = await http.post("/v1/audio/enhance", files=FILE, data=data)
     assert (response.status_code, response.content) == (200, b"clean")
@@ -18,7 +18,7 @@ async def test_a_cleaned_recording_is_the_body(http, orders):
     assert (request.loudness_lufs, request.trim_silence, request.keep_noise) == (-16, True, False)
 
 
-async def test_its_figures_are_json_and_its_sound_is_a_file(http, orders):
+async def test_the_measurements_are_json_and_the_audio_a_file(http, orders):
     response = await http.post("/v1/audio/enhance", files=FILE, data={"answer": "json", "model": "fake-enhancer"})
     answer = response.json()
     assert response.status_code == 200, response.text
@@ -35,7 +35,7 @@ async def test_its_figures_are_json_and_its_sound_is_a_file(http, orders):
 
 
 @pytest.mark.parametrize("answer", ["audio", "json"])
-async def test_a_cleaning_that_breaks_off_says_so_and_is_hung_up(http, state, monkeypatch, answer):
+async def test_an_incomplete_enhancement_is_an_error_and_is_cancelled(http, state, monkeypatch, answer):
     closed = []
 
     async def enhance(request):
@@ -66,19 +66,19 @@ async def test_a_cleaning_that_breaks_off_says_so_and_is_hung_up(http, state, mo
         ({"gain": "3"}, 400, "gain"),
     ],
 )
-async def test_what_cannot_be_asked_is_named(http, data, status, param):
+async def test_invalid_fields_are_named(http, data, status, param):
     response = await http.post("/v1/audio/enhance", files=FILE, data=data)
     assert (response.status_code, response.json()["error"]["param"]) == (status, param)
 
 
 @pytest.mark.parametrize("answer", ["audio", "json"])
-async def test_the_service_speaks_of_audio_and_the_form_of_a_file(http, orders, answer):
+async def test_an_error_about_the_audio_names_the_file(http, orders, answer):
     orders.fail["Enhance"] = InvalidArgument("no sound", field="audio.inline")
     response = await http.post("/v1/audio/enhance", files=FILE, data={"answer": answer})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "file")
 
 
-async def test_a_model_is_learned_of_files_and_their_labels(http, orders, state):
+async def test_a_model_is_trained_on_files_and_labels(http, orders, state):
     files = [("files", (f"{n}.wav", bytes([n]) * 9, "audio/wav")) for n in range(3)]
     data = {"name": "pump", "labels": ["normal", "normal", "alarm"], "false_alarm_rate": "0.05"}
     response = await http.post("/v1/audio/sound_models", files=files, data=data)
@@ -92,7 +92,7 @@ async def test_a_model_is_learned_of_files_and_their_labels(http, orders, state)
     assert kept == [bytes([n]) * 9 for n in range(3)]
 
 
-async def test_without_labels_all_is_normal_and_forms_may_have_many_files(http, orders):
+async def test_without_labels_all_clips_are_normal_and_a_form_may_have_many_files(http, orders):
     files = [("files", (f"{n}.wav", b"x%d" % n, "audio/wav")) for n in range(120)]
     response = await http.post("/v1/audio/sound_models", files=files, data={"name": "pump"})
     assert response.status_code == 200, response.text
@@ -108,7 +108,7 @@ async def test_without_labels_all_is_normal_and_forms_may_have_many_files(http, 
         ({"name": "pump", "false_alarm_rate": "0.5"}, "false_alarm_rate"),
     ],
 )
-async def test_what_cannot_be_learned_is_named(http, data, param):
+async def test_invalid_training_data_is_named(http, data, param):
     files = [("files", (f"{n}.wav", b"x", "audio/wav")) for n in range(3)]
     response = await http.post("/v1/audio/sound_models", files=files, data=data)
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
@@ -118,7 +118,7 @@ async def test_what_cannot_be_learned_is_named(http, data, param):
     ("field", "param"),
     [("clips[1].audio.inline", "files[1]"), ("clips[2].label", "labels[2]"), ("clips", "files"), ("name", "name")],
 )
-async def test_the_service_speaks_of_clips_and_the_form_of_files(http, orders, field, param):
+async def test_an_error_about_a_clip_names_its_file(http, orders, field, param):
     orders.fail["TrainAnomalyDetector"] = InvalidArgument("no", field=field)
     response = await http.post("/v1/audio/sound_models", files=FILE, data={"name": "pump"})
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)

@@ -177,7 +177,7 @@ async def test_a_stream_of_events(audio):
     assert (events[-1].usage.type, events[-1].usage.seconds) == ("duration", 30)
 
 
-async def test_progress_stands_in_comments(http):
+async def test_progress_is_sent_in_comments(http):
     response = await http.post("/transcriptions", files={"file": SOUND}, data={"stream": "true"})
     assert response.headers["content-type"].startswith("text/event-stream")
     comments = [json.loads(line[2:]) for line in response.text.splitlines() if line.startswith(": ")]
@@ -185,7 +185,7 @@ async def test_progress_stands_in_comments(http):
     assert response.text.endswith("data: [DONE]\n\n")
 
 
-async def test_a_stream_that_fails_says_so(audio, speech):
+async def test_a_stream_that_fails_ends_with_an_error(audio, speech):
     speech.first_error = InvalidArgument("not a recording", field="audio.inline")
     with pytest.raises(BadRequestError) as refused:
         await audio.transcriptions.create(model="whisper-1", file=SOUND, stream=True)
@@ -213,7 +213,7 @@ def words_of(speaker_rows):
     return [(row.speaker, row.text, row.start, row.end) for row in speaker_rows]
 
 
-async def test_who_says_what(audio, speech):
+async def test_a_transcript_is_diarized(audio, speech):
     create = audio.transcriptions.create
     said = await create(model="whisper-1", file=SOUND, response_format="diarized_json")
     assert (said.task, said.duration, said.text) == ("transcribe", 30, " ".join(SENTENCES))
@@ -233,7 +233,7 @@ async def test_who_says_what(audio, speech):
     assert (voice.name, voice.audio.mime_type, voice.audio.inline) == ("Ann", "audio/wav", b"sound")
 
 
-async def test_a_speaker_who_cannot_be_known_is_named_by_the_form(audio, speech):
+async def test_an_invalid_known_speaker_is_named_by_the_form(audio, speech):
     speech.speaker_error = InvalidArgument("too short", field="known_speakers[0].audio")
     with pytest.raises(BadRequestError, match="too short") as refused:
         await audio.transcriptions.create(
@@ -243,7 +243,7 @@ async def test_a_speaker_who_cannot_be_known_is_named_by_the_form(audio, speech)
     assert refused.value.param == "known_speaker_references[0]"
 
 
-async def test_words_without_speakers_are_of_somebody(audio, speech):
+async def test_words_without_a_speaker_get_the_default_one(audio, speech):
     speech.tells_speakers = False
     said = await audio.transcriptions.create(model="whisper-1", file=SOUND, response_format="diarized_json")
     assert {row.speaker for row in said.segments} == {"A"}
@@ -259,7 +259,7 @@ async def test_words_without_speakers_are_of_somebody(audio, speech):
         ("lrc", ""),
     ],
 )
-async def test_where_nobody_speaks_there_is_no_text(http, speech, form, answer):
+async def test_silence_has_no_text(http, speech, form, answer):
     speech.sentences = ()
     response = await http.post("/transcriptions", files={"file": SOUND}, data={"response_format": form})
     assert (response.status_code, response.text) == (200, answer)
