@@ -181,7 +181,7 @@ def fit(speech: SpeechStub, name: str, conditions: Sequence[str], label: bool) -
 
 def test_sounds_that_are_not_normal(speech):
     fitted = fit(speech, "pump-state", ["normal"], label=False)
-    assert (fitted.version, fitted.clips, list(fitted.classes)) == (1, CLIPS, [])
+    assert (fitted.version, fitted.clip_count, list(fitted.classes)) == (1, CLIPS, [])
 
     def score(condition: str) -> anomaly_pb2.DetectAnomalyResponse:
         audio = pump(condition, CLIPS + 1)
