@@ -186,8 +186,8 @@ async def test_a_reader_that_stalls_is_waited_for(hear, ear):
 
 
 async def test_progress_is_told_while_nothing_else_is(hear, ear, monkeypatch):
-    monkeypatch.setattr(transcription, "PROGRESS_SECONDS", 0.3)
-    ear.seconds = 1.0
+    monkeypatch.setattr(transcription, "PROGRESS_SECONDS", 0.1)
+    ear.seconds = 0.35
     progress = [event async for event in hear(talk(3)) if isinstance(event, Progress)]
     assert len(progress) >= 6
     heard = [event.heard for event in progress]
