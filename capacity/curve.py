@@ -1,4 +1,4 @@
-"""Service curves: what a call of each kind costs its engine, and what stands around the engine; a file a profile.
+"""Service curves: the cost of a request of each kind, and the properties of its pod; one file per profile.
 
 ```toml
 title = "The embedded profile on two cores"
@@ -6,7 +6,7 @@ date = "2026-11-21"
 machine = "2 cores of an AMD EPYC"
 
 [services.ocr]            # the kind of call, as `--service ocr` and `--rate ocr=5` name it
-service = "vision"        # who answers it
+service = "vision"        # the service
 call = "a third of a photographed page"
 kind = "slots"
 engines = 1
@@ -33,27 +33,27 @@ class _Row(BaseModel):
 
 
 class Curve(_Row):
-    """One pod of a service under one kind of call.
+    """One pod of a service under one kind of request.
 
     Attributes:
-        service: Who answers it.
-        call: What a call is, in words.
-        tokens: That a call writes; 0 unless it takes a slot of a language model.
+        service: The service.
+        call: A description of the request.
+        tokens: The tokens that a request generates; 0 if it takes no slot of a language model.
         kind: `slots`: calls run beside one another, each to its own end; `batch`: an engine takes what waits, and
             all of it ends together.
         engines: Slots, or engines, of a pod: its capacity in engine-seconds a second.
-        batch: Calls that one run takes at most; 1 for slots.
+        batch: The most requests of one run; 1 for slots.
         seconds: Pairs (calls that run together, seconds they then take): of one call's stay in its slot, or of a run.
-        spread: Standard deviation of a call's work over its mean.
-        deadline_seconds: After which nobody waits for the answer.
-        queue: Calls that may wait; more are refused.
+        spread: Standard deviation of a request's work over its mean.
+        deadline_seconds: The timeout of a request.
+        queue: The most queued requests; more are rejected.
         schedule_seconds: From an HPA's decision to a started container: scheduler, image, volume.
-        weights_seconds: What the init container takes to pull or check the weights.
-        load_seconds: From the process's start until it is ready.
-        cpu_cores: CPU that the pod requests.
+        weights_seconds: The time of the init container to pull or verify the weights.
+        load_seconds: The time from the process's start until it is ready.
+        cpu_cores: The CPU request of the pod.
         cpu_per_engine_second: CPU seconds that a second of a busy engine takes.
-        cpu_per_call: CPU seconds that a call takes beside its engine.
-        weights_bytes: Of the weights that a new pod pulls.
+        cpu_per_call: CPU seconds of a request outside of its engine.
+        weights_bytes: The bytes of the weights that a new pod pulls.
         source: `measured: ...` says where and when, `assumption: ...` says from what.
     """
 
@@ -88,7 +88,7 @@ class Curve(_Row):
         return self
 
     def taken(self, together: float) -> float:
-        """Seconds that so many calls take together; a straight line between what is known, and beyond it."""
+        """The seconds of this many concurrent requests, by linear interpolation and extrapolation."""
         known = np.array(self.seconds)
         if together <= known[-1, 0]:
             return float(np.interp(together, known[:, 0], known[:, 1]))
@@ -97,17 +97,17 @@ class Curve(_Row):
 
     @property
     def rate(self) -> float:
-        """Calls a second of a pod that is full."""
+        """Requests per second of a fully used pod."""
         together = self.batch if self.kind == "batch" else self.engines
         return self.engines * self.batch / self.taken(together)
 
     @property
     def together(self) -> int:
-        """Calls that a full pod works at."""
+        """Concurrent requests of a fully used pod."""
         return self.engines * self.batch
 
     def limited(self, slots: int) -> "Curve":
-        """The same pod with no more slots than that."""
+        """The same pod with at most this many slots."""
         return self.model_copy(update={"engines": min(slots, self.engines)})
 
     def grouped(self, calls: int) -> "Curve":
@@ -137,28 +137,28 @@ class Curve(_Row):
 
     @property
     def engine_seconds(self) -> float:
-        """Engine seconds of one call in a full pod."""
+        """Engine seconds of one request in a fully used pod."""
         return self.engines / self.rate
 
     @property
     def start_seconds(self) -> float:
-        """From the decision for a new pod to its first answer."""
+        """The time from the decision for a new pod until it serves."""
         return self.schedule_seconds + self.weights_seconds + self.load_seconds
 
     @property
     def assumed(self) -> bool:
-        """Whether nobody measured it."""
+        """Whether it is assumed, not measured."""
         return self.source.startswith("assumption")
 
 
 class Curves(_Row):
-    """The calls of one profile, by kind.
+    """The curves of one profile, by kind of request.
 
     Attributes:
-        title: Where they hold.
+        title: The setting for which they hold.
         date: When they were measured, or assumed.
-        machine: On what.
-        also: Further profiles whose calls take the same.
+        machine: The machine of the measurement.
+        also: Other profiles with the same curves.
     """
 
     title: str

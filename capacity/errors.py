@@ -1,5 +1,5 @@
-"""What `polyphony plan` and `polyphony simulate` say when they cannot do as they were told."""
+"""Errors of `polyphony plan` and `polyphony simulate`."""
 
 
 class CapacityError(Exception):
-    """A failure, with what to do about it; the command prints the text and exits with 1."""
+    """An expected error with what to do about it; the command prints the text and exits with 1."""

@@ -1,4 +1,4 @@
-"""What a question asks to be deployed: services and vLLM, with what their models need where they run."""
+"""The services that a plan deploys, vLLM included, with the memory that their models need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,20 +20,20 @@ VLLM = "vllm"
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What is asked.
+    """The input of a plan.
 
     Attributes:
-        profile: A row of the catalogue's profiles.
-        gpu: The kind of GPU; None for a CPU.
-        load: What its models are to do.
-        quantization: How language models keep their weights, if not as their shapes say.
-        rates: Calls a second, by kind.
-        share: Of a pod's engines that is to be busy.
+        profile: A profile of the catalogue.
+        gpu: The type of GPU; None for CPUs.
+        load: The load of its models.
+        quantization: The precision of language models; None for that of their shapes.
+        rates: Requests per second by kind.
+        share: The target utilization of a pod's engines.
         sharing: How services share GPUs.
-        extra: Models beside the profile's.
-        memory_bytes: Of the machine whose CPU runs all of it; 0 for no bound.
-        adapt: A language model to adapt on such a GPU as well; empty for none.
-        recipe: How it is adapted.
+        extra: Models in addition to the profile's.
+        memory_bytes: The memory of the machine that runs everything on its CPU; 0 for no limit.
+        adapt: A language model to fine-tune on such a GPU; empty for none.
+        recipe: The parameters of the fine-tuning.
     """
 
     profile: str
@@ -51,7 +51,7 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class DeployedService:
-    """A service or vLLM: what its models need where it runs, and what those need that stay off its GPU."""
+    """A service or vLLM: the needs of the models on its device, and of those that stay off its GPU."""
 
     service: str
     needs: tuple[MemoryNeed, ...]
@@ -59,12 +59,12 @@ class DeployedService:
 
     @property
     def total(self) -> int:
-        """Bytes of a replica."""
+        """The bytes of one replica."""
         return sum(row.total for row in self.needs)
 
 
 def shapes_of(question: PlanRequest) -> dict[str, list[Shape]]:
-    """The models by what is deployed for them, in the order of the profile.
+    """The models by the service that runs them, in the order of the profile.
 
     Raises:
         CapacityError: The profile or the shape of a model is not known.
@@ -83,7 +83,7 @@ def shapes_of(question: PlanRequest) -> dict[str, list[Shape]]:
 
 
 def deployed(name: str, shapes: list[Shape], question: PlanRequest) -> DeployedService:
-    """One of them.
+    """One service with its needs.
 
     Raises:
         CapacityError: See `need`.

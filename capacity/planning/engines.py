@@ -1,4 +1,4 @@
-"""What an engine takes beside the model, on a GPU and on a CPU.
+"""The memory that an engine takes beside the model, on a GPU and on a CPU.
 
 Of GPUs, figures are what others have published (issues of the engines' repositories) or assumptions; of CPUs,
 they were measured here.
@@ -23,15 +23,15 @@ class EngineCost:
         process: Bytes of the process and its libraries, or of the CUDA context: once a process.
         session: Bytes of each network that is loaded.
         graphs: Bytes of captured CUDA graphs.
-        copies: How many times the weights of convolutions are kept.
-        element: Bytes of a number in activations.
-        cache_element: Bytes of a number in the cache of keys and values.
-        block: Tokens that the cache is allocated by.
-        prefill: Tokens of prompts that one step reads; 0 for a whole prompt.
+        copies: The number of copies of the weights of convolutions.
+        element: Bytes of an activation.
+        cache_element: Bytes of a number in the KV cache.
+        block: Tokens of a block of the KV cache.
+        prefill: Tokens of a prefill chunk; 0 for a whole prompt.
         logit: Bytes for each logit of a step: the logits themselves and what sampling makes of them.
-        every_logit: Whether it computes logits for every token that it reads, not for the last of each text alone.
-        arena: How much more than the peak of activations its allocator holds.
-        slack: How much more than all of it its allocator holds.
+        every_logit: Whether it computes logits for every token of a prompt, not only for the last.
+        arena: Memory of its allocator over the peak of activations, as a factor.
+        slack: Memory of its allocator over the total, as a factor.
     """
 
     process: int

@@ -1,4 +1,4 @@
-"""The GPUs there are, as data: `gpus.toml`."""
+"""The known GPUs, from `gpus.toml`."""
 
 import tomllib
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ COMPUTE_SLICES, MEMORY_SLICES = 7, 8  # of a GPU in MIG mode
 
 
 class Gpu(BaseModel):
-    """One GPU.
+    """A type of GPU.
 
     Attributes:
-        id: Its name in `--gpu`.
-        title: For people.
+        id: The value of `--gpu`.
+        title: The title in tables.
         product: The label of its nodes, `nvidia.com/gpu.product`.
         aliases: Other names.
-        memory_mib: All of its memory.
-        bandwidth_gb_s: Of its memory, in 10^9 bytes a second.
+        memory_mib: The total memory.
+        bandwidth_gb_s: The memory bandwidth in 10^9 bytes a second.
         fp16_tflops: Dense 16-bit rate, in 10^12 operations a second.
         int8_tops: Dense 8-bit rate, in 10^12 operations a second.
-        mig: Profiles by name: slices of compute, of memory; empty where it has none.
+        mig: Profiles by name: slices of compute, of memory; empty without MIG.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,11 +42,11 @@ class Gpu(BaseModel):
 
     @property
     def usable(self) -> int:
-        """Bytes that a plan may fill."""
+        """The bytes that a plan may use."""
         return round(self.memory_mib * MIB * USABLE)
 
     def slice_for(self, needed: int) -> str | None:
-        """The smallest MIG profile that holds so many bytes; None where none does."""
+        """The smallest MIG profile with this many bytes; None if there is none."""
         for name, (_, memory) in sorted(self.mig.items(), key=lambda row: (row[1][1], row[1][0])):
             if needed <= self.usable * memory / MEMORY_SLICES:
                 return name
@@ -54,13 +54,13 @@ class Gpu(BaseModel):
 
 
 def table() -> tuple[Gpu, ...]:
-    """All of them, the smallest first."""
+    """All known GPUs, the smallest first."""
     rows = tomllib.loads((files("capacity.planning") / "gpus.toml").read_text())
     return tuple(sorted((Gpu(id=name, **row) for name, row in rows.items()), key=lambda gpu: gpu.memory_mib))
 
 
 def gpu(name: str) -> Gpu:
-    """The GPU of a name, whatever its case.
+    """The GPU with this name or alias, case-insensitive.
 
     Raises:
         CapacityError: There is none.
@@ -69,4 +69,4 @@ def gpu(name: str) -> Gpu:
         if name.lower() in (row.id.lower(), *(alias.lower() for alias in row.aliases)):
             return row
     known = ", ".join(sorted(name for row in table() for name in (row.id, *row.aliases)))
-    raise CapacityError(f"--gpu {name!r} is not known; it is one of {known}, or none for a CPU")
+    raise CapacityError(f"--gpu must be one of {known}, or none for CPUs; got {name!r}")

@@ -1,4 +1,4 @@
-"""What memory a model needs, part by part, from its shape.
+"""The memory that a model needs, by part, computed from its shape.
 
 Weights: parameters times bits (`precision.py`).
 Cache: 2 * layers * kv_heads * head_dim * bytes a token, of every sequence that runs (Pope et al., arXiv:2211.05102),
@@ -21,15 +21,15 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of the models.
+    """The load of the models.
 
     Attributes:
         context: Tokens of prompt and answer together, of a language model.
-        concurrency: Texts that a language model writes at once.
-        prefill: Tokens of prompts that one step of the engine reads; 0 for what it does by itself.
-        images: Images in one call.
-        pixels: Of an image; 0 for what each model takes by itself.
-        offload: Whether a diffusion model keeps only the network that runs on the GPU.
+        concurrency: Texts that a language model generates concurrently.
+        prefill: Tokens of a prefill chunk; 0 for the engine's default.
+        images: Images of one request.
+        pixels: Pixels of an image; 0 for each model's default.
+        offload: Whether only the running network of a diffusion model is on the GPU.
     """
 
     context: int = 4096
@@ -42,7 +42,7 @@ class Load:
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """What one model needs, in bytes."""
+    """The memory that one model needs, in bytes."""
 
     model: str
     engine: Engine
@@ -54,12 +54,12 @@ class MemoryNeed:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The total."""
         return sum(self.parts.values())
 
     @property
     def parts(self) -> dict[str, int]:
-        """By name."""
+        """The parts by name."""
         return {
             "weights": self.weights,
             "KV cache": self.cache,
@@ -69,19 +69,19 @@ class MemoryNeed:
 
     @property
     def largest(self) -> str:
-        """The part that takes the most."""
+        """The largest part."""
         return max(self.parts, key=lambda name: self.parts[name])
 
 
 def need(shape: Shape, load: Load, device: Device, quantization: Name | None = None, first: bool = True) -> MemoryNeed:
-    """What a model needs on a device.
+    """Compute the memory that a model needs on a device.
 
     Args:
         shape: The model.
-        load: What is asked of it.
-        device: Where it runs.
-        quantization: How the weights of a language model are kept, if not as its shape says; it chooses the engine.
-        first: Whether it pays for the process; models of one service share one.
+        load: Its load.
+        device: The device that runs it.
+        quantization: The precision of a language model, None for that of its shape; it selects the engine.
+        first: Whether the process is counted with this model; models of one service share one.
 
     Raises:
         CapacityError: The context exceeds the model's window, or its engine does not run there.
@@ -89,9 +89,9 @@ def need(shape: Shape, load: Load, device: Device, quantization: Name | None = N
     precision = quantization if quantization and shape.writes_text else shape.precision
     engine = engine_of(shape, quantization)
     if (engine, device) not in COSTS:
-        raise CapacityError(f"{shape.id} runs on {engine}, which the planner knows only on a GPU: name one with --gpu")
+        raise CapacityError(f"{shape.id} runs on {engine}, which the planner supports only on a GPU: set --gpu")
     if shape.writes_text and load.context > shape.writer.window:
-        raise CapacityError(f"{shape.id} has a window of {shape.writer.window:,} tokens: --context asks for more")
+        raise CapacityError(f"{shape.id} has a window of {shape.writer.window:,} tokens: --context must not exceed it")
     cost = COSTS[engine, device]
     weights = [_weights(network, shape, precision, cost, engine) for network in shape.networks]
     work = [round(_activations(network, shape, load, device, cost) * cost.arena) for network in shape.networks]
@@ -107,7 +107,7 @@ def need(shape: Shape, load: Load, device: Device, quantization: Name | None = N
 
 
 def engine_of(shape: Shape, quantization: Name | None) -> Engine:
-    """What runs a model: a quantization chooses for a language model."""
+    """The engine of a model; the quantization selects that of a language model."""
     if quantization and shape.writes_text and quantization != shape.precision:
         return PRECISIONS[quantization].engine
     return shape.engine
@@ -123,12 +123,12 @@ def _weights(network: Network, shape: Shape, precision: Name, cost: EngineCost, 
 
 
 def sequences(shape: Shape, load: Load) -> int:
-    """Calls of a model that run at once."""
+    """The concurrent requests of a model."""
     return load.concurrency if shape.writes_text else shape.runs
 
 
 def cache_bytes(transformer: Transformer, tokens: int, element: int) -> int:
-    """Keys and values of so many tokens."""
+    """Bytes of the KV cache of this many tokens."""
     return 2 * transformer.layers * transformer.kv_heads * transformer.head_dim * element * tokens
 
 
@@ -143,7 +143,7 @@ def _cache(network: Network, shape: Shape, load: Load, cost: EngineCost) -> int:
 
 
 def _activations(network: Network, shape: Shape, load: Load, device: Device, cost: EngineCost) -> int:
-    """The peak of one network over the calls that run at once."""
+    """The peak of activations of one network over the concurrent requests."""
     calls = 1 if shape.writes_text else shape.runs
     peak = network.activation_bytes * calls
     pixels = (load.pixels or shape.pixels) * load.images

@@ -1,4 +1,4 @@
-"""Which services fit together on how many GPUs.
+"""Packing of services onto GPUs.
 
 By default a service has a GPU to itself. Two ways to share one: MIG cuts it into slices with memory and
 compute of their own; time-slicing lets processes take turns, with nothing between them: one that takes too
@@ -16,7 +16,7 @@ Sharing = Literal["none", "mig", "time"]
 
 @dataclass(frozen=True)
 class Packing:
-    """Where services would go.
+    """The placement of services on GPUs.
 
     Attributes:
         shared: GPUs by the services on each, where they share by memory alone (time-slicing).
@@ -30,11 +30,11 @@ class Packing:
 
 
 def pack(needs: Mapping[str, int], gpu: Gpu) -> Packing:
-    """As few GPUs as first-fit-decreasing finds.
+    """Pack services by first-fit decreasing.
 
     Args:
         needs: Bytes of each service, each of which fits alone.
-        gpu: What there is.
+        gpu: The type of GPU.
     """
     shared = _first_fit({name: (size,) for name, size in needs.items()}, (gpu.usable,))
     slices = {name: gpu.slice_for(size) for name, size in needs.items()} if gpu.mig else {}

@@ -1,4 +1,4 @@
-"""A plan: what a profile needs on a kind of GPU, or the reason why it cannot be."""
+"""A capacity plan: what a profile needs on a type of GPU."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from capacity.planning.training import TrainingPlan, check, qlora
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer. `replicas` has what a rate asks for, by `curves`; `packing` is None on a CPU."""
+    """A capacity plan. `replicas` follow from rates and `curves`; `packing` is None on CPUs."""
 
     question: PlanRequest
     services: tuple[DeployedService, ...]
@@ -30,7 +30,7 @@ class Plan:
 
 
 def plan(question: PlanRequest) -> Plan:
-    """Plan.
+    """Make a capacity plan.
 
     Raises:
         CapacityError: Something that is named is not known, or the plan does not fit; it says why, and what would help.
@@ -75,7 +75,7 @@ def _demands(
 
 
 def _bounds(services: tuple[DeployedService, ...], speeds: tuple[Speed, ...]) -> dict[str, float]:
-    """Tokens a second that each service writes at most: those of the first of its language models."""
+    """The bound on tokens a second of each service, that of its first language model."""
     known = {row.model: row.together for row in speeds}
     found: dict[str, float] = {}
     for service in services:

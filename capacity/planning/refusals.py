@@ -1,4 +1,4 @@
-"""Why a plan cannot be, and what would make it one."""
+"""Errors of plans that do not fit, with changes that would make them fit."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ from capacity.planning.shapes import Shape
 
 
 def check_room(services: tuple[DeployedService, ...], shapes: Mapping[str, list[Shape]], question: PlanRequest) -> None:
-    """Refuse what exceeds a GPU, or the machine that runs all of it.
+    """Check that each service fits on a GPU, or all of them on the machine.
 
     Raises:
         CapacityError: It does.
@@ -41,7 +41,7 @@ def _check_gpu(row: DeployedService, shapes: list[Shape], question: PlanRequest,
 
 
 def _helps(row: DeployedService, shapes: list[Shape], question: PlanRequest, gpu: Gpu) -> str:
-    """What would make it fit: each change alone, the least of its kind that is enough."""
+    """Single changes that make it fit, the smallest sufficient one of each kind."""
     load = question.load
     kinds: list[dict[str, PlanRequest]] = []
     if any(known.writes_text for known in shapes):
@@ -87,7 +87,7 @@ def _check_machine(services: tuple[DeployedService, ...], question: PlanRequest)
 
 
 def check_sharing(packing: Packing, services: tuple[DeployedService, ...], question: PlanRequest, gpu: Gpu) -> None:
-    """Refuse a way to share that this GPU has not, or that leaves no room.
+    """Check that the GPU supports the way of sharing and that the services fit.
 
     Raises:
         CapacityError: It is such.

@@ -1,4 +1,4 @@
-"""How many pods a rate of calls takes, from the curves of the services."""
+"""The number of pods for a rate of requests, from the curves of the services."""
 
 import math
 from collections.abc import Mapping
@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from capacity.curve import Curve, Curves
 from capacity.errors import CapacityError
 
-SHARE = 0.7  # of a pod's engines that is to be busy; the rest is what a burst lives on until more pods are there
+SHARE = 0.7  # target utilization of a pod's engines; the rest absorbs bursts until new pods are ready
 
 
 @dataclass(frozen=True)
 class OfferedLoad:
-    """Calls of one kind.
+    """Requests of one kind.
 
     Attributes:
-        kind: As `--rate` names it.
-        service: Whose pods answer them.
-        rate: Calls a second.
-        curve: What they cost.
-        bound: Calls a second that a pod answers at most, whatever its curve says: its GPU's bandwidth.
+        kind: The name in `--rate`.
+        service: The service that serves them.
+        rate: Requests per second.
+        curve: Their cost.
+        bound: The most requests per second of a pod, by its GPU's bandwidth.
     """
 
     kind: str
@@ -37,28 +37,28 @@ class OfferedLoad:
 
     @property
     def full(self) -> float:
-        """Calls a second of a pod that is full."""
+        """Requests per second of a fully used pod."""
         return min(self.curve.rate, self.bound)
 
     def pods(self, share: float) -> float:
-        """Pods that they keep busy to that share."""
+        """The number of pods at this utilization."""
         return self.rate / (self.full * share)
 
 
 def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str]) -> tuple[OfferedLoad, ...]:
-    """What is asked for, with its curve.
+    """The offered load of each kind, with its curve.
 
     Args:
-        rates: Calls a second, by kind.
+        rates: Requests per second by kind.
         known: The profile's curves.
-        instead: What answers in place of a service.
+        instead: Servers that replace a service.
 
     Raises:
         CapacityError: A kind of call has no curve.
     """
     for kind in rates:
         if kind not in known.services:
-            raise CapacityError(f"--rate {kind}: the profile has no curve of it; it has {', '.join(known.services)}")
+            raise CapacityError(f"--rate {kind}: the profile has no such curve; it has {', '.join(known.services)}")
     rows = ((kind, rate, known.services[kind]) for kind, rate in rates.items())
     return tuple(OfferedLoad(kind, instead.get(row.service, row.service), rate, row) for kind, rate, row in rows)
 

@@ -1,4 +1,4 @@
-"""What a model is made of, as data: a file of `catalogue/shapes` per model.
+"""Shapes of models: a file of `catalogue/shapes` per model.
 
 A shape is published: parameters and dimensions stand in the model's config.json or paper, and
 what was measured says so in a comment.
@@ -26,19 +26,19 @@ class Transformer(_Row):
     """The dimensions of a transformer.
 
     Attributes:
-        layers: How many.
+        layers: The number of layers.
         hidden: Width of the residual stream.
         intermediate: Width inside the MLP.
         heads: Query heads.
         kv_heads: Heads of keys and values (GQA).
         head_dim: Width of a head.
         gated: Whether the MLP has a gate (SwiGLU): a third matrix.
-        tiled: Whether attention scores are never whole in memory (FlashAttention, arXiv:2205.14135).
+        tiled: Whether attention scores are computed in tiles (FlashAttention, arXiv:2205.14135).
         window: Tokens of the longest sequence.
         tokens: Tokens of one run, where that is fixed: patches of an image, frames of a recording, a batch of texts.
         gpu_tokens: The same on a GPU, where its service takes more there.
-        cached: Whether it writes, and keeps keys and values of what it wrote.
-        beams: Hypotheses it keeps while it writes.
+        cached: Whether it generates, with a KV cache.
+        beams: The width of beam search.
         cross_tokens: Tokens of another network that it attends to, their keys and values kept.
         vocabulary: Width of its logits; 0 without.
     """
@@ -64,10 +64,10 @@ class Network(_Row):
     """One network of a model; the networks of a model run one after another.
 
     Attributes:
-        name: For people.
-        parameters: How many.
+        name: The name in tables.
+        parameters: The number of parameters.
         kept: Those of embeddings and the output layer, which most quantizations leave alone.
-        precision: How its weights are kept, where that is not the model's way.
+        precision: The precision of its weights, if it differs from the model's.
         file_bytes: Its weights as their file has them, in the model's own precision; 0 to count them.
         resident_bytes: What its library keeps beside the weights, where it was measured.
         bytes_per_pixel: Peak of activations per pixel of the image, for networks of convolutions.
@@ -87,21 +87,21 @@ class Network(_Row):
 
 
 class Shape(_Row):
-    """A model.
+    """The shape of a model.
 
     Attributes:
-        id: Its name; that of the catalogue's model where there is one.
-        title: For people.
-        source: Where its figures come from.
+        id: The model's id, as in the catalogue.
+        title: The title in tables.
+        source: The source of its figures.
         services: The services that run it.
-        engine: What runs it.
-        precision: How its weights are kept.
-        runs: Calls that run at once; 0 for a language model, which runs as many as are asked of it.
-        pixels: Of an image it reads or makes, unless told otherwise.
-        cpu_only: Its service keeps it off the GPU.
+        engine: The engine that runs it.
+        precision: The precision of its weights.
+        runs: Concurrent requests; 0 for a language model, whose concurrency is an input.
+        pixels: The default pixels of an image that it reads or generates.
+        cpu_only: Whether its service runs it on the CPU.
         hub: `OWNER/NAME@REVISION` of its weights by how they are kept, for engines that fetch them by themselves;
             without `@` where no revision is known.
-        networks: What it is made of.
+        networks: Its networks.
     """
 
     id: str
@@ -118,12 +118,12 @@ class Shape(_Row):
 
     @property
     def writes_text(self) -> bool:
-        """Whether it is a language model, whose memory goes by context and concurrency."""
+        """Whether it is a language model, whose memory depends on context and concurrency."""
         return self.runs == 0
 
     @property
     def writer(self) -> Transformer:
-        """The network of a language model that writes.
+        """The generating network of a language model.
 
         Raises:
             CapacityError: It is none, though it may write otherwise, as what transcribes does.
@@ -131,7 +131,7 @@ class Shape(_Row):
         for network in self.networks:
             if self.writes_text and network.transformer and network.transformer.cached:
                 return network.transformer
-        raise CapacityError(f"{self.id} is no language model")
+        raise CapacityError(f"{self.id} is not a language model")
 
 
 def names() -> list[str]:

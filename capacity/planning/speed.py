@@ -1,4 +1,4 @@
-"""How fast a GPU could write at best: bounds, not forecasts.
+"""Bounds on the tokens a second of a GPU; they are no forecasts.
 
 Writing a token reads every weight and the cache of its text once, so that memory bandwidth bounds it; reading
 a prompt does two operations a weight and token, so that the arithmetic rate bounds it (Pope et al.,
@@ -18,9 +18,9 @@ class Speed:
 
     Attributes:
         model: Its id.
-        alone: Tokens a second of one text, its context full.
-        together: Tokens a second of all texts that the load has at once.
-        reading: Tokens of prompts a second.
+        alone: Tokens a second of a single text with a full context.
+        together: Tokens a second of all concurrent texts.
+        reading: Tokens of prompts a second, in prefill.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""A plan, for people."""
+"""Tables of a plan."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from capacity.planning.training import TrainingPlan
 
 
 def tables(plan: Plan) -> Iterator[Table]:
-    """All of it, top to bottom."""
+    """All tables, in order."""
     yield memory(plan)
     if plan.question.gpu:
         yield sharing(plan, plan.question.gpu)
@@ -25,7 +25,7 @@ def tables(plan: Plan) -> Iterator[Table]:
 
 
 def memory(plan: Plan) -> Table:
-    """What each model needs, part by part, in 10^9 bytes."""
+    """The memory of each model by part, in 10^9 bytes."""
     gpu = plan.question.gpu
     names = ("weights", "KV cache", "activations", "engine")
     right = [Column(name, justify="right") for name in (*names, "GB")]
@@ -56,7 +56,7 @@ def _cells(one: MemoryNeed, names: tuple[str, ...]) -> list[str]:
 
 
 def sharing(plan: Plan, gpu: Gpu) -> Table:
-    """A GPU a service, and what sharing would save."""
+    """One GPU for each service, and the savings of sharing."""
     title = f"GPUs for one replica each; a plan fills {USABLE:.0%} of one, {gpu.usable / GB:.1f} GB"
     table = Table("how", Column("GPUs", justify="right"), "which", title=title, box=None)
     used = [row.service for row in plan.services if row.needs]
@@ -82,7 +82,7 @@ def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
 
 
 def speeds(plan: Plan) -> Table:
-    """Bounds on language models."""
+    """Bounds on the speed of language models."""
     columns = [
         Column(name, justify="right") for name in ("one text", _texts(plan.question.load.concurrency), "reading")
     ]
@@ -94,7 +94,7 @@ def speeds(plan: Plan) -> Table:
 
 
 def replicas(plan: Plan) -> Table:
-    """Pods for the rates asked for, and where their curve comes from."""
+    """Pods for the given rates, and the source of each curve."""
     names = ("calls/s", "a full pod", f"pods at {plan.question.share:.0%}", "replicas")
     columns = [Column(name, justify="right") for name in names]
     known = plan.curves
@@ -114,7 +114,7 @@ def _bound(row: OfferedLoad) -> str:
 
 
 def training(plan: Plan, found: TrainingPlan) -> Table:
-    """What adapting a model takes."""
+    """The memory of fine-tuning a model."""
     recipe = plan.question.recipe
     columns = [Column(name, justify="right") for name in (*found.parts, "GB")]
     title = f"To adapt by QLoRA, rank {recipe.rank}, {recipe.tokens:,} tokens a step"

@@ -1,4 +1,4 @@
-"""What memory it takes to adapt a language model by QLoRA (Dettmers et al., arXiv:2305.14314).
+"""The memory of fine-tuning a language model by QLoRA (Dettmers et al., arXiv:2305.14314).
 
 Weights in NF4, embeddings and output layer in 16 bits; low-rank matrices beside every linear layer (Hu et al.,
 arXiv:2106.09685), each number with its gradient and Adam's two moments in 32 bits; the input of every layer, kept
@@ -23,11 +23,11 @@ SLACK = 1.05  # of PyTorch's caching allocator, an assumption
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How it is adapted.
+    """The parameters of the fine-tuning.
 
     Attributes:
-        rank: Of the low-rank matrices.
-        tokens: Of one step: texts times their length.
+        rank: The rank of the low-rank matrices.
+        tokens: Tokens of one step: texts times their length.
     """
 
     rank: int = 64
@@ -36,14 +36,14 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What it takes to adapt a model, in bytes by part."""
+    """The memory of fine-tuning a model, in bytes by part."""
 
     model: str
     parts: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The total."""
         return sum(self.parts.values())
 
 
@@ -57,7 +57,7 @@ def adapters(transformer: Transformer, rank: int) -> int:
 
 
 def qlora(shape: Shape, recipe: TrainingRecipe) -> TrainingPlan:
-    """What QLoRA takes.
+    """Compute the memory of QLoRA.
 
     Raises:
         CapacityError: It is no language model.
@@ -73,7 +73,7 @@ def qlora(shape: Shape, recipe: TrainingRecipe) -> TrainingPlan:
 
 
 def check(training: TrainingPlan, gpu: Gpu) -> None:
-    """Refuse what exceeds a GPU.
+    """Check that the fine-tuning fits on a GPU.
 
     Raises:
         CapacityError: It does.

@@ -1,4 +1,4 @@
-"""A plan as values for charts/polyphony, on top of values-gpu.yaml or values-embedded.yaml."""
+"""Helm values of a plan for charts/polyphony, on top of values-gpu.yaml or values-embedded.yaml."""
 
 import json
 import math
@@ -13,13 +13,13 @@ from capacity.planning.plan import Plan
 from capacity.planning.shapes import shape
 from servekit.models import catalogue
 
-STEP_MIB = 128  # memory is asked for in these
-LIMIT = 1.5  # over what is asked for: a process that grows past it is ended
+STEP_MIB = 128  # the granularity of memory requests
+LIMIT = 1.5  # the limit over the request: the kernel kills a process beyond it
 Values = dict[str, Any]
 
 
 def values(plan: Plan) -> Values:
-    """The values.
+    """The Helm values of a plan.
 
     Raises:
         CapacityError: vLLM is to serve what the profile does not ask it for, or to fetch weights that nobody is known
@@ -36,7 +36,7 @@ def values(plan: Plan) -> Values:
 
 
 def text(plan: Plan, command: str) -> str:
-    """The values as a file, with how it came about, and what it cannot say.
+    """The values as a YAML file, with comments on its origin and on what it does not set.
 
     Raises:
         CapacityError: See `values`.
@@ -51,14 +51,14 @@ def text(plan: Plan, command: str) -> str:
     for one in (one for row in plan.services for one in (*row.needs, *row.beside) if one.engine in (VLLM, "llama.cpp")):
         window = catalogue.model(one.model).limits.get("window_tokens")
         if window != plan.question.load.context:
-            head.append(f"The context of {one.model} stands in its card: limits.window_tokens, now {window:g}.")
+            head.append(f"The context of {one.model} is in its model spec: limits.window_tokens, now {window:g}.")
         if one.engine == VLLM and "@" not in shape(one.model).hub[one.precision]:
             head.append(f"No revision of {shape(one.model).hub[one.precision]} is known: add --revision to vllm.args.")
     return "".join(f"# {line}\n" for line in head) + "\n".join(_lines(found)) + "\n"
 
 
 def _check_vllm(plan: Plan) -> None:
-    """Refuse a server that nobody would call, and calls of a server that is not there."""
+    """Check that the profile calls the planned vLLM server, and that every server it calls is planned."""
     profile = plan.question.profile
     called = _on_vllm(profile)
     planned = {one.model for row in plan.services for one in row.needs if one.engine == VLLM}
@@ -76,7 +76,7 @@ def _check_vllm(plan: Plan) -> None:
 
 
 def _on_vllm(profile: str) -> set[str]:
-    """The models that the profile hands to a vLLM server."""
+    """The models of the profile that run on a vLLM server."""
     return {spec.id for spec in catalogue.models_of(profile, "generation") if spec.runtime == VLLM}
 
 
@@ -95,16 +95,14 @@ def _deployed(row: DeployedService, plan: Plan) -> Values:
 
 
 def _one_a_node(service: str) -> Values:
-    """Two pods of a service may not take turns on one GPU: the plan has room for one of each, and nothing else would
-    keep them apart."""
+    """An anti-affinity that keeps two pods of a service off one time-sliced GPU, where the plan has memory for one."""
     apart = {"matchLabels": {"app.kubernetes.io/component": service}}
     rule = {"topologyKey": "kubernetes.io/hostname", "labelSelector": apart}
     return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [rule]}}
 
 
 def _slots(plan: Plan, service: str) -> Values:
-    """Generation's texts at once, which are the engine seconds a second of its pod; one for each pod of the service
-    that writes them."""
+    """The slots of generation, which are the engines of its pod, for each pod of the service that generates."""
     slots, found = plan.question.load.concurrency, _scale(plan, service)
     found["autoscaling"] = {**found.get("autoscaling", {}), "enginesPerPod": slots}
     return {"settings": {"slots": slots}, **found}
@@ -126,7 +124,7 @@ def _memory(needed: int) -> Values:
 
 
 def _scale(plan: Plan, service: str) -> Values:
-    """Pods for the rate: as they are where nothing scales them, and as the least that an autoscaler keeps."""
+    """The pods for the rate, as fixed replicas and as the minimum of an autoscaler."""
     if service not in plan.replicas:
         return {}
     pods = plan.replicas[service]
@@ -139,7 +137,7 @@ def _vllm(server: MemoryNeed, plan: Plan, gpu: Gpu) -> Values:
         published = ", ".join(known.hub) or "none"
         raise CapacityError(f"--values: {known.id} has no published weights in {server.precision}; it has {published}")
     repository, _, revision = known.hub[server.precision].partition("@")
-    # Its part of the GPU; alone on one, or on a slice, it takes what it is given for more of a cache.
+    # Its share of the GPU; alone on a GPU or slice it uses all of the memory for its KV cache.
     share = math.ceil(100 * server.total / (gpu.memory_mib * MIB)) / 100 if plan.question.sharing == "time" else USABLE
     args = {
         "model": repository,
@@ -153,14 +151,14 @@ def _vllm(server: MemoryNeed, plan: Plan, gpu: Gpu) -> Values:
     }
     found: Values = {"enabled": True, "args": [f"--{name}={value}" for name, value in args.items()]}
     if scale := _scale(plan, VLLM):
-        # vLLM tells nothing of engine seconds: what is demanded of generation, whose slots are its texts, counts.
+        # vLLM reports no engine seconds: the offered load of generation, whose slots are its texts, counts.
         by_demand = {"type": "keda", "offeredLoadOf": "generation", "enginesPerPod": load.concurrency}
         found["autoscaling"] = scale["autoscaling"] | by_demand
     return found
 
 
 def _lines(found: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
-    """YAML of nested mappings; what they hold is written as JSON, which is YAML."""
+    """Lines of YAML of nested mappings; other values are written as JSON, which is valid YAML."""
     for key, value in found.items():
         name = json.dumps(key) if "/" in key else key
         if isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""The autoscaler replayed: arrivals, pods and the controller between them."""
+"""A simulation of the autoscaler: arrivals, pods and the controller."""

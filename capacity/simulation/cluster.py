@@ -1,4 +1,4 @@
-"""A cluster replayed: gateways that go round their pods, pods that come late, and the controller."""
+"""A simulated cluster: gateways with round-robin load balancing, pods with start times, and the controller."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ DNS_SECONDS = 1.0  # servekit/rpc/client.py asks again no sooner
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What stands around the pods.
+    """The environment of the pods.
 
     Attributes:
-        gateways: Each goes round the pods that it knows by itself.
-        connection_seconds: A connection's greatest age: a gateway learns of new pods when one ends.
-        start_spread: How far a pod's start may be from the usual, as a share of it.
+        gateways: The number of gateways; each balances over the pods that it knows by round robin.
+        connection_seconds: The maximum age of a connection: when one ends, the gateway discovers new pods.
+        start_spread: The relative deviation of a pod's start time.
     """
 
     gateways: int = 2
@@ -36,14 +36,14 @@ class Environment:
 def replay(
     trace: LoadTrace, curve: Curve, scaler: Scaler, seed: int, around: Environment | None = None
 ) -> SimulationResult:
-    """Run a trace against pods of one service.
+    """Simulate a trace on pods of one service.
 
     Args:
-        trace: The calls.
-        curve: What a pod does.
-        scaler: How many pods there are; `fixed` has `behavior.least` of them.
-        seed: Of all chance; the same calls come, whatever the scaler.
-        around: Gateways and starts.
+        trace: The load trace.
+        curve: The curve of a pod.
+        scaler: The autoscaler; `fixed` has `behavior.least` pods.
+        seed: The random seed; arrivals do not depend on the scaler.
+        around: The environment.
     """
     return _Cluster(trace, curve, scaler, seed, around or Environment()).run()
 
@@ -73,7 +73,7 @@ class _Cluster:
             self._begin(0.0, 0.0)
 
     def run(self) -> SimulationResult:
-        """The whole trace, and what still runs at its end."""
+        """Simulate the whole trace and the requests that run at its end."""
         if self._scaler.metric != "fixed":
             self._at(float(self._chance.uniform(0, hpa.SYNC_SECONDS)), "sync", None)
         self._at(0.0, "note", None)
@@ -119,7 +119,7 @@ class _Cluster:
                     self._at(time + hpa.SYNC_SECONDS, "note", None)
 
     def _call(self, job: SimulatedRequest) -> None:
-        """A call meets a gateway by chance, and there the next pod."""
+        """Send a request to a random gateway, which selects its next pod."""
         gateway = job.number % self._around.gateways
         known = self._known[gateway]
         if not known:
@@ -156,7 +156,7 @@ class _Cluster:
             spread = self._around.start_spread
             self._begin(now, now + self._curve.start_seconds * float(self._chance.uniform(1 - spread, 1 + spread)))
         if wanted < current:
-            # A ReplicaSet gives up what is not ready first, then what has become ready last.
+            # A ReplicaSet deletes pods that are not ready first, then those that became ready last.
             self._pods.sort(key=lambda pod: pod.ready)
             for pod in self._pods[wanted:]:
                 self._leave(pod, now)
@@ -169,7 +169,7 @@ class _Cluster:
         self._all.append(pod)
         scrape = pod.ready + float(self._chance.uniform(0, self._scaler.scrape_seconds))
         self._at(scrape, "scrape", pod)
-        # Whichever of the connections ends next makes a gateway look the names up again.
+        # The end of any connection makes the gateway resolve the name again.
         lookup = max(DNS_SECONDS, self._around.connection_seconds / max(1, len(self._known[0])))
         for gateway, known in enumerate(self._known):
             if ready == 0.0:
@@ -187,7 +187,7 @@ class _Cluster:
 
 
 def _works(spread: float, count: int, chance: np.random.Generator) -> NDArray[np.float64]:
-    """The work of each call, 1 on average, lognormal."""
+    """The work of each request, lognormal with mean 1."""
     if not spread:
         return np.ones(count)
     variance = log(1 + spread**2)

@@ -1,4 +1,4 @@
-"""The same calls under several ways to scale."""
+"""A comparison of scaling metrics on the same load."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,14 +19,14 @@ LEAST_TOGETHER = 4  # calls that a full pod still works at where one stands for 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is compared on.
+    """The setting of a comparison.
 
     Attributes:
         trace: The load.
         curve: A pod.
-        behavior: Of the HPA, whatever it scales on.
-        seed: Of all chance.
-        around: Gateways and starts.
+        behavior: The behavior of the HPA.
+        seed: The random seed.
+        around: The environment.
     """
 
     trace: LoadTrace
@@ -50,11 +50,11 @@ class Case:
         return replace(self, trace=trace, curve=curve.grouped(beside).bundled(behind)), calls
 
     def run(self, metric: Metric, target: float) -> SimulationResult:
-        """One way to scale."""
+        """Simulate one scaling metric."""
         return replay(self.trace, self.curve, Scaler(metric, target, self.behavior), self.seed, self.around)
 
     def perfect(self) -> tuple[int, SimulationResult]:
-        """The fewest pods, the same all the time, that leave nearly no call without an answer: hindsight."""
+        """The smallest fixed number of pods that serves nearly all requests, known in hindsight."""
         peak = float(self.trace.rates.max()) / self.curve.rate
         low, high = max(1, int(self.trace.rates.mean() / self.curve.rate)), max(2, ceil(1.5 * peak))
         best = self._fixed(high)
@@ -75,13 +75,13 @@ class Case:
 def compare(
     case: Case, metrics: Iterable[Metric], targets: Mapping[Metric, float], say: Callable[[str], None]
 ) -> dict[str, SimulationResult]:
-    """An outcome for each metric, by its name and target.
+    """The result of each metric, by its name and target.
 
     Args:
-        case: What is compared on.
-        metrics: What to scale on.
-        targets: Of metrics that have another than their usual one.
-        say: Told what runs now.
+        case: The setting.
+        metrics: The scaling metrics.
+        targets: Targets that differ from the defaults.
+        say: Called with a description of the current simulation.
     """
     found = {}
     for metric in metrics:

@@ -1,4 +1,4 @@
-"""How the chart scales each service: `autoscaling` of its values, as the simulation has it.
+"""The chart's default autoscaling of each service, as the simulation represents it.
 
 Chosen by docs/explanation/decisions/0009-autoscaling.md.
 """
@@ -15,7 +15,7 @@ class ScalingDefaults:
     """The autoscaling of one service.
 
     Attributes:
-        share: Of a pod's engines: the target is so many demanded engine-seconds a second, for each of its engines.
+        share: The target utilization of a pod's engines.
     """
 
     share: float

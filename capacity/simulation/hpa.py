@@ -20,11 +20,11 @@ _EXACT = 1e-9  # 12 * 1.75 is 21 replicas, whatever binary fractions say
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How much may change within a period.
+    """The limit of change within a period.
 
     Attributes:
         kind: Whether `value` counts pods, or percent of the replicas at the period's start.
-        value: How many.
+        value: The limit.
         period_seconds: The period.
     """
 
@@ -48,12 +48,12 @@ DEFAULT_DOWN = ScalingRules(300.0, (Policy("Percent", 100, 15.0),))
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """What of an HPA's `spec` the algorithm reads, but for its metric.
+    """The part of an HPA's `spec` that the algorithm uses, without its metric.
 
     Attributes:
         least: `minReplicas`.
         most: `maxReplicas`.
-        tolerance: How far a ratio may be from 1 before anything happens.
+        tolerance: The deviation of the ratio from 1 that is ignored.
     """
 
     least: int = 1
@@ -65,7 +65,7 @@ class Behavior:
 
 @dataclass(frozen=True, slots=True)
 class MetricReading:
-    """What the metrics API said of the pods of one workload.
+    """The metrics of the pods of one workload.
 
     Attributes:
         values: The metric of each running pod that has one.
@@ -80,7 +80,7 @@ class MetricReading:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the controller remembers between two looks: each with its time in seconds."""
+    """The state of the controller between two evaluations, each entry with its time in seconds."""
 
     recommendations: tuple[tuple[float, int], ...] = ()
     changes: tuple[tuple[float, int], ...] = ()
@@ -120,17 +120,17 @@ def _up(replicas: float) -> int:
 
 
 def scale(recommended: int, current: int, now: float, behavior: Behavior, history: History) -> tuple[int, History]:
-    """Replicas to have from now on: a recommendation after stabilisation, rate policies, and least and most.
+    """The desired replicas: a recommendation after stabilization, rate policies, minimum and maximum.
 
     A workload of no replicas is left alone, unless `least` is 0 too. At the first look the windows hold the replicas
     that there are (the controller's `recordInitialRecommendation`): they stabilise from the begin.
 
     Args:
-        recommended: What `recommend` said.
-        current: Replicas that the workload has.
+        recommended: The result of `recommend`.
+        current: The current replicas.
         now: Seconds on the clock of `history`.
         behavior: The HPA's.
-        history: What the last look handed back.
+        history: The state that the last evaluation returned.
     """
     up, down = behavior.up, behavior.down
     earlier = history.recommendations or ((now, current),)

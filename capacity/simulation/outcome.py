@@ -1,4 +1,4 @@
-"""What came of a replay, in figures."""
+"""The result of a simulation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class RequestOutcome(IntEnum):
-    """How a call ended."""
+    """How a request ended."""
 
     ANSWERED = 0
     LATE = 1  # admitted, and not answered before its deadline
@@ -19,7 +19,7 @@ class RequestOutcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """The pods at one time: those that are ready, and all that the workload has."""
+    """The pods at one time: ready ones and all of the workload."""
 
     seconds: float
     ready: int
@@ -28,14 +28,14 @@ class ClusterSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """A replay.
+    """The result of one simulation.
 
     Attributes:
-        arrivals: When each call came, in seconds, shape (calls,).
-        latencies: Seconds of each answer, not a number where there was none, shape (calls,).
-        fates: A `Fate` each, shape (calls,), uint8.
+        arrivals: The arrival time of each request in seconds, shape (calls,).
+        latencies: The latency of each answer in seconds, NaN without an answer, shape (calls,).
+        fates: The `RequestOutcome` of each request, shape (calls,), uint8.
         moments: The pods, every 15 s.
-        pod_seconds: What all pods lived together, within the trace.
+        pod_seconds: The total lifetime of all pods within the trace.
     """
 
     arrivals: NDArray[np.float64]
@@ -45,23 +45,23 @@ class SimulationResult:
     pod_seconds: float
 
     def latency(self, share: float) -> float:
-        """Seconds within which `share` of the answers came; not a number of none."""
+        """The quantile `share` of the latency in seconds; NaN without answers."""
         return float(np.nanquantile(self.latencies, share)) if self.count(RequestOutcome.ANSWERED) else float("nan")
 
     def count(self, *fates: RequestOutcome) -> int:
-        """Calls that ended so."""
+        """The number of requests with these outcomes."""
         return int(np.isin(self.fates, fates).sum())
 
     def share(self, *fates: RequestOutcome) -> float:
-        """Of all calls, those that ended so; 0 of none."""
+        """The share of requests with these outcomes; 0 without requests."""
         return self.count(*fates) / max(1, len(self.fates))
 
     @property
     def failed(self) -> float:
-        """The share of calls without an answer in time."""
+        """The share of requests without an answer in time."""
         return 1 - self.share(RequestOutcome.ANSWERED) if len(self.fates) else 0.0
 
     @property
     def pod_hours(self) -> float:
-        """Hours of pods: of GPUs, where each has one."""
+        """Pod hours, which are GPU hours where each pod has one."""
         return self.pod_seconds / 3600

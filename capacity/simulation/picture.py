@@ -1,4 +1,4 @@
-"""A replay as a picture: the load against what the pods could take, pods, latency, and calls without an answer."""
+"""A plot of simulations: load and capacity, pods, latency, and failed requests."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -19,7 +19,7 @@ WINDOW = 30  # seconds of one point
 
 
 def draw(title: str, case: Case, found: Mapping[str, SimulationResult], path: Path) -> None:
-    """Draw one picture of every outcome; the path's suffix is its format."""
+    """Plot every result; the suffix of the path selects the format."""
     with rc_context({"font.size": 9, "svg.hashsalt": "polyphony"}):
         _draw(title, case, found, path)
 
@@ -78,7 +78,7 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _by_window(outcome: SimulationResult, seconds: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """p95 in seconds and the share without an answer, for the calls that came in each window; no number of none."""
+    """The p95 latency in seconds and the share of failed requests by window of arrival; NaN without requests."""
     edges = np.arange(0, seconds, WINDOW)
     bounds = [*np.searchsorted(outcome.arrivals, edges), len(outcome.arrivals)]
     p95, misses = np.full(len(edges), np.nan), np.full(len(edges), np.nan)

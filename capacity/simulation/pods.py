@@ -14,7 +14,7 @@ from servekit.scheduling.service_time import ServiceTimeModel
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRequest:
-    """A call on its way: its number, when it came, until when it is waited for, and its work (1 is usual)."""
+    """A request: its number, arrival time, deadline, and work relative to the mean."""
 
     number: int
     arrived: float
@@ -24,7 +24,7 @@ class SimulatedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one scrape of a pod finds: counters since its start, and the depth of its queue."""
+    """One scrape of a pod: counters since its start, and the queue depth."""
 
     time: float
     demand: float
@@ -35,7 +35,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a call ended: at which time, and whether with an answer in time."""
+    """The end of a request: its time, and whether it was answered in time."""
 
     job: SimulatedRequest
     time: float
@@ -46,13 +46,13 @@ class Pod(ABC):
     """One replica.
 
     Args:
-        curve: What its engines do.
-        created: When it came into being; all times are in seconds.
-        ready: From when it answers.
+        curve: The curve of its engines.
+        created: Its creation time; all times are in seconds.
+        ready: The time from which it serves.
 
     Attributes:
-        left: When it was told to stop, `inf` until then.
-        gone: When it had nothing left to do after that.
+        left: The time of its SIGTERM, `inf` until then.
+        gone: The time of its exit.
     """
 
     def __init__(self, curve: Curve, created: float, ready: float) -> None:
@@ -75,7 +75,7 @@ class Pod(ABC):
         self._calls = 0
 
     def offer(self, job: SimulatedRequest) -> bool:
-        """Admit a call, or reject it, by the rules of admission control."""
+        """Admit or reject a request by the rules of admission control."""
         now = job.arrived
         self._pass(now)
         self._demand += job.work * self._service_time.full_seconds_per_cost
@@ -89,31 +89,31 @@ class Pod(ABC):
         return True
 
     def sample(self, now: float) -> None:
-        """Be scraped."""
+        """Record a scrape."""
         self._pass(now)
         self.samples.append(Sample(now, self._demand, self._busy, self._calls, len(self._queue)))
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs and nothing waits."""
+        """Whether no request runs or is queued."""
         return not self._queue and self.next() == inf
 
     @abstractmethod
     def next(self) -> float:
-        """When something ends next; `inf` where nothing runs."""
+        """The time of the next completion; `inf` if nothing runs."""
 
     @abstractmethod
     def work(self, now: float) -> Iterator[Completion]:
-        """End what ends by now, and start what can start."""
+        """Complete finished requests and start queued ones."""
 
     @abstractmethod
     def _pass(self, now: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
 
     @property
     @abstractmethod
     def _runs_now(self) -> int:
-        """How many runs are going on."""
+        """The number of active runs."""
 
     def _admits(self, job: SimulatedRequest) -> bool:
         backlog = Backlog(len(self._queue), self._queued, self._runs_now, self._running, self.curve.engines)
@@ -126,7 +126,7 @@ class Pod(ABC):
 
 
 class SlotPod(Pod):
-    """Calls run beside one another; the more there are, the slower each is. One past its deadline is stopped."""
+    """A pod with slots: concurrent requests slow one another down; one past its deadline is cancelled."""
 
     def __init__(self, curve: Curve, created: float, ready: float) -> None:
         super().__init__(curve, created, ready)
@@ -170,7 +170,7 @@ class SlotPod(Pod):
 
 
 class BatchPod(Pod):
-    """An engine that is free takes what waits, up to a batch; its calls end together."""
+    """A pod with batching: a free engine takes queued requests up to a batch, which end together."""
 
     def __init__(self, curve: Curve, created: float, ready: float) -> None:
         super().__init__(curve, created, ready)
@@ -206,7 +206,7 @@ class BatchPod(Pod):
                 self._runs.append((now + self._seconds(work), now, work, jobs))
 
     def _seconds(self, work: float) -> float:
-        """What a run of so much work takes; no run takes less than that of one usual call."""
+        """The duration of a run with this much work, at least that of one mean request."""
         if work <= 1:
             return self._taken[1]
         whole = min(int(work), len(self._taken) - 2)

@@ -1,4 +1,4 @@
-"""What is scaled on: a metric of each pod, as late as it is in a cluster."""
+"""Scaling metrics of pods, with the delays of a cluster."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,22 +14,21 @@ TARGETS: Mapping[Metric, float] = {"offered-load": 0.7, "cpu": 0.7, "busy": 0.7,
 
 SCRAPE_SECONDS = 15.0
 RATE_SECONDS = 60.0
-CPU_SECONDS = 30.0  # metrics-server's rate is over its last two looks at a kubelet
+CPU_SECONDS = 30.0  # metrics-server computes rates over its last two scrapes of a kubelet
 
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """One way to scale.
+    """An autoscaler on one metric.
 
     Attributes:
-        metric: `offered-load`: engine seconds asked for a second, refused work included, per engine. `busy`: the share
-            of
-            time that engines run: what a GPU's utilisation says. `cpu`: CPU over what the pod requests.
-            `queue`: calls that wait at the scrape, over the calls that a full pod works at. `fixed`: none.
+        metric: `offered-load`: engine seconds requested a second, rejected work included, per engine. `busy`: the share
+            of time that engines run, like a GPU's utilization. `cpu`: CPU usage over the pod's request. `queue`: the
+            queue depth at the scrape over the concurrent requests of a fully used pod. `fixed`: none.
         target: The metric's `averageValue`, in these units.
-        behavior: Of the HPA.
+        behavior: The behavior of the HPA.
         rate_seconds: The window of `rate()`.
-        scrape_seconds: Between two scrapes of a pod.
+        scrape_seconds: The scrape interval.
     """
 
     metric: Metric

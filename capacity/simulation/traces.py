@@ -1,4 +1,4 @@
-"""Arrival traces: calls a second, for hours. The same seed gives the same calls."""
+"""Load traces: requests per second over hours, reproducible by seed."""
 
 import csv
 from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ class LoadTrace:
     """A load over time.
 
     Attributes:
-        name: What it is called.
-        rates: Calls a second, one entry a second, shape (seconds,), float64.
+        name: The name.
+        rates: Requests per second, one entry a second, shape (seconds,), float64.
     """
 
     name: str
@@ -29,30 +29,30 @@ class LoadTrace:
 
     @property
     def seconds(self) -> int:
-        """How long it is."""
+        """The duration in seconds."""
         return len(self.rates)
 
     def arrivals(self, seed: int) -> NDArray[np.float64]:
-        """Times of single calls in seconds, sorted, shape (calls,): a Poisson process of these rates."""
+        """Arrival times in seconds, sorted, shape (calls,): a Poisson process with these rates."""
         random = np.random.default_rng(seed)
         counts = random.poisson(self.rates)
         return np.sort(np.repeat(np.arange(self.seconds), counts) + random.random(int(counts.sum())))
 
 
 def steady(hours: float, seed: int) -> NDArray[np.float64]:  # noqa: ARG001
-    """The same load all the time."""
+    """A constant load."""
     return np.ones(round(hours * HOUR))
 
 
 def diurnal(hours: float, seed: int) -> NDArray[np.float64]:
-    """A day in so many hours: from a quarter to one and three quarters of the mean, with noise of minutes."""
+    """A day compressed into these hours: 0.25 to 1.75 of the mean, with noise over minutes."""
     time = np.arange(round(hours * HOUR))
     noise = np.random.default_rng(seed).normal(0, 0.1, len(time) // 60 + 1)
     return np.asarray((1 - 0.75 * np.cos(2 * np.pi * time / len(time))) * np.exp(noise[time // 60]))
 
 
 def burst(hours: float, seed: int) -> NDArray[np.float64]:
-    """Now and then two to four times the load, for two to eight minutes, risen within 20 s."""
+    """Random bursts of two to four times the load for two to eight minutes, rising within 20 s."""
     time = np.arange(round(hours * HOUR), dtype=float)
     random = np.random.default_rng(seed)
     rates = np.ones(len(time))
@@ -66,7 +66,7 @@ def burst(hours: float, seed: int) -> NDArray[np.float64]:
 
 
 def flash_crowd(hours: float, seed: int) -> NDArray[np.float64]:
-    """Eight times the load within a minute, a third into the time, halved every ten minutes afterwards."""
+    """A rise to eight times the load within a minute, after a third of the time, then halving every ten minutes."""
     time = np.arange(round(hours * HOUR), dtype=float)
     noise = np.random.default_rng(seed).normal(0, 0.05, len(time) // 60 + 1)
     since = time - len(time) / 3
@@ -83,14 +83,14 @@ SHAPES: Mapping[str, Callable[[float, int], NDArray[np.float64]]] = {
 
 
 def trace(name: str, rate: float, hours: float, seed: int) -> LoadTrace:
-    """One of `SHAPES`, or a CSV file of one's own.
+    """One of `SHAPES`, or a CSV file.
 
     Args:
         name: The shape, or a path that ends in `.csv`: columns `seconds` and `rate` with a head, times that grow;
             a rate holds until the next row, and the last row ends the trace.
-        rate: What 1 of a shape is in calls a second; a file has its own rates.
-        hours: How long a shape is.
-        seed: Of its chance.
+        rate: The mean requests per second of a shape; a file has its own rates.
+        hours: The duration of a shape.
+        seed: The random seed.
 
     Raises:
         CapacityError: There is no such shape, or the file is not what it has to be.
@@ -98,7 +98,7 @@ def trace(name: str, rate: float, hours: float, seed: int) -> LoadTrace:
     if name.endswith(".csv"):
         return _read(Path(name))
     if name not in SHAPES:
-        raise CapacityError(f"there is no trace {name!r}; there is {', '.join(SHAPES)}, or a .csv file")
+        raise CapacityError(f"unknown trace {name!r}; known traces: {', '.join(SHAPES)}, or a .csv file")
     return LoadTrace(name, SHAPES[name](hours, seed) * rate)
 
 
@@ -109,12 +109,12 @@ def _read(path: Path) -> LoadTrace:
     except OSError as error:
         raise CapacityError(f"{path} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise CapacityError(f"{path} needs a head `seconds,rate` and two numbers a row") from error
+        raise CapacityError(f"{path} must have the header `seconds,rate` and two numbers in each row") from error
     times = np.array([seconds for seconds, _ in rows])
     rates = np.array([rate for _, rate in rows])
     if len(rows) < 2 or not np.isfinite([*times, *rates]).all() or (np.diff(times) <= 0).any() or (rates < 0).any():
-        raise CapacityError(f"{path} needs two rows or more, times that grow, and rates of 0 or more")
+        raise CapacityError(f"{path} must have at least two rows, increasing times, and rates of at least 0")
     if times[-1] - times[0] > MOST_HOURS * HOUR or rates.max() > MOST_RATE:
-        raise CapacityError(f"{path} needs {MOST_HOURS} hours at most, and {MOST_RATE:,} calls a second")
+        raise CapacityError(f"{path} must have at most {MOST_HOURS} hours and {MOST_RATE:,} requests per second")
     seconds = np.arange(round(times[-1] - times[0])) + times[0]
     return LoadTrace(path.stem, rates[np.searchsorted(times, seconds, side="right") - 1])

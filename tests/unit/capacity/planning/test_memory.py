@@ -140,7 +140,7 @@ def test_a_context_beyond_the_window_is_refused() -> None:
 
 
 def test_an_engine_of_gpus_is_refused_on_a_cpu() -> None:
-    with pytest.raises(CapacityError, match="vllm, which the planner knows only on a GPU"):
+    with pytest.raises(CapacityError, match="vllm, which the planner supports only on a GPU"):
         need(shape("qwen2.5-7b-instruct"), Load(), "cpu", "awq")
 
 

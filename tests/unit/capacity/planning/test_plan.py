@@ -183,7 +183,7 @@ def test_vllm_answers_in_place_of_generation() -> None:
 
 
 def test_a_rate_without_a_curve_is_refused() -> None:
-    with pytest.raises(CapacityError, match="--rate video: the profile has no curve of it; it has ocr, chat, speak"):
+    with pytest.raises(CapacityError, match="--rate video: the profile has no such curve; it has ocr, chat, speak"):
         demands({"video": 1}, CURVES, {})
 
 

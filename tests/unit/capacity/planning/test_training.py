@@ -33,5 +33,5 @@ def test_what_exceeds_the_gpu_is_refused() -> None:
 
 @pytest.mark.parametrize("model", ["sdxl", "whisper-base", "all-minilm-l6-v2"])
 def test_what_is_no_language_model_is_refused(model: str) -> None:
-    with pytest.raises(CapacityError, match=f"{model} is no language model"):
+    with pytest.raises(CapacityError, match=f"{model} is not a language model"):
         qlora(shape(model), TrainingRecipe())

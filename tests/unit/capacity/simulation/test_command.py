@@ -57,7 +57,7 @@ def test_many_calls_are_simulated_as_fewer():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--trace", "wave"), "there is no trace 'wave'"),
+        (("--trace", "wave"), "unknown trace 'wave'"),
         (("--service", "video"), "unknown service 'video' in the curves of 'embedded'; known services: ocr, "),
         (("--curves", "tpu"), "--curves: unknown profile 'tpu'; known profiles: embedded, gpu, gpu-vllm"),
         (("--policy", "hope"), "unknown policy 'hope'; known policies: offered-load, "),

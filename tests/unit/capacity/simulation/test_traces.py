@@ -49,12 +49,12 @@ def test_a_file_holds_each_rate_until_the_next_row(tmp_path):
 def test_a_file_that_is_no_trace_is_refused(tmp_path, text):
     file = tmp_path / "bad.csv"
     file.write_text(text)
-    with pytest.raises(CapacityError, match=r"bad\.csv needs"):
+    with pytest.raises(CapacityError, match=r"bad\.csv must have"):
         trace(str(file), 1.0, 1.0, 0)
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(CapacityError, match="there is no trace 'wave'; there is steady"):
+    with pytest.raises(CapacityError, match="unknown trace 'wave'; known traces: steady"):
         trace("wave", 1.0, 1.0, 0)
     with pytest.raises(CapacityError, match="cannot be read: No such file"):
         trace(str(tmp_path / "none.csv"), 1.0, 1.0, 0)
