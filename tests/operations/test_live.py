@@ -116,10 +116,11 @@ def asked() -> list[tuple[Query, str, str]]:
 
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Prints progress, whatever pytest captures."""
+    """Print progress even where pytest captures output; a worker of pytest-xdist has no terminal and captures it."""
     began = time.monotonic()
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    return lambda text: reporter.write_line(f"{time.monotonic() - began:5.1f} s  {text}")
+    write = reporter.write_line if reporter else print
+    return lambda text: write(f"{time.monotonic() - began:5.1f} s  {text}")
 
 
 def test_every_query_of_every_panel_returns_data(observed, recorded, say):
