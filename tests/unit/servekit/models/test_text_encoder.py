@@ -18,6 +18,9 @@ from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge
 
 REFERENCE = json.loads(Path(__file__).with_name("reference_vectors.json").read_text())["rows"]
+TOLERANCE = 1e-4
+"""How far the elements of unit vectors may be from another implementation's, on any processor."""
+
 SPEC = catalogue.model("all-minilm-l6-v2")
 FOLDER = SPEC.folder(ProcessSettings().models_dir)
 
@@ -36,20 +39,20 @@ def test_vectors_match_the_reference(encoder):
     assert [text.truncated for text in texts] == [row["truncated"] for row in REFERENCE]
     vectors = encoder.encode(texts, CancellationToken())
     assert vectors.dtype == np.float32
-    assert np.abs(vectors - [row["embedding"] for row in REFERENCE]).max() < 1e-5
+    assert np.abs(vectors - [row["embedding"] for row in REFERENCE]).max() < TOLERANCE
 
 
 def test_a_text_gets_the_same_vector_in_any_batch(encoder):
     for row in REFERENCE:
         [alone] = encoder.encode([encoder.tokenize(row["text"])], CancellationToken())
-        assert np.abs(alone - row["embedding"]).max() < 1e-5
+        assert np.abs(alone - row["embedding"]).max() < TOLERANCE
 
 
 def test_several_threads_encode_at_once(encoder):
     with ThreadPoolExecutor(4) as pool:
         runs = pool.map(lambda row: encoder.encode([encoder.tokenize(row["text"])], CancellationToken()), REFERENCE)
         for [vector], row in zip(runs, REFERENCE, strict=True):
-            assert np.abs(vector - row["embedding"]).max() < 1e-5
+            assert np.abs(vector - row["embedding"]).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("text", ["word " * 20_000, "x" * 90 + " " * 40_000 + "tail " * 300, "今" * 20_000])
