@@ -25,7 +25,7 @@ def about(name, samples, text):
     )
 
 
-def test_few_words_are_wrong_and_none_are_invented(fleet, tmp_path):
+def test_word_error_rates_are_low_and_no_words_are_invented(fleet, tmp_path):
     random = np.random.default_rng(0)
     quiet = {"silence": sound.silence(5), "hum": sound.hum(5, random)}
     made = {name: (clip(name), TEXTS[name]) for name in PEOPLE} | {name: (made, "") for name, made in quiet.items()}

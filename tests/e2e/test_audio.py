@@ -123,7 +123,7 @@ def test_align(http, talk: Talk):
     assert " ".join(cues) == talk.text.replace("\n", " ")
 
 
-def test_a_text_that_nobody_says_is_doubted(http, talk: Talk):
+def test_a_text_that_is_not_spoken_gets_low_confidence(http, talk: Talk):
     text = "Quarterly revenue exceeded analysts' expectations because tulips hate bicycles."
     words = post(http, "align", talk.samples, text=text, language="en").json()["words"]
     assert mean(word["confidence"] for word in words) < 0.5
@@ -191,7 +191,7 @@ def test_speech(http):
     assert wrong(text, heard["text"]) < 0.2
 
 
-def test_voices_are_listed_and_none_is_made_here(client: OpenAI, http):
+def test_voices_are_listed_and_cannot_be_created(client: OpenAI, http):
     assert [voice["id"] for voice in http.get("voices").json()["data"]] == ["heart"]
     with pytest.raises(InternalServerError, match="gpu-voices") as raised:
         client.audio.voices.create(

@@ -22,7 +22,7 @@ def music():
     [np.zeros(6 * RATE), np.random.default_rng(0).normal(0, 0.02, 6 * RATE), music(), np.full(6 * RATE, 0.3)],
     ids=["silence", "noise", "music", "an offset"],
 )
-def test_where_nobody_speaks_there_are_no_words(client, nothing):
+def test_no_words_are_transcribed_without_speech(client, nothing):
     file = encode_audio(nothing.astype(np.float32), "audio/wav", RATE)
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", file), response_format="verbose_json")
     assert heard.text == ""

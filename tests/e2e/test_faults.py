@@ -37,7 +37,7 @@ def test_a_long_prompt_does_not_outlive_its_caller(fleet, client):
     client.chat.completions.create(model="", messages=[{"role": "user", "content": "Say hi."}], max_tokens=5)
 
 
-def test_a_killed_service_is_answered_for_and_comes_back(fleet, client, page):
+def test_a_killed_service_is_reported_unavailable_and_restarted(fleet, client, page):
     read = f"{client.base_url}vision/read"
 
     def post():
@@ -54,7 +54,7 @@ def test_a_killed_service_is_answered_for_and_comes_back(fleet, client, page):
     assert "vision" in fleet.run("logs", "supervisor")
 
 
-def test_a_branch_that_is_gone_is_left_out_and_named(fleet, client):
+def test_a_failed_branch_is_reported_as_degraded(fleet, client):
     unseen = io.BytesIO()  # a picture that was read before would come from the cache
     Image.effect_noise((200, 100), 50).save(unseen, "PNG")
     os.kill(fleet.status()["vision"]["pid"], signal.SIGKILL)

@@ -46,7 +46,7 @@ def test_one_chat_composes_an_image_and_a_recording(fleet, page, question):
     assert any(word in answer for word in ON_THE_PAGE), answer
 
 
-def test_a_strip_is_read_as_the_page_is(fleet, page):
+def test_a_strip_of_a_page_is_read_like_the_whole_page(fleet, page):
     with Image.open(io.BytesIO(page)) as whole:
         strip = io.BytesIO()
         whole.crop((0, 0, whole.width, whole.height // 3)).save(strip, "PNG")

@@ -15,7 +15,7 @@ COMPLETED = "conversation.item.input_audio_transcription.completed"
 PIECE_SECONDS = 0.1
 
 
-async def test_a_question_is_written_down_while_it_is_asked_and_silence_is_not(fleet, question):
+async def test_a_spoken_question_is_transcribed_live_and_silence_is_not(fleet, question):
     with wave.open(io.BytesIO(question)) as file:
         rate, asked = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), "<i2")
     hum = (np.random.default_rng(0).normal(0, 30, rate * 2)).astype("<i2")

@@ -37,7 +37,7 @@ def test_models_are_listed_with_their_aliases(client):
     assert {"whisper-base", "whisper-1", "tts-1", "all-minilm-l6-v2", "qwen2.5-coder-0.5b-instruct"} <= ids
 
 
-def test_speech_is_read_back_by_the_transcription(client, question):
+def test_synthesized_speech_is_transcribed_again(client, question):
     heard = client.audio.transcriptions.create(model="whisper-1", file=("question.wav", question))
     assert word_errors(words(QUESTION), words(heard.text)) <= 0.2
 
@@ -80,7 +80,7 @@ def test_chat_streams(client):
 CAPITALS = {"France": "paris", "Italy": "rome", "Japan": "tokyo", "Spain": "madrid", "Germany": "berlin"}
 
 
-def test_most_of_what_everybody_knows_is_answered_rightly(client):
+def test_most_capitals_are_answered_correctly(client):
     answers = {
         country: client.chat.completions.create(
             model="qwen2.5-coder-0.5b-instruct",
@@ -174,7 +174,7 @@ def test_a_spoken_answer(client):
     assert word_errors(words(audio.transcript), words(heard.text)) <= 0.34
 
 
-def test_embeddings_place_meanings(client):
+def test_embeddings_of_similar_sentences_are_closer(client):
     texts = ["A cat sat on the mat.", "A kitten rested on a rug.", "Interest rates rose again."]
     rows = client.embeddings.create(model="all-minilm-l6-v2", input=texts)
     cat, kitten, rates = (np.array(row.embedding) for row in rows.data)

@@ -21,7 +21,7 @@ def test_most_figures_are_transcribed_as_they_were_synthesized(client: OpenAI):
     assert sum(match is not None for match in found) >= 0.7 * len(found)
 
 
-def test_every_speed_is_heard(client: OpenAI):
+def test_the_duration_follows_the_speed(client: OpenAI):
     def seconds(speed: float) -> float:
         spoken = client.audio.speech.create(
             model="tts-1", voice="default", input="Nobody had seen the river rise so far.", speed=speed,
@@ -34,7 +34,7 @@ def test_every_speed_is_heard(client: OpenAI):
         assert seconds(speed) == pytest.approx(own / speed, rel=0.25)
 
 
-def test_the_sound_begins_before_it_is_whole(client: OpenAI):
+def test_audio_streams_before_synthesis_has_ended(client: OpenAI):
     with client.audio.speech.with_streaming_response.create(
         model="tts-1", voice="default", input="One is short. " + "And many more of them come after it. " * 20
     ) as response:
@@ -51,13 +51,13 @@ def test_the_sound_begins_before_it_is_whole(client: OpenAI):
         ("a" * 1_000_000, "input", "1000000 characters"),
     ],
 )
-def test_what_cannot_be_read_is_said(client: OpenAI, text: str, param: str, says: str):
+def test_text_that_cannot_be_synthesized_is_rejected(client: OpenAI, text: str, param: str, says: str):
     with pytest.raises(Exception, match=says) as raised:
         client.audio.speech.create(model="tts-1", voice="default", input=text)
     assert raised.value.body["param"] == param
 
 
-def test_an_unknown_voice_and_a_language_that_it_does_not_speak(client: OpenAI):
+def test_an_unknown_voice_and_an_unsupported_language_are_rejected(client: OpenAI):
     with pytest.raises(NotFoundError, match="heart"):
         client.audio.speech.create(model="tts-1", voice="nobody", input="hi")
     with pytest.raises(BadRequestError, match="en"):

@@ -179,7 +179,7 @@ def fit(speech: SpeechStub, name: str, conditions: Sequence[str], label: bool) -
     ).anomaly_detector
 
 
-def test_sounds_that_are_not_normal(speech):
+def test_anomaly_detection(speech):
     fitted = fit(speech, "pump-state", ["normal"], label=False)
     assert (fitted.version, fitted.clip_count, list(fitted.classes)) == (1, CLIPS, [])
 
@@ -200,7 +200,7 @@ def test_sounds_that_are_not_normal(speech):
     assert gone.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_kinds_of_sound(speech):
+def test_sound_classification(speech):
     kinds = ["normal", "whine"]
     fitted = fit(speech, "pump-kinds", kinds, label=True)
     assert sorted(fitted.classes) == sorted(kinds)

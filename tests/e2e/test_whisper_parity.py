@@ -52,7 +52,7 @@ def heard(model, samples, text="", **more):
     return outcome
 
 
-def test_full_windows_are_heard_as_the_reference_hears_them(clips, model):
+def test_full_windows_are_transcribed_like_the_reference(clips, model):
     for _, samples in clips:
         segments, info = model.transcribe(
             samples, beam_size=5, temperature=list(TEMPERATURES), condition_on_previous_text=False, word_timestamps=True

@@ -58,14 +58,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", HEARD)
-def test_it_is_heard(http, case):
+def test_unusual_audio_is_transcribed(http, case):
     response = http.post(HEAR, files={"file": ("a.wav", HEARD[case])}, data={"response_format": "verbose_json"})
     assert response.status_code == 200, response.text
     assert response.json()["text"]
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_it_is_refused_by_name(http, case):
+def test_invalid_audio_is_rejected_with_its_reason(http, case):
     data, status = REFUSED[case]
     response = http.post(HEAR, files={"file": ("a.wav", data)})
     assert response.status_code == status, response.text
@@ -79,11 +79,11 @@ def test_silence_has_no_words(http):
 
 
 @pytest.mark.parametrize("name", ["a.mp3", "a.txt", "a", "a.exe"])
-def test_the_name_of_a_file_says_nothing(http, name):
+def test_the_file_name_does_not_matter(http, name):
     assert http.post(HEAR, files={"file": (name, recording())}).json()["text"]
 
 
-def test_a_hundred_uploads_at_once_are_answered_or_told_when_to_come_back(fleet, http):
+def test_a_hundred_concurrent_uploads_are_answered_or_rejected_with_a_retry_delay(fleet, http):
     speech = psutil.Process(fleet.status()["speech"]["pid"])
     sound = encode_audio(np.tile(TONE, 30), "audio/wav", RATE)  # a minute, 2 MB
     http.post(HEAR, files={"file": ("a.wav", sound)})
@@ -102,7 +102,7 @@ def test_a_hundred_uploads_at_once_are_answered_or_told_when_to_come_back(fleet,
 
 
 @pytest.mark.serial
-def test_an_upload_that_stalls_holds_up_nobody(http):
+def test_a_stalled_upload_does_not_block_others(http):
     address = urlsplit(str(http.base_url))
     stalled = []
     for _ in range(20):
@@ -120,7 +120,7 @@ def test_an_upload_that_stalls_holds_up_nobody(http):
         one.close()
 
 
-def test_a_reader_that_stalls_costs_no_memory(fleet, http):
+def test_a_stalled_reader_costs_no_memory(fleet, http):
     speech = psutil.Process(fleet.status()["speech"]["pid"])
     sound = encode_audio(np.tile(TONE, 600), "audio/mpeg", RATE)  # twenty minutes, 75 MB as samples
     with grpc.insecure_channel(fleet.address("speech")) as channel:

@@ -104,7 +104,7 @@ CASES = {
 
 @pytest.mark.serial
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_refused_by_name_within_a_second(http, case):
+def test_invalid_input_is_rejected_within_a_second(http, case):
     path, arguments, status, param = CASES[case]
     began = time.monotonic()
     response = http.post(path, **arguments)
@@ -113,14 +113,14 @@ def test_it_is_refused_by_name_within_a_second(http, case):
     assert time.monotonic() - began < 1
 
 
-def test_a_header_that_claims_ten_hours_is_not_believed(http):
+def test_a_header_that_claims_ten_hours_is_ignored(http):
     sound = bytearray(recording())
     sound[40:44] = struct.pack("<I", 10 * 3600 * 32_000)
     response = http.post(HEAR, files={"file": ("a.wav", bytes(sound))})
     assert response.json()["usage"]["seconds"] == pytest.approx(1.0, abs=0.05)
 
 
-def test_after_twenty_of_each_memory_is_where_it_was(fleet, http):
+def test_memory_does_not_grow_over_twenty_invalid_requests(fleet, http):
     def round_of_all():
         for path, arguments, status, _ in CASES.values():
             assert http.post(path, **arguments).status_code == status

@@ -11,7 +11,7 @@ from tests.pushgateway import gauges, pushgateway
 SUCCESS = ("polyphony_canary_last_success_timestamp_seconds", "", "")
 
 
-def test_wrong_answers_are_noticed_although_every_call_succeeds(fleet):
+def test_wrong_answers_lower_the_quality_metrics_while_every_call_succeeds(fleet):
     printed = fleet.run("canary", "--baseline", FOLDER / "embedded.json")
     values = {(metric, task): float(value) for metric, task, value in re.findall(r"(\w+) +(\w+) +(\d\.\d+) ", printed)}
     assert values["word_error_rate", "transcribe"] > 0.9
@@ -23,7 +23,7 @@ def test_wrong_answers_are_noticed_although_every_call_succeeds(fleet):
     assert "expected  Bergen\n" in printed
 
 
-def test_a_fleet_that_does_not_answer_has_no_quality_and_keeps_its_last_success(fleet):
+def test_an_unreachable_fleet_has_no_quality_metrics_and_keeps_its_last_success(fleet):
     with pushgateway() as address:
         fleet.run("canary", "--push", f"http://{address}")
         healthy = gauges(address)

@@ -55,7 +55,7 @@ def test_an_image_a_recording_and_a_document_are_answered_together(fleet, http):
     assert base64.b64decode(answer.choices[0].message.audio.data).startswith(b"RIFF")
 
 
-def test_grpc_says_the_same_as_http(fleet, http):
+def test_grpc_and_http_give_the_same_answer(fleet, http):
     body = {"messages": [{"role": "user", "content": content({"type": "text", "text": "Why?"})}]}
     over_http = http.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
     parts = [

@@ -45,7 +45,7 @@ def test_a_client_that_leaves_stops_the_engine_whether_it_streams_or_not(fleet, 
     assert time.monotonic() - left < 10  # of the 18 s that were to come
 
 
-def test_a_deadline_that_passes_is_a_504_and_within_a_stream_an_event(fleet, http):
+def test_an_exceeded_deadline_is_a_504_or_an_event_of_the_stream(fleet, http):
     generation = fleet.address("generation", "metrics")
     before = runs(generation)
     headers = {"x-polyphony-timeout": str(100 * TOKEN_SECONDS)}
@@ -68,7 +68,7 @@ def test_a_deadline_that_passes_is_a_504_and_within_a_stream_an_event(fleet, htt
         ("retrieval", "/v1/embeddings", {"json": {"input": "Hi"}}),
     ],
 )
-def test_a_killed_service_is_answered_for_and_comes_back(fleet, http, process, path, body):
+def test_a_killed_service_is_reported_unavailable_and_restarted(fleet, http, process, path, body):
     assert http.post(path, **body).status_code == 200
     os.kill(fleet.status()[process]["pid"], signal.SIGKILL)
     refused = http.post(path, **body)

@@ -8,7 +8,7 @@ from websockets.sync.client import connect
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 
 
-def test_what_is_said_comes_back_as_events_and_is_counted(fleet, http):
+def test_live_transcription_sends_events_and_is_counted(fleet, http):
     address = fleet.address("gateway").replace("http:", "ws:")
     tone = (np.sin(np.arange(24_000 * 2) / 20) * 8000).astype("<i2").tobytes()
     events = []

@@ -64,7 +64,7 @@ def credentials(authority: trustme.CA, issuer: trustme.CA | None) -> grpc.Channe
     return grpc.ssl_channel_credentials(authority.cert_pem.bytes(), mine.private_key_pem.bytes(), chain)
 
 
-def test_it_answers_over_http_as_ever(status):
+def test_http_requests_succeed_over_mutual_tls(status):
     assert all(row["ready"] for row in status.values())
     image = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
     audio = {"data": base64.b64encode(recording()).decode(), "format": "wav"}
@@ -79,7 +79,7 @@ def test_it_answers_over_http_as_ever(status):
     assert "polyphony_tls_certificate_expiration_timestamp_seconds " in metrics
 
 
-def test_a_client_that_the_authority_signed_is_served_by_the_gateway(status, authority):
+def test_a_client_with_a_signed_certificate_is_served(status, authority):
     part = ContentPart(text="Why?")
     message = ChatMessage(role=ChatMessage.ROLE_USER, parts=[part])
     with grpc.secure_channel(status["gateway"]["grpc"], credentials(authority, authority)) as channel:
@@ -88,7 +88,7 @@ def test_a_client_that_the_authority_signed_is_served_by_the_gateway(status, aut
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_nobody_else_is_let_in(status, authority, process):
+def test_clients_without_a_signed_certificate_are_rejected(status, authority, process):
     address = status[process]["grpc"]
     channels = (
         grpc.insecure_channel(address),
@@ -101,7 +101,7 @@ def test_nobody_else_is_let_in(status, authority, process):
         assert refused.value.code() is UNAVAILABLE
 
 
-def test_health_answers_in_plain_text_and_nothing_else_does(secure):
+def test_only_health_is_served_without_tls(secure):
     services = [process for process in state.read(secure.home / "run").processes if process.protocol == "grpc"]
     assert {process.name for process in services} == set(PROCESSES) - {"gateway"}
     for process in services:

@@ -6,7 +6,7 @@ from openai import OpenAI
 from tests.integration.conftest import recording
 
 
-def test_a_voice_is_made_spoken_with_and_deleted(http: httpx.Client):
+def test_a_voice_is_created_used_and_deleted(http: httpx.Client):
     with OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0) as client:
         made = client.audio.voices.create(
             name="anna", consent="Anna agreed on 1 May", audio_sample=("a.wav", recording(4.0)), type="audio_sample"
