@@ -1,4 +1,4 @@
-"""The array port: named arrays in, named arrays out. Every tensor model runs on it."""
+"""The port of tensor engines: named arrays in, named arrays out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[np.generic]]
-Provider = Literal["cpu", "cuda", "tensorrt"]  # where onnxruntime runs a network
+Provider = Literal["cpu", "cuda", "tensorrt"]  # the execution provider of ONNX Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class TensorSpec:
     """One input or output of a tensor model.
 
     Attributes:
-        name: Its name.
-        dtype: The numpy type of an element.
-        shape: The extent of each axis, -1 where it varies. The first axis is the batch.
+        name: The tensor's name.
+        dtype: The NumPy type of an element.
+        shape: The size of each axis, -1 where it varies. The first axis is the batch.
     """
 
     name: str
@@ -31,19 +31,19 @@ class TensorBackend(Protocol):
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:
-        """What `infer` takes."""
+        """The inputs of `infer`."""
 
     @property
     def outputs(self) -> Sequence[TensorSpec]:
-        """What `infer` gives."""
+        """The outputs of `infer`."""
 
     def infer(self, arrays: Arrays) -> Arrays:
         """Run the network once, on the calling thread.
 
         Raises:
             OutOfMemory: There was no memory for a batch of this size.
-            EngineCrashed: The engine has died and will not come back by itself.
+            EngineCrashed: The engine has crashed and does not recover by itself.
         """
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Free the memory of the network."""

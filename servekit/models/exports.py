@@ -1,4 +1,4 @@
-"""Networks that are made of a model's weights: once, and kept beside these."""
+"""Networks that are exported from a model's weights once, and kept beside the weights."""
 
 import hashlib
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def exported(weights: Path, version: int, build: Callable[[], bytes]) -> Path | bytes:
-    """The ONNX file of these weights, made when it is missing or they have changed; its bytes where their folder may
-    only be read.
+    """Return the ONNX file of these weights, exported if it is missing or the weights have changed; its bytes where
+    the folder is read-only.
 
     Args:
         weights: The file of weights.
-        version: Of what builds it; files of other versions are made anew.
-        build: Makes it.
+        version: The version of the exporter; files of other versions are exported again.
+        build: Exports the network.
     """
     folder = weights.parent
     with weights.open("rb") as file:
@@ -31,7 +31,7 @@ def exported(weights: Path, version: int, build: Callable[[], bytes]) -> Path | 
 
 
 def _write(target: Path, data: bytes) -> None:
-    """All of the file or none of it, whoever else writes it at the same time."""
+    """Write the file atomically: other processes may write it at the same time."""
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(data)
     os.chmod(file.name, 0o644)

@@ -1,4 +1,4 @@
-"""Fault injection: how slow a fake model is told to be, and how it is told to fail."""
+"""Fault injection: the latency and the errors of a fake model."""
 
 import time
 
@@ -6,15 +6,15 @@ from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import by_reason
 
-LOOK_SECONDS = 0.01  # between two looks at the cancellation token
+POLL_SECONDS = 0.01  # between two checks of the cancellation token
 
 
 class Faults:
-    """The faults of one fake model, as the `options` of its spec have them. They may be changed while it runs.
+    """The faults of one fake model, read from the `options` of its spec. They may be changed while it runs.
 
     Attributes:
-        latency_seconds: How long every step takes, slept.
-        fail: The reason of the error that every step raises, such as `OUT_OF_MEMORY`; empty for none.
+        latency_seconds: The time that every step sleeps.
+        fail: The reason of the error that every step raises, such as `OUT_OF_MEMORY`; empty for no error.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -22,16 +22,16 @@ class Faults:
         self.fail = str(spec.options.get("fail", ""))
 
     def step(self, cancellation: CancellationToken) -> None:
-        """Stand before each step of a fake: fail, or take the time, as told.
+        """Fail or sleep, as the faults say; a fake calls this before each step.
 
         Raises:
-            ServeError: The one of `fail`.
-            Cancelled, DeadlineExceeded: The cancellation token was set.
+            ServeError: The error whose reason is `fail`.
+            Cancelled, DeadlineExceeded: The token was cancelled.
         """
         if self.fail:
-            raise by_reason(self.fail)("this model was told to fail")
+            raise by_reason(self.fail)("injected fault")
         until = time.monotonic() + self.latency_seconds
         cancellation.raise_if_cancelled()
         while (left := until - time.monotonic()) > 0:
-            time.sleep(min(LOOK_SECONDS, left))
+            time.sleep(min(POLL_SECONDS, left))
             cancellation.raise_if_cancelled()

@@ -1,7 +1,7 @@
 """The task table of the vision service."""
 
 from servekit.models.task import BatchConfig, TaskSpec
-from services.vision.read_text import TextReader
+from services.vision.read_text import TextRecognizer
 from services.vision.settings import VisionSettings
 
 
@@ -10,7 +10,7 @@ def tasks(settings: VisionSettings) -> tuple[TaskSpec, ...]:
     return (
         TaskSpec(
             name="read_text",
-            port=TextReader,
+            port=TextRecognizer,
             runtimes={
                 "ppocr": "services.vision.read_text.models.ppocr:load",
                 "fake": "services.vision.read_text.models.fake:load",

@@ -1,4 +1,4 @@
-"""A tensor engine without an engine: right shapes, settable slowness and failures."""
+"""A fake tensor engine: outputs of the right shapes, with configurable latency and failures."""
 
 import time
 import zlib
@@ -12,17 +12,17 @@ from servekit.rpc.errors import OutOfMemory, ServeError
 
 
 class FakeBackend:
-    """Gives arrays that depend on nothing but the row they answer.
+    """A network whose output rows depend only on the input row at the same position.
 
     Its attributes may be changed while it runs.
 
     Args:
-        inputs: What `infer` takes.
-        outputs: What `infer` gives; an axis of unknown extent after the first has extent 1.
-        latency_seconds: How long each `infer` takes, slept.
-        latency_per_row_seconds: How much longer for each row.
-        max_rows: More rows than this are `OutOfMemory`; 0 for no bound.
-        failure: What each `infer` raises.
+        inputs: The inputs of `infer`.
+        outputs: The outputs of `infer`; an axis of varying size after the first has size 1.
+        latency_seconds: The time that each `infer` sleeps.
+        latency_per_row_seconds: The additional time for each row.
+        max_rows: The most rows of one `infer`; more raise `OutOfMemory`. 0 for no bound.
+        failure: The error that each `infer` raises.
     """
 
     def __init__(
@@ -43,20 +43,20 @@ class FakeBackend:
         self.failure = failure
 
     def infer(self, arrays: Arrays) -> Arrays:
-        """Answer each row from its own content; see `TensorBackend`."""
+        """Compute each row from its content; see `TensorBackend`."""
         columns = [np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype) for spec in self.inputs]
         rows = len(columns[0])
         if self.failure is not None:
             raise self.failure
         if self.max_rows and rows > self.max_rows:
-            raise OutOfMemory(f"the engine has memory for {self.max_rows} rows, not for {rows}")
+            raise OutOfMemory(f"the engine has memory for {self.max_rows} rows, got {rows}")
         if delay := self.latency_seconds + rows * self.latency_per_row_seconds:
             time.sleep(delay)
         seeds = [zlib.crc32(b"".join(column[row].tobytes() for column in columns)) for row in range(rows)]
         return {spec.name: _rows(spec, seeds) for spec in self.outputs}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to free."""
 
 
 def _rows(spec: TensorSpec, seeds: Sequence[int]) -> NDArray[np.generic]:

@@ -1,4 +1,4 @@
-"""onnxruntime as a tensor engine, on a CPU or an NVIDIA GPU."""
+"""ONNX Runtime as a tensor engine, on a CPU or an NVIDIA GPU."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from servekit.models.backend import Arrays, Provider, TensorSpec
 from servekit.rpc.errors import EngineCrashed, FailedPrecondition, InvalidArgument, OutOfMemory
 
-# Each provider falls back on the next for the operators that it lacks.
+# Each provider falls back to the next for operators that it lacks.
 _PROVIDERS = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
@@ -18,7 +18,12 @@ _PROVIDERS = {
 _DTYPES = {"float": "float32", "double": "float64"}
 _FAILURES = (ort_errors.Fail, ort_errors.RuntimeException, ort_errors.EngineError, ort_errors.EPFail, MemoryError)
 _OUT_OF_MEMORY = ("Failed to allocate memory", "out of memory", "bad_alloc", "bad allocation")
-_GONE = ("CUDA failure", "CUDNN failure", "CUBLAS failure", "illegal memory access")  # a CUDA context does not recover
+_CRASHED = (
+    "CUDA failure",
+    "CUDNN failure",
+    "CUBLAS failure",
+    "illegal memory access",
+)  # a CUDA context does not recover
 
 
 class OnnxBackend:
@@ -26,11 +31,11 @@ class OnnxBackend:
 
     Args:
         model: The path of an ONNX file, or its bytes.
-        threads: How many cores one `infer` may use.
-        provider: Where the network runs.
+        threads: The most cores that one `infer` uses.
+        provider: The execution provider.
 
     Raises:
-        FailedPrecondition: This build of onnxruntime, or this machine, lacks the provider.
+        FailedPrecondition: This build of ONNX Runtime, or this machine, lacks the provider.
     """
 
     def __init__(self, model: Path | bytes, threads: int = 1, provider: Provider = "cpu") -> None:
@@ -38,15 +43,15 @@ class OnnxBackend:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        # Other engines share the cores: an idle thread sleeps. Batches differ in shape, so that
-        # patterns of memory learnt from one would be kept for each and used again by few.
+        # Other engines share the cores, so that an idle thread must sleep. Batches differ in shape: a memory pattern
+        # would be kept for each shape, and rarely be used again.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_mem_pattern = False
-        options.enable_cpu_mem_arena = False  # no slower, and what a large batch took goes back
-        options.log_severity_level = 4  # its errors are raised as well
+        options.enable_cpu_mem_arena = False  # not slower, and the memory of a large batch is freed
+        options.log_severity_level = 4  # errors are raised as exceptions as well
         wanted = _PROVIDERS[provider]
         if wanted[0] not in ort.get_available_providers():
-            raise FailedPrecondition(f"this build of onnxruntime has no {wanted[0]}")
+            raise FailedPrecondition(f"this build of ONNX Runtime has no {wanted[0]}")
         source = model if isinstance(model, bytes) else str(model)
         session = ort.InferenceSession(source, options, providers=wanted)
         if session.get_providers()[0] != wanted[0]:
@@ -59,24 +64,24 @@ class OnnxBackend:
         """Run the network once; see `TensorBackend`.
 
         Raises:
-            InvalidArgument: An array's name, dtype, rank or content is not what the network takes.
+            InvalidArgument: An array's name, dtype, rank or content does not fit the network.
         """
         if self._session is None:
             raise EngineCrashed("the engine is closed")
         try:
             results = self._session.run(None, dict(arrays))
         except (ort_errors.InvalidArgument, ValueError) as error:
-            raise InvalidArgument(f"the network refuses these arrays: {error}", field="inputs") from error
+            raise InvalidArgument(f"the arrays do not fit the network: {error}", field="inputs") from error
         except _FAILURES as error:
             if isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
                 raise OutOfMemory("the engine has no memory for this batch") from error
-            if any(sign in str(error) for sign in _GONE):
+            if any(sign in str(error) for sign in _CRASHED):
                 raise EngineCrashed("the engine's device has failed") from error
             raise
         return dict(zip((spec.name for spec in self.outputs), results, strict=True))
 
     def close(self) -> None:
-        """Give its memory back, once the runs that are under way have ended."""
+        """Free the memory of the network, once the current runs have ended."""
         self._session = None
 
 

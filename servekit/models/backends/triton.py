@@ -1,4 +1,4 @@
-"""A network held by a Triton server, or by any other that speaks the Open Inference Protocol v2."""
+"""A network on a Triton server, or on any other server of the Open Inference Protocol v2."""
 
 from collections.abc import Iterable
 
@@ -31,15 +31,15 @@ class TritonBackend:
     """One model of a server.
 
     Args:
-        url: `host:port` of its gRPC endpoint.
-        model: The model's name there.
-        version: Its version; empty for the server's choice.
-        timeout_seconds: The longest that one call may take.
+        url: `host:port` of the server's gRPC endpoint.
+        model: The model's name on the server.
+        version: The model's version; empty for the server's choice.
+        timeout_seconds: The timeout of one request.
 
     Raises:
         NotFound: The server has no such model.
         EngineCrashed: The server cannot be reached.
-        DeadlineExceeded: It did not answer in time.
+        DeadlineExceeded: The server did not answer in time.
     """
 
     def __init__(self, url: str, model: str, version: str = "", timeout_seconds: float = 30.0) -> None:
@@ -57,7 +57,7 @@ class TritonBackend:
         """Run the network once, on the server; see `TensorBackend`.
 
         Raises:
-            InvalidArgument: An array is not what the network takes.
+            InvalidArgument: An array does not fit the network.
             Overloaded: The server's own queue is full.
             DeadlineExceeded: The server did not answer in time.
         """
@@ -72,7 +72,7 @@ class TritonBackend:
         return {spec.name: result.as_numpy(spec.name) for spec in self.outputs}
 
     def close(self) -> None:
-        """Leave the server; the model stays there."""
+        """Disconnect from the server; the model stays loaded there."""
         self._client.close()
 
 

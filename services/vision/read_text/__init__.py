@@ -15,9 +15,9 @@ class Line:
     """One line of text in an image.
 
     Attributes:
-        text: What it says.
-        confidence: 0 to 1.
-        corners: (4, 2) float32, in pixels of the upright image, clockwise from where the text begins.
+        text: The text of the line.
+        confidence: The confidence of the recognition, 0 to 1.
+        corners: The outline, float32 `[4, 2]`, in pixels of the upright image, clockwise from where the text begins.
     """
 
     text: str
@@ -27,12 +27,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What an image says.
+    """The text of one image.
 
     Attributes:
-        lines: In reading order.
-        width: Of the upright image, in pixels.
-        height: Of the upright image, in pixels.
+        lines: The lines in reading order.
+        width: The width of the upright image, in pixels.
+        height: The height of the upright image, in pixels.
     """
 
     lines: tuple[Line, ...]
@@ -41,9 +41,9 @@ class Page:
 
 
 @runtime_checkable
-class TextReader(BatchModel[bytes, NDArray[np.uint8], Page], Protocol):
-    """Reads the text of images: from an image file's bytes to its lines."""
+class TextRecognizer(BatchModel[bytes, NDArray[np.uint8], Page], Protocol):
+    """A model that reads the text of images: from the bytes of an image file to its lines."""
 
     @property
     def networks(self) -> dict[str, TensorBackend]:
-        """The networks that it is made of, by name."""
+        """The model's networks, by name."""

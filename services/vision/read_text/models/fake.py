@@ -1,4 +1,4 @@
-"""A reader without a network: what it reads depends on nothing but the pixels."""
+"""A fake text recogniser: the text depends only on the pixels."""
 
 import zlib
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from services.vision.settings import VisionSettings
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven")
 
 
-class FakeReader:
-    """A `TextReader` that finds two lines in every image that is not of one colour.
+class FakeTextRecognizer:
+    """A `TextRecognizer` that finds two lines in every image that has more than one colour.
 
     Args:
-        spec: Whose options are its faults; an image is a step.
-        limits: On an image.
+        model_spec: The model's spec, whose options are its faults; an image is a step.
+        limits: The limits of an image.
     """
 
     def __init__(self, model_spec: ModelSpec, limits: ImageLimits) -> None:
@@ -35,10 +35,10 @@ class FakeReader:
         self.networks: dict[str, TensorBackend] = {"det": FakeBackend([spec], [out])}
 
     def warm(self) -> None:
-        """Always warm."""
+        """There is nothing to warm up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to free."""
 
     def prepare(self, request: bytes) -> NDArray[np.uint8]:
         return decode_image(request, self._limits, "image")
@@ -58,6 +58,6 @@ class FakeReader:
         return Page(tuple(Line(text, 0.9, box) for text, box in zip(texts, corners, strict=True)), width, height)
 
 
-def load(model_spec: ModelSpec, settings: VisionSettings) -> FakeReader:
-    """The fake of a spec."""
-    return FakeReader(model_spec, settings.image_limits)
+def load(model_spec: ModelSpec, settings: VisionSettings) -> FakeTextRecognizer:
+    """Load the fake of a spec."""
+    return FakeTextRecognizer(model_spec, settings.image_limits)

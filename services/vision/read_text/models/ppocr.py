@@ -26,13 +26,13 @@ from servekit.rpc.errors import ServeError
 from services.vision.read_text import Line, Page
 from services.vision.settings import VisionSettings
 
-LINES_A_STEP = 24  # lines that are read between two looks at the cancellation token
-LONG_SIDES = 2  # how many times the shorter side that the detector wants the longer may be made by enlarging
+LINES_PER_STEP = 24  # lines that are read between two checks of the cancellation token
+LONG_SIDES = 2  # bound of the enlarged longer side, as a multiple of the detector's shortest side
 NETWORKS = {"det": "text_det", "cls": "text_cls", "rec": "text_rec"}
 
 
 class _Session:
-    """A network of the array port, as RapidOCR calls one."""
+    """Adapts a `TensorBackend` to the call that RapidOCR makes."""
 
     def __init__(self, backend: TensorBackend) -> None:
         self._backend = backend
@@ -43,9 +43,9 @@ class _Session:
 
 
 class Enlargement(DetPreProcess):
-    """How the detector sees an image: enlarged until its shorter side is long enough, the longer not much too long.
+    """Enlarges an image until its shorter side is long enough for the detector, within a bound of the longer side.
 
-    Without that bound a strip of 384 by 63 pixels becomes one of 4,486 by 736: nine times the work, and read worse.
+    Without that bound a strip of 384 by 63 pixels becomes one of 4,486 by 736: nine times the work at lower accuracy.
     """
 
     def resize(self, img: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -58,7 +58,7 @@ class Enlargement(DetPreProcess):
 
 
 class PPOcr:
-    """A `TextReader`.
+    """A `TextRecognizer`.
 
     Args:
         folder: Holds `det.onnx`, `cls.onnx` and `rec.onnx`, which also carries the alphabet.
@@ -86,7 +86,7 @@ class PPOcr:
         self._read(np.full((64, 64, 3), 255, np.uint8), CancellationToken())
 
     def close(self) -> None:
-        """The networks are closed by their own schedulers."""
+        """The schedulers of the networks close them."""
 
     def prepare(self, request: bytes) -> NDArray[np.uint8]:
         return decode_image(request, self._limits, "image")
@@ -99,9 +99,9 @@ class PPOcr:
         cancellation.raise_if_cancelled()
         boxes, crops = self._detect(np.ascontiguousarray(image[:, :, ::-1]))
         lines: list[Line] = []
-        for start in range(0, len(crops), LINES_A_STEP):
+        for start in range(0, len(crops), LINES_PER_STEP):
             cancellation.raise_if_cancelled()
-            step = slice(start, start + LINES_A_STEP)
+            step = slice(start, start + LINES_PER_STEP)
             upright = self._ocr.text_cls(crops[step]).img_list
             read = self._ocr.text_rec(TextRecInput(img=upright, return_word_box=False))
             found = zip(read.txts, read.scores, boxes[step], strict=True)
@@ -109,9 +109,9 @@ class PPOcr:
         return Page(tuple(lines), width, height)
 
     def _detect(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
-        """The corners of every line, (lines, 4, 2) in pixels, and the lines cut out, all of a BGR image."""
+        """Detect lines in a BGR image: their corners, float32 `[lines, 4, 2]` in pixels, and the cropped lines."""
         scaled, done = self._ocr.preprocess_img(image)
-        # A very flat image is padded above and below: the detector sees no line that fills the height.
+        # A very flat image is padded above and below: the detector misses a line that fills the height.
         settings = self._ocr.cfg.Global
         padded, done = apply_vertical_padding(scaled, done, settings.width_height_ratio, settings.min_height)
         found = self._ocr.text_det(padded).boxes
@@ -130,5 +130,5 @@ def load(spec: ModelSpec, settings: VisionSettings) -> PPOcr:
 def _engine(folder: Path, name: str, spec: ModelSpec, settings: VisionSettings) -> TensorBackend:
     if settings.triton_target:
         return TritonBackend(settings.triton_target, f"{spec.id}-{name}")
-    # One thread a run: the scheduler's own threads, one a core, call the shared session side by side.
+    # One thread per run: the threads of the scheduler, one per core, call the shared session concurrently.
     return OnnxBackend(folder / f"{name}.onnx", threads=1, provider=settings.provider)
