@@ -1,1 +1,1 @@
-"""How good the answers of a running fleet are: metrics, and the canary set that is replayed against it."""
+"""Evaluation of a running fleet: metrics, the canary set and the speech evaluation set."""

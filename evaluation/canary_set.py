@@ -16,21 +16,21 @@ class _Row(BaseModel):
 
 
 class CanaryItem(_Row, ABC):
-    """One thing that is asked; for people, `label` says what and `expected` what is right."""
+    """One item of the canary set, with a label and the expected answer for reports."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What is asked."""
+        """The label in reports."""
 
     @property
     @abstractmethod
     def expected(self) -> str:
-        """What is right."""
+        """The expected answer."""
 
 
 class MediaItem(CanaryItem):
-    """A recording or a picture, and what it says.
+    """A recording or an image with its text.
 
     Attributes:
         file: Its name in the folder.
@@ -54,7 +54,7 @@ class MediaItem(CanaryItem):
 
 
 class SearchItem(CanaryItem):
-    """A question, and the name of the one passage that answers it."""
+    """A question with the name of the only passage that answers it."""
 
     question: str = Field(min_length=1)
     passage: str
@@ -69,7 +69,7 @@ class SearchItem(CanaryItem):
 
 
 class SearchSet(_Row):
-    """Passages by name, queries about them, and among how many of the first the right one counts as found."""
+    """Passages by name, queries about them, and the k of recall at k."""
 
     k: int = Field(ge=1)
     passages: Mapping[str, str] = Field(min_length=1)
@@ -83,7 +83,7 @@ class SearchSet(_Row):
 
 
 class ChatItem(CanaryItem):
-    """A question about a context; an answer is right that says one of `any_of`."""
+    """A question about a context; an answer is correct if it says one of `any_of`."""
 
     context: str = Field(min_length=1)
     question: str = Field(min_length=1)
@@ -99,7 +99,7 @@ class ChatItem(CanaryItem):
 
 
 class SpeechItem(CanaryItem):
-    """A text to be spoken and read back."""
+    """A text to be synthesized and transcribed."""
 
     text: str = Field(min_length=1)
 
@@ -113,7 +113,7 @@ class SpeechItem(CanaryItem):
 
 
 class CanarySet(_Row):
-    """What is replayed, by task."""
+    """The canary set, by task."""
 
     transcribe: tuple[MediaItem, ...] = Field(min_length=1)
     read_text: tuple[MediaItem, ...] = Field(min_length=1)
@@ -123,5 +123,5 @@ class CanarySet(_Row):
 
 
 def read() -> CanarySet:
-    """The set as it stands in the folder."""
+    """Read the set of the folder."""
     return CanarySet.model_validate(tomllib.loads((FOLDER / "canary.toml").read_text()))

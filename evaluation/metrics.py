@@ -1,4 +1,4 @@
-"""How wrong answers are, as shares of 0 to 1.
+"""Metrics of answers, each 0 to 1.
 
 Two texts are compared as they were meant, not as they were typed. Speech has no capitals and no
 punctuation: `spoken` leaves words alone. Print has both: `written` only evens out spaces. Both fold
@@ -20,7 +20,7 @@ _NOT = frozenset("not no never none nor neither without cannot 没 不 无 未 �
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in small letters: runs of letters and digits, with their inner apostrophes."""
+    """The words of a text in lower case: runs of letters and digits, with their inner apostrophes."""
     return _WORD.findall(_folded(text).casefold())
 
 
@@ -35,7 +35,7 @@ def written(text: str) -> str:
 
 
 def word_error_rate(expected: Sequence[str], heard: Sequence[str]) -> float:
-    """Words wrongly replaced, left out or added, over the words expected, of all texts together.
+    """Word error rate: substitutions, deletions and insertions over the expected words, pooled over the texts.
 
     (S + D + I) / N by the least edits: Morris, Maier and Green, "From WER and RIL to MER and WIL", Interspeech
     2004, as jiwer counts it. Additions can outnumber the words; such a rate is given as 1.
@@ -49,7 +49,7 @@ def word_error_rate(expected: Sequence[str], heard: Sequence[str]) -> float:
 
 
 def character_error_rate(expected: Sequence[str], found: Sequence[str]) -> float:
-    """The same of characters, spaces included: texts as `spoken` or `written` gives them.
+    """Character error rate, spaces included, of texts as `spoken` or `written` returns them.
 
     Args:
         expected: The right texts, at least one character in each.
@@ -59,7 +59,7 @@ def character_error_rate(expected: Sequence[str], found: Sequence[str]) -> float
 
 
 def recall(relevant: Sequence[Collection[str]], found: Sequence[Sequence[str]], k: int) -> float:
-    """Recall at k: which share of the relevant things stands among the first k, mean over queries.
+    """Recall at k: the share of relevant items among the first k results, averaged over queries.
 
     Manning, Raghavan and Schütze, "Introduction to Information Retrieval", 2008, chapter 8.
 
@@ -73,13 +73,13 @@ def recall(relevant: Sequence[Collection[str]], found: Sequence[Sequence[str]], 
 
 
 def accuracy(accepted: Sequence[Collection[str]], answers: Sequence[str]) -> float:
-    """The share of answers that say one of the texts accepted for them; see `says`."""
+    """The share of answers that say one of their accepted texts; see `says`."""
     right = [any(says(answer, text) for text in texts) for texts, answer in zip(accepted, answers, strict=True)]
     return sum(right) / len(right)
 
 
 def says(answer: str, text: str) -> bool:
-    """Whether an answer asserts a text: its words in a row, and no negation before them in their clause.
+    """Whether an answer asserts a text: it has the words in sequence without a preceding negation in the clause.
 
     Whole words are compared, so that `art` is not found in `party`. Chinese has no such bounds, which is why the
     negation counts: `有` stands in `没有`, and is not said by it.

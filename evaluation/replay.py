@@ -1,4 +1,4 @@
-"""A replay: every item of every task asked, one after another; what fails stops nothing."""
+"""A canary run: every item of every task is sent in sequence; a failed item does not stop the run."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ RIGHT = {"word_error_rate": 0.0, "character_error_rate": 0.0, "recall": 1.0, "ac
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """An answer that is not quite right."""
+    """An answer that is not fully correct."""
 
     item: CanaryItem
     answer: str
@@ -22,7 +22,7 @@ class WrongAnswer:
 
 @dataclass(frozen=True)
 class FailedItem:
-    """An item that had no answer, and why."""
+    """An item without an answer, and the reason."""
 
     item: CanaryItem
     reason: str
@@ -30,15 +30,15 @@ class FailedItem:
 
 @dataclass(frozen=True)
 class CanaryResult:
-    """How a task went.
+    """The result of a task.
 
     Attributes:
-        task: Its name.
-        quality: Each metric, 0 to 1, of the answers that there were; nothing if there were none.
-        items: How many were asked.
-        misses: The answers that are not quite right.
-        failures: Those that had none.
-        seconds: How long it took.
+        task: The name of the task.
+        quality: Each metric, 0 to 1, over the answered items; empty without answers.
+        items: The number of items sent.
+        misses: The answers that are not fully correct.
+        failures: The items without an answer.
+        seconds: The duration.
     """
 
     task: str
@@ -50,7 +50,7 @@ class CanaryResult:
 
 
 async def replay(task: CanaryTask, gateway: GatewayClient, times: int, step: Callable[[], None]) -> CanaryResult:
-    """Ask every item of a task so many times; `step` is called after each."""
+    """Send every item of a task `times` times; `step` is called after each."""
     began = time.monotonic()
     asked = [*task.items] * times
     answered: list[CanaryItem] = []

@@ -1,4 +1,4 @@
-"""What a replay found, for people and as data."""
+"""Reports of a canary run, as a table and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Baseline = Mapping[str, Mapping[str, float]]
 
 
 def table(results: Sequence[CanaryResult], baseline: Baseline) -> Table:
-    """A row a metric; beside the baseline's value, where there is one, how much better or worse."""
+    """A table with one row for each metric, with the baseline's value and the change."""
     numbers = [Column(name, justify="right") for name in ("value", "baseline", "items", "failed", "seconds")]
     rows = Table("metric", "task", *numbers, box=None)
     for result in results:
@@ -26,7 +26,7 @@ def table(results: Sequence[CanaryResult], baseline: Baseline) -> Table:
 
 
 def details(results: Sequence[CanaryResult]) -> list[str]:
-    """A line for each answer that is not quite right, and for each that did not come."""
+    """Lines about each answer that is not fully correct and each failed item."""
     lines = []
     for result in results:
         for miss in result.misses:
@@ -37,7 +37,7 @@ def details(results: Sequence[CanaryResult]) -> list[str]:
 
 
 def as_json(results: Sequence[CanaryResult]) -> dict[str, Any]:
-    """The same as data; a baseline is such a file."""
+    """The results as JSON values; a baseline is such a file."""
     return {
         result.task: {
             "quality": {metric: round(value, 4) for metric, value in result.quality.items()},
@@ -50,10 +50,10 @@ def as_json(results: Sequence[CanaryResult]) -> dict[str, Any]:
 
 
 def baseline(data: Any) -> Baseline:
-    """The values of an earlier replay, from what `as_json` gave.
+    """Parse the values of an earlier run from the output of `as_json`.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The data has another form.
     """
     try:
         return {task: {metric: float(value) for metric, value in row["quality"].items()} for task, row in data.items()}

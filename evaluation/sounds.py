@@ -1,4 +1,4 @@
-"""Sounds of machines, made: what sound models are measured on where no recordings of machines are at hand.
+"""Synthetic machine sounds, for the evaluation of anomaly detectors without recordings of machines.
 
 A machine is a kind (motor, fan, pump) and an instance of it: its own speed, resonances and colour, drawn from a number.
 A clip of it is normal, or has a fault laid over it: knocking, an alarm, the whine of a bearing. Every clip has its own
@@ -46,7 +46,7 @@ def machine(
 
 
 def wav(samples: Samples) -> bytes:
-    """The clip as a file."""
+    """The clip as a WAV file."""
     return encode_audio(samples.astype(np.float32), "audio/wav", RATE)
 
 
@@ -62,7 +62,7 @@ def _coloured(samples: int, random: np.random.Generator, tilt: float) -> Samples
 
 
 def _resonant(sound: Samples, peaks: list[tuple[float, float, float]]) -> Samples:
-    """Sound through a casing: (hertz, width in hertz, gain) of each resonance."""
+    """Filter by resonances of a casing: (hertz, width in hertz, gain) of each."""
     spectrum = np.fft.rfft(sound)
     hertz = np.fft.rfftfreq(len(sound), 1 / RATE)
     shape = 0.05 + sum(gain / (1 + ((hertz - centre) / width) ** 2) for centre, width, gain in peaks)
@@ -74,13 +74,13 @@ def _casing(own: np.random.Generator, least: float, most: float) -> list[tuple[f
 
 
 def _wobble(at: Samples, now: np.random.Generator, share: float) -> Samples:
-    """A slow change around one."""
+    """A slow modulation around 1."""
     waves = [np.sin(2 * np.pi * now.uniform(0.1, 0.8) * at + now.uniform(0, 6)) for _ in range(3)]
     return np.asarray(1 + share * np.mean(waves, axis=0))
 
 
 def _motor(at: Samples, own: np.random.Generator, now: np.random.Generator) -> Samples:
-    """Harmonics of its turning, and a hum of the mains."""
+    """Harmonics of the rotation, and mains hum."""
     turning, casing = own.uniform(24, 30), _casing(own, 150, 2_500)
     weights = own.uniform(0.2, 1.0, 40) / np.arange(1, 41) ** 0.7
     phase = 2 * np.pi * np.cumsum(turning * _wobble(at, now, 0.01)) / RATE
@@ -90,7 +90,7 @@ def _motor(at: Samples, own: np.random.Generator, now: np.random.Generator) -> S
 
 
 def _fan(at: Samples, own: np.random.Generator, now: np.random.Generator) -> Samples:
-    """Broad noise, in which the blades are heard to pass."""
+    """Broadband noise, modulated by the passing blades."""
     blades, casing = own.uniform(80, 140), _casing(own, 200, 4_000)
     tilt, depth = own.uniform(0.6, 1.2), own.uniform(0.1, 0.4)
     passing = np.sin(2 * np.pi * np.cumsum(blades * _wobble(at, now, 0.01)) / RATE)
@@ -98,7 +98,7 @@ def _fan(at: Samples, own: np.random.Generator, now: np.random.Generator) -> Sam
 
 
 def _pump(at: Samples, own: np.random.Generator, now: np.random.Generator) -> Samples:
-    """Pulses of rushing, a few each second, over a motor."""
+    """Noise pulses, a few each second, over a motor."""
     strokes, casing = own.uniform(2, 4), _casing(own, 300, 3_000)
     phase = np.cumsum(strokes * _wobble(at, now, 0.02)) / RATE + now.uniform()
     pulses = np.exp(-((phase % 1 - 0.3) ** 2) / (2 * own.uniform(0.08, 0.14) ** 2))
@@ -106,7 +106,7 @@ def _pump(at: Samples, own: np.random.Generator, now: np.random.Generator) -> Sa
 
 
 def _knocking(at: Samples, now: np.random.Generator) -> Samples:
-    """Blows that ring, some each second, none quite on time."""
+    """Ringing impacts, several each second, with jitter."""
     ringing, decay = now.uniform(700, 2_600), now.uniform(0.004, 0.012)
     gap = 1 / now.uniform(3, 9)
     blow = np.exp(-at[: RATE // 10] / decay) * np.sin(2 * np.pi * ringing * at[: RATE // 10])
@@ -120,7 +120,7 @@ def _knocking(at: Samples, now: np.random.Generator) -> Samples:
 
 
 def _alarm(at: Samples, now: np.random.Generator) -> Samples:
-    """Two tones in turn, or one that comes and goes."""
+    """Two alternating tones, or one with modulated amplitude."""
     low, period = now.uniform(1_000, 2_400), now.uniform(0.3, 0.8)
     first = (at + now.uniform(0, period)) % period < period / 2
     second = now.choice([0.0, 1.0])
@@ -129,7 +129,7 @@ def _alarm(at: Samples, now: np.random.Generator) -> Samples:
 
 
 def _whine(at: Samples, now: np.random.Generator) -> Samples:
-    """A high tone with the sidebands of the turning, as a bearing that runs dry has."""
+    """A high tone with sidebands of the rotation, like a dry bearing."""
     tone, turning = now.uniform(3_000, 6_500), now.uniform(20, 40)
     phase = 2 * np.pi * np.cumsum(tone * _wobble(at, now, 0.004)) / RATE
     return np.sin(phase) * (1 + 0.6 * np.sin(2 * np.pi * turning * at)) + 0.3 * np.sin(1.5 * phase)

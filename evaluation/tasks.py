@@ -1,4 +1,4 @@
-"""What the canary asks, task by task, and how the answers are marked."""
+"""The canary's tasks: what each sends, and how it scores the answers."""
 
 import mimetypes
 import time
@@ -13,16 +13,16 @@ from evaluation import metrics
 from evaluation.canary_set import FOLDER, CanaryItem, CanarySet, ChatItem, MediaItem, SearchItem, SearchSet, SpeechItem
 
 STORE = "polyphony-canary"
-EXPIRES_SECONDS = 3600  # after which what a killed canary has left is deleted
-MAX_TOKENS = 24  # of an answer
+EXPIRES_SECONDS = 3600  # after which resources of a killed run are deleted
+MAX_TOKENS = 24  # of one answer
 
 
 class CanaryTask(ABC):
-    """One kind of question.
+    """One task of the canary.
 
     Attributes:
-        name: As the gauges name it.
-        items: What is asked, one by one.
+        name: The label `task` of the gauges.
+        items: The items to send.
     """
 
     name: ClassVar[str]
@@ -30,7 +30,7 @@ class CanaryTask(ABC):
 
     @asynccontextmanager
     async def ready(self, gateway: GatewayClient) -> AsyncIterator[None]:  # noqa: ARG002
-        """What has to stand while it is asked: nothing, unless a task says otherwise."""
+        """A context with the resources of the task; none by default."""
         yield
 
     @abstractmethod
@@ -39,11 +39,11 @@ class CanaryTask(ABC):
 
     @abstractmethod
     def marks(self, items: Sequence[Any], answers: Sequence[Any]) -> Mapping[str, float]:
-        """Each metric of the answers that there are, at least one."""
+        """Each metric over the answers, of which there is at least one."""
 
 
 class TranscribeCanary(CanaryTask):
-    """Recordings are written down."""
+    """Recordings are transcribed."""
 
     name = "transcribe"
 
@@ -63,7 +63,7 @@ class TranscribeCanary(CanaryTask):
 
 
 class ReadTextCanary(CanaryTask):
-    """Pictures of text are read."""
+    """Images of text are read."""
 
     name = "read_text"
 
@@ -80,7 +80,7 @@ class ReadTextCanary(CanaryTask):
 
 
 class SearchCanary(CanaryTask):
-    """Passages are searched by questions that use other words."""
+    """Passages are searched by paraphrased questions."""
 
     name = "search"
 
@@ -120,7 +120,7 @@ class ChatCanary(CanaryTask):
 
 
 class SpeechCanary(CanaryTask):
-    """Texts are spoken, and read back by transcription: whatever either does wrong."""
+    """Texts are synthesized and transcribed: errors of both count."""
 
     name = "speak"
 
@@ -135,14 +135,14 @@ class SpeechCanary(CanaryTask):
 
 
 async def _delete_leftovers(gateway: GatewayClient) -> None:
-    """Delete the vector stores of canaries that were killed; their files expire."""
+    """Delete vector stores of killed runs; their files expire."""
     for store in value_at(await gateway.json("GET", "/v1/vector_stores"), "data"):
         if value_at(store, "name") == STORE and time.time() - value_at(store, "created_at") > EXPIRES_SECONDS:
             await gateway.send("DELETE", f"/v1/vector_stores/{value_at(store, 'id')}")
 
 
 def tasks(canary: CanarySet) -> tuple[CanaryTask, ...]:
-    """Every task, in the order in which they are asked."""
+    """Every task, in order."""
     return (
         TranscribeCanary(canary.transcribe),
         ReadTextCanary(canary.read_text),

@@ -1,4 +1,4 @@
-"""Makes the media of the canary set again: `python evaluation/canary/make.py --help`.
+"""Generates the media of the canary set: `python evaluation/canary/make.py --help`.
 
 Pictures are drawn and speech is synthesised from the texts of canary.toml; the photograph and the
 recordings are cut from where their `origin` says. A file that changes changes the measured baseline.
@@ -25,7 +25,7 @@ MARGIN = 24
 
 @dataclass(frozen=True)
 class TextStyle:
-    """How a text is drawn: the file of its font, the letters' height in pixels, and what the camera did."""
+    """The style of a drawn text: its font file, the height in pixels, and the distortion of the camera."""
 
     font: str
     size: int
@@ -74,7 +74,7 @@ def clip(folder: Path, number: str) -> bytes:
 
 
 def speech(gateway: str, text: str) -> bytes:
-    """A text as the fleet speaks it, as Opus."""
+    """A text, synthesized by the fleet, as Opus."""
     body = {"model": "hibari", "input": text, "response_format": "opus"}
     with BlockingConnection(gateway) as connection:
         return connection.send("POST", "/v1/audio/speech", json=body).content

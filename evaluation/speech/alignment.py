@@ -1,4 +1,4 @@
-"""When each word of a known text is said."""
+"""Evaluation of forced alignment."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from evaluation.speech_set.manifest import EvaluationClip
 
 
 class AlignmentTask(EvaluationTask):
-    """How far the told times are from those of the synthesiser that spoke."""
+    """Errors of word times against those of the synthesizer."""
 
     name = "align"
 

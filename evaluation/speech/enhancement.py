@@ -1,4 +1,4 @@
-"""Noise is taken out."""
+"""Evaluation of enhancement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from evaluation.speech_set.manifest import EvaluationClip
 
 @dataclass(frozen=True)
 class EnhancementScores:
-    """One version of a clip beside the clip without noise."""
+    """The scores of one version of a clip against the clean clip."""
 
     si_sdr: float
     stoi: float
@@ -25,7 +25,7 @@ class EnhancementScores:
 
 
 class EnhancementTask(EvaluationTask):
-    """How near cleaned sound is to the clean, and whether its words are understood better."""
+    """Signal quality and word error rate before and after enhancement."""
 
     name = "enhance"
 

@@ -1,4 +1,4 @@
-"""Recordings are written down while they are said, in real time."""
+"""Evaluation of live transcription in real time."""
 
 import asyncio
 import json
@@ -30,14 +30,14 @@ SESSION = {
 
 @dataclass(frozen=True)
 class LiveAnswer:
-    """What was written, and how long after the end of the speech the last of it was final."""
+    """The transcript, and the delay of its last final result after the end of the speech."""
 
     text: str
     latency_seconds: float
 
 
 class LiveTask(EvaluationTask):
-    """How long final words take, and how right they are."""
+    """Latency and word error rate of final results."""
 
     name = "live"
 
@@ -76,7 +76,7 @@ async def _hear(asking: TaskContext, clip: EvaluationClip) -> LiveAnswer:
 
 
 async def _followed(socket: ClientConnection, samples: sound.Samples, end: float) -> LiveAnswer:
-    """The transcript, its last words being those of the phrase that ends at `end` seconds."""
+    """The transcript up to the utterance that ends at `end` seconds."""
     began = time.monotonic()
     sending = asyncio.create_task(_send(socket, samples, began))
     texts: dict[str, str] = {}
@@ -106,7 +106,7 @@ async def _followed(socket: ClientConnection, samples: sound.Samples, end: float
 
 
 async def _send(socket: ClientConnection, samples: sound.Samples, began: float) -> None:
-    """The samples as they would be spoken: each piece when its last sample has been said."""
+    """Chunks of samples in real time: each is yielded when its last sample is due."""
     pcm = (samples * 32767).astype("<i2")
     piece = round(PIECE_SECONDS * sound.RATE)
     for start in range(0, len(pcm), piece):

@@ -1,4 +1,4 @@
-"""Sounds of machines: anomalies and classes, on machines that the models have not heard."""
+"""Evaluation of anomalous sound detection, on machines that are not in the training data."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +18,7 @@ LEARNED_CLIPS, NEW_CLIPS = range(6), range(6, 9)  # of each machine and conditio
 
 @dataclass(frozen=True)
 class SimulatedMachine:
-    """One clip of one machine."""
+    """A clip of a synthetic machine."""
 
     kind: str
     instance: int
@@ -27,11 +27,11 @@ class SimulatedMachine:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name in tables."""
         return f"{self.kind} {self.instance}, {self.condition} {self.clip}"
 
     def sound(self, seconds: float) -> bytes:
-        """The WAV file of that many seconds of it."""
+        """A WAV file of this many seconds."""
         return sounds.wav(sounds.machine(self.kind, self.instance, self.condition, self.clip, seconds=seconds))
 
 
@@ -127,7 +127,7 @@ class AnomalyTask(EvaluationTask):
 
 @asynccontextmanager
 async def _fitted(asking: TaskContext, clips: Sequence[tuple[bytes, str]]) -> AsyncIterator[bool]:
-    """A sound model of clips and their labels, deleted at the end of the block; False if none can be had."""
+    """An anomaly detector trained on labelled clips, deleted at the end of the block; False if training failed."""
     try:
         await asking.gateway.train_sound_model(NAME, clips)
     except GatewayError as error:

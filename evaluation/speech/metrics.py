@@ -1,4 +1,4 @@
-"""How wrong transcripts, turns and times are, and how clean sound is.
+"""Metrics of transcripts, diarization, word times and signal quality.
 
 Transcripts are compared as Whisper's authors compare them: Radford et al., "Robust Speech Recognition via Large-Scale
 Weak Supervision", 2022, appendix C; English by their English normaliser (numbers, contractions and spellings are made
@@ -24,25 +24,25 @@ UNSPACED = ("ja", "zh")
 RESAMPLES = 1000
 
 Span = tuple[float, float]
-"""From when to when, in seconds."""
+"""Start and end in seconds."""
 
 
 @dataclass(frozen=True)
 class EditCounts:
-    """The least edits between what was said and what was written, and how much was said, in words."""
+    """The minimum edits between reference and hypothesis, and the number of reference words."""
 
     edits: int
     words: int
 
     @property
     def rate(self) -> float:
-        """Edits over words; of nothing said, 0 if nothing was written, else 1."""
+        """Edits over words; without reference words, 0 for an empty hypothesis, else 1."""
         return self.edits / self.words if self.words else float(bool(self.edits))
 
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """An error rate of many texts together, and the bounds within which it is in 95 of 100 resamplings."""
+    """A pooled error rate with its 95% bootstrap interval."""
 
     value: float
     low: float
@@ -50,7 +50,7 @@ class ErrorRate:
 
 
 def normalised(text: str, language: str) -> str:
-    """A text as it is compared: words, or characters, and single spaces."""
+    """A text, normalized for comparison: words, or characters, and single spaces."""
     return " ".join(_normaliser(language)(text).split())
 
 
@@ -63,7 +63,7 @@ def _normaliser(language: str) -> Callable[[str], str]:
 
 
 def edits(said: str, written: str, language: str) -> EditCounts:
-    """How many words were replaced, left out or added: (S + D + I), and of how many."""
+    """The substitutions, deletions and insertions (S + D + I), and the number of reference words."""
     expected, found = normalised(said, language), normalised(written, language)
     if not expected:
         return EditCounts(len(found.split()), 0)
@@ -72,7 +72,7 @@ def edits(said: str, written: str, language: str) -> EditCounts:
 
 
 def rate(texts: Sequence[EditCounts]) -> ErrorRate:
-    """The error rate of texts pooled, with its bootstrap interval over texts.
+    """The pooled error rate of texts, with its bootstrap interval over texts.
 
     Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004.
 
@@ -83,7 +83,7 @@ def rate(texts: Sequence[EditCounts]) -> ErrorRate:
 
 
 def difference(first: Sequence[EditCounts], second: Sequence[EditCounts]) -> ErrorRate:
-    """How much worse the first is than the second on the same texts, resampled together."""
+    """The difference of two error rates on the same texts, by a paired bootstrap."""
     both = [EditCounts(a.edits - b.edits, a.words) for a, b in zip(first, second, strict=True)]
     return rate(both)
 
@@ -97,7 +97,7 @@ def _resampled(texts: Sequence[EditCounts], of: Callable[[NDArray[np.int64]], ND
 
 @dataclass(frozen=True)
 class DiarizationErrors:
-    """Seconds of speech that were missed, heard where there is none, or given to the wrong speaker, and of how many."""
+    """Seconds of missed speech, false alarms and speaker confusion, and of reference speech."""
 
     missed: float
     false_alarm: float
@@ -118,7 +118,7 @@ def diarization(
     collar: float,
     with_overlap: bool = True,
 ) -> DiarizationErrors:
-    """Turns beside the right ones, speakers matched by the assignment that errs least (pyannote.metrics).
+    """Compare turns with the reference; speakers are matched by the optimal assignment (pyannote.metrics).
 
     Args:
         expected: Who speaks when.
@@ -137,7 +137,7 @@ def diarization(
 
 
 def pooled(parts: Sequence[DiarizationErrors]) -> DiarizationErrors:
-    """Of several recordings together."""
+    """The errors of several recordings, pooled."""
     return DiarizationErrors(
         *(sum(getattr(part, name) for part in parts) for name in DiarizationErrors.__dataclass_fields__)
     )
@@ -154,7 +154,7 @@ def _annotation(turns: Iterable[tuple[Span, str]]) -> "Annotation":
 
 @dataclass(frozen=True)
 class TimeOffsets:
-    """How far times are from the right ones, in milliseconds, and the share of those within 100."""
+    """Absolute errors of times in milliseconds, and the share within 100 ms."""
 
     median_ms: float
     p95_ms: float
@@ -163,7 +163,7 @@ class TimeOffsets:
 
 
 def offsets(expected: Sequence[Span], found: Sequence[Span]) -> TimeOffsets:
-    """The beginnings and the ends of words, told against right, one by one.
+    """Errors of the starts and ends of words against the reference.
 
     Args:
         expected: At least one word.

@@ -1,4 +1,4 @@
-"""What an evaluation found: tables, and the items that went worst, for people, as data and as Markdown."""
+"""Results of an evaluation: tables and the worst answers, for terminals, as JSON and as Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ WORST = 8
 
 @dataclass(frozen=True)
 class MetricTable:
-    """Rows of figures, each with a name; `note` says what they are."""
+    """A table of metrics with named rows and a note."""
 
     title: str
     columns: tuple[str, ...]
@@ -24,7 +24,7 @@ class MetricTable:
 
 @dataclass(frozen=True)
 class ReviewedAnswer:
-    """One item worth a look: how bad it is, what was right, what came."""
+    """An answer for review: its error, the expected and the actual answer."""
 
     item: str
     badness: float
@@ -34,7 +34,7 @@ class ReviewedAnswer:
 
 @dataclass(frozen=True)
 class FailedClip:
-    """An item that had no answer, and why."""
+    """A clip without an answer, and the reason."""
 
     item: str
     reason: str
@@ -42,7 +42,7 @@ class FailedClip:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What one task found.
+    """The result of one task.
 
     Attributes:
         task: Its name.
@@ -60,12 +60,12 @@ class TaskResult:
 
     @property
     def worst(self) -> list[ReviewedAnswer]:
-        """The worst items, worst first."""
+        """The worst answers, worst first."""
         return sorted(self.looks, key=lambda look: -look.badness)[:WORST]
 
 
 def tables(outcome: TaskResult) -> list[RichTable]:
-    """For a terminal."""
+    """The tables for a terminal."""
     drawn = []
     for table in outcome.tables:
         first, *numbers = table.columns
@@ -78,7 +78,7 @@ def tables(outcome: TaskResult) -> list[RichTable]:
 
 
 def details(outcome: TaskResult) -> list[str]:
-    """A few lines for each of the worst items, and one for each without an answer."""
+    """Lines about the worst answers and about each failed clip."""
     lines = []
     for look in outcome.worst:
         lines += [f"{outcome.task} {look.item}", f"  expected  {look.expected}", f"  answered  {look.answered}"]
@@ -87,7 +87,7 @@ def details(outcome: TaskResult) -> list[str]:
 
 
 def as_json(outcomes: Sequence[TaskResult]) -> dict[str, Any]:
-    """The same as data."""
+    """The results as JSON values."""
     return {
         outcome.task: {
             "tables": [asdict(table) for table in outcome.tables],

@@ -1,4 +1,4 @@
-"""Texts are spoken by each voice and read back by transcription: whatever either does wrong."""
+"""Evaluation of synthesis: each voice speaks texts that are then transcribed; errors of both count."""
 
 import tomllib
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ async def _read_back(asking: TaskContext, one: tuple[str, str, str]) -> str:
 
 
 class SynthesisTask(EvaluationTask):
-    """Word error rates of spoken texts, by voice."""
+    """Word error rates of synthesized texts, by voice."""
 
     name = "speak"
 

@@ -1,4 +1,4 @@
-"""Who speaks when."""
+"""Evaluation of diarization."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ Turns = Sequence[tuple[tuple[float, float], str]]
 
 
 class DiarizationTask(EvaluationTask):
-    """Diarization error rates, the number of speakers to be found out or told."""
+    """Diarization error rates, with an unknown and a given number of speakers."""
 
     name, passes = "diarize", 2
 

@@ -1,4 +1,4 @@
-"""What an evaluation asks, one task after another, and with what."""
+"""The tasks of the speech evaluation and their context."""
 
 import time
 from abc import ABC, abstractmethod
@@ -20,13 +20,13 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class TaskContext:
-    """One task while it is asked.
+    """The context of a running task.
 
     Attributes:
-        gateway: Who answers.
-        folder: Where the clips' files are.
+        gateway: The gateway under test.
+        folder: The folder of the clips.
         step: Called after each item.
-        failures: The items that had no answer so far.
+        failures: The clips without an answer so far.
     """
 
     gateway: GatewayClient
@@ -46,7 +46,7 @@ class TaskContext:
     async def each(
         self, items: Iterable[Item], ask: Callable[[Item], Awaitable[Answer]], named: Callable[[Item], str]
     ) -> list[tuple[Item, Answer]]:
-        """The items that were answered, with their answers, one after another; what fails stops nothing."""
+        """Yield answered items with their answers; a failed item does not stop the task."""
         answered = []
         for item in items:
             try:
@@ -58,15 +58,15 @@ class TaskContext:
 
 
 class EvaluationTask(ABC):
-    """One kind of question.
+    """One task of the evaluation.
 
     Args:
-        clips: The set; a task takes those that it can ask about.
-        limit: How many of these at most, spread over all; 0 for all.
+        clips: The set, from which a task selects its clips.
+        limit: The maximum number of clips, sampled evenly; 0 for all.
 
     Attributes:
-        name: As the command has it.
-        passes: How often each clip is asked about.
+        name: The name in `--only`.
+        passes: The number of requests for each clip.
     """
 
     name: ClassVar[str]
@@ -78,19 +78,19 @@ class EvaluationTask(ABC):
 
     @property
     def items(self) -> int:
-        """How many steps there are."""
+        """The number of steps."""
         return self.passes * len(self.clips)
 
     @abstractmethod
     def takes(self, clip: EvaluationClip) -> bool:
-        """Whether a clip is asked about."""
+        """Whether the task uses a clip."""
 
     @abstractmethod
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
-        """Ask everything: the figures, and what to look at."""
+        """Run the task; returns its tables and answers for review."""
 
     async def run(self, gateway: GatewayClient, folder: Path, step: Callable[[], None]) -> TaskResult:
-        """What was found."""
+        """Compute the tables and answers for review."""
         began = time.monotonic()
         asking = TaskContext(gateway, folder, step)
         tables, looks = await self.ask(asking)
@@ -98,7 +98,7 @@ class EvaluationTask(ABC):
 
 
 def spread(items: Sequence[Item], limit: int) -> list[Item]:
-    """At most `limit` items, drawn from all over, always the same, in their order; all of them for 0."""
+    """At most `limit` items, sampled evenly and deterministically, in order; all for 0."""
     if not limit or len(items) <= limit:
         return list(items)
     drawn = np.random.default_rng(0).choice(len(items), limit, replace=False)
@@ -106,7 +106,7 @@ def spread(items: Sequence[Item], limit: int) -> list[Item]:
 
 
 def grouped(answered: Iterable[tuple[EvaluationClip, Answer]]) -> dict[str, list[tuple[EvaluationClip, Answer]]]:
-    """By what is hard about the clips."""
+    """The answers by the condition of their clips."""
     groups: dict[str, list[tuple[EvaluationClip, Answer]]] = {}
     for clip, answer in answered:
         groups.setdefault(clip.label, []).append((clip, answer))

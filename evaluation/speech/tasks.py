@@ -1,4 +1,4 @@
-"""Everything that is asked of a fleet's speech, in order."""
+"""All tasks of the speech evaluation, in order."""
 
 from evaluation.speech.alignment import AlignmentTask
 from evaluation.speech.enhancement import EnhancementTask

@@ -1,4 +1,4 @@
-"""Recordings are written down, with the window fitted to the speech and with the full one."""
+"""Evaluation of transcription, with the window fitted to the speech and with the full window."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from evaluation.speech.outcome import Cell, MetricTable, ReviewedAnswer
 from evaluation.speech.task import EvaluationTask, TaskContext
 from evaluation.speech_set.manifest import EvaluationClip
 
-# What `verbose_json` calls the languages of the set.
+# Names of the languages in `verbose_json`.
 NAMES = {
     "de": "german", "en": "english", "es": "spanish", "fr": "french", "it": "italian", "ja": "japanese",
     "nl": "dutch", "pl": "polish", "pt": "portuguese", "ru": "russian", "zh": "chinese",
@@ -20,11 +20,11 @@ Mode = Literal["fitted", "full"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Heard = Mapping[Mode, tuple[str, str]]
-"""What was written in each window, and the language that was detected."""
+"""The transcript with each window, and the detected language."""
 
 
 class TranscriptionTask(EvaluationTask):
-    """Word error rates by condition and language, languages detected, and words where nobody speaks."""
+    """Word error rates by condition and language, detected languages, and hallucinated words."""
 
     name, passes = "transcribe", len(MODES)
 
@@ -122,7 +122,7 @@ def _detected(pairs: Sequence[tuple[EvaluationClip, Heard]], mode: Mode) -> str:
 
 
 def _look(clip: EvaluationClip, answers: Heard) -> ReviewedAnswer | None:
-    """The worse of the two windows, where either is not right."""
+    """The worse transcript of the two windows, if either has errors."""
     marks = {mode: metrics.edits(clip.text, answers[mode][0], clip.language).rate for mode in MODES}
     worse = max(MODES, key=lambda mode: marks[mode])
     if not marks[worse]:

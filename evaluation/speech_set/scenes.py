@@ -1,4 +1,4 @@
-"""The clips of the set: who says what, under what noise, one after another or at once."""
+"""The clips of the set: voices, texts, noise, sequences and overlaps."""
 
 import tomllib
 import zlib
@@ -18,20 +18,20 @@ ENGLISH = ("hibari", "joe", "slt", "rms", "awb")
 JAPANESE = ("jf-alpha", "jf-gongitsune", "jf-nezumi", "jf-tebukuro", "jm-kumo")
 SNRS = (20, 10, 5, 0)
 NOISES = tuple(noise for noise in get_args(Noise) if noise)
-NOISY = ("hibari-prose", "slt-technical", "rms-names", "austen-1")  # what is said again under every noise
+NOISY = ("hibari-prose", "slt-technical", "rms-names", "austen-1")  # clips that are repeated with every noise
 BABBLERS = (("joe", "long"), ("awb", "long"), ("slt", "long"), ("rms", "prose"), ("hibari", "long"))
-CROWD = 2  # voices at least: one that speaks over another is no babble
-EDGE = 0.3  # seconds of silence at both ends of what is put together
+CROWD = 2  # the fewest voices of babble noise
+EDGE = 0.3  # seconds of silence at both ends of composed clips
 
 Made = tuple[EvaluationClip, sound.Samples]
 
 
 class Scenes:
-    """Makes the clips, in an order that is always the same. What cannot be made here is left out and noted.
+    """Builds the clips in a fixed order. Clips whose sources are missing are skipped and noted.
 
     Args:
-        voices: Who can speak.
-        people: Who has spoken.
+        voices: The voices.
+        people: The recordings of people.
     """
 
     def __init__(self, voices: VoiceSet, people: Sequence[Source]) -> None:
@@ -41,7 +41,7 @@ class Scenes:
 
     @property
     def missing(self) -> list[str]:
-        """What was left out, and what to install for it."""
+        """The skipped clips, and the packages to install."""
         return [*self._lacks, *self._voices.missing]
 
     def clips(self) -> Iterator[Made]:
@@ -94,7 +94,7 @@ class Scenes:
         condition: Condition,
         gaps: Sequence[float],
     ) -> Iterator[Made]:
-        """Turns one after another, each after its gap in seconds (the gaps repeat); less than 0 is an overlap."""
+        """Turns in sequence, each after its gap in seconds (gaps repeat); a negative gap is an overlap."""
         pieces: list[tuple[int, sound.Samples]] = []
         turns: list[SpeakerTurn] = []
         words: list[TimedWord] = []
@@ -162,7 +162,7 @@ class Scenes:
         return sound.babble(crowd, seconds, random)
 
     def _babblers(self, but: Sequence[str]) -> Iterator[sound.Samples]:
-        """All who babble, but who speaks."""
+        """The voices of babble noise, without the speaker."""
         for voice, text in BABBLERS:
             if voice not in but:
                 try:
@@ -214,7 +214,7 @@ class Scenes:
                 yield from self._monologue(f"espeak-{language}-{number}", voice, text, language, "clean")
 
     def _nobody(self) -> Iterator[Made]:
-        """What has no words: every character that is written for it is invented."""
+        """Clips without speech: every transcribed word is a hallucination."""
         seconds = 12.0
         kinds: Mapping[str, Callable[[Any], sound.Samples]] = {
             "silence": lambda _: sound.silence(seconds),
@@ -252,5 +252,5 @@ def _later(word: TimedWord, seconds: float) -> TimedWord:
 
 
 def _random(name: str) -> np.random.Generator:
-    """Always the same for a name."""
+    """A deterministic seed for a name."""
     return np.random.default_rng(zlib.crc32(name.encode()))

@@ -11,14 +11,14 @@ from servekit.media.audio_encoder import encode_audio
 
 RATE = 16_000
 FRAME = RATE // 50
-SPEECH_POWER = 0.01  # what every voice is brought to: -20 dB of full scale
+SPEECH_POWER = 0.01  # the power of every voice: -20 dB of full scale
 QUIET = 1e-4  # a frame is speech from this share of the loudest frame's power: -40 dB
 
 Samples = NDArray[np.float32]
 
 
 def decode(file: Path | bytes) -> Samples:
-    """A sound file of any kind."""
+    """Decode an audio file."""
     with av.open(io.BytesIO(file) if isinstance(file, bytes) else file, "r") as container:
         resampler = av.AudioResampler("flt", "mono", RATE)
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
@@ -27,17 +27,17 @@ def decode(file: Path | bytes) -> Samples:
 
 
 def write(path: Path, samples: Samples) -> None:
-    """A FLAC file of 16 bits."""
+    """Write a 16-bit FLAC file."""
     path.write_bytes(encode_audio(samples, "audio/flac", RATE))
 
 
 def silence(seconds: float) -> Samples:
-    """Nothing at all."""
+    """Silence."""
     return np.zeros(round(seconds * RATE), np.float32)
 
 
 def speech_frames(samples: Samples) -> NDArray[np.bool_]:
-    """Which frames of 20 ms are speech: by their power, beside that of the loudest."""
+    """Frames of 20 ms that are speech, by their power relative to the loudest."""
     power = _powers(samples)
     loud: NDArray[np.bool_] = power > QUIET * power.max()
     return loud
@@ -55,13 +55,13 @@ def _powers(samples: Samples) -> Samples:
 
 
 def levelled(samples: Samples) -> Samples:
-    """At `SPEECH_POWER`, or less where it would clip."""
+    """Scale to `SPEECH_POWER`, or less where it would clip."""
     gain = np.sqrt(SPEECH_POWER / speech_power(samples))
     return samples * np.float32(min(gain, 0.99 / np.abs(samples).max()))
 
 
 def speech_bounds(samples: Samples) -> tuple[int, int]:
-    """The samples from where to where somebody speaks."""
+    """The first and last sample of speech."""
     (frames,) = np.nonzero(speech_frames(samples))
     return int(frames[0]) * FRAME, int(frames[-1] + 1) * FRAME
 
@@ -80,7 +80,7 @@ def white(seconds: float, random: np.random.Generator) -> Samples:
 
 
 def hum(seconds: float, random: np.random.Generator) -> Samples:
-    """Mains: 50 Hz and nine harmonics that fall off, with a little noise."""
+    """Mains hum: 50 Hz and nine decaying harmonics, with a little noise."""
     t = np.arange(round(seconds * RATE)) / RATE
     phases = random.uniform(0, 2 * np.pi, 10)
     waves = [np.sin(2 * np.pi * 50 * k * t + phase) / k for k, phase in enumerate(phases, 1)]
@@ -89,7 +89,7 @@ def hum(seconds: float, random: np.random.Generator) -> Samples:
 
 
 def babble(voices: list[Samples], seconds: float, random: np.random.Generator) -> Samples:
-    """Several people at once, each from somewhere in their speech on."""
+    """Babble: several voices at once, each from a random offset."""
     count = round(seconds * RATE)
     shifted = [np.roll(voice, int(random.integers(len(voice)))) for voice in voices]
     crowd: Samples = np.sum([np.resize(voice, count) for voice in shifted], axis=0, dtype=np.float32)
@@ -97,7 +97,7 @@ def babble(voices: list[Samples], seconds: float, random: np.random.Generator) -
 
 
 def tune(seconds: float, random: np.random.Generator) -> Samples:
-    """Music of a sort: plucked chords, four to the bar."""
+    """Synthetic music: plucked chords, four to the bar."""
     samples = silence(seconds)
     t = np.arange(RATE * 2) / RATE
     chords = ((262, 330, 392), (220, 262, 330), (175, 220, 262), (196, 247, 294))
@@ -109,7 +109,7 @@ def tune(seconds: float, random: np.random.Generator) -> Samples:
 
 
 def clicks(seconds: float, random: np.random.Generator) -> Samples:
-    """Knocks now and then."""
+    """Random clicks."""
     samples = silence(seconds)
     t = np.arange(RATE // 20) / RATE
     knock = (0.6 * np.exp(-120 * t) * np.sin(2 * np.pi * 900 * t)).astype(np.float32)

