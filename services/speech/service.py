@@ -18,25 +18,25 @@ from servekit.models.loading import load_models
 from servekit.models.repository import ModelRepository
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
-from services.speech.alignment.alignment import Alignment
+from services.speech.alignment.alignment import ForcedAlignment
+from services.speech.anomaly.anomaly import AnomalyDetection
 from services.speech.assessment.assessment import Assessor
 from services.speech.audio.recording import Recordings
-from services.speech.diarization.diarization import Diarization
-from services.speech.diarization.listeners import Listener, TalkListener, VoiceListener
+from services.speech.diarization.diarization import SpeakerDiarization
+from services.speech.diarization.diarizers import ClusteringDiarizer, EndToEndDiarizer, RecordingDiarizer
 from services.speech.emotion.emotion import EmotionAnalysis
-from services.speech.enhancement.enhancement import Enhancement
+from services.speech.enhancement.enhancement import SpeechEnhancement
 from services.speech.live.live import LiveTranscription
 from services.speech.settings import SpeechSettings
-from services.speech.sounds.sounds import Sounds
-from services.speech.synthesis.readers import Readers
+from services.speech.synthesis.catalogue_voices import CatalogueVoices
 from services.speech.synthesis.synthesis import Synthesis
 from services.speech.tasks import tasks
-from services.speech.transcription.transcription import Transcription
-from services.speech.transcription.transcripts import instructions_of, message, sensitivity_of
+from services.speech.transcription.transcription import LongFormTranscriber
+from services.speech.transcription.transcripts import message, transcription_options, vad_options_of
 from services.speech.voice_activity import SpeechDetector
 from services.speech.voices.dictation import Dictation
 from services.speech.voices.references import References
-from services.speech.voices.voices import Voices
+from services.speech.voices.voices import VoiceCatalogue
 
 FILES = (
     transcription_pb,
@@ -63,26 +63,28 @@ class SpeechServicer:
     def __init__(self, models: ModelRepository, settings: SpeechSettings) -> None:
         transcribers, synthesizers = models["transcribe"], models["synthesize"]
         detector: SpeechDetector = models["detect_speech"].get().model
-        store, readers = ObjectStore(settings.object_store_url), Readers(settings.catalogue)
+        store, catalogue_voices = ObjectStore(settings.object_store_url), CatalogueVoices(settings.catalogue)
         recordings, max_characters = Recordings(store, settings), settings.max_transcript_characters
-        transcription = Transcription(transcribers, detector)
+        transcription = LongFormTranscriber(transcribers, detector)
         references, dictation = References(recordings, detector), Dictation(transcription)
-        listeners: list[Listener] = [
-            *(TalkListener(scheduler) for scheduler in models["diarize"]),
-            *(VoiceListener(scheduler, detector) for scheduler in models["embed_speaker"]),
+        diarizers: list[RecordingDiarizer] = [
+            *(EndToEndDiarizer(scheduler) for scheduler in models["diarize"]),
+            *(ClusteringDiarizer(scheduler, detector) for scheduler in models["embed_speaker"]),
         ]
         self._settings, self._recordings, self._transcription = settings, recordings, transcription
         self._live = LiveTranscription(transcribers, detector, settings)
-        self._diarization = Diarization(recordings, listeners, settings.max_speakers)
-        self._alignment = Alignment(models["align"], transcribers, transcription, detector, recordings, max_characters)
-        self._voices = Voices(synthesizers, store, references, dictation.write_down, readers, settings)
-        self._synthesis = Synthesis(self._voices, readers, settings)
-        self._enhancement = Enhancement(models["enhance"], detector, recordings, settings.max_enhance_seconds)
+        self._diarization = SpeakerDiarization(recordings, diarizers, settings.max_speakers)
+        self._alignment = ForcedAlignment(
+            models["align"], transcribers, transcription, detector, recordings, max_characters
+        )
+        self._voices = VoiceCatalogue(synthesizers, store, references, dictation.write_down, catalogue_voices, settings)
+        self._synthesis = Synthesis(self._voices, catalogue_voices, settings)
+        self._enhancement = SpeechEnhancement(models["enhance"], detector, recordings, settings.max_enhance_seconds)
         self._assessor = Assessor(recordings, transcription, max_characters)
         self._emotions = EmotionAnalysis(
-            recordings, transcription, models["read_sentiment"], models["recognize_emotion"]
+            recordings, transcription, models["classify_sentiment"], models["recognize_emotion"]
         )
-        self._sounds = Sounds(recordings, store, settings)
+        self._anomaly = AnomalyDetection(recordings, store, settings)
 
     async def drain(self) -> None:
         """End the live streams: see `ServiceSpec.drain`."""
@@ -91,12 +93,12 @@ class SpeechServicer:
     async def Transcribe(
         self, request: transcription_pb.TranscribeRequest, context: object
     ) -> AsyncIterator[transcription_pb.TranscribeResponse]:
-        instructions = instructions_of(request, self._settings)
-        sensitivity = sensitivity_of(request.voice_activity)
-        self._transcription.scheduler(request.model, instructions)  # reject before the recording is opened
+        options = transcription_options(request, self._settings)
+        vad_options = vad_options_of(request.voice_activity)
+        self._transcription.scheduler(request.model, options)  # reject before the recording is opened
         async with (
             self._recordings.open(request.audio, "audio") as recording,
-            aclosing(self._transcription.hear(recording, instructions, request.model, sensitivity)) as events,
+            aclosing(self._transcription.transcribe(recording, options, request.model, vad_options)) as events,
         ):
             async for event in events:
                 yield message(event)
@@ -104,7 +106,7 @@ class SpeechServicer:
     async def StreamingTranscribe(
         self, requests: AsyncIterator[transcription_pb.StreamingTranscribeRequest], context: object
     ) -> AsyncIterator[transcription_pb.StreamingTranscribeResponse]:
-        async with aclosing(self._live.listen(requests)) as events:
+        async with aclosing(self._live.transcribe(requests)) as events:
             async for event in events:
                 yield event
 
@@ -152,27 +154,27 @@ class SpeechServicer:
     async def TrainAnomalyDetector(
         self, request: anomaly_pb.TrainAnomalyDetectorRequest, context: object
     ) -> anomaly_pb.TrainAnomalyDetectorResponse:
-        return await self._sounds.fit(request)
+        return await self._anomaly.train(request)
 
     async def ListAnomalyDetectors(
         self, request: anomaly_pb.ListAnomalyDetectorsRequest, context: object
     ) -> anomaly_pb.ListAnomalyDetectorsResponse:
-        return await self._sounds.known()
+        return await self._anomaly.list_all()
 
     async def DeleteAnomalyDetector(
         self, request: anomaly_pb.DeleteAnomalyDetectorRequest, context: object
     ) -> anomaly_pb.DeleteAnomalyDetectorResponse:
-        return await self._sounds.delete(request)
+        return await self._anomaly.delete(request)
 
     async def DetectAnomaly(
         self, request: anomaly_pb.DetectAnomalyRequest, context: object
     ) -> anomaly_pb.DetectAnomalyResponse:
-        return await self._sounds.score(request)
+        return await self._anomaly.detect(request)
 
     async def ClassifySound(
         self, request: anomaly_pb.ClassifySoundRequest, context: object
     ) -> anomaly_pb.ClassifySoundResponse:
-        return await self._sounds.classify(request)
+        return await self._anomaly.classify(request)
 
 
 async def build(settings: SpeechSettings, telemetry: Telemetry) -> ServiceSpec:

@@ -68,7 +68,7 @@ class SpeechSettings(ProcessSettings):
     350 MB for half an hour."""
 
     anomaly_slots: int = Field(default=2, ge=1)
-    """Anomaly detectors that are trained or evaluated concurrently; others wait."""
+    """Recordings that are analysed, or anomaly detectors trained, concurrently, one thread each."""
 
     max_training_clips: int = Field(default=500, gt=0)
     """The most clips that one anomaly detector is trained on."""
@@ -83,7 +83,7 @@ class SpeechSettings(ProcessSettings):
     """The most anomaly detectors of one tenant: a list request reads every version of each."""
 
     max_anomaly_detector_versions: int = Field(default=10, gt=0)
-    """Versions that are kept of each model. Training another deletes the oldest."""
+    """Versions that are kept of each anomaly detector. Training another deletes the oldest."""
 
     max_cached_anomaly_detectors: int = Field(default=64, gt=0)
     """Anomaly detectors cached in memory, least recently used evicted first: 0.3 MB each."""

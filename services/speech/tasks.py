@@ -3,7 +3,7 @@
 from servekit.models.task import BatchConfig, StreamConfig, TaskSpec
 from services.speech.alignment import Aligner
 from services.speech.diarization import Diarizer, SpeakerEncoder
-from services.speech.emotion import EmotionRecognizer, SentimentReader
+from services.speech.emotion import EmotionRecognizer, SentimentClassifier
 from services.speech.enhancement import Enhancer
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Synthesizer
@@ -102,8 +102,8 @@ def tasks(settings: SpeechSettings) -> tuple[TaskSpec, ...]:
             scheduler=audio_seconds,
         ),
         TaskSpec(
-            name="read_sentiment",
-            port=SentimentReader,
+            name="classify_sentiment",
+            port=SentimentClassifier,
             runtimes={
                 "vader": "services.speech.emotion.models.vader:load",
                 "hownet": "services.speech.emotion.models.hownet:load",

@@ -21,9 +21,10 @@ from evaluation.metrics import word_error_rate
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.ops.settings import default_home
 from servekit.rpc.context import CancellationToken
+from services.speech.audio import SAMPLE_RATE
 from services.speech.synthesis import Speaker
 from services.speech.synthesis.models.hibari import Hibari
-from services.speech.transcription import LISTENING_RATE, Instructions, Window, Word
+from services.speech.transcription import RecognizedWord, TranscriptionOptions, Window
 from services.speech.transcription.models.whisper.decoding import TEMPERATURES
 from services.speech.transcription.models.whisper.timing import joined
 from services.speech.transcription.models.whisper.whisper import Whisper
@@ -46,7 +47,7 @@ def model():
 
 
 def heard(model, samples, text="", **more):
-    whisper, outcome = Whisper(model, 5), Window(samples, Instructions(**more), text=text)
+    whisper, outcome = Whisper(model, 5), Window(samples, TranscriptionOptions(**more), text=text)
     while isinstance(outcome, Window):
         (outcome,) = whisper.run([whisper.prepare(outcome)], CancellationToken())
     return outcome
@@ -58,13 +59,13 @@ def test_full_windows_are_transcribed_like_the_reference(clips, model):
             samples, beam_size=5, temperature=list(TEMPERATURES), condition_on_previous_text=False, word_timestamps=True
         )
         expected = list(segments)
-        passage = heard(model, samples, full_window=True, word_times=True)
-        assert passage.language == info.language
-        assert passage.language_probability == pytest.approx(info.language_probability, abs=1e-3)
-        assert [one.text for one in passage.segments] == [one.text.strip() for one in expected]
-        words = [word for one in passage.segments for word in one.words]
+        result = heard(model, samples, full_window=True, word_times=True)
+        assert result.language == info.language
+        assert result.language_probability == pytest.approx(info.language_probability, abs=1e-3)
+        assert [one.text for one in result.segments] == [one.text.strip() for one in expected]
+        words = [word for one in result.segments for word in one.words]
         reference = [word for one in expected for word in one.words]
-        whole = joined([Word(word.start, word.end, word.word, word.probability) for word in reference])
+        whole = joined([RecognizedWord(word.start, word.end, word.word, word.probability) for word in reference])
         assert [word.text for word in words] == [word.text for word in whole]
         for mine, theirs in zip(words, whole, strict=True):
             assert (mine.start, mine.end) == pytest.approx((theirs.start, theirs.end), abs=0.02)
@@ -74,20 +75,20 @@ def test_full_windows_are_transcribed_like_the_reference(clips, model):
 def spoken(text):
     voice = Hibari({"heart": Engine(threads=1)})
     samples = np.concatenate([*voice.speak(text, Speaker("heart", "en"), 1.0, CancellationToken())])
-    return resample_poly(samples, LISTENING_RATE, voice.sample_rate).astype(np.float32)
+    return resample_poly(samples, SAMPLE_RATE, voice.sample_rate).astype(np.float32)
 
 
 @pytest.mark.parametrize("full_window", [False, True])
 def test_joined_words_are_the_words_of_the_text(clips, model, full_window):
     for samples in (*(samples for _, samples in clips), spoken("It is 9.45 now.")):
-        passage = heard(model, samples, language="en", word_times=True, full_window=full_window)
-        words = [word.text for one in passage.segments for word in one.words]
-        assert words == " ".join(one.text for one in passage.segments).split()
+        result = heard(model, samples, language="en", word_times=True, full_window=full_window)
+        words = [word.text for one in result.segments for word in one.words]
+        assert words == " ".join(one.text for one in result.segments).split()
 
 
 def error_rate(texts, passages):
     """The word error rate of a set, whatever its punctuation."""
-    return word_error_rate(texts, [" ".join(segment.text for segment in passage.segments) for passage in passages])
+    return word_error_rate(texts, [" ".join(segment.text for segment in result.segments) for result in passages])
 
 
 def test_fitted_windows_are_about_as_accurate_as_full_windows(clips, model):
@@ -110,7 +111,7 @@ SENTENCES = (
 def test_the_last_word_of_a_recording_without_trailing_silence_is_recognized(model):
     passages = [heard(model, spoken(sentence), language="en") for sentence in SENTENCES]
     assert error_rate(SENTENCES, passages) <= 0.2
-    ends = [passage.segments[-1].text.split()[-1] if passage.segments else "" for passage in passages]
+    ends = [result.segments[-1].text.split()[-1] if result.segments else "" for result in passages]
     found = [
         end
         for end, sentence in zip(ends, SENTENCES, strict=True)

@@ -1,4 +1,4 @@
-"""The port of what tells when known words are said: a window of sound and its words in, their times out."""
+"""The port of forced alignment: a window of audio and its words in, the times of the words out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from servekit.scheduling.batch import BatchModel
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """What is said in one window.
+class AlignmentInput:
+    """A window and its words.
 
     Attributes:
-        samples: (samples,) in [-1, 1] at `LISTENING_RATE`, at most `WINDOW_SECONDS` of them.
-        words: In their order; small letters and digits, without punctuation.
-        language: ISO 639-1.
+        samples: (samples,) in [-1, 1] at `SAMPLE_RATE`, at most `WINDOW_SECONDS` of them.
+        words: The words in order; lower-case letters and digits, without punctuation.
+        language: The language as an ISO 639-1 code.
     """
 
     samples: NDArray[np.float32]
@@ -26,10 +26,10 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """From `start` to `end` seconds of the window; how sure it is that the word is said there, 0 to 1.
+class WordTiming:
+    """The time of a word, from `start` to `end` seconds of the window, with a confidence from 0 to 1.
 
-    A confidence of 0 says that it was not found; its times then mean nothing.
+    A confidence of 0 means that the word was not found; the times are then undefined.
     """
 
     start: float
@@ -38,12 +38,12 @@ class Place:
 
 
 @runtime_checkable
-class Aligner(BatchModel[Spoken, Any, Sequence[Place]], Protocol):
-    """Finds words in sound: one place a word, in their order."""
+class Aligner(BatchModel[AlignmentInput, Any, Sequence[WordTiming]], Protocol):
+    """Aligns words with audio: one timing for each word, in order."""
 
     def check(self, language: str, words: Sequence[str]) -> None:
-        """Refuse what can never be done.
+        """Reject what the model does not support.
 
         Raises:
-            InvalidArgument: The model does not know the language, or the letters of most words; the field is named.
+            InvalidArgument: The model does not support the language, or the letters of most words; the field is named.
         """

@@ -1,7 +1,7 @@
-"""Alignment: when each word of a known text is said in its recording.
+"""Forced alignment: the RPC Align.
 
-A recording of one window is aligned as it is. A longer one is written down first: the words that are heard and stand
-in the text tell which part of the text is said in which window, and each window is then aligned with its part.
+A recording of one window is aligned as it is. A longer one is transcribed first: the recognized words that are also in
+the text tell which part of the text belongs to which window, and each window is then aligned with its part.
 """
 
 import asyncio
@@ -13,191 +13,195 @@ from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignRe
 
 from servekit.models.repository import Models
 from servekit.rpc.errors import InvalidArgument, TooLarge
-from services.speech.alignment import Place
+from services.speech.alignment import WordTiming
+from services.speech.alignment.aligners import AlignerScheduler, AttentionAligner, CtcAligner, RecordingAligner, Timings
 from services.speech.alignment.anchors import anchored, complete, heard_words
-from services.speech.alignment.finders import AlignerScheduler, AttentionFinder, Finder, Places, TrellisFinder
+from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, Recordings
 from services.speech.spans import span
-from services.speech.transcription import LISTENING_RATE, Instructions, TranscriberScheduler, Word
+from services.speech.transcription import RecognizedWord, TranscriberScheduler, TranscriptionOptions
 from services.speech.transcription.transcription import (
-    LEAST_SECONDS,
-    Transcription,
+    MIN_COST_SECONDS,
+    LongFormTranscriber,
+    collect,
     cut,
-    gathered,
 )
-from services.speech.transcription.windows import Clip, WindowCutter
+from services.speech.transcription.windows import SpeechWindow, WindowCutter
 from services.speech.voice_activity import SpeechDetector
-from services.speech.voice_activity.voice_activity import Sensitivity, VoiceActivity
+from services.speech.voice_activity.voice_activity import VadOptions, VoiceActivity
 from services.speech.words import TextWord, split
 
 
-class Alignment:
-    """Finds the words of texts in their recordings.
+class ForcedAlignment:
+    """Aligns texts with their recordings.
 
     Args:
-        aligners: Models that do nothing else.
-        transcribers: Models that can be told what is said; asked where no aligner knows the language.
-        transcription: Writes down long recordings.
-        detector: Tells speech from silence.
+        aligners: The schedulers of the aligners.
+        transcribers: The schedulers of the transcribers, used where no aligner supports the language.
+        transcription: Transcribes long recordings.
+        detector: Detects speech.
         recordings: Opens recordings.
-        most_characters: Of a text.
+        most_characters: The longest text.
     """
 
     def __init__(
         self,
         aligners: Models[AlignerScheduler],
         transcribers: Models[TranscriberScheduler],
-        transcription: Transcription,
+        transcription: LongFormTranscriber,
         detector: SpeechDetector,
         recordings: Recordings,
         most_characters: int,
     ) -> None:
-        self._finders: list[Finder] = [*map(TrellisFinder, aligners), *map(AttentionFinder, transcribers)]
+        self._aligners: list[RecordingAligner] = [*map(CtcAligner, aligners), *map(AttentionAligner, transcribers)]
         self._names = Models([*aligners, *transcribers])
         self._transcription, self._detector, self._recordings = transcription, detector, recordings
         self._most = most_characters
 
     async def align(self, request: AlignRequest) -> AlignResponse:
-        """Answer one request.
+        """Handle one request.
 
         Raises:
-            InvalidArgument: The text has no words, nobody speaks in the recording, or the model does not know the
+            InvalidArgument: The text has no words, the recording has no speech, or the model does not support the
                 language.
             TooLarge: The text is too long.
             NotFound: No such model is loaded.
-            ServeError: As `Recordings.open`, `Recording.chunks` and the models say.
+            ServeError: See `Recordings.open`, `Recording.chunks` and the models.
         """
         if len(request.text) > self._most:
-            raise TooLarge(f"{len(request.text)} characters, at most {self._most} are accepted", field="text")
+            raise TooLarge(f"text must have at most {self._most} characters, got {len(request.text)}", field="text")
         words = await asyncio.to_thread(split, request.text)
         if not words:
-            raise InvalidArgument("there are no words in the text", field="text")
-        finder = self._finder(request, words)
+            raise InvalidArgument("text must contain words", field="text")
+        aligner = self._aligner(request, words)
         keys = [word.key for word in words]
         async with (
             self._recordings.open(request.audio, "audio") as recording,
-            finder.search(max(recording.claimed_seconds, LEAST_SECONDS)) as search,
+            aligner.open(max(recording.claimed_seconds, MIN_COST_SECONDS)) as session,
         ):
             cutter = self._cutter()
-            clips = await _first_two(recording, cutter)
-            if not clips:
-                raise InvalidArgument("nobody is heard to speak in it, so no word has a time", field="audio")
+            speech_windows = await _first_two(recording, cutter)
+            if not speech_windows:
+                raise InvalidArgument("the recording must contain speech", field="audio")
             language = request.language
-            places: list[Place | None] = []
-            if len(clips) < 2:
-                seconds = cutter.heard / LISTENING_RATE
-                (clip,) = clips
-                found, language = await search.find(clip, words, language)
-                places += _settled(clip, found)
+            timings: list[WordTiming | None] = []
+            if len(speech_windows) < 2:
+                seconds = cutter.heard / SAMPLE_RATE
+                (speech_window,) = speech_windows
+                found, language = await session.align(speech_window, words, language)
+                timings += _in_recording(speech_window, found)
             else:
-                heard, language, seconds = await self._listen(recording, language)
+                heard, language, seconds = await self._transcribe(recording, language)
                 plan = await asyncio.to_thread(_Plan, keys, heard, seconds)
-                async for clip, part, found in plan.parts(recording, self._cutter()):
-                    if not (found and finder.is_transcriber) and words[part]:
-                        found, _ = await search.find(clip, words[part], language)
-                    places += _settled(clip, found)
-            places += [None] * (len(words) - len(places))
-        whole = await asyncio.to_thread(complete, places, keys, seconds)
+                async for speech_window, part, found in plan.parts(recording, self._cutter()):
+                    if not (found and aligner.is_transcriber) and words[part]:
+                        found, _ = await session.align(speech_window, words[part], language)
+                    timings += _in_recording(speech_window, found)
+            timings += [None] * (len(words) - len(timings))
+        whole = await asyncio.to_thread(complete, timings, keys, seconds)
         return AlignResponse(
-            words=[_message(word, place) for word, place in zip(words, whole, strict=True)],
+            words=[_message(word, timing) for word, timing in zip(words, whole, strict=True)],
             duration_seconds=seconds,
             language=language,
-            model=finder.model,
+            model=aligner.model,
         )
 
-    def _finder(self, request: AlignRequest, words: Sequence[TextWord]) -> Finder:
-        """What the request names, or the first that knows its language and letters."""
+    def _aligner(self, request: AlignRequest, words: Sequence[TextWord]) -> RecordingAligner:
+        """The aligner that the request names, or the first that supports its language and letters."""
         name = self._names.get(request.model).spec.id
-        finders = [finder for finder in self._finders if finder.model == name] if request.model else self._finders
-        for finder in finders[:-1]:
+        aligners = [aligner for aligner in self._aligners if aligner.model == name] if request.model else self._aligners
+        for aligner in aligners[:-1]:
             try:
-                finder.check(request.language, words)
+                aligner.check(request.language, words)
             except InvalidArgument:
                 continue
-            return finder
-        finders[-1].check(request.language, words)
-        return finders[-1]
+            return aligner
+        aligners[-1].check(request.language, words)
+        return aligners[-1]
 
     def _cutter(self) -> WindowCutter:
-        return WindowCutter(VoiceActivity(self._detector, Sensitivity()))
+        return WindowCutter(VoiceActivity(self._detector, VadOptions()))
 
-    async def _listen(self, recording: Recording, language: str) -> tuple[list[Word], str, float]:
-        """The words that are heard, the language, and how long the recording is."""
-        instructions = Instructions(language, word_times=True)
-        started, segments, finished = await gathered(self._transcription.hear(recording, instructions))
+    async def _transcribe(self, recording: Recording, language: str) -> tuple[list[RecognizedWord], str, float]:
+        """The recognized words, the language, and the duration of the recording."""
+        options = TranscriptionOptions(language, word_times=True)
+        started, segments, finished = await collect(self._transcription.transcribe(recording, options))
         return [word for segment in segments for word in segment.words], started.language, finished.duration
 
 
 class _Plan:
-    """Which part of a text is said in which clip.
+    """Which part of a text belongs to which window.
 
     Args:
         keys: The words of the text.
-        heard: The words that were heard in all of the recording.
-        seconds: How long that is.
+        heard: The recognized words of the recording.
+        seconds: The duration of the recording.
     """
 
-    def __init__(self, keys: Sequence[str], heard: Sequence[Word], seconds: float) -> None:
+    def __init__(self, keys: Sequence[str], heard: Sequence[RecognizedWord], seconds: float) -> None:
         self._keys = keys
-        self._heard, self._places = heard_words(heard)
-        guesses = complete(anchored(keys, self._heard, self._places), keys, seconds)
-        self._moments = [(place.start + place.end) / 2 for place in guesses]
-        self._heard_moments = [(place.start + place.end) / 2 for place in self._places]
+        self._heard, self._timings = heard_words(heard)
+        guesses = complete(anchored(keys, self._heard, self._timings), keys, seconds)
+        self._moments = [(timing.start + timing.end) / 2 for timing in guesses]
+        self._heard_moments = [(timing.start + timing.end) / 2 for timing in self._timings]
 
     async def parts(
         self, recording: Recording, cutter: WindowCutter
-    ) -> AsyncGenerator[tuple[Clip, slice, Places], None]:
-        """The clips with their words, all of these and in order.
+    ) -> AsyncGenerator[tuple[SpeechWindow, slice, Timings], None]:
+        """The windows with their words, in order.
 
         Yields:
-            A clip, the words that are said in it and, if these are just the ones that were heard, where in it.
+            A window, its words and, if these are exactly the recognized ones, their timings.
         """
         word = at = 0
-        async with aclosing(_clips(recording, cutter)) as clips:
-            clip = await anext(clips, None)
-            while clip:
-                after = await anext(clips, None)
-                end = clip.spans[-1].end / LISTENING_RATE
+        async with aclosing(_speech_windows(recording, cutter)) as speech_windows:
+            speech_window = await anext(speech_windows, None)
+            while speech_window:
+                after = await anext(speech_windows, None)
+                end = speech_window.spans[-1].end / SAMPLE_RATE
                 until = bisect_left(self._moments, end, word) if after else len(self._keys)
                 at_end = bisect_left(self._heard_moments, end, at) if after else len(self._heard)
                 same = self._heard[at:at_end] == self._keys[word:until]
-                known = [_in_clip(clip, place) for place in self._places[at:at_end]] if same else []
-                yield clip, slice(word, until), known
-                clip, word, at = after, until, at_end
+                known = [_in_window(speech_window, timing) for timing in self._timings[at:at_end]] if same else []
+                yield speech_window, slice(word, until), known
+                speech_window, word, at = after, until, at_end
 
 
-async def _clips(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[Clip, None]:
-    async with aclosing(cut(recording, cutter)) as clips:
-        async for clip in clips:
-            if clip:
-                yield clip
+async def _speech_windows(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[SpeechWindow, None]:
+    async with aclosing(cut(recording, cutter)) as speech_windows:
+        async for speech_window in speech_windows:
+            if speech_window:
+                yield speech_window
 
 
-async def _first_two(recording: Recording, cutter: WindowCutter) -> list[Clip]:
-    """The first clips of a recording; if there are less than two, it has been read to its end."""
-    found: list[Clip] = []
-    async with aclosing(_clips(recording, cutter)) as clips:
-        async for clip in clips:
-            found.append(clip)
+async def _first_two(recording: Recording, cutter: WindowCutter) -> list[SpeechWindow]:
+    """The first two windows of a recording; with fewer, the recording has been read to its end."""
+    found: list[SpeechWindow] = []
+    async with aclosing(_speech_windows(recording, cutter)) as speech_windows:
+        async for speech_window in speech_windows:
+            found.append(speech_window)
             if len(found) == 2:
                 break
     return found
 
 
-def _settled(clip: Clip, found: Places) -> Places:
-    """Places in a clip as places in its recording."""
-    return [place and Place(*clip.place_whole(place.start, place.end), place.confidence) for place in found]
+def _in_recording(speech_window: SpeechWindow, found: Timings) -> Timings:
+    """Timings in a window as timings in the recording."""
+    return [
+        timing and WordTiming(*speech_window.word_times(timing.start, timing.end), timing.confidence)
+        for timing in found
+    ]
 
 
-def _in_clip(clip: Clip, place: Place) -> Place:
-    """A place in the recording as one in a clip of it."""
+def _in_window(speech_window: SpeechWindow, timing: WordTiming) -> WordTiming:
+    """A timing in the recording as a timing in a window."""
     start, end = (
-        sum(min(max(seconds * LISTENING_RATE - span.start, 0.0), len(span)) for span in clip.spans) / LISTENING_RATE
-        for seconds in (place.start, place.end)
+        sum(min(max(seconds * SAMPLE_RATE - span.start, 0.0), len(span)) for span in speech_window.spans) / SAMPLE_RATE
+        for seconds in (timing.start, timing.end)
     )
-    return Place(start, end, place.confidence)
+    return WordTiming(start, end, timing.confidence)
 
 
-def _message(word: TextWord, place: Place) -> AlignedWord:
-    time = span(place.start, place.end)
-    return AlignedWord(time=time, text=word.text, confidence=min(max(place.confidence, 0.0), 1.0), line=word.line)
+def _message(word: TextWord, timing: WordTiming) -> AlignedWord:
+    time = span(timing.start, timing.end)
+    return AlignedWord(time=time, text=word.text, confidence=min(max(timing.confidence, 0.0), 1.0), line=word.line)

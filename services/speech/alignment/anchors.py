@@ -6,17 +6,17 @@ from itertools import accumulate
 
 from rapidfuzz.distance import Levenshtein
 
-from services.speech.alignment import Place
-from services.speech.transcription import Word
+from services.speech.alignment import WordTiming
+from services.speech.transcription import RecognizedWord
 from services.speech.words import fold, split
 
 _NO_LETTER = re.compile(r"[\W_]")
 
 
-def heard_words(words: Sequence[Word]) -> tuple[list[str], list[Place]]:
+def heard_words(words: Sequence[RecognizedWord]) -> tuple[list[str], list[WordTiming]]:
     """What was heard, as a text's words are compared: one that is several shares its time among them."""
     keys: list[str] = []
-    places: list[Place] = []
+    timings: list[WordTiming] = []
     for word in words:
         parts = [part.key for part in split(word.text)]
         ends = list(accumulate(map(len, parts)))
@@ -24,54 +24,56 @@ def heard_words(words: Sequence[Word]) -> tuple[list[str], list[Place]]:
             length = (word.end - word.start) / ends[-1]
             start, until = word.start + (end - len(key)) * length, word.start + end * length
             keys.append(key)
-            places.append(Place(start, until, word.probability))
-    return keys, places
+            timings.append(WordTiming(start, until, word.probability))
+    return keys, timings
 
 
-def anchored(keys: Sequence[str], heard: Sequence[str], places: Sequence[Place]) -> list[Place | None]:
-    """The places of the words of a text, where they were heard, or another in their stead; confidence 0 for the latter.
+def anchored(keys: Sequence[str], heard: Sequence[str], timings: Sequence[WordTiming]) -> list[WordTiming | None]:
+    """The timings of the recognized words that match the words of a text; substitutions have confidence 0.
 
     The pairs are those of the fewest changes from one to the other (Levenshtein).
     """
-    found: list[Place | None] = [None] * len(keys)
+    found: list[WordTiming | None] = [None] * len(keys)
     for step in Levenshtein.opcodes(keys, heard):
         for word, at in zip(
             range(step.src_start, step.src_end), range(step.dest_start, step.dest_end), strict=step.tag == "equal"
         ):
-            place = places[at]
-            found[word] = place if step.tag == "equal" else Place(place.start, place.end, 0.0)
+            timing = timings[at]
+            found[word] = timing if step.tag == "equal" else WordTiming(timing.start, timing.end, 0.0)
     return found
 
 
-def by_letters(keys: Sequence[str], words: Sequence[Word]) -> list[Place | None]:
-    """The places of words, from the same letters cut into other words: None for those without a common letter."""
+def by_letters(keys: Sequence[str], words: Sequence[RecognizedWord]) -> list[WordTiming | None]:
+    """The timings of words, from the same letters cut into other words: None for those without a common letter."""
     letters: list[str] = []
-    places: list[Place] = []
+    timings: list[WordTiming] = []
     for word in words:
         own = _NO_LETTER.sub("", fold(word.text))
         length = (word.end - word.start) / max(1, len(own))
         for number, letter in enumerate(own):
             letters.append(letter)
-            places.append(Place(word.start + number * length, word.start + (number + 1) * length, word.probability))
+            timings.append(
+                WordTiming(word.start + number * length, word.start + (number + 1) * length, word.probability)
+            )
     wanted = [_NO_LETTER.sub("", key) for key in keys]
-    said = anchored("".join(wanted), letters, places)
-    found: list[Place | None] = []
+    said = anchored("".join(wanted), letters, timings)
+    found: list[WordTiming | None] = []
     for end, key in zip(accumulate(map(len, wanted)), wanted, strict=True):
-        own_places = [place for place in said[end - len(key) : end] if place]
+        own_places = [timing for timing in said[end - len(key) : end] if timing]
         if own_places:
-            confidence = sum(place.confidence for place in own_places) / len(key)
-            found.append(Place(own_places[0].start, own_places[-1].end, confidence))
+            confidence = sum(timing.confidence for timing in own_places) / len(key)
+            found.append(WordTiming(own_places[0].start, own_places[-1].end, confidence))
         else:
             found.append(None)
     return found
 
 
-def complete(places: Sequence[Place | None], keys: Sequence[str], seconds: float) -> list[Place]:
-    """A place for every word, in order and within the recording.
+def complete(timings: Sequence[WordTiming | None], keys: Sequence[str], seconds: float) -> list[WordTiming]:
+    """A timing for every word, in order and within the recording.
 
     Words without one share the time between their neighbours' by their length, with a confidence of 0.
     """
-    whole: list[Place] = []
+    whole: list[WordTiming] = []
     now = 0.0
     waiting: list[str] = []
 
@@ -79,18 +81,18 @@ def complete(places: Sequence[Place | None], keys: Sequence[str], seconds: float
         nonlocal now
         each = (until - now) / max(1, sum(map(len, waiting)))
         for key in waiting:
-            whole.append(Place(now, min(now + each * len(key), until), 0.0))
+            whole.append(WordTiming(now, min(now + each * len(key), until), 0.0))
             now = whole[-1].end
         waiting.clear()
 
-    for place, key in zip(places, keys, strict=True):
-        if place is None:
+    for timing, key in zip(timings, keys, strict=True):
+        if timing is None:
             waiting.append(key)
             continue
-        start = min(max(place.start, now), seconds)
+        start = min(max(timing.start, now), seconds)
         share(start)
-        end = min(max(place.end, start), seconds)
-        whole.append(Place(start, end, place.confidence))
+        end = min(max(timing.end, start), seconds)
+        whole.append(WordTiming(start, end, timing.confidence))
         now = end
     share(seconds)
     return whole

@@ -9,8 +9,8 @@ from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.assessment.scoring import Assessment, Judged, assess
 from services.speech.audio.recording import Recordings
 from services.speech.spans import span
-from services.speech.transcription import Instructions
-from services.speech.transcription.transcription import Started, Transcription, gathered
+from services.speech.transcription import TranscriptionOptions
+from services.speech.transcription.transcription import LongFormTranscriber, TranscriptStarted, collect
 from services.speech.words import split
 
 VERDICTS = {
@@ -30,7 +30,7 @@ class Assessor:
         max_text_characters: The longest text.
     """
 
-    def __init__(self, recordings: Recordings, transcription: Transcription, max_text_characters: int) -> None:
+    def __init__(self, recordings: Recordings, transcription: LongFormTranscriber, max_text_characters: int) -> None:
         self._recordings, self._transcription = recordings, transcription
         self._max_text_characters = max_text_characters
 
@@ -40,7 +40,7 @@ class Assessor:
         Raises:
             InvalidArgument: There are no words in the text, or the model does not know the language.
             TooLarge: The text is too long.
-            ServeError: As `Recordings.open` and `Transcription.hear` say.
+            ServeError: As `Recordings.open` and `LongFormTranscriber.transcribe` say.
         """
         text = request.reference_text
         if len(text) > self._max_text_characters:
@@ -50,16 +50,16 @@ class Assessor:
             )
         if not split(text):
             raise InvalidArgument("there are no words in the text", field="reference_text")
-        instructions = Instructions(language=request.language, word_times=True)
+        options = TranscriptionOptions(language=request.language, word_times=True)
         async with self._recordings.open(request.audio, "audio") as recording:
-            events = self._transcription.hear(recording, instructions, request.model)
-            started, segments, _ = await gathered(events)
+            events = self._transcription.transcribe(recording, options, request.model)
+            started, segments, _ = await collect(events)
         said = [word for segment in segments for word in segment.words]
         found = await asyncio.to_thread(assess, text, said)
         return _response(found, started, join(segment.text for segment in segments))
 
 
-def _response(found: Assessment, started: Started, transcript: str) -> pb.AssessResponse:
+def _response(found: Assessment, started: TranscriptStarted, transcript: str) -> pb.AssessResponse:
     return pb.AssessResponse(
         words=[_word(word) for word in found.words],
         accuracy=found.scores.accuracy,

@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from servekit.media.scripts import is_unspaced
-from services.speech.transcription import Word
+from services.speech.transcription import RecognizedWord
 from services.speech.words import TextWord, fold, split
 
 SURE = 0.5  # the confidence from which a right word counts whole
@@ -33,7 +33,7 @@ class Judged:
 
     verdict: Verdict
     expected: TextWord | None
-    heard: Word | None
+    heard: RecognizedWord | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Assessment:
     scores: Scores
 
 
-def assess(text: str, heard: Iterable[Word]) -> Assessment:
+def assess(text: str, heard: Iterable[RecognizedWord]) -> Assessment:
     """Compare a text with the words that were heard, whose times are in seconds."""
     said = list(_one_by_one(heard))
     words = tuple(judge(split(text), said))
@@ -88,7 +88,7 @@ def assess(text: str, heard: Iterable[Word]) -> Assessment:
     return Assessment(words, pauses, pace, Scores(*(100 * share for share in (*shares, overall))))
 
 
-def judge(expected: Sequence[TextWord], heard: Sequence[Word]) -> list[Judged]:
+def judge(expected: Sequence[TextWord], heard: Sequence[RecognizedWord]) -> list[Judged]:
     """Pair the words by the least edits. Numbers, contractions and British spellings count as what they stand for."""
     judged: list[Judged] = []
     wanted, had = list(expected), list(heard)
@@ -101,7 +101,7 @@ def judge(expected: Sequence[TextWord], heard: Sequence[Word]) -> list[Judged]:
     return judged
 
 
-def _differing(wanted: list[TextWord], had: list[Word]) -> list[Judged]:
+def _differing(wanted: list[TextWord], had: list[RecognizedWord]) -> list[Judged]:
     """Between two words that are the same: written otherwise at its ends, perhaps, and else wrong."""
     for many in range(min(WRITTEN_OTHERWISE, len(wanted)), 0, -1):
         for few in range(min(WRITTEN_OTHERWISE, len(had)), 0, -1):
@@ -116,25 +116,25 @@ def _differing(wanted: list[TextWord], had: list[Word]) -> list[Judged]:
     return judged
 
 
-def _right(wanted: list[TextWord], had: list[Word]) -> list[Judged]:
+def _right(wanted: list[TextWord], had: list[RecognizedWord]) -> list[Judged]:
     """Where fewer were heard than stand there, as "25" for "twenty five", the last one stands for the rest."""
     return [Judged("correct", word, had[min(number, len(had) - 1)]) for number, word in enumerate(wanted)]
 
 
-def _mean_the_same(wanted: list[TextWord], had: list[Word]) -> bool:
+def _mean_the_same(wanted: list[TextWord], had: list[RecognizedWord]) -> bool:
     texts = " ".join(word.text for word in wanted), " ".join(word.text for word in had)
     spelt = [_spelt_out(text).replace(" ", "") for text in texts]
     return bool(spelt[0]) and spelt[0] == spelt[1]
 
 
-def _one_by_one(heard: Iterable[Word]) -> Iterable[Word]:
+def _one_by_one(heard: Iterable[RecognizedWord]) -> Iterable[RecognizedWord]:
     """The words as `split` would have them: a run of Chinese characters is one each, its time shared evenly."""
     for word in heard:
         pieces = split(word.text)
         step = (word.end - word.start) / max(1, len(pieces))
         for number, piece in enumerate(pieces):
             start = word.start + number * step
-            yield Word(start, start + step, piece.text, word.probability)
+            yield RecognizedWord(start, start + step, piece.text, word.probability)
 
 
 def _accuracy(words: Sequence[Judged]) -> float:
@@ -150,18 +150,18 @@ def _completeness(words: Sequence[Judged]) -> float:
     return sum(word.verdict == "correct" for word in wanted) / len(wanted) if wanted else 0.0
 
 
-def _pauses(said: Sequence[Word]) -> Iterable[Pause]:
+def _pauses(said: Sequence[RecognizedWord]) -> Iterable[Pause]:
     for before, after in pairwise(said):
         if after.start - before.end > PAUSE_SECONDS:
             yield Pause(before.end, after.start)
 
 
-def _speaking_seconds(said: Sequence[Word], pauses: Sequence[Pause]) -> float:
+def _speaking_seconds(said: Sequence[RecognizedWord], pauses: Sequence[Pause]) -> float:
     whole = said[-1].end - said[0].start if said else 0.0
     return whole - sum(pause.end - pause.start for pause in pauses)
 
 
-def _fluency(said: Sequence[Word], pauses: Sequence[Pause], pace: float, usual: tuple[float, float]) -> float:
+def _fluency(said: Sequence[RecognizedWord], pauses: Sequence[Pause], pace: float, usual: tuple[float, float]) -> float:
     """How near the pace is to the usual one, less the share of time that passes in pauses."""
     if not said or not pace:
         return 0.0

@@ -1,1 +1,3 @@
-"""Recordings opened and decoded bit by bit, and where somebody speaks in them."""
+"""Recordings, decoded chunk by chunk."""
+
+SAMPLE_RATE = 16_000  # hertz, of the audio that models of speech take

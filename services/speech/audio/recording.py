@@ -15,8 +15,8 @@ from servekit.media.audio import AudioLimits, audio_chunks, claimed_seconds
 from servekit.media.objects import ObjectStore
 from servekit.rpc.context import current
 from servekit.rpc.errors import Overloaded
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import LISTENING_RATE
 
 CHUNK_SECONDS = 1.0
 CROWDED_SECONDS = 1.0  # what a caller is told to wait while too many are open
@@ -40,11 +40,11 @@ class Recording:
         self.field = field
         self.claimed_seconds = claimed
 
-    def samples(self, rate: int = LISTENING_RATE) -> Iterator[NDArray[np.float32]]:
+    def samples(self, rate: int = SAMPLE_RATE) -> Iterator[NDArray[np.float32]]:
         """Decode it from its beginning on the thread that asks; else as `chunks`, but pieces are as they come."""
         return audio_chunks(self._file, self._limits, self.field, rate)
 
-    async def chunks(self, rate: int = LISTENING_RATE) -> AsyncGenerator[NDArray[np.float32], None]:
+    async def chunks(self, rate: int = SAMPLE_RATE) -> AsyncGenerator[NDArray[np.float32], None]:
         """Decode it from its beginning, one chunk ahead of nobody: the next is decoded when it is asked for.
 
         One reader at a time; a second begins anew.

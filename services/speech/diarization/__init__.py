@@ -9,84 +9,86 @@ from numpy.typing import NDArray
 
 from servekit.models.backend import TensorBackend
 from servekit.scheduling.batch import BatchModel
+from services.speech.audio import SAMPLE_RATE
 
-LISTENING_RATE = 16_000
-
-Partials = NDArray[np.float32]  # [partials, samples] in [-1, 1] at `LISTENING_RATE`, pieces of equal length
-Voices = NDArray[np.float32]  # [partials, dimensions], each of length 1
+Partials = NDArray[np.float32]  # [partials, samples] in [-1, 1] at `SAMPLE_RATE`, of equal length
+Embeddings = NDArray[np.float32]  # [partials, dimensions], each of norm 1
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """A recording to be told apart.
+class DiarizationInput:
+    """A recording to diarize.
 
     Attributes:
-        samples: (samples,) in [-1, 1] at `LISTENING_RATE`; they may lie on disk.
-        speakers: How many there are; 0 to find out.
-        most: How many are looked for where that is to be found out.
+        samples: (samples,) in [-1, 1] at `SAMPLE_RATE`; they may be memory-mapped.
+        speakers: The number of speakers; 0 to estimate it.
+        max_speakers: The largest number to estimate.
     """
 
     samples: NDArray[np.float32]
     speakers: int
-    most: int
+    max_speakers: int
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
-        return len(self.samples) / LISTENING_RATE
+        """The duration of the samples."""
+        return len(self.samples) / SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """Somebody speaks from `start` to `end` seconds: a person, numbered from 0, with a confidence of 0 to 1."""
+class DiarizedTurn:
+    """A turn from `start` to `end` seconds of a speaker, numbered from 0, with a confidence of 0 to 1."""
 
     start: float
     end: float
-    person: int
+    speaker: int
     confidence: float
 
 
 @dataclass(frozen=True, slots=True)
-class People:
-    """Who speaks when.
+class DiarizationResult:
+    """The turns of each speaker.
 
     Attributes:
-        turns: By their beginnings; they may overlap.
-        voices: float32 `[people, dimensions]`, of length 1: each person's voice.
+        turns: Ordered by start time; they may overlap.
+        embeddings: float32 `[speakers, dimensions]`, of norm 1, one for each speaker.
     """
 
-    turns: tuple[Turn, ...]
-    voices: NDArray[np.float32]
+    turns: tuple[DiarizedTurn, ...]
+    embeddings: NDArray[np.float32]
 
 
 @runtime_checkable
-class Diarizer(BatchModel[Talk, Talk, People], Protocol):
-    """Tells speakers apart."""
+class Diarizer(BatchModel[DiarizationInput, DiarizationInput, DiarizationResult], Protocol):
+    """Diarizes a whole recording by itself."""
 
     @property
-    def known_voice(self) -> float:
-        """The cosine from which the voices of two recordings are of one person."""
+    def verification_threshold(self) -> float:
+        """The cosine similarity from which embeddings of two recordings belong to one speaker."""
 
 
 @runtime_checkable
-class SpeakerEncoder(BatchModel[Partials, Any, Voices], Protocol):
-    """Tells voices apart. Partials of different callers run together; it may run on several threads at once."""
+class SpeakerEncoder(BatchModel[Partials, Any, Embeddings], Protocol):
+    """Embeds short windows of speech so that windows of one speaker have similar embeddings.
+
+    Partials of several callers run as one batch. The model may run on several threads at once.
+    """
 
     @property
     def dimensions(self) -> int:
-        """Numbers in a vector."""
+        """The size of an embedding."""
 
     @property
     def partial_samples(self) -> int:
-        """Samples of a partial: how much speech it wants to hear at once."""
+        """The number of samples of a partial."""
 
     @property
-    def same_voice(self) -> float:
-        """The cosine from which the mean vectors of two parts of a recording are of one person."""
+    def clustering_threshold(self) -> float:
+        """The cosine similarity from which clusters of one recording belong to one speaker."""
 
     @property
-    def known_voice(self) -> float:
-        """The same of two recordings, which may be of other days and microphones."""
+    def verification_threshold(self) -> float:
+        """The cosine similarity from which embeddings of two recordings belong to one speaker."""
 
     @property
     def networks(self) -> Mapping[str, TensorBackend]:

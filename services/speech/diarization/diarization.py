@@ -1,4 +1,4 @@
-"""Diarization: who speaks when in a recording, by name."""
+"""Speaker diarization: the RPC, with names for the speakers."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -11,109 +11,111 @@ from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, DiarizeResponse,
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
 from services.speech.audio.recording import Recordings
-from services.speech.diarization import Turn
-from services.speech.diarization.clustering import matched
-from services.speech.diarization.listeners import Listener
+from services.speech.diarization import DiarizedTurn
+from services.speech.diarization.clustering import match_speakers
+from services.speech.diarization.diarizers import RecordingDiarizer
 from services.speech.spans import span
 
-LEAST_REFERENCE_SECONDS = 1.0
-MOST_REFERENCE_SECONDS = 30.0
-MOST_NAME_CHARACTERS = 80
+MIN_REFERENCE_SECONDS = 1.0
+MAX_REFERENCE_SECONDS = 30.0
+MAX_NAME_CHARACTERS = 80
 
 
-class Diarization:
-    """Tells who speaks when.
+class SpeakerDiarization:
+    """Diarizes recordings and names the speakers.
 
     Args:
         recordings: Opens recordings.
-        listeners: The models, the default first.
-        most: How many speakers are looked for at most, and how many may be known.
+        diarizers: The diarizers, the default first.
+        max_speakers: How many speakers are looked for at most, and how many may be known.
     """
 
-    def __init__(self, recordings: Recordings, listeners: Sequence[Listener], most: int) -> None:
-        self._recordings, self._most = recordings, most
-        self._listeners = {listener.model: listener for listener in listeners}
+    def __init__(self, recordings: Recordings, diarizers: Sequence[RecordingDiarizer], max_speakers: int) -> None:
+        self._recordings, self._max_speakers = recordings, max_speakers
+        self._diarizers = {diarizer.model: diarizer for diarizer in diarizers}
 
     async def diarize(self, request: DiarizeRequest) -> DiarizeResponse:
-        """Answer one request.
+        """Handle one request.
 
         Raises:
-            Unimplemented: The profile has no model for it.
+            Unimplemented: The profile has no model for the task.
             NotFound: No such model is loaded.
-            InvalidArgument: A number of speakers or a known speaker will not do.
-            ServeError: As `Recordings.open` and `Listener.hear` say.
+            InvalidArgument: The number of speakers or a known speaker is invalid.
+            ServeError: See `Recordings.open` and `RecordingDiarizer.diarize`.
         """
-        listener = self._listener(request.model)
-        speakers = within(request.speakers, 0, self._most, "speakers")
-        most = within(request.max_speakers, 0, self._most, "max_speakers") or self._most
+        diarizer = self._diarizer(request.model)
+        speakers = within(request.speakers, 0, self._max_speakers, "speakers")
+        max_speakers = within(request.max_speakers, 0, self._max_speakers, "max_speakers") or self._max_speakers
         self._check_names(request.known_speakers)
         known = [
-            await self._voice(listener, speaker, f"known_speakers[{number}].audio")
+            await self._voice(diarizer, speaker, f"known_speakers[{number}].audio")
             for number, speaker in enumerate(request.known_speakers)
         ]
         async with self._recordings.open(request.audio, "audio") as recording:
-            heard = await listener.hear(recording, speakers, most)
-        turns = heard.people.turns
-        found = matched(heard.people.voices, known, listener.known_voice)
+            diarized = await diarizer.diarize(recording, speakers, max_speakers)
+        turns = diarized.result.turns
+        found = match_speakers(diarized.result.embeddings, known, diarizer.verification_threshold)
         given = [speaker.name for speaker in request.known_speakers]
-        names = _names(turns, {person: given[who] for person, who in found.items()}, given)
+        names = _names(turns, {speaker: given[who] for speaker, who in found.items()}, given)
         seconds = dict.fromkeys(names, 0.0)
         for turn in turns:
-            seconds[turn.person] += turn.end - turn.start
+            seconds[turn.speaker] += turn.end - turn.start
         return DiarizeResponse(
-            turns=[_message(turn, names[turn.person]) for turn in turns],
-            speakers=[Speaker(name=name, seconds=seconds[person]) for person, name in names.items()],
-            duration_seconds=heard.seconds,
-            model=listener.model,
+            turns=[_message(turn, names[turn.speaker]) for turn in turns],
+            speakers=[Speaker(name=name, seconds=seconds[speaker]) for speaker, name in names.items()],
+            duration_seconds=diarized.seconds,
+            model=diarizer.model,
         )
 
-    def _listener(self, model: str) -> Listener:
-        if not self._listeners:
-            raise Unimplemented("no model of this profile tells speakers apart", field="model")
-        name = model or next(iter(self._listeners))
-        if name not in self._listeners:
-            loaded = ", ".join(self._listeners)
-            raise NotFound(
-                f"no model {name[:80]!r} that tells speakers apart is loaded; there is {loaded}", field="model"
-            )
-        return self._listeners[name]
+    def _diarizer(self, model: str) -> RecordingDiarizer:
+        if not self._diarizers:
+            raise Unimplemented("this profile has no diarization model", field="model")
+        name = model or next(iter(self._diarizers))
+        if name not in self._diarizers:
+            loaded = ", ".join(self._diarizers)
+            raise NotFound(f"no diarization model {name[:80]!r} is loaded; available: {loaded}", field="model")
+        return self._diarizers[name]
 
     def _check_names(self, speakers: Sequence[KnownSpeaker]) -> None:
-        if len(speakers) > self._most:
-            raise TooLarge(f"{len(speakers)} known speakers, at most {self._most}", field="known_speakers")
+        if len(speakers) > self._max_speakers:
+            raise TooLarge(
+                f"at most {self._max_speakers} known speakers are accepted, got {len(speakers)}", field="known_speakers"
+            )
         names = [speaker.name for speaker in speakers]
         for number, name in enumerate(names):
             field = f"known_speakers[{number}].name"
-            if not name.strip() or len(name) > MOST_NAME_CHARACTERS:
-                raise InvalidArgument(f"a name has 1 to {MOST_NAME_CHARACTERS} characters", field=field)
+            if not name.strip() or len(name) > MAX_NAME_CHARACTERS:
+                raise InvalidArgument(
+                    f"a name must have 1 to {MAX_NAME_CHARACTERS} characters, got {len(name)}", field=field
+                )
             if name in names[:number]:
-                raise InvalidArgument(f"there are two speakers of the name {name!r}", field=field)
+                raise InvalidArgument(f"speaker names must be unique, got {name!r} twice", field=field)
 
-    async def _voice(self, listener: Listener, speaker: KnownSpeaker, field: str) -> NDArray[np.float32]:
-        """A known speaker's voice.
+    async def _voice(self, diarizer: RecordingDiarizer, speaker: KnownSpeaker, field: str) -> NDArray[np.float32]:
+        """The embedding of a known speaker.
 
         Raises:
-            InvalidArgument: There is too little speech in the recording.
-            TooLarge: It is too long.
+            InvalidArgument: The recording has too little speech.
+            TooLarge: The recording is too long.
         """
         async with self._recordings.open(speaker.audio, field) as recording:
-            heard = await listener.hear(recording, 1, 1, MOST_REFERENCE_SECONDS)
-        speech = sum(turn.end - turn.start for turn in heard.people.turns)
-        if speech < LEAST_REFERENCE_SECONDS:
+            diarized = await diarizer.diarize(recording, 1, 1, MAX_REFERENCE_SECONDS)
+        speech = sum(turn.end - turn.start for turn in diarized.result.turns)
+        if speech < MIN_REFERENCE_SECONDS:
             raise InvalidArgument(
-                f"somebody speaks for {speech:.1f} s here; {LEAST_REFERENCE_SECONDS:g} to {MOST_REFERENCE_SECONDS:g} s "
-                "tell a voice",
+                f"the recording must have {MIN_REFERENCE_SECONDS:g} to {MAX_REFERENCE_SECONDS:g} s of speech, "
+                f"got {speech:.1f} s",
                 field=field,
             )
-        voice: NDArray[np.float32] = heard.people.voices[0]
+        voice: NDArray[np.float32] = diarized.result.embeddings[0]
         return voice
 
 
-def _names(turns: Sequence[Turn], known: dict[int, str], given: Sequence[str]) -> dict[int, str]:
-    """The name of every person who speaks, by their first turns; no stranger gets a `given` one, heard or not."""
+def _names(turns: Sequence[DiarizedTurn], known: dict[int, str], given: Sequence[str]) -> dict[int, str]:
+    """The name of each speaker, by their first turns; unknown speakers get letters that are not in `given`."""
     letters = (letter for letter in _letters() if letter not in given)
-    people = dict.fromkeys(turn.person for turn in turns)
-    return {person: known.get(person) or next(letters) for person in people}
+    speakers = dict.fromkeys(turn.speaker for turn in turns)
+    return {speaker: known.get(speaker) or next(letters) for speaker in speakers}
 
 
 def _letters() -> Iterator[str]:
@@ -122,6 +124,6 @@ def _letters() -> Iterator[str]:
         yield from (letter if round_number == 1 else f"{letter}{round_number}" for letter in ascii_uppercase)
 
 
-def _message(turn: Turn, name: str) -> SpeakerTurn:
+def _message(turn: DiarizedTurn, name: str) -> SpeakerTurn:
     time = span(turn.start, turn.end)
     return SpeakerTurn(time=time, speaker=name, confidence=turn.confidence)

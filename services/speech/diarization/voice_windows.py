@@ -1,4 +1,4 @@
-"""Voice windows: the pieces of a stream of sound in which a voice is listened to, cut as they come."""
+"""Windows of speech for a speaker encoder, cut while the audio arrives."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -6,28 +6,29 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.diarization import LISTENING_RATE, Partials
+from services.speech.audio import SAMPLE_RATE
+from services.speech.diarization import Partials
 from services.speech.voice_activity.voice_activity import Span, VoiceActivity
 
-STEP = LISTENING_RATE * 4 // 10  # from the middle of a window to that of the next
+STEP = SAMPLE_RATE * 4 // 10  # between the centers of two windows
 
 
 class VoiceWindows:
-    """Cuts windows around every `STEP` of speech. They reach beyond it where it is shorter than they are.
+    """Cuts a window around every `STEP` of speech. Windows extend beyond speech that is shorter than they are.
 
     Args:
-        activity: Tells where speech is.
-        size: Samples of a window.
+        activity: Voice activity detection of the stream.
+        size: The samples of a window.
 
     Attributes:
-        spans: Where speech is, as far as it is closed.
-        middles: The middle of every window that was cut, in samples.
-        heard: Samples that came.
+        spans: The closed spans of speech.
+        centers: The center of every window that was cut, in samples.
+        heard: The samples received so far.
     """
 
     def __init__(self, activity: VoiceActivity, size: int) -> None:
         self.spans: list[Span] = []
-        self.middles: list[int] = []
+        self.centers: list[int] = []
         self.heard = 0
         self._activity, self._size, self._half = activity, size, size // 2
         self._next = 0  # the earliest middle of a window that is yet to be planned
@@ -82,5 +83,5 @@ class VoiceWindows:
         while self._planned and self._planned[0] + self._half <= until:
             middle = self._planned.popleft()
             begin = middle - self._half - self._offset
-            self.middles.append(middle)
+            self.centers.append(middle)
             yield self._kept[begin : begin + self._size]

@@ -15,7 +15,7 @@ class EmotionRecognizer(BatchModel[NDArray[np.float32], Any, Mapping[str, float]
 
 
 @runtime_checkable
-class SentimentReader(BatchModel[str, str, float], Protocol):
+class SentimentClassifier(BatchModel[str, str, float], Protocol):
     """Tells how positive texts are, from -1 to 1; 0 for what says neither."""
 
     @property

@@ -8,7 +8,7 @@ communication of emotion", 2003), each against what is usual. An emotion is the 
 from collections.abc import Iterable, Mapping
 from math import exp
 
-from services.speech.emotion.prosody import Sound
+from services.speech.emotion.prosody import ProsodyFeatures
 
 # Where each emotion lies: valence and arousal, -1 to 1.
 PLACES = {"neutral": (0.0, 0.0), "happy": (0.7, 0.5), "angry": (-0.7, 0.6), "sad": (-0.6, -0.5)}
@@ -21,7 +21,7 @@ WORDS_A_SECOND = (2.5, 1.5)
 CHARACTERS_A_SECOND = (4.0, 2.0)
 
 
-def arousal(sound: Sound, own_level: float, pace: float, *, unspaced: bool) -> float:
+def arousal(sound: ProsodyFeatures, own_level: float, pace: float, *, unspaced: bool) -> float:
     """How stirred a voice sounds, from -1 to 1.
 
     Args:

@@ -15,12 +15,13 @@ from polyphony.speech.v1 import emotion_pb2 as pb
 from servekit.media.scripts import is_unspaced
 from servekit.models.repository import Models
 from servekit.scheduling.batch import BatchScheduler
+from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, Recordings, through
 from services.speech.emotion.affect import arousal, emotions, sentiments, together
-from services.speech.emotion.prosody import ProsodyTrack, Sound
+from services.speech.emotion.prosody import ProsodyFeatures, ProsodyTrack
 from services.speech.spans import span
-from services.speech.transcription import LISTENING_RATE, WINDOW_SECONDS, Instructions, Segment
-from services.speech.transcription.transcription import Transcription, gathered
+from services.speech.transcription import WINDOW_SECONDS, Segment, TranscriptionOptions
+from services.speech.transcription.transcription import LongFormTranscriber, collect
 from services.speech.words import split
 
 SentimentScheduler = BatchScheduler[str, float]
@@ -33,7 +34,7 @@ class _Stretch:
 
     segment: Segment
     score: float
-    sound: Sound
+    sound: ProsodyFeatures
     pace: float
     heard: Mapping[str, float] | None
 
@@ -55,7 +56,7 @@ class EmotionAnalysis:
     def __init__(
         self,
         recordings: Recordings,
-        transcription: Transcription,
+        transcription: LongFormTranscriber,
         readers: Models[SentimentScheduler],
         recognizers: Models[EmotionScheduler],
     ) -> None:
@@ -67,21 +68,21 @@ class EmotionAnalysis:
 
         Raises:
             NotFound: There is no such acoustic model.
-            ServeError: As `Recordings.open` and `Transcription.hear` say.
+            ServeError: As `Recordings.open` and `LongFormTranscriber.transcribe` say.
         """
         recognizer = self._recognizers.get(request.model) if request.model or any(self._recognizers) else None
         async with self._recordings.open(request.audio, "audio") as recording:
-            events = self._transcription.hear(recording, Instructions(language=request.language))
-            started, segments, _ = await gathered(events)
+            events = self._transcription.transcribe(recording, TranscriptionOptions(language=request.language))
+            started, segments, _ = await collect(events)
             reader = self._reader(started.language)
-            track = ProsodyTrack(LISTENING_RATE)
+            track = ProsodyTrack(SAMPLE_RATE)
             stretches = [
                 _Stretch(
                     segment,
                     await reader.submit(segment.text, len(segment.text)) if reader else 0.0,
                     track.between(segment.start, segment.end),
                     _pace(segment),
-                    await recognizer.submit(samples, len(samples) / LISTENING_RATE) if recognizer else None,
+                    await recognizer.submit(samples, len(samples) / SAMPLE_RATE) if recognizer else None,
                 )
                 async for segment, samples in _voices(recording, segments, track)
             ]
@@ -107,7 +108,7 @@ async def _voices(
             while waiting and _end(waiting[-1]) <= begin + len(kept):
                 yield waiting[-1], kept[max(0, _start(waiting[-1]) - begin) : _end(waiting.pop()) - begin]
             wanted = _start(waiting[-1]) if waiting else begin + len(kept)
-            most = int(WINDOW_SECONDS * LISTENING_RATE)
+            most = int(WINDOW_SECONDS * SAMPLE_RATE)
             passed = min(len(kept), max(0, wanted - begin, len(kept) - most))
             kept, begin = kept[passed:], begin + passed
     while waiting:  # a segment's end may lie a little beyond the recording's
@@ -115,11 +116,11 @@ async def _voices(
 
 
 def _start(segment: Segment) -> int:
-    return int(segment.start * LISTENING_RATE)
+    return int(segment.start * SAMPLE_RATE)
 
 
 def _end(segment: Segment) -> int:
-    return int(segment.end * LISTENING_RATE)
+    return int(segment.end * SAMPLE_RATE)
 
 
 def _pace(segment: Segment) -> float:

@@ -18,7 +18,7 @@ FLOOR_DB = -80.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class ProsodyFeatures:
     """How a stretch of a voice sounds.
 
     Attributes:
@@ -62,16 +62,16 @@ class ProsodyTrack:
             self._levels.append(10 * np.log10(np.mean(view**2, axis=1) + 10 ** (FLOOR_DB / 10)))
             self._pitches.append(self._pitch(view))
 
-    def between(self, start: float, end: float) -> Sound:
+    def between(self, start: float, end: float) -> ProsodyFeatures:
         """How what was fed sounds from `start` to `end` seconds."""
         pitches, levels = (self._joined(track) for track in (self._pitches, self._levels))
         chosen = slice(int(start / HOP_SECONDS), max(int(start / HOP_SECONDS) + 1, round(end / HOP_SECONDS)))
         pitches, levels = pitches[chosen], levels[chosen]
         voiced = pitches > 0
         if not voiced.any():
-            return Sound(0.0, 0.0, _mean_db(levels))
+            return ProsodyFeatures(0.0, 0.0, _mean_db(levels))
         low, pitch, high = np.percentile(pitches[voiced], [10, 50, 90])
-        return Sound(float(pitch), float(12 * np.log2(high / low)), _mean_db(levels[voiced]))
+        return ProsodyFeatures(float(pitch), float(12 * np.log2(high / low)), _mean_db(levels[voiced]))
 
     def _pitch(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """The pitch of (frames, samples), in Hz, 0 where there is none: (frames,)."""

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from scipy.signal import firwin, lfilter
 
 from servekit.rpc.context import CancellationToken
+from services.speech.audio import SAMPLE_RATE
 from services.speech.enhancement import CLEANING_RATE, Enhancer
 from services.speech.enhancement.loudness import LoudnessMeter
 from services.speech.enhancement.noise import StepPowers
 from services.speech.enhancement.trimming import joined, kept
-from services.speech.transcription import LISTENING_RATE
 from services.speech.voice_activity import SpeechDetector
-from services.speech.voice_activity.voice_activity import Sensitivity, Span, VoiceActivity
+from services.speech.voice_activity.voice_activity import Span, VadOptions, VoiceActivity
 
 # Every pause counts, and speech gets no padding: what is made of it adds its own.
-ALERT = Sensitivity(min_silence_seconds=0.1, padding_seconds=0.0)
-DECIMATION = CLEANING_RATE // LISTENING_RATE
+ALERT = VadOptions(min_silence_seconds=0.1, padding_seconds=0.0)
+DECIMATION = CLEANING_RATE // SAMPLE_RATE
 
 _LOW_PASS = firwin(61, 7_200, fs=CLEANING_RATE)
 
@@ -124,7 +124,7 @@ class _Listener:
         self._skip = (self._skip - len(samples)) % DECIMATION
 
     def finish(self) -> list[Span]:
-        """Where somebody speaks, in samples at `LISTENING_RATE`."""
+        """Where somebody speaks, in samples at `SAMPLE_RATE`."""
         self._spans += self._activity.finish()
         return self._spans
 

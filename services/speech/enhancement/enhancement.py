@@ -18,7 +18,7 @@ from services.speech.spans import span
 from services.speech.voice_activity import SpeechDetector
 
 
-class Enhancement:
+class SpeechEnhancement:
     """The RPC.
 
     Args:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from services.speech.audio import SAMPLE_RATE
 from services.speech.enhancement import CLEANING_RATE
-from services.speech.transcription import LISTENING_RATE
 from services.speech.voice_activity.voice_activity import Span
 
 STEP = CLEANING_RATE // 50  # 20 ms
@@ -37,11 +37,11 @@ class StepPowers:
         Of a cleaned recording it tells what is left in the pauses, not what is left under the words.
 
         Args:
-            speech: Where somebody speaks, in samples at `LISTENING_RATE`.
+            speech: Where somebody speaks, in samples at `SAMPLE_RATE`.
         """
         powers = np.array(self._powers)
         spoken, near = np.zeros((2, len(powers)), bool)
-        scale = CLEANING_RATE / LISTENING_RATE / STEP
+        scale = CLEANING_RATE / SAMPLE_RATE / STEP
         for span in speech:
             start, end = int(span.start * scale), math.ceil(span.end * scale)
             spoken[start:end] = True

@@ -6,8 +6,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from services.speech.audio import SAMPLE_RATE
 from services.speech.enhancement import CLEANING_RATE
-from services.speech.transcription import LISTENING_RATE
 from services.speech.voice_activity.voice_activity import Span
 
 LONGEST_PAUSE = int(0.6 * CLEANING_RATE)  # up to this a pause belongs to what is said
@@ -22,10 +22,10 @@ def kept(speech: Sequence[Span], length: int) -> list[Span]:
     """What stays of a recording.
 
     Args:
-        speech: Where somebody speaks, in order, in samples at `LISTENING_RATE`.
+        speech: Where somebody speaks, in order, in samples at `SAMPLE_RATE`.
         length: Of the recording, in samples at `CLEANING_RATE`, as what is returned.
     """
-    scale = CLEANING_RATE // LISTENING_RATE
+    scale = CLEANING_RATE // SAMPLE_RATE
     spans: list[Span] = []
     for span in speech:
         start, end = max(0, span.start * scale - EDGE), min(length, span.end * scale + EDGE)

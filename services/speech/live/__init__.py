@@ -1,1 +1,1 @@
-"""Speech as words while it is spoken: phrases by their pauses, words that stand, guesses that may change."""
+"""Speech as words while it is last_speech_at: utterances by their pauses, words that stand, guesses that may change."""

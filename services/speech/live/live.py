@@ -1,4 +1,4 @@
-"""Live transcription: what is said is written down while it is said."""
+"""Live transcription: the RPC StreamingTranscribe."""
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -9,29 +9,30 @@ from polyphony.speech.v1 import transcription_pb2 as pb
 from servekit.models.repository import Models
 from servekit.rpc.bounds import within
 from servekit.rpc.errors import Overloaded, Unavailable
-from services.speech.live.endpointing import Endpointer, Endpoints, Phrase
-from services.speech.live.following import Final, Follower, Partial
+from services.speech.audio import SAMPLE_RATE
+from services.speech.live.endpointing import Endpointer, EndpointingOptions, Utterance
+from services.speech.live.incremental_decoder import FinalResult, IncrementalDecoder, InterimResult
 from services.speech.live.pcm import PcmStream
-from services.speech.live.stream import Ear, LiveStream
+from services.speech.live.stream import LiveStream, StreamingVad
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
-from services.speech.transcription import LISTENING_RATE, TranscriberScheduler
-from services.speech.transcription.transcripts import basics_of
+from services.speech.transcription import TranscriberScheduler
+from services.speech.transcription.transcripts import shared_options
 from services.speech.voice_activity import SpeechDetector
-from services.speech.voice_activity.voice_activity import LEAST_THRESHOLD
+from services.speech.voice_activity.voice_activity import MIN_THRESHOLD
 
 RATES = (8_000, 48_000)
 END_SILENCES = (0.2, 3.0)
 LONGEST_PADDING = 1.0
-CROWDED_SECONDS = 5.0  # what a caller is told to wait while there are too many streams
+CROWDED_SECONDS = 5.0  # what a caller is reported to wait while there are too many streams
 
 
 class LiveTranscription:
-    """`StreamingTranscribe`, for every caller.
+    """Transcribes live streams.
 
     Args:
-        transcribers: The schedulers that hear.
-        detector: Tells speech from silence.
+        transcribers: The schedulers of the transcribers.
+        detector: Detects speech.
         settings: The limits of a stream.
     """
 
@@ -42,24 +43,24 @@ class LiveTranscription:
         self._detector = detector
         self._settings = settings
         self._streams: set[LiveStream] = set()
-        self._leaving = False
+        self._stopping = False
 
-    async def listen(
+    async def transcribe(
         self, requests: AsyncIterator[pb.StreamingTranscribeRequest]
     ) -> AsyncGenerator[pb.StreamingTranscribeResponse, None]:
-        """Answer one stream.
+        """Transcribe one stream.
 
         Raises:
-            InvalidArgument: The config does not come first, comes twice, or has a value that it may not have.
+            InvalidArgument: The config is not the first message, comes twice, or has an invalid value.
             NotFound: No such model is loaded.
-            Overloaded: There are too many streams, or the model has had no time for a complete phrase.
-            TooLarge, Cancelled, Unavailable: The stream is too long, has stalled, or the service is stopping;
-                the phrase that was being said has been sent.
+            Overloaded: There are too many streams, or the queue stayed full for a finished utterance.
+            TooLarge, Cancelled, Unavailable: The stream is too long, is idle, or the service is stopping; raised after
+                the result of the current utterance.
         """
-        if self._leaving:
+        if self._stopping:
             raise Unavailable("the service is stopping", retry_after=1.0)
         if len(self._streams) >= self._settings.max_live_streams:
-            raise Overloaded(f"{len(self._streams)} live streams are open, no more", retry_after=CROWDED_SECONDS)
+            raise Overloaded(f"too many live streams ({len(self._streams)})", retry_after=CROWDED_SECONDS)
         stream = LiveStream(requests, self._settings)
         self._streams.add(stream)
         try:
@@ -70,40 +71,40 @@ class LiveTranscription:
             self._streams.remove(stream)
 
     async def drain(self) -> None:
-        """End every stream after the phrase that is being said, and open no other."""
-        self._leaving = True
+        """End every stream after its current utterance, and reject new ones."""
+        self._stopping = True
         for stream in self._streams:
-            stream.leave()
+            stream.stop()
 
     async def _answers(
         self, stream: LiveStream, config: pb.StreamingConfig
     ) -> AsyncGenerator[pb.StreamingTranscribeResponse, None]:
         scheduler = self._transcribers.get(config.model)
-        instructions = basics_of(config, self._settings)
-        scheduler.model.check(instructions)
-        endpoints = _endpoints(config)
-        endpointer = Endpointer(endpoints)
-        rate = int(_between(config, "sample_rate_hertz", LISTENING_RATE, *RATES))
+        options = shared_options(config, self._settings)
+        scheduler.model.check(options)
+        endpointing = _endpointing(config)
+        endpointer = Endpointer(endpointing)
+        rate = int(_between(config, "sample_rate_hertz", SAMPLE_RATE, *RATES))
         pcm = PcmStream(rate)
-        ear = Ear(pcm, self._detector.listen())
-        follower = Follower(
+        vad = StreamingVad(pcm, self._detector.stream())
+        decoder = IncrementalDecoder(
             scheduler,
-            instructions,
-            padding=endpoints.padding,
-            partial_seconds=math.inf if config.final_only else self._settings.live_interim_interval_seconds,
+            options,
+            padding=endpointing.padding,
+            interim_seconds=math.inf if config.final_only else self._settings.live_interim_interval_seconds,
             overload_seconds=self._settings.live_queue_timeout_seconds,
         )
         yield pb.StreamingTranscribeResponse(started=pb.StreamingStarted(model=scheduler.spec.id))
-        async with aclosing(stream.phrases(ear, endpointer)) as phrases:
-            async for phrase in phrases:
-                yield _begun(phrase)
-                async with aclosing(follower.follow(phrase, stream.stirred)) as events:
+        async with aclosing(stream.utterances(vad, endpointer)) as utterances:
+            async for utterance in utterances:
+                yield _started(utterance)
+                async with aclosing(decoder.decode(utterance, stream.changed)) as events:
                     async for event in events:
-                        if isinstance(event, Final):
-                            yield _final(phrase, event)
+                        if isinstance(event, FinalResult):
+                            yield _final(utterance, event)
                         elif not config.final_only:
-                            yield _interim(phrase, event)
-        speech = endpointer.speech / LISTENING_RATE
+                            yield _interim(utterance, event)
+        speech = endpointer.speech / SAMPLE_RATE
         finished = pb.TranscriptionFinished(duration_seconds=pcm.seconds, speech_seconds=speech)
         yield pb.StreamingTranscribeResponse(finished=finished)
 
@@ -117,28 +118,30 @@ def _between(message: object, field: str, default: float, least: float, most: fl
     return within(float(getattr(message, field) or default), least, most, path + field)
 
 
-def _endpoints(config: pb.StreamingConfig) -> Endpoints:
-    voice, path, usual = config.voice_activity, "voice_activity.", Endpoints()
-    return Endpoints(
-        threshold=_between(voice, "threshold", usual.threshold, LEAST_THRESHOLD, 1.0, path),
+def _endpointing(config: pb.StreamingConfig) -> EndpointingOptions:
+    voice, path, usual = config.voice_activity, "voice_activity.", EndpointingOptions()
+    return EndpointingOptions(
+        threshold=_between(voice, "threshold", usual.threshold, MIN_THRESHOLD, 1.0, path),
         end_silence=_between(config, "end_silence_seconds", usual.end_silence, *END_SILENCES),
         padding=_between(voice, "padding_seconds", usual.padding, 0.0, LONGEST_PADDING, path),
         manual=voice.disabled,
     )
 
 
-def _begun(phrase: Phrase) -> pb.StreamingTranscribeResponse:
-    begun = pb.UtteranceStarted(utterance=phrase.number, start_seconds=phrase.speech_start / LISTENING_RATE)
+def _started(utterance: Utterance) -> pb.StreamingTranscribeResponse:
+    begun = pb.UtteranceStarted(utterance=utterance.number, start_seconds=utterance.speech_start / SAMPLE_RATE)
     return pb.StreamingTranscribeResponse(utterance_started=begun)
 
 
-def _interim(phrase: Phrase, event: Partial) -> pb.StreamingTranscribeResponse:
-    interim = pb.InterimTranscript(utterance=phrase.number, committed_text=event.stable, tentative_text=event.unstable)
+def _interim(utterance: Utterance, event: InterimResult) -> pb.StreamingTranscribeResponse:
+    interim = pb.InterimTranscript(
+        utterance=utterance.number, committed_text=event.committed, tentative_text=event.tentative
+    )
     return pb.StreamingTranscribeResponse(interim=interim)
 
 
-def _final(phrase: Phrase, event: Final) -> pb.StreamingTranscribeResponse:
-    start, segments = phrase.start / LISTENING_RATE, event.passage.segments
+def _final(utterance: Utterance, event: FinalResult) -> pb.StreamingTranscribeResponse:
+    start, segments = utterance.start / SAMPLE_RATE, event.result.segments
     words = [
         pb.TranscriptWord(
             time=span(start + word.start, start + word.end),
@@ -149,7 +152,7 @@ def _final(phrase: Phrase, event: Final) -> pb.StreamingTranscribeResponse:
         for word in segment.words
     ]
     segment = pb.TranscriptSegment(
-        time=span(phrase.speech_start / LISTENING_RATE, phrase.speech_end / LISTENING_RATE),
+        time=span(utterance.speech_start / SAMPLE_RATE, utterance.speech_end / SAMPLE_RATE),
         text=event.text,
         words=words,
     )
@@ -159,9 +162,9 @@ def _final(phrase: Phrase, event: Final) -> pb.StreamingTranscribeResponse:
         segment.temperature = max(one.temperature for one in segments)
         segment.compression_ratio = max(one.compression_ratio for one in segments)
     final = pb.FinalTranscript(
-        utterance=phrase.number,
+        utterance=utterance.number,
         segment=segment,
-        language=event.passage.language,
+        language=event.result.language,
         latency_ms=round(event.latency * 1000),
     )
     return pb.StreamingTranscribeResponse(final=final)

@@ -4,13 +4,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.transcription import LISTENING_RATE
+from services.speech.audio import SAMPLE_RATE
 
 SAMPLE_BYTES = 2
 
 
 class PcmStream:
-    """Turns 16-bit little-endian mono PCM into samples at `LISTENING_RATE`.
+    """Turns 16-bit little-endian mono PCM into samples at `SAMPLE_RATE`.
 
     Args:
         rate: Of what comes in, in hertz.
@@ -24,8 +24,8 @@ class PcmStream:
         self._odd = b""
         self.seconds = 0.0
         self._resampler: av.AudioResampler | None = None
-        if rate != LISTENING_RATE:
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=LISTENING_RATE)
+        if rate != SAMPLE_RATE:
+            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
 
     def feed(self, data: bytes) -> NDArray[np.float32]:
         """The samples, (samples,) in [-1, 1], that further bytes give; half a sample waits for its other half."""

@@ -20,12 +20,12 @@ from servekit.rpc.errors import InvalidArgument, TooLarge
 from servekit.scheduling.stream import StreamScheduler
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, Synthesizer
+from services.speech.synthesis.catalogue_voices import CatalogueVoices
 from services.speech.synthesis.normalization import english
 from services.speech.synthesis.pace import Stretcher, silence
-from services.speech.synthesis.readers import Readers
 from services.speech.synthesis.scripts import has_words, spoken, unreadable
 from services.speech.synthesis.sentences import Piece, plan, sentences
-from services.speech.voices.voices import Voices
+from services.speech.voices.voices import VoiceCatalogue
 
 
 class Synthesis:
@@ -33,13 +33,13 @@ class Synthesis:
 
     Args:
         voices: Who there is to speak.
-        readers: Which models read what, for those who ask the wrong one.
+        catalogue_voices: Which models read what, for those who ask the wrong one.
         settings: How long a text may be.
     """
 
-    def __init__(self, voices: Voices, readers: Readers, settings: SpeechSettings) -> None:
+    def __init__(self, voices: VoiceCatalogue, catalogue_voices: CatalogueVoices, settings: SpeechSettings) -> None:
         self._voices = voices
-        self._readers = readers
+        self._catalogue_voices = catalogue_voices
         self._max_characters = settings.max_text_characters
 
     async def synthesize(self, request: pb.SynthesizeRequest) -> AsyncGenerator[pb.SynthesizeResponse]:
@@ -59,7 +59,7 @@ class Synthesis:
             raise InvalidArgument("there are no words to speak in the text", field="text")
         scheduler, speaker = await self._voices.choose(request.model, request.voice, request.language, text)
         if letter := unreadable(text, speaker.language):
-            who = await asyncio.to_thread(self._readers.advice, letter)
+            who = await asyncio.to_thread(self._catalogue_voices.advice, letter)
             message = f"this voice speaks {speaker.language!r} and cannot read {letter!r}; {who}"
             raise InvalidArgument(message, field="text")
         encoder = await asyncio.to_thread(AudioEncoder, request.mime_type or "audio/pcm", scheduler.model.sample_rate)

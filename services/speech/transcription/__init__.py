@@ -1,4 +1,4 @@
-"""The port of what writes down speech: a window of sound in, what is said in it out."""
+"""The port of speech recognition: a window of audio in, its transcript out."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -8,23 +8,24 @@ from numpy.typing import NDArray
 
 from servekit.scheduling.batch import BatchModel, BatchScheduler
 from servekit.scheduling.session import Session
+from services.speech.audio import SAMPLE_RATE
 
-LISTENING_RATE = 16_000
 WINDOW_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Instructions:
-    """How a recording is to be transcribed.
+class TranscriptionOptions:
+    """Options of a transcription.
 
     Attributes:
-        language: ISO 639-1 code of what is spoken; empty to have it detected.
-        task: Whether to write the words as spoken, or in English.
-        prompt: What comes before, or names and terms to expect.
+        language: The spoken language as an ISO 639-1 code; empty to detect it.
+        task: Whether to transcribe, or to translate into English.
+        prompt: Preceding text, or names and terms to expect.
         hotwords: Names and terms to expect anywhere.
         word_times: Whether segments list their words.
-        temperature: 0 to 1; 0 takes the likeliest words and, in full windows, samples where these will not do.
-        full_window: Whether the network always sees `WINDOW_SECONDS`, as the reference does.
+        temperature: The sampling temperature, 0 to 1. At 0 the most likely words are taken; in full windows the model
+            falls back to higher temperatures where these fail its checks.
+        full_window: Whether the encoder always sees `WINDOW_SECONDS`, as the reference implementation does.
     """
 
     language: str = ""
@@ -38,33 +39,34 @@ class Instructions:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is heard at once.
+    """What the model sees at once.
 
     Attributes:
-        samples: (samples,) in [-1, 1] at `LISTENING_RATE`, at most `WINDOW_SECONDS` of them.
-        instructions: How.
-        prefix: The words that the text begins with, because they were said before to be stable.
-        text: All the words, where they are known and only their times are wanted; empty where they are not.
-        guess: Whether it is heard once and no more, since it will be heard again: what is doubtful is then left out.
-        begun: The model's own notes, where it has heard the window and is to hear it on, or once more.
+        samples: (samples,) in [-1, 1] at `SAMPLE_RATE`, at most `WINDOW_SECONDS` of them.
+        options: The options of the transcription.
+        prefix: The committed prefix that the text begins with.
+        text: The full text, where only word times are wanted; empty otherwise.
+        interim: Whether the result is interim. The window is then decoded once, without fallback; a text that fails the
+            checks is left out.
+        state: The model's state of a window that needs another run; None before the first run.
     """
 
     samples: NDArray[np.float32]
-    instructions: Instructions
+    options: TranscriptionOptions
     prefix: str = ""
     text: str = ""
-    guess: bool = False
-    begun: Any = None
+    interim: bool = False
+    state: Any = None
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
-        return len(self.samples) / LISTENING_RATE
+        """The duration of the samples."""
+        return len(self.samples) / SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """One word, from `start` to `end` seconds, with the model's confidence from 0 to 1."""
+class RecognizedWord:
+    """A word from `start` to `end` seconds, with the confidence of the model from 0 to 1."""
 
     start: float
     end: float
@@ -74,15 +76,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A phrase, from `start` to `end` seconds.
+    """A segment from `start` to `end` seconds.
 
     Attributes:
-        text: What is said, without surrounding space.
-        mean_log_probability: Of its tokens.
-        no_speech_probability: That nobody speaks here, 0 to 1.
-        temperature: That it was sampled with.
-        compression_ratio: The length of its text over that of the text compressed.
-        words: Its words, where they were asked for.
+        text: The text, without surrounding space.
+        mean_log_probability: The mean log probability of the tokens.
+        no_speech_probability: The probability that there is no speech, 0 to 1.
+        temperature: The sampling temperature that produced the text.
+        compression_ratio: The length of the text divided by its compressed length.
+        words: The words, where they were requested.
     """
 
     start: float
@@ -92,17 +94,17 @@ class Segment:
     no_speech_probability: float
     temperature: float = 0.0
     compression_ratio: float = 0.0
-    words: tuple[Word, ...] = ()
+    words: tuple[RecognizedWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """What is said in one window, times from its beginning.
+class WindowResult:
+    """The transcript of one window; times count from its start.
 
     Attributes:
-        language: ISO 639-1, stated or detected; empty where nobody speaks and none was stated.
-        language_probability: How sure the detection is; 1 where it was stated.
-        segments: In order; none where nobody speaks.
+        language: The language, requested or detected, as an ISO 639-1 code; empty where it could not be detected.
+        language_probability: The confidence of the detection, 0 to 1; 1 where the language was requested.
+        segments: The segments in order; none where there is no speech.
     """
 
     language: str
@@ -111,39 +113,41 @@ class Passage:
 
 
 @runtime_checkable
-class Transcriber(BatchModel[Window, Any, Passage | Window], Protocol):
-    """Writes down what is said. Windows of different callers may run together.
+class Transcriber(BatchModel[Window, Any, WindowResult | Window], Protocol):
+    """Transcribes windows. Windows of several callers may run as one batch.
 
-    A run hears as much of a window as it can at once. Where that is not all, or will not do, it hands back the window,
-    begun, for another run, for which it waits its turn.
+    A run decodes as much of a window as it can. Where some of it is left, or the text needs a fallback, the run returns
+    the window with its state, to be queued for another run.
     """
 
     @property
     def batches(self) -> bool:
-        """Whether windows that run together take less than one after another, as on a GPU."""
+        """Whether a batch of windows takes less time than the windows one by one, as on a GPU."""
 
-    def check(self, instructions: Instructions) -> None:
-        """Refuse what can never be done.
+    def check(self, options: TranscriptionOptions) -> None:
+        """Reject options that the model does not support.
 
         Raises:
-            InvalidArgument: The model does not know the language, or cannot translate, prompt, ...; its field is named.
+            InvalidArgument: The model does not support the language, translation, a prompt, ...; the field is named.
         """
 
     def cost(self, window: Window) -> float:
-        """What the next run of a window takes, in seconds of sound that the network sees."""
+        """The cost of the next run of a window: the seconds of audio that the encoder sees."""
 
 
-TranscriberScheduler = BatchScheduler[Window, Passage | Window]
+TranscriberScheduler = BatchScheduler[Window, WindowResult | Window]
 
 
-async def hear(session: Session[Window, Passage | Window], model: Transcriber, window: Window) -> Passage:
-    """Hear a window to its end, in as many runs as that takes.
+async def transcribe_window(
+    session: Session[Window, WindowResult | Window], model: Transcriber, window: Window
+) -> WindowResult:
+    """Transcribe a window in as many runs as it needs.
 
     Raises:
-        ServeError: As `Session.submit`.
+        ServeError: See `Session.submit`.
     """
     while True:
         outcome = await session.submit(window, model.cost(window))
-        if isinstance(outcome, Passage):
+        if isinstance(outcome, WindowResult):
             return outcome
         window = outcome

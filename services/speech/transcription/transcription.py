@@ -1,4 +1,4 @@
-"""Transcription: a recording of any length to what is said in it, window by window, as a stream."""
+"""Long-form transcription: a recording of any length, window by window, as a stream of events."""
 
 import asyncio
 import time
@@ -9,29 +9,29 @@ from dataclasses import dataclass, replace
 
 from servekit.models.repository import Models
 from servekit.scheduling.session import Session
+from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, through
 from services.speech.transcription import (
-    LISTENING_RATE,
-    Instructions,
-    Passage,
+    RecognizedWord,
     Segment,
     TranscriberScheduler,
+    TranscriptionOptions,
     Window,
-    Word,
-    hear,
+    WindowResult,
+    transcribe_window,
 )
-from services.speech.transcription.windows import Clip, WindowCutter
+from services.speech.transcription.windows import SpeechWindow, WindowCutter
 from services.speech.voice_activity import SpeechDetector
-from services.speech.voice_activity.voice_activity import NORMAL, Sensitivity, VoiceActivity
+from services.speech.voice_activity.voice_activity import DEFAULT_VAD_OPTIONS, VadOptions, VoiceActivity
 
 PROGRESS_SECONDS = 1.0
-IN_FLIGHT = 2  # windows of a recording: one is prepared, or heard by another engine, while one runs
-LEAST_SECONDS = 5.0  # that a recording is admitted as, for a window has a price of its own
+IN_FLIGHT = 2  # windows of a recording: one is prepared, or runs on another engine, while one runs
+MIN_COST_SECONDS = 5.0  # a recording is admitted at this cost at least, as each window has a fixed cost
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The language is known; empty and of probability 0 where nobody speaks and none was stated."""
+class TranscriptStarted:
+    """The language is known. It is empty, with probability 0, where there is no speech to detect it by."""
 
     language: str
     probability: float
@@ -39,196 +39,203 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """All before `heard` seconds is written down, of as many as the recording's header claims; 0 where of none."""
+class TranscriptProgress:
+    """The recording is transcribed up to `position` of the `claimed` seconds of its header; 0 where it claims none."""
 
-    heard: float
+    position: float
     claimed: float
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """The seconds of sound, and how many of them were speech."""
+class TranscriptFinished:
+    """The duration of the audio, and of the speech in it, in seconds."""
 
     duration: float
     speech: float
 
 
-Heard = Started | Segment | Progress | Finished
+TranscriptEvent = TranscriptStarted | Segment | TranscriptProgress | TranscriptFinished
 
 
-class Transcription:
-    """Writes down recordings.
+class LongFormTranscriber:
+    """Transcribes recordings of any length.
 
     Args:
-        schedulers: The transcribers.
-        detector: Tells speech from silence.
+        schedulers: The schedulers of the transcribers.
+        detector: Detects speech.
     """
 
     def __init__(self, schedulers: Models[TranscriberScheduler], detector: SpeechDetector) -> None:
         self._schedulers, self._detector = schedulers, detector
 
-    def scheduler(self, model: str, instructions: Instructions) -> TranscriberScheduler:
-        """The scheduler of a model, if it can do what it is told.
+    def scheduler(self, model: str, options: TranscriptionOptions) -> TranscriberScheduler:
+        """The scheduler of a model that supports the options.
 
         Raises:
             NotFound: No such model is loaded.
-            InvalidArgument: It cannot; the field is named.
+            InvalidArgument: The model does not support an option; the field is named.
         """
         scheduler = self._schedulers.get(model)
-        scheduler.model.check(instructions)
+        scheduler.model.check(options)
         return scheduler
 
-    async def hear(
+    async def transcribe(
         self,
         recording: Recording,
-        instructions: Instructions,
+        options: TranscriptionOptions,
         model: str = "",
-        sensitivity: Sensitivity = NORMAL,
-    ) -> AsyncGenerator[Heard, None]:
-        """Write down a recording, admitted once and as a whole; at most `IN_FLIGHT` windows of it are in memory.
+        vad_options: VadOptions = DEFAULT_VAD_OPTIONS,
+    ) -> AsyncGenerator[TranscriptEvent, None]:
+        """Transcribe a recording. It is admitted once, as a whole; at most `IN_FLIGHT` of its windows are in memory.
 
         Yields:
-            One `Started`, segments in order, `Progress` about once a second from the beginning, one `Finished`. Times
-            are seconds of the recording.
+            One `TranscriptStarted`, segments in order, `TranscriptProgress` about once a second, one
+            `TranscriptFinished`. Times are seconds of the recording.
 
         Raises:
-            Overloaded: There is no room, or no time before the deadline, for so long a recording.
-            ServeError: As `scheduler`, `Recording.chunks` and the model say.
+            Overloaded: The queue is full, or the recording cannot be finished before the deadline.
+            ServeError: See `scheduler`, `Recording.chunks` and the model.
         """
-        scheduler = self.scheduler(model, instructions)
-        cutter = WindowCutter(VoiceActivity(self._detector, sensitivity))
+        scheduler = self.scheduler(model, options)
+        cutter = WindowCutter(VoiceActivity(self._detector, vad_options))
         async with (
-            scheduler.session(max(recording.claimed_seconds, LEAST_SECONDS), IN_FLIGHT) as session,
-            aclosing(_Hearing(scheduler, session, cutter, instructions, recording.claimed_seconds)) as hearing,
-            aclosing(cut(recording, cutter)) as clips,
+            scheduler.session(max(recording.claimed_seconds, MIN_COST_SECONDS), IN_FLIGHT) as session,
+            aclosing(_WindowQueue(scheduler, session, cutter, options, recording.claimed_seconds)) as queue,
+            aclosing(cut(recording, cutter)) as speech_windows,
         ):
-            if instructions.language:
-                yield hearing.start(instructions.language, 1.0)
-            async for clip in clips:
-                if clip:
-                    hearing.begin(clip)
-                elif hearing.is_due:
-                    yield hearing.progress()
-                while hearing.is_full:
-                    async for event in hearing.finish_first():
+            if options.language:
+                yield queue.start(options.language, 1.0)
+            async for speech_window in speech_windows:
+                if speech_window:
+                    queue.begin(speech_window)
+                elif queue.is_due:
+                    yield queue.progress()
+                while queue.is_full:
+                    async for event in queue.finish_first():
                         yield event
-            while hearing.is_going_on:
-                async for event in hearing.finish_first():
+            while queue.has_windows:
+                async for event in queue.finish_first():
                     yield event
-            if not hearing.has_started:
-                yield hearing.start("", 0.0)
-            yield Finished(cutter.heard / LISTENING_RATE, cutter.speech / LISTENING_RATE)
+            if not queue.has_started:
+                yield queue.start("", 0.0)
+            yield TranscriptFinished(cutter.heard / SAMPLE_RATE, cutter.speech / SAMPLE_RATE)
 
 
-async def gathered(events: AsyncGenerator[Heard, None]) -> tuple[Started, list[Segment], Finished]:
-    """All that a recording's events tell, for who has no use for them one by one; the generator is closed."""
-    started, segments, finished = Started("", 0.0, ""), list[Segment](), Finished(0.0, 0.0)
+async def collect(
+    events: AsyncGenerator[TranscriptEvent, None],
+) -> tuple[TranscriptStarted, list[Segment], TranscriptFinished]:
+    """Collect the events of a recording; the generator is closed."""
+    started, segments, finished = TranscriptStarted("", 0.0, ""), list[Segment](), TranscriptFinished(0.0, 0.0)
     async with aclosing(events):
         async for event in events:
             match event:
-                case Started():
+                case TranscriptStarted():
                     started = event
                 case Segment():
                     segments.append(event)
-                case Finished():
+                case TranscriptFinished():
                     finished = event
     return started, segments, finished
 
 
-async def cut(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[Clip | None, None]:
-    """The clips of a recording; None for every second or so that completes none."""
+async def cut(recording: Recording, cutter: WindowCutter) -> AsyncGenerator[SpeechWindow | None, None]:
+    """The windows of a recording; None for every chunk that completes none."""
     async with aclosing(recording.chunks()) as chunks:
         async for samples in chunks:
-            for clip in await through(cutter.feed, samples):
-                yield clip
+            for speech_window in await through(cutter.feed, samples):
+                yield speech_window
             yield None
-    for clip in await through(cutter.finish):
-        yield clip
+    for speech_window in await through(cutter.finish):
+        yield speech_window
 
 
-class _Hearing:
-    """One recording's windows on their way through the scheduler.
+class _WindowQueue:
+    """The windows of one recording that are being transcribed, in order.
 
     Args:
-        scheduler: Where they are heard.
-        session: What the recording was admitted as.
-        cutter: Where they come from.
-        instructions: For all; the first with speech settles the language, and the prompt is for the first only.
-        claimed: How long the recording says that it is, in seconds.
+        scheduler: The scheduler of the transcriber.
+        session: The session that the recording was admitted as.
+        cutter: The source of the windows.
+        options: The options. The first window with speech sets the language; the prompt is for the first window.
+        claimed: The duration that the recording's header claims, in seconds.
     """
 
     def __init__(
         self,
         scheduler: TranscriberScheduler,
-        session: Session[Window, Passage | Window],
+        session: Session[Window, WindowResult | Window],
         cutter: WindowCutter,
-        instructions: Instructions,
+        options: TranscriptionOptions,
         claimed: float,
     ) -> None:
         self._scheduler, self._session, self._cutter, self._claimed = scheduler, session, cutter, claimed
-        self._instructions = instructions
-        self._running: deque[tuple[Clip, asyncio.Task[Passage]]] = deque()
-        self._told = time.monotonic()
+        self._options = options
+        self._running: deque[tuple[SpeechWindow, asyncio.Task[WindowResult]]] = deque()
+        self._reported_at = time.monotonic()
         self.has_started = False
 
     @property
-    def is_going_on(self) -> bool:
-        """Whether any window is on its way."""
+    def has_windows(self) -> bool:
+        """Whether any window is being transcribed."""
         return bool(self._running)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more may be sent on their way; only one while the language is unknown."""
-        return len(self._running) >= (IN_FLIGHT if self._instructions.language else 1)
+        """Whether no further window may be started: one at a time while the language is unknown."""
+        return len(self._running) >= (IN_FLIGHT if self._options.language else 1)
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to tell how far it is."""
-        return time.monotonic() - self._told >= PROGRESS_SECONDS
+        """Whether a progress event is due."""
+        return time.monotonic() - self._reported_at >= PROGRESS_SECONDS
 
-    def start(self, language: str, probability: float) -> Started:
+    def start(self, language: str, probability: float) -> TranscriptStarted:
         """The first event."""
         self.has_started = True
-        return Started(language, probability, self._scheduler.spec.id)
+        return TranscriptStarted(language, probability, self._scheduler.spec.id)
 
-    def progress(self) -> Progress:
-        """How far it is."""
-        self._told = time.monotonic()
-        behind = self._running[0][0].spans[0].start if self._running else self._cutter.waiting_since
-        return Progress(behind / LISTENING_RATE, self._claimed)
+    def progress(self) -> TranscriptProgress:
+        """The progress of the recording."""
+        self._reported_at = time.monotonic()
+        position = self._running[0][0].spans[0].start if self._running else self._cutter.waiting_since
+        return TranscriptProgress(position / SAMPLE_RATE, self._claimed)
 
-    def begin(self, clip: Clip) -> None:
-        """Send a clip on its way."""
-        window = Window(clip.samples, self._instructions)
-        self._running.append((clip, asyncio.create_task(hear(self._session, self._scheduler.model, window))))
-        self._instructions = replace(self._instructions, prompt="")
+    def begin(self, speech_window: SpeechWindow) -> None:
+        """Start to transcribe a window."""
+        window = Window(speech_window.samples, self._options)
+        self._running.append(
+            (speech_window, asyncio.create_task(transcribe_window(self._session, self._scheduler.model, window)))
+        )
+        self._options = replace(self._options, prompt="")
 
-    async def finish_first(self) -> AsyncGenerator[Heard, None]:
-        """Wait for the window that is due, telling how far it is meanwhile, and tell what is said in it."""
-        clip, task = self._running[0]
+    async def finish_first(self) -> AsyncGenerator[TranscriptEvent, None]:
+        """Wait for the first window, with progress events meanwhile, and yield its segments."""
+        speech_window, task = self._running[0]
         while not (await asyncio.wait([task], timeout=PROGRESS_SECONDS))[0]:
             yield self.progress()
-        passage = task.result()
+        result = task.result()
         self._running.popleft()
-        if not self.has_started and (passage.language or passage.segments):
-            yield self.start(passage.language, passage.language_probability)
-        if not self._instructions.language:
-            self._instructions = replace(self._instructions, language=passage.language)
-        for segment in passage.segments:
-            yield _placed(segment, clip)
+        if not self.has_started and (result.language or result.segments):
+            yield self.start(result.language, result.language_probability)
+        if not self._options.language:
+            self._options = replace(self._options, language=result.language)
+        for segment in result.segments:
+            yield _placed(segment, speech_window)
         if self.is_due:
             yield self.progress()
 
     async def aclose(self) -> None:
-        """Nobody waits for what is on its way."""
+        """Cancel the windows that are being transcribed."""
         for _, task in self._running:
             task.cancel()
         await asyncio.gather(*(task for _, task in self._running), return_exceptions=True)
 
 
-def _placed(segment: Segment, clip: Clip) -> Segment:
-    """A segment of a clip, its times those of the recording."""
-    words = tuple(Word(*clip.place_whole(word.start, word.end), word.text, word.probability) for word in segment.words)
-    start, end = (words[0].start, words[-1].end) if words else clip.place(segment.start, segment.end)
+def _placed(segment: Segment, speech_window: SpeechWindow) -> Segment:
+    """A segment of a window with its times in the recording."""
+    words = tuple(
+        RecognizedWord(*speech_window.word_times(word.start, word.end), word.text, word.probability)
+        for word in segment.words
+    )
+    start, end = (words[0].start, words[-1].end) if words else speech_window.times(segment.start, segment.end)
     return replace(segment, start=start, end=max(start, end), words=words)

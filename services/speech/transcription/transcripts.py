@@ -1,4 +1,4 @@
-"""Transcripts as messages: what a request asks for, and events as it is answered with."""
+"""Conversion between messages and transcriptions: options of requests, events of responses."""
 
 from dataclasses import replace
 
@@ -8,16 +8,23 @@ from servekit.rpc.bounds import within
 from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
-from services.speech.transcription import Instructions, Segment
-from services.speech.transcription.transcription import Finished, Heard, Progress, Started
-from services.speech.voice_activity.voice_activity import LEAST_THRESHOLD, NORMAL, Sensitivity
+from services.speech.transcription import Segment, TranscriptionOptions
+from services.speech.transcription.transcription import (
+    TranscriptEvent,
+    TranscriptFinished,
+    TranscriptProgress,
+    TranscriptStarted,
+)
+from services.speech.voice_activity.voice_activity import DEFAULT_VAD_OPTIONS, MIN_THRESHOLD, VadOptions
 
 MAX_SILENCE_SECONDS = 10.0
 MAX_PADDING_SECONDS = 2.0
 
 
-def basics_of(request: pb.TranscribeRequest | pb.StreamingConfig, settings: SpeechSettings) -> Instructions:
-    """What a recording and a live stream may both say of how they are to be heard.
+def shared_options(
+    request: pb.TranscribeRequest | pb.StreamingConfig, settings: SpeechSettings
+) -> TranscriptionOptions:
+    """The options that Transcribe and StreamingTranscribe share.
 
     Raises:
         TooLarge: The prompt or the hot words are too long.
@@ -25,8 +32,8 @@ def basics_of(request: pb.TranscribeRequest | pb.StreamingConfig, settings: Spee
     most = settings.max_prompt_characters
     for field, length in (("prompt", len(request.prompt)), ("hotwords", sum(map(len, request.hotwords)))):
         if length > most:
-            raise TooLarge(f"{length} characters, at most {most} are accepted", field=field)
-    return Instructions(
+            raise TooLarge(f"{field} must have at most {most} characters, got {length}", field=field)
+    return TranscriptionOptions(
         language=request.language,
         prompt=request.prompt,
         hotwords=tuple(word for word in request.hotwords if word.strip()),
@@ -34,16 +41,16 @@ def basics_of(request: pb.TranscribeRequest | pb.StreamingConfig, settings: Spee
     )
 
 
-def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> Instructions:
-    """How a recording is to be heard.
+def transcription_options(request: pb.TranscribeRequest, settings: SpeechSettings) -> TranscriptionOptions:
+    """The options of Transcribe.
 
     Raises:
-        InvalidArgument: The task is none, or the temperature not between 0 and 1.
-        TooLarge: As `basics_of` says.
+        InvalidArgument: The task is unknown, or the temperature is not in [0, 1].
+        TooLarge: See `shared_options`.
     """
-    basics = basics_of(request, settings)
+    basics = shared_options(request, settings)
     if request.task not in pb.TranscriptionTask.values():
-        raise InvalidArgument(f"there is no task {request.task}; leave it out to transcribe", field="task")
+        raise InvalidArgument(f"task must be TRANSCRIBE or TRANSLATE, got {request.task}", field="task")
     return replace(
         basics,
         task="translate" if request.task == pb.TRANSCRIPTION_TASK_TRANSLATE else "transcribe",
@@ -52,32 +59,32 @@ def instructions_of(request: pb.TranscribeRequest, settings: SpeechSettings) -> 
     )
 
 
-def sensitivity_of(options: pb.VoiceActivityOptions, field: str = "voice_activity") -> Sensitivity:
-    """How speech is to be told from silence; what is zero stands for our own.
+def vad_options_of(options: pb.VoiceActivityOptions, field: str = "voice_activity") -> VadOptions:
+    """The options of voice activity detection; zero selects the default.
 
     Raises:
-        InvalidArgument: A number is outside of its bounds.
+        InvalidArgument: An option is out of range.
     """
-    threshold = within(options.threshold or NORMAL.threshold, LEAST_THRESHOLD, 1.0, f"{field}.threshold")
+    threshold = within(options.threshold or DEFAULT_VAD_OPTIONS.threshold, MIN_THRESHOLD, 1.0, f"{field}.threshold")
     silence = within(options.min_silence_seconds, 0.0, MAX_SILENCE_SECONDS, f"{field}.min_silence_seconds")
     padding = within(options.padding_seconds, 0.0, MAX_PADDING_SECONDS, f"{field}.padding_seconds")
-    return Sensitivity(
+    return VadOptions(
         threshold=0.0 if options.disabled else threshold,
-        min_silence_seconds=silence or NORMAL.min_silence_seconds,
-        padding_seconds=padding or NORMAL.padding_seconds,
+        min_silence_seconds=silence or DEFAULT_VAD_OPTIONS.min_silence_seconds,
+        padding_seconds=padding or DEFAULT_VAD_OPTIONS.padding_seconds,
     )
 
 
-def message(event: Heard) -> pb.TranscribeResponse:
-    """An event of a transcription."""
+def message(event: TranscriptEvent) -> pb.TranscribeResponse:
+    """An event as a message."""
     match event:
-        case Started(language, probability, model):
+        case TranscriptStarted(language, probability, model):
             started = pb.TranscriptionStarted(language=language, language_probability=probability, model=model)
             return pb.TranscribeResponse(started=started)
-        case Progress(heard, claimed):
-            progress = pb.TranscriptionProgress(transcribed_seconds=heard, duration_seconds=claimed)
+        case TranscriptProgress(position, claimed):
+            progress = pb.TranscriptionProgress(transcribed_seconds=position, duration_seconds=claimed)
             return pb.TranscribeResponse(progress=progress)
-        case Finished(duration, speech):
+        case TranscriptFinished(duration, speech):
             finished = pb.TranscriptionFinished(duration_seconds=duration, speech_seconds=speech)
             return pb.TranscribeResponse(finished=finished)
         case Segment():
@@ -85,7 +92,7 @@ def message(event: Heard) -> pb.TranscribeResponse:
 
 
 def segment_message(segment: Segment) -> pb.TranscriptSegment:
-    """A phrase and its words."""
+    """A segment as a message."""
     words = [
         pb.TranscriptWord(time=span(word.start, word.end), text=word.text, probability=word.probability)
         for word in segment.words

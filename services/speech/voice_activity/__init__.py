@@ -1,23 +1,23 @@
-"""The port of what tells speech from silence: short steps of sound in, a probability each out."""
+"""The port of voice activity detection: steps of audio in, a speech probability for each out."""
 
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-STEP = 512  # samples at `LISTENING_RATE`, 32 ms
+STEP = 512  # samples at `SAMPLE_RATE`, 32 ms
 
 
-class Listening(Protocol):
-    """One stream of sound, listened to."""
+class SpeechProbabilities(Protocol):
+    """The speech probabilities of one stream of audio."""
 
-    def hear(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How probable it is that somebody speaks: (steps,) of the next (steps, `STEP`) samples in [-1, 1]."""
+    def process(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The speech probability, (steps,), of the next (steps, `STEP`) samples in [-1, 1]."""
 
 
 @runtime_checkable
 class SpeechDetector(Protocol):
-    """Tells speech from silence. Safe for several threads; each of its streams for one at a time."""
+    """Detects speech. It may be used by several threads; each stream by one at a time."""
 
-    def listen(self) -> Listening:
-        """Begin a stream."""
+    def stream(self) -> SpeechProbabilities:
+        """Start a stream."""

@@ -1,8 +1,8 @@
-"""Voice activity: spans of speech in a stream of sound, told as they close.
+"""Spans of speech in a stream of audio, by the speech probability of its steps.
 
-Speech begins with a step above the threshold. It ends where steps fall below it by `HYSTERESIS` and stay so for the
-least silence. Spans are padded, the silence between two near ones shared. On a whole recording this gives what
-faster-whisper's `get_speech_timestamps` gives.
+Speech starts with a step above the threshold. It ends where steps fall below it by `HYSTERESIS` and stay so for the
+minimum silence. Spans are padded; close ones share the silence between them. For a whole recording the result is that
+of faster-whisper's `get_speech_timestamps`.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.speech.transcription import LISTENING_RATE
+from services.speech.audio import SAMPLE_RATE
 from services.speech.voice_activity import STEP, SpeechDetector
 
 HYSTERESIS = 0.15
@@ -19,7 +19,7 @@ HYSTERESIS = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From sample `start` to before sample `end`."""
+    """A span of speech, from sample `start` to before sample `end`."""
 
     start: int
     end: int
@@ -29,13 +29,13 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Sensitivity:
-    """How speech is told from silence.
+class VadOptions:
+    """Options of voice activity detection.
 
     Attributes:
-        threshold: The probability from which a step is speech, 0 to 1; 0 takes everything for speech.
+        threshold: The probability from which a step counts as speech, 0 to 1; 0 counts everything as speech.
         min_silence_seconds: The shortest silence that ends a span.
-        padding_seconds: What is kept before and after speech.
+        padding_seconds: The audio kept before and after speech.
     """
 
     threshold: float = 0.5
@@ -43,81 +43,81 @@ class Sensitivity:
     padding_seconds: float = 0.4
 
 
-NORMAL = Sensitivity()
-LEAST_THRESHOLD = 0.01  # below it all is speech, silence too, which nobody means who asks for detection
+DEFAULT_VAD_OPTIONS = VadOptions()
+MIN_THRESHOLD = 0.01  # lower thresholds count silence as speech
 
 
 class VoiceActivity:
-    """Listens to one stream of samples at `LISTENING_RATE`.
+    """Finds spans of speech in one stream at `SAMPLE_RATE`.
 
     Args:
-        detector: Tells how probable speech is.
-        sensitivity: What is made of that.
+        detector: The detector.
+        vad_options: The options.
     """
 
-    def __init__(self, detector: SpeechDetector, sensitivity: Sensitivity) -> None:
-        self._listening = detector.listen()
-        self._enters = sensitivity.threshold
-        self._leaves = max(sensitivity.threshold - HYSTERESIS, min(sensitivity.threshold, 0.01))
-        self._silence = sensitivity.min_silence_seconds * LISTENING_RATE
-        self._padding = int(sensitivity.padding_seconds * LISTENING_RATE)
+    def __init__(self, detector: SpeechDetector, vad_options: VadOptions) -> None:
+        self._probabilities = detector.stream()
+        self._enters = vad_options.threshold
+        self._leaves = max(vad_options.threshold - HYSTERESIS, min(vad_options.threshold, 0.01))
+        self._silence = vad_options.min_silence_seconds * SAMPLE_RATE
+        self._padding = int(vad_options.padding_seconds * SAMPLE_RATE)
         self._rest = np.zeros(0, np.float32)
-        self._judged = 0  # samples whose probability is known
-        self._begun: int | None = None  # where the speech that goes on begins, padding included
-        self._quiet: int | None = None  # since when it may have ended
-        self._closed: Span | None = None  # ended, but how much padding it gets depends on what comes
+        self._position = 0  # samples with a known probability
+        self._begun: int | None = None  # start of the open span, including padding
+        self._quiet: int | None = None  # start of the silence in the open span
+        self._closed: Span | None = None  # a closed span whose end padding depends on the next one
 
     @property
     def speaking_since(self) -> int | None:
-        """Where the span begins that goes on now; None where nobody speaks."""
+        """The start of the open span; None where there is none."""
         return self._begun
 
     @property
     def silent_since(self) -> int | None:
-        """Since when the span that goes on now is silent; None where it is not."""
+        """The start of the silence at the end of the open span; None where there is none."""
         return self._quiet
 
     @property
     def undecided(self) -> int:
-        """The first sample that a span yet to be told may begin with: what lies before is no longer needed."""
+        """The first sample that a later span may start at; earlier samples are no longer needed."""
         if self._closed:
             return self._closed.start
-        return max(0, self._judged - self._padding) if self._begun is None else self._begun
+        return max(0, self._position - self._padding) if self._begun is None else self._begun
 
     def feed(self, samples: NDArray[np.float32]) -> list[Span]:
-        """Listen to the next samples, (samples,) in [-1, 1]. Returns the spans that are closed by now."""
+        """Add samples, (samples,) in [-1, 1]. Returns the spans that are closed."""
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) // STEP * STEP
         self._rest = samples[whole:]
-        return list(self._judge(samples[:whole]))
+        return list(self._process(samples[:whole]))
 
     def finish(self) -> list[Span]:
-        """The stream is at its end. Returns the spans that were still open."""
-        length = self._judged + len(self._rest)  # without the zeros that fill the last step
-        spans = list(self._judge(np.pad(self._rest, (0, -len(self._rest) % STEP))))
+        """End the stream. Returns the spans that were open."""
+        length = self._position + len(self._rest)  # without the zeros that pad the last step
+        spans = list(self._process(np.pad(self._rest, (0, -len(self._rest) % STEP))))
         if self._begun is not None:
             spans.append(Span(self._begun, length))
         elif self._closed:
             spans.append(Span(self._closed.start, min(length, self._closed.end + self._padding)))
         return spans
 
-    def _judge(self, samples: NDArray[np.float32]) -> Iterator[Span]:
-        for probability in self._listening.hear(samples.reshape(-1, STEP)).tolist():
+    def _process(self, samples: NDArray[np.float32]) -> Iterator[Span]:
+        for probability in self._probabilities.process(samples.reshape(-1, STEP)).tolist():
             if probability >= self._enters:
                 self._quiet = None
                 if self._begun is None:
-                    yield from self._begin(self._judged)
+                    yield from self._begin(self._position)
             elif probability < self._leaves and self._begun is not None:
-                self._quiet = self._judged if self._quiet is None else self._quiet
-                if self._judged - self._quiet >= self._silence:
+                self._quiet = self._position if self._quiet is None else self._quiet
+                if self._position - self._quiet >= self._silence:
                     self._closed, self._begun, self._quiet = Span(self._begun, self._quiet), None, None
-            self._judged += STEP
-            if self._closed and self._judged - self._closed.end >= 2 * self._padding:
+            self._position += STEP
+            if self._closed and self._position - self._closed.end >= 2 * self._padding:
                 yield Span(self._closed.start, self._closed.end + self._padding)
                 self._closed = None
 
     def _begin(self, start: int) -> Iterator[Span]:
-        """Speech begins at `start`; a span that closed just before shares the silence between with it."""
+        """Open a span at `start`, which shares the silence with a span that closed just before."""
         padding = self._padding
         if self._closed:
             padding = min(padding, (start - self._closed.end) // 2)

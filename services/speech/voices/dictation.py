@@ -5,9 +5,9 @@ from io import BytesIO
 from servekit.media.audio import AudioLimits
 from servekit.media.scripts import join
 from services.speech.audio.recording import Recording
-from services.speech.transcription import Instructions
-from services.speech.transcription.transcription import Transcription, gathered
-from services.speech.voices.references import Spoken
+from services.speech.transcription import TranscriptionOptions
+from services.speech.transcription.transcription import LongFormTranscriber, collect
+from services.speech.voices.references import ReferenceAudio
 
 
 class Dictation:
@@ -17,10 +17,10 @@ class Dictation:
         transcription: What hears.
     """
 
-    def __init__(self, transcription: Transcription) -> None:
+    def __init__(self, transcription: LongFormTranscriber) -> None:
         self._transcription = transcription
 
-    async def write_down(self, spoken: Spoken, language: str) -> tuple[str, str]:
+    async def write_down(self, spoken: ReferenceAudio, language: str) -> tuple[str, str]:
         """What is said, and in which language, stated or detected.
 
         Raises:
@@ -28,5 +28,7 @@ class Dictation:
             Overloaded: There is no time for it now.
         """
         recording = Recording(BytesIO(spoken.recording), AudioLimits(), "reference_audio", spoken.seconds)
-        started, segments, _ = await gathered(self._transcription.hear(recording, Instructions(language=language)))
+        started, segments, _ = await collect(
+            self._transcription.transcribe(recording, TranscriptionOptions(language=language))
+        )
         return join(segment.text for segment in segments), started.language

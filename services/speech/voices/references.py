@@ -8,19 +8,19 @@ from polyphony.type.v1.media_pb2 import Media
 
 from servekit.media.audio_encoder import encode_audio
 from servekit.rpc.errors import InvalidArgument
+from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recordings
-from services.speech.transcription import LISTENING_RATE
 from services.speech.voice_activity import SpeechDetector
-from services.speech.voice_activity.voice_activity import Sensitivity, Span, VoiceActivity
+from services.speech.voice_activity.voice_activity import Span, VadOptions, VoiceActivity
 
 LEAST_SECONDS, MOST_SECONDS = 3.0, 30.0  # of speech
 MAX_SOUND_SECONDS = 60.0  # of the recording, its silences included
 REFERENCE_RATE = 24_000  # what is kept; the models that take on voices hear at no more
-SENSITIVITY = Sensitivity(min_silence_seconds=0.5, padding_seconds=0.1)
+SENSITIVITY = VadOptions(min_silence_seconds=0.5, padding_seconds=0.1)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class ReferenceAudio:
     """Somebody speaking.
 
     Attributes:
@@ -44,7 +44,7 @@ class References:
         self._recordings = recordings
         self._detector = detector
 
-    async def read(self, media: Media, field: str) -> Spoken:
+    async def read(self, media: Media, field: str) -> ReferenceAudio:
         """A recording, cut to its speech.
 
         Raises:
@@ -56,18 +56,18 @@ class References:
             length = 0
             async for samples in recording.chunks():
                 length += len(samples)
-                _check_length(length / LISTENING_RATE, field)
+                _check_length(length / SAMPLE_RATE, field)
                 spans += await asyncio.to_thread(activity.feed, samples)
             spans += await asyncio.to_thread(activity.finish)
-            seconds = sum(map(len, spans)) / LISTENING_RATE
+            seconds = sum(map(len, spans)) / SAMPLE_RATE
             if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
                 message = f"there are {seconds:.1f} s of speech in the recording; 3 to 30 are needed"
                 raise InvalidArgument(message, field=field)
-            start, end = spans[0].start / LISTENING_RATE, spans[-1].end / LISTENING_RATE
+            start, end = spans[0].start / SAMPLE_RATE, spans[-1].end / SAMPLE_RATE
             full = np.concatenate([samples async for samples in recording.chunks(REFERENCE_RATE)])
         kept = full[int(start * REFERENCE_RATE) : int(end * REFERENCE_RATE)]
         wav = await asyncio.to_thread(encode_audio, kept, "audio/wav", REFERENCE_RATE)
-        return Spoken(wav, seconds)
+        return ReferenceAudio(wav, seconds)
 
 
 def _check_length(seconds: float, field: str) -> None:

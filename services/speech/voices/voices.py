@@ -1,4 +1,4 @@
-"""Voices: those of the models, and those that a tenant has made of recordings of somebody who agrees.
+"""VoiceCatalogue: those of the models, and those that a tenant has made of recordings of somebody who agrees.
 
 A name is given once: another voice of the same name is refused, not overwritten. With the voice goes its recording.
 """
@@ -16,19 +16,19 @@ from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound, TooLar
 from servekit.scheduling.stream import StreamScheduler
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Reference, Speaker, Synthesizer
-from services.speech.synthesis.readers import Readers
+from services.speech.synthesis.catalogue_voices import CatalogueVoices
 from services.speech.synthesis.scripts import language_of
-from services.speech.voices.references import References, Spoken
+from services.speech.voices.references import ReferenceAudio, References
 from services.speech.voices.store import VoiceRecord, VoiceStore
 
 Speaking = StreamScheduler[Synthesizer]
-WriteDown = Callable[[Spoken, str], Awaitable[tuple[str, str]]]
+WriteDown = Callable[[ReferenceAudio, str], Awaitable[tuple[str, str]]]
 
 MAX_STATEMENT = 2000  # characters
 _DEFAULT = ("", "default")
 
 
-class Voices:
+class VoiceCatalogue:
     """The voices that a caller can speak with.
 
     Args:
@@ -36,7 +36,7 @@ class Voices:
         store: Where tenants' voices are kept.
         references: Reads the recordings that voices are made of.
         write_down: The text of a recording and its language, where the caller does not say.
-        readers: Which profiles can make voices, for those that cannot.
+        catalogue_voices: Which profiles can make voices, for those that cannot.
         settings: How many voices a tenant may have.
     """
 
@@ -46,14 +46,14 @@ class Voices:
         store: ObjectStore,
         references: References,
         write_down: WriteDown,
-        readers: Readers,
+        catalogue_voices: CatalogueVoices,
         settings: SpeechSettings,
     ) -> None:
         self._schedulers = schedulers
         self._store = VoiceStore(store, settings.max_voices)
         self._references = references
         self._write_down = write_down
-        self._readers = readers
+        self._catalogue_voices = catalogue_voices
 
     async def choose(self, model: str, voice: str, language: str, text: str) -> tuple[Speaking, Speaker]:
         """Who speaks a text, and on which scheduler.
@@ -138,7 +138,7 @@ class Voices:
         for scheduler in schedulers:
             if scheduler.model.cloned_languages:
                 return scheduler
-        profiles = ", ".join(self._readers.cloning_profiles()) or "none"
+        profiles = ", ".join(self._catalogue_voices.cloning_profiles()) or "none"
         who = f"{model} makes no voices" if model else "no model of this profile makes voices"
         raise Unimplemented(f"{who}; the profiles that have one that does: {profiles}", field="model")
 

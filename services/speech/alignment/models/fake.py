@@ -7,9 +7,9 @@ from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import InvalidArgument
-from services.speech.alignment import Place, Spoken
+from services.speech.alignment import AlignmentInput, WordTiming
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import LISTENING_RATE
 
 
 class FakeAligner:
@@ -22,10 +22,10 @@ class FakeAligner:
         if language and (len(language) != 2 or not language.isalpha()):
             raise InvalidArgument(f"no language has the code {language!r}", field="language")
 
-    def prepare(self, request: Spoken) -> Spoken:
+    def prepare(self, request: AlignmentInput) -> AlignmentInput:
         return request
 
-    def run(self, items: Sequence[Spoken], cancellation: CancellationToken) -> list[list[Place]]:
+    def run(self, items: Sequence[AlignmentInput], cancellation: CancellationToken) -> list[list[WordTiming]]:
         self.faults.step(cancellation)
         return [_shares(item) for item in items]
 
@@ -36,10 +36,10 @@ class FakeAligner:
         """Nothing is held."""
 
 
-def _shares(item: Spoken) -> list[Place]:
+def _shares(item: AlignmentInput) -> list[WordTiming]:
     ends = list(accumulate(map(len, item.words)))
-    scale = len(item.samples) / LISTENING_RATE / max(1, *ends, 0)
-    return [Place((end - len(word)) * scale, end * scale, 0.9) for word, end in zip(item.words, ends, strict=True)]
+    scale = len(item.samples) / SAMPLE_RATE / max(1, *ends, 0)
+    return [WordTiming((end - len(word)) * scale, end * scale, 0.9) for word, end in zip(item.words, ends, strict=True)]
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> FakeAligner:  # noqa: ARG001

@@ -17,14 +17,14 @@ from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument
-from services.speech.alignment import Place, Spoken
+from services.speech.alignment import AlignmentInput, WordTiming
 from services.speech.alignment.models.ctc import Path, align
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import LISTENING_RATE
 
-MIN_SAMPLES = LISTENING_RATE // 4  # the network's convolutions need some sound to stand on
+MIN_SAMPLES = SAMPLE_RATE // 4  # the network's convolutions need some sound to stand on
 BLANK, BETWEEN = "<pad>", "|"
-NOT_FOUND = Place(0.0, 0.0, 0.0)
+NOT_FOUND = WordTiming(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Wav2Vec2:
         if spelt * 2 < len(words):
             raise InvalidArgument("the model does not know the letters of the text", field="text")
 
-    def prepare(self, request: Spoken) -> _Task:
+    def prepare(self, request: AlignmentInput) -> _Task:
         tokens: list[int] = []
         spaced = self._between is not None and not is_unspaced("".join(request.words))
         words = []
@@ -78,39 +78,39 @@ class Wav2Vec2:
             tokens += letters
         samples = np.pad(request.samples, (0, max(0, MIN_SAMPLES - len(request.samples))))
         normal = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
-        return _Task(
-            normal.astype(np.float32), len(samples) / LISTENING_RATE, np.asarray(tokens, np.int64), tuple(words)
-        )
+        return _Task(normal.astype(np.float32), len(samples) / SAMPLE_RATE, np.asarray(tokens, np.int64), tuple(words))
 
-    def run(self, items: Sequence[_Task], cancellation: CancellationToken) -> list[Sequence[Place]]:
+    def run(self, items: Sequence[_Task], cancellation: CancellationToken) -> list[Sequence[WordTiming]]:
         """One window a run of the network: padding would change what it hears, for it has no mask."""
-        found: list[Sequence[Place]] = []
+        found: list[Sequence[WordTiming]] = []
         for task in items:
             cancellation.raise_if_cancelled()
             logits = self._backend.infer({"input_values": task.samples[None]})["logits"][0].astype(np.float32)
             cancellation.raise_if_cancelled()
             path = align(_log_softmax(logits), task.tokens, self._blank)
-            found.append(_places(task, path, task.seconds / len(logits)) if path else [NOT_FOUND] * len(task.words))
+            found.append(_timings(task, path, task.seconds / len(logits)) if path else [NOT_FOUND] * len(task.words))
         return found
 
     def warm(self) -> None:
-        self.run([self.prepare(Spoken(np.zeros(LISTENING_RATE, np.float32), ("a",), ""))], CancellationToken())
+        self.run([self.prepare(AlignmentInput(np.zeros(SAMPLE_RATE, np.float32), ("a",), ""))], CancellationToken())
 
     def close(self) -> None:
         self._backend.close()
 
 
-def _places(task: _Task, path: Path, frame: float) -> list[Place]:
+def _timings(task: _Task, path: Path, frame: float) -> list[WordTiming]:
     """The words of a path, from their first letter to their last; a frame lasts so many seconds."""
     lengths = (path.ends - path.starts).astype(np.float64)
-    places = []
+    timings = []
     for word in task.words:
         if word.start == word.stop:
-            places.append(NOT_FOUND)
+            timings.append(NOT_FOUND)
             continue
         likely = float(np.average(path.log_probabilities[word], weights=lengths[word]))
-        places.append(Place(path.starts[word.start] * frame, path.ends[word.stop - 1] * frame, float(np.exp(likely))))
-    return places
+        timings.append(
+            WordTiming(path.starts[word.start] * frame, path.ends[word.stop - 1] * frame, float(np.exp(likely)))
+        )
+    return timings
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,8 @@ from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
 from servekit.rpc.context import CancellationToken
-from services.speech.diarization import LISTENING_RATE, Partials, People, Talk, Turn, Voices
+from services.speech.audio import SAMPLE_RATE
+from services.speech.diarization import DiarizationInput, DiarizationResult, DiarizedTurn, Embeddings, Partials
 from services.speech.settings import SpeechSettings
 
 BANDS = 16
@@ -19,7 +20,7 @@ BANDS = 16
 class _Fake:
     """What both share: faults, of which a run is a step."""
 
-    known_voice = 0.9
+    verification_threshold = 0.9
 
     def __init__(self, spec: ModelSpec) -> None:
         self.faults = Faults(spec)
@@ -35,8 +36,8 @@ class FakeSpeakerEncoder(_Fake):
     """The power of a partial in sixteen bands of an octave's third each, from 80 Hz."""
 
     dimensions = BANDS
-    partial_samples = LISTENING_RATE // 2
-    same_voice = 0.9
+    partial_samples = SAMPLE_RATE // 2
+    clustering_threshold = 0.9
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -47,18 +48,18 @@ class FakeSpeakerEncoder(_Fake):
     def prepare(self, request: Partials) -> Partials:
         return request
 
-    def run(self, items: Sequence[Partials], cancellation: CancellationToken) -> Sequence[Voices]:
+    def run(self, items: Sequence[Partials], cancellation: CancellationToken) -> Sequence[Embeddings]:
         self.faults.step(cancellation)
         return [_bands(item) for item in items]
 
 
 class FakeDiarizer(_Fake):
-    """Two people who take turns every two seconds of a recording, whatever is in it; silence is nobody's."""
+    """Two speakers who take turns every two seconds of a recording, whatever is in it; silence is nobody's."""
 
-    def prepare(self, request: Talk) -> Talk:
+    def prepare(self, request: DiarizationInput) -> DiarizationInput:
         return request
 
-    def run(self, items: Sequence[Talk], cancellation: CancellationToken) -> Sequence[People]:
+    def run(self, items: Sequence[DiarizationInput], cancellation: CancellationToken) -> Sequence[DiarizationResult]:
         self.faults.step(cancellation)
         return [_turns(item) for item in items]
 
@@ -66,22 +67,24 @@ class FakeDiarizer(_Fake):
 def _bands(partials: Partials) -> NDArray[np.float32]:
     power = np.square(np.abs(np.fft.rfft(partials)))
     edges = 80 * 2 ** (np.arange(BANDS + 1) / 3)
-    places = np.searchsorted(edges, np.fft.rfftfreq(partials.shape[1], 1 / LISTENING_RATE)) - 1
+    places = np.searchsorted(edges, np.fft.rfftfreq(partials.shape[1], 1 / SAMPLE_RATE)) - 1
     sums = np.stack([power[:, places == band].sum(axis=1) for band in range(BANDS)], axis=1)
-    voices = np.sqrt(sums) + 1e-6
-    lengths = np.linalg.norm(voices, axis=1, keepdims=True)
-    return np.asarray(voices / lengths, np.float32)
+    embeddings = np.sqrt(sums) + 1e-6
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return np.asarray(embeddings / lengths, np.float32)
 
 
-def _turns(talk: Talk) -> People:
-    size = 2 * LISTENING_RATE
-    people = talk.speakers or min(2, talk.most)
+def _turns(recording: DiarizationInput) -> DiarizationResult:
+    size = 2 * SAMPLE_RATE
+    speakers = recording.speakers or min(2, recording.max_speakers)
     turns = [
-        Turn(begin / LISTENING_RATE, min(begin + size, len(talk.samples)) / LISTENING_RATE, begin // size % people, 0.9)
-        for begin in range(0, len(talk.samples), size)
-        if talk.samples[begin : begin + size].any()
+        DiarizedTurn(
+            begin / SAMPLE_RATE, min(begin + size, len(recording.samples)) / SAMPLE_RATE, begin // size % speakers, 0.9
+        )
+        for begin in range(0, len(recording.samples), size)
+        if recording.samples[begin : begin + size].any()
     ]
-    return People(tuple(turns), np.eye(people, BANDS, dtype=np.float32))
+    return DiarizationResult(tuple(turns), np.eye(speakers, BANDS, dtype=np.float32))
 
 
 def load_encoder(spec: ModelSpec, settings: SpeechSettings) -> FakeSpeakerEncoder:  # noqa: ARG001

@@ -14,7 +14,8 @@ from pyannote.audio import Pipeline
 from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import FailedPrecondition, OutOfMemory
-from services.speech.diarization import LISTENING_RATE, People, Talk, Turn
+from services.speech.audio import SAMPLE_RATE
+from services.speech.diarization import DiarizationInput, DiarizationResult, DiarizedTurn
 from services.speech.settings import SpeechSettings
 
 
@@ -23,51 +24,55 @@ class Pyannote:
 
     Args:
         pipeline: Of pyannote.audio 4, on its device.
-        known_voice: The cosine from which the voices of two recordings are of one person.
+        verification_threshold: The cosine from which the embeddings of two recordings are of one speaker.
     """
 
-    def __init__(self, pipeline: Any, known_voice: float) -> None:
+    def __init__(self, pipeline: Any, verification_threshold: float) -> None:
         self._pipeline = pipeline
-        self.known_voice = known_voice
+        self.verification_threshold = verification_threshold
 
     def warm(self) -> None:
-        self.run([Talk(np.zeros(10 * LISTENING_RATE, np.float32), 0, 2)], CancellationToken())
+        self.run([DiarizationInput(np.zeros(10 * SAMPLE_RATE, np.float32), 0, 2)], CancellationToken())
 
     def close(self) -> None:
         self._pipeline = None
 
-    def prepare(self, request: Talk) -> Talk:
+    def prepare(self, request: DiarizationInput) -> DiarizationInput:
         return request
 
-    def run(self, items: Sequence[Talk], cancellation: CancellationToken) -> Sequence[People]:
+    def run(self, items: Sequence[DiarizationInput], cancellation: CancellationToken) -> Sequence[DiarizationResult]:
         return [self._tell(item, cancellation) for item in items]
 
-    def _tell(self, talk: Talk, cancellation: CancellationToken) -> People:
+    def _tell(self, recording: DiarizationInput, cancellation: CancellationToken) -> DiarizationResult:
         def look(*_: object, **__: object) -> None:
             """Called by the pipeline after every step and batch."""
             cancellation.raise_if_cancelled()
 
         cancellation.raise_if_cancelled()
-        waveform = torch.from_numpy(np.array(talk.samples, np.float32)[None])
-        bounds = {"num_speakers": talk.speakers} if talk.speakers else {"max_speakers": talk.most}
+        waveform = torch.from_numpy(np.array(recording.samples, np.float32)[None])
+        bounds = (
+            {"num_speakers": recording.speakers} if recording.speakers else {"max_speakers": recording.max_speakers}
+        )
         try:
-            told = self._pipeline({"waveform": waveform, "sample_rate": LISTENING_RATE}, hook=look, **bounds)
+            told = self._pipeline({"waveform": waveform, "sample_rate": SAMPLE_RATE}, hook=look, **bounds)
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory("the GPU has no memory for this recording") from error
-        people = {label: number for number, label in enumerate(told.speaker_diarization.labels())}
+        speakers = {label: number for number, label in enumerate(told.speaker_diarization.labels())}
         turns = [
-            Turn(max(0.0, turn.start), min(turn.end, talk.seconds), people[label], 1.0)
+            DiarizedTurn(max(0.0, turn.start), min(turn.end, recording.seconds), speakers[label], 1.0)
             for turn, _, label in told.speaker_diarization.itertracks(yield_label=True)
         ]
-        voices = np.nan_to_num(np.asarray(told.speaker_embeddings, np.float32)[: len(people)])
-        lengths = np.maximum(np.linalg.norm(voices, axis=-1, keepdims=True), 1e-9)
-        return People(tuple(sorted(turns, key=lambda turn: turn.start)), np.asarray(voices / lengths, np.float32))
+        embeddings = np.nan_to_num(np.asarray(told.speaker_embeddings, np.float32)[: len(speakers)])
+        lengths = np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-9)
+        return DiarizationResult(
+            tuple(sorted(turns, key=lambda turn: turn.start)), np.asarray(embeddings / lengths, np.float32)
+        )
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> Pyannote:
     """Load a pipeline from the model's folder, which holds its repository: config.yaml and what that names.
 
-    Options of the spec: `device` (cuda), `known_voice` (0.5).
+    Options of the spec: `device` (cuda), `verification_threshold` (0.5).
 
     Raises:
         FailedPrecondition: The folder does not hold it.
@@ -80,4 +85,4 @@ def load(spec: ModelSpec, settings: SpeechSettings) -> Pyannote:
         )
     pipeline = Pipeline.from_pretrained(folder)
     pipeline.to(torch.device(spec.options.get("device", "cuda")))
-    return Pyannote(pipeline, float(spec.options.get("known_voice", 0.5)))
+    return Pyannote(pipeline, float(spec.options.get("verification_threshold", 0.5)))

@@ -1,7 +1,7 @@
 """Resemblyzer's speaker encoder on onnxruntime.
 
 What it hears is made here as the package makes it: the power spectrum of windows of 25 ms every 10 ms, in 40 mel
-bands, without a logarithm (so that loudness counts and is evened out first). Steady noise, which makes all voices
+bands, without a logarithm (so that loudness counts and is evened out first). Steady noise, which makes all embeddings
 alike, is then taken out; the package does not do that.
 """
 
@@ -15,12 +15,13 @@ from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import TooLarge
-from services.speech.diarization import LISTENING_RATE, Partials, SpeakerEncoder, Voices
+from services.speech.audio import SAMPLE_RATE
+from services.speech.diarization import Embeddings, Partials, SpeakerEncoder
 from services.speech.export import network
 from services.speech.settings import SpeechSettings
 
-WINDOW = LISTENING_RATE * 25 // 1000
-STEP = LISTENING_RATE * 10 // 1000
+WINDOW = SAMPLE_RATE * 25 // 1000
+STEP = SAMPLE_RATE * 10 // 1000
 BANDS = 40
 FRAMES = 160
 LOUDNESS = 10 ** (-30 / 20)  # root mean square of a partial that the network was trained on; quieter ones are raised
@@ -40,10 +41,10 @@ class Resemblyzer:
     """
 
     partial_samples = FRAMES * STEP
-    # Of one person cut in two by force it is 0.87 and more, of two people 0.80 and less in quiet, 0.86 at 10 dB;
+    # In two halves of one speaker's speech it is 0.87 and more; of two speakers 0.80 and less in quiet, 0.86 at 10 dB:
     # docs/explanation/decisions/0010-diarization.md has the measurement.
-    same_voice = 0.84
-    known_voice = 0.8
+    clustering_threshold = 0.84
+    verification_threshold = 0.8
 
     def __init__(self, backend: TensorBackend) -> None:
         self.backend = Bounded(backend)
@@ -69,14 +70,14 @@ class Resemblyzer:
         left: NDArray[np.float32] = np.maximum(mel - _noise(mel), LEAST_LEFT * mel)
         return left
 
-    def run(self, items: Sequence[NDArray[np.float32]], cancellation: CancellationToken) -> Sequence[Voices]:
+    def run(self, items: Sequence[NDArray[np.float32]], cancellation: CancellationToken) -> Sequence[Embeddings]:
         frames = np.concatenate(items)
-        voices: list[Voices] = []
+        embeddings: list[Embeddings] = []
         for first in range(0, len(frames), RUN_PARTIALS):
             cancellation.raise_if_cancelled()
             outputs = self.backend.infer({"mel": frames[first : first + RUN_PARTIALS]})
-            voices.append(outputs["embedding"].astype(np.float32))
-        return np.split(np.concatenate(voices), np.cumsum([len(item) for item in items])[:-1])
+            embeddings.append(outputs["embedding"].astype(np.float32))
+        return np.split(np.concatenate(embeddings), np.cumsum([len(item) for item in items])[:-1])
 
 
 def _noise(mel: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -119,8 +120,8 @@ class Bounded:
 
 def mel_bands() -> NDArray[np.float32]:
     """Slaney's mel filters (Auditory Toolbox, 1998), each of area 1: `[frequencies, BANDS]`."""
-    frequencies = np.fft.rfftfreq(WINDOW, 1 / LISTENING_RATE)
-    edges = _hertz(np.linspace(0.0, _mel(LISTENING_RATE / 2), BANDS + 2))
+    frequencies = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
+    edges = _hertz(np.linspace(0.0, _mel(SAMPLE_RATE / 2), BANDS + 2))
     rising = (frequencies[:, None] - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - frequencies[:, None]) / np.diff(edges)[1:]
     filters = np.maximum(0.0, np.minimum(rising, falling)) * 2.0 / (edges[2:] - edges[:-2])

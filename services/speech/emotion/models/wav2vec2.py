@@ -16,11 +16,11 @@ from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import FailedPrecondition
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import LISTENING_RATE
 
-MIN_SAMPLES = LISTENING_RATE // 4  # the network's convolutions need some sound to stand on
-MAX_SAMPLES = 30 * LISTENING_RATE
+MIN_SAMPLES = SAMPLE_RATE // 4  # the network's convolutions need some sound to stand on
+MAX_SAMPLES = 30 * SAMPLE_RATE
 NAMES = {"neu": "neutral", "hap": "happy", "ang": "angry", "sad": "sad"}  # SUPERB's, written out
 
 
@@ -54,7 +54,7 @@ class AcousticEmotion:
         return found
 
     def warm(self) -> None:
-        self.run([self.prepare(np.zeros(LISTENING_RATE, np.float32))], CancellationToken())
+        self.run([self.prepare(np.zeros(SAMPLE_RATE, np.float32))], CancellationToken())
 
     def close(self) -> None:
         self._backend.close()

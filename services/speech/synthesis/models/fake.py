@@ -1,4 +1,4 @@
-"""Voices without models: tones, deterministic from the text, settable in slowness and failures."""
+"""VoiceCatalogue without models: tones, deterministic from the text, settable in slowness and failures."""
 
 import zlib
 from collections.abc import Iterator

@@ -34,7 +34,7 @@ class Kokoro:
     Args:
         backend: The network.
         styles: (510, 1, 256) of each voice by its name, the default first; its first letter says its accent.
-        readers: Text to phonemes, by accent.
+        catalogue_voices: Text to phonemes, by accent.
     """
 
     sample_rate = 24_000
@@ -43,11 +43,14 @@ class Kokoro:
     max_characters = 160
 
     def __init__(
-        self, backend: TensorBackend, styles: Mapping[str, NDArray[np.float32]], readers: Mapping[str, Phonemize]
+        self,
+        backend: TensorBackend,
+        styles: Mapping[str, NDArray[np.float32]],
+        catalogue_voices: Mapping[str, Phonemize],
     ) -> None:
         self._backend = backend
         self._styles = styles
-        self._readers = readers
+        self._catalogue_voices = catalogue_voices
         self._ids: Mapping[str, int] = json.loads((files("hibari") / "assets/vocab.json").read_text())
         self.voices = tuple(VoiceRow(name, (LANGUAGES[name[0]],)) for name in styles)
 
@@ -55,7 +58,7 @@ class Kokoro:
         self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
     ) -> Iterator[NDArray[np.float32]]:
         try:
-            phonemes = self._readers[speaker.voice[0]](piece)
+            phonemes = self._catalogue_voices[speaker.voice[0]](piece)
         except (LookupError, ValueError) as error:
             raise InvalidArgument(f"cannot tell how to pronounce {piece[:40]!r}", field="text") from error
         style = self._styles[speaker.voice]

@@ -1,4 +1,4 @@
-"""Voices on a vLLM-Omni server, reached over its `/v1/audio/speech`: its own, or one that a recording shows it.
+"""VoiceCatalogue on a vLLM-Omni server, reached over its `/v1/audio/speech`: its own, or one that a recording shows it.
 
 The wire is that of vLLM-Omni's speech API: OpenAI's fields, and `language`, `task_type`, `ref_audio` and `ref_text`
 beside them. Raw samples are streamed as they are decoded.

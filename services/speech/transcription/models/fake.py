@@ -10,8 +10,9 @@ from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import EngineCrashed, InvalidArgument, ServeError
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import LISTENING_RATE, Instructions, Passage, Segment, Window, Word
+from services.speech.transcription import RecognizedWord, Segment, TranscriptionOptions, Window, WindowResult
 
 PIECE_SECONDS = 5.0
 WORDS = ("amber", "birch", "copper", "delta", "ember", "fjord", "garnet", "harbour")
@@ -28,9 +29,9 @@ class FakeTranscriber:
     def __init__(self, spec: ModelSpec) -> None:
         self.faults = Faults(spec)
 
-    def check(self, instructions: Instructions) -> None:
-        if instructions.language and (len(instructions.language) != 2 or not instructions.language.isalpha()):
-            raise InvalidArgument(f"no language has the code {instructions.language!r}", field="language")
+    def check(self, options: TranscriptionOptions) -> None:
+        if options.language and (len(options.language) != 2 or not options.language.isalpha()):
+            raise InvalidArgument(f"no language has the code {options.language!r}", field="language")
 
     def cost(self, window: Window) -> float:
         return window.seconds
@@ -44,18 +45,18 @@ class FakeTranscriber:
     def prepare(self, request: Window) -> Window:
         return request
 
-    def run(self, items: Sequence[Window], cancellation: CancellationToken) -> Sequence[Passage | ServeError]:
+    def run(self, items: Sequence[Window], cancellation: CancellationToken) -> Sequence[WindowResult | ServeError]:
         return [self._hear(window, cancellation) for window in items]
 
-    def _hear(self, window: Window, cancellation: CancellationToken) -> Passage | ServeError:
-        step = int(PIECE_SECONDS * LISTENING_RATE)
+    def _hear(self, window: Window, cancellation: CancellationToken) -> WindowResult | ServeError:
+        step = int(PIECE_SECONDS * SAMPLE_RATE)
         segments: list[Segment] = []
         try:
             for begin in range(0, len(window.samples), step):
                 self.faults.step(cancellation)
                 piece = window.samples[begin : begin + step]
                 if piece.any():
-                    segments.append(_segment(piece, begin / LISTENING_RATE, word_times=window.instructions.word_times))
+                    segments.append(_segment(piece, begin / SAMPLE_RATE, word_times=window.options.word_times))
         except EngineCrashed:
             raise
         except ServeError as error:
@@ -65,21 +66,21 @@ class FakeTranscriber:
         elif window.prefix:
             begun = segments[0] if segments else Segment(0.0, window.seconds, "", -0.1, 0.01)
             texts = [*window.prefix.split(), *begun.text.split()]
-            segments[:1] = [_spread(texts, begun.start, begun.end, word_times=window.instructions.word_times)]
-        stated = window.instructions.language
-        return Passage(stated or ("en" if segments else ""), 1.0 if stated or segments else 0.0, tuple(segments))
+            segments[:1] = [_spread(texts, begun.start, begun.end, word_times=window.options.word_times)]
+        stated = window.options.language
+        return WindowResult(stated or ("en" if segments else ""), 1.0 if stated or segments else 0.0, tuple(segments))
 
 
 def _segment(piece: NDArray[np.float32], start: float, *, word_times: bool) -> Segment:
     digest = zlib.crc32(np.ascontiguousarray(piece).tobytes())
     texts = [WORDS[digest % 8], WORDS[digest // 8 % 8]]
-    return _spread(texts, start, start + len(piece) / LISTENING_RATE, word_times=word_times)
+    return _spread(texts, start, start + len(piece) / SAMPLE_RATE, word_times=word_times)
 
 
 def _spread(texts: list[str], start: float, end: float, *, word_times: bool) -> Segment:
     """A segment whose words all take as long."""
     step = (end - start) / len(texts)
-    words = tuple(Word(start + i * step, start + (i + 1) * step, text, 0.9) for i, text in enumerate(texts))
+    words = tuple(RecognizedWord(start + i * step, start + (i + 1) * step, text, 0.9) for i, text in enumerate(texts))
     return Segment(start, end, " ".join(texts), -0.1, 0.01, words=words if word_times else ())
 
 

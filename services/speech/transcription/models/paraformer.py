@@ -20,8 +20,9 @@ from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import LISTENING_RATE, Instructions, Passage, Segment, Window, Word
+from services.speech.transcription import RecognizedWord, Segment, TranscriptionOptions, Window, WindowResult
 from services.speech.transcription.models.fbank import FilterBank
 
 BANDS = 80
@@ -72,15 +73,15 @@ class Paraformer:
         self._tells_times = len(backend.outputs) == 4
         self.batches = batches
 
-    def check(self, instructions: Instructions) -> None:
-        if instructions.language not in ("", "zh", "en"):
-            raise InvalidArgument(f"the model knows zh, en, not {instructions.language!r}", field="language")
+    def check(self, options: TranscriptionOptions) -> None:
+        if options.language not in ("", "zh", "en"):
+            raise InvalidArgument(f"the model knows zh, en, not {options.language!r}", field="language")
         wanted = {
-            "task": instructions.task == "translate",
-            "prompt": bool(instructions.prompt),
-            "hotwords": bool(instructions.hotwords),
-            "temperature": bool(instructions.temperature),
-            "word_times": instructions.word_times and not self._tells_times,
+            "task": options.task == "translate",
+            "prompt": bool(options.prompt),
+            "hotwords": bool(options.hotwords),
+            "temperature": bool(options.temperature),
+            "word_times": options.word_times and not self._tells_times,
         }
         for field, is_wanted in wanted.items():
             if is_wanted:
@@ -95,12 +96,12 @@ class Paraformer:
         features = stacked(self._filters(request.samples))
         return _Task(request, ((features + self._shift) * self._scale).astype(np.float32))
 
-    def run(self, items: Sequence[_Task], cancellation: CancellationToken) -> list[Passage]:
+    def run(self, items: Sequence[_Task], cancellation: CancellationToken) -> list[WindowResult]:
         heard = [task for task in items if len(task.features) and task.window.samples.any()]
         passages = dict(zip(map(id, heard), self._hear(heard, cancellation), strict=True))
         return [passages.get(id(task), _nothing(task.window)) for task in items]
 
-    def _hear(self, tasks: Sequence[_Task], cancellation: CancellationToken) -> list[Passage]:
+    def _hear(self, tasks: Sequence[_Task], cancellation: CancellationToken) -> list[WindowResult]:
         if not tasks:
             return []
         cancellation.raise_if_cancelled()
@@ -111,15 +112,15 @@ class Paraformer:
         except (Fail, RuntimeException):  # it finds no token, and its decoder cannot be run on none
             if len(tasks) == 1:
                 return [_nothing(tasks[0].window)]
-            return [passage for task in tasks for passage in self._hear([task], cancellation)]
+            return [result for task in tasks for result in self._hear([task], cancellation)]
         scores, counts, *curves = (arrays[spec.name] for spec in self._backend.outputs)
         peaks = curves[1] if curves else [None] * len(tasks)
         return [self._passage(task, *found) for task, *found in zip(tasks, scores, counts, peaks, strict=True)]
 
     def _passage(
         self, task: _Task, scores: NDArray[np.float32], count: int, peaks: NDArray[np.float32] | None
-    ) -> Passage:
-        window, instructions = task.window, task.window.instructions
+    ) -> WindowResult:
+        window, options = task.window, task.window.options
         scores = scores[: max(0, int(count) - self._end_tokens)].astype(np.float64)
         scores -= scores.max(axis=1, keepdims=True)
         scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -138,22 +139,22 @@ class Paraformer:
             text=sentence(units),
             mean_log_probability=likely,
             no_speech_probability=0.0,
-            words=tuple(words) if instructions.word_times and times else (),
+            words=tuple(words) if options.word_times and times else (),
         )
-        language = instructions.language or ("zh" if _HAN.search(segment.text) else "en")
-        return Passage(language, 1.0 if instructions.language else float(np.exp(likely)), (segment,))
+        language = options.language or ("zh" if _HAN.search(segment.text) else "en")
+        return WindowResult(language, 1.0 if options.language else float(np.exp(likely)), (segment,))
 
     def warm(self) -> None:
-        noise = np.random.default_rng(0).uniform(-0.1, 0.1, LISTENING_RATE).astype(np.float32)
-        self.run([self.prepare(Window(noise, Instructions()))], CancellationToken())
+        noise = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLE_RATE).astype(np.float32)
+        self.run([self.prepare(Window(noise, TranscriptionOptions()))], CancellationToken())
 
     def close(self) -> None:
         self._backend.close()
 
 
-def _nothing(window: Window) -> Passage:
-    language = window.instructions.language
-    return Passage(language, 1.0 if language else 0.0, ())
+def _nothing(window: Window) -> WindowResult:
+    language = window.options.language
+    return WindowResult(language, 1.0 if language else 0.0, ())
 
 
 def stacked(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -180,9 +181,11 @@ def token_times(peaks: NDArray[np.float32], count: int, frames: int) -> list[tup
     return [(float(start), float(end)) for start, end in bounds]
 
 
-def joined(tokens: Sequence[str], scores: NDArray[np.float64], times: Sequence[tuple[float, float]]) -> list[Word]:
+def joined(
+    tokens: Sequence[str], scores: NDArray[np.float64], times: Sequence[tuple[float, float]]
+) -> list[RecognizedWord]:
     """Tokens as words: a Chinese character is one, pieces that end in `@@` belong to the next."""
-    words: list[Word] = []
+    words: list[RecognizedWord] = []
     goes_on = False
     for token, score, (start, end) in zip(tokens, scores, times, strict=True):
         if token in MARKS:
@@ -191,7 +194,7 @@ def joined(tokens: Sequence[str], scores: NDArray[np.float64], times: Sequence[t
         if goes_on:
             begun = words.pop()
             piece, start, probability = begun.text + piece, begun.start, min(begun.probability, probability)
-        words.append(Word(start, end, piece, probability))
+        words.append(RecognizedWord(start, end, piece, probability))
         goes_on = token.endswith("@@")
     return words
 

@@ -10,10 +10,10 @@ from services.speech.settings import SpeechSettings
 class FakeSpeechDetector:
     """Speech is whatever is not silent."""
 
-    def listen(self) -> "FakeSpeechDetector":
+    def stream(self) -> "FakeSpeechDetector":
         return self
 
-    def hear(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def process(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(steps.any(axis=1), dtype=np.float32)
 
 

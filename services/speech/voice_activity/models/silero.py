@@ -30,11 +30,11 @@ class Silero:
         options.enable_cpu_mem_arena = False
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def listen(self) -> "SileroListening":
-        return SileroListening(self._session)
+    def stream(self) -> "SileroProbabilities":
+        return SileroProbabilities(self._session)
 
 
-class SileroListening:
+class SileroProbabilities:
     """What the network remembers of one stream."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
@@ -42,7 +42,7 @@ class SileroListening:
         self._hidden = self._cell = np.zeros((1, 1, WIDTH), np.float32)
         self._context = np.zeros((1, CONTEXT), np.float32)
 
-    def hear(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def process(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
         if not len(steps):
             return np.zeros(0, np.float32)
         before = np.concatenate([self._context, steps[:-1, -CONTEXT:]])

@@ -58,7 +58,7 @@ def test_every_profile_names_models_of_the_right_service(name):
 
 # The tasks that routes of the official client and pipelines need in every profile.
 NEEDED = {
-    "read_text", "detect_speech", "transcribe", "embed_speaker", "enhance", "read_sentiment", "synthesize",
+    "read_text", "detect_speech", "transcribe", "embed_speaker", "enhance", "classify_sentiment", "synthesize",
     "generate_text", "embed",
 }  # fmt: skip
 

@@ -17,8 +17,8 @@ class TranscriberDouble:
     def close(self):
         pass
 
-    def check(self, instructions):
-        if instructions.language == "xx":
+    def check(self, options):
+        if options.language == "xx":
             raise InvalidArgument("no such language", field="language")
 
     def work(self, cancellation):

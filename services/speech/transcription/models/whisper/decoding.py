@@ -1,7 +1,7 @@
-"""Whisper's decoder: encoded windows and prompts in, tokens out, drawn again where the likeliest will not do.
+"""Whisper's decoder: encoder output and prompts in, tokens out, with temperature fallback.
 
 The rules are those of Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision",
-arXiv:2212.04356, section 4.5, with the bounds of the reference: a text that compresses too well repeats
+arXiv:2212.04356, section 4.5, with the bounds of the reference: a text that compresses too well is_repetitive
 itself, one that is too improbable is wrong, and what is both improbable and probably no speech is silence.
 """
 
@@ -21,23 +21,23 @@ from servekit.rpc.context import CancellationToken
 MAX_COMPRESSION_RATIO = 2.4
 MIN_LOG_PROBABILITY = -1.0
 MAX_NO_SPEECH_PROBABILITY = 0.6
-TEMPERATURES = (0.0, 0.4, 0.8)  # the likeliest words, and two more attempts: noise must not cost more
-SAMPLES = 5  # texts drawn at once above temperature 0, of which the likeliest counts
-MAX_TOKENS = 448  # positions of the decoder: what came before, the prompt and the text
-MAX_WRITTEN_TOKENS = 220  # of a text, behind any prompt; the engine never writes more than 224
-LATEST_START = 50  # a text begins within the first second; in steps of 20 ms
+TEMPERATURES = (0.0, 0.4, 0.8)  # beam search, then two attempts with sampling, which bounds the cost of noise
+SAMPLES = 5  # texts sampled at once above temperature 0; the most probable is taken
+MAX_TOKENS = 448  # positions of the decoder: prompt and text
+MAX_WRITTEN_TOKENS = 220  # of a text without its prompt; the engine generates 224 at most
+LATEST_START = 50  # in steps of 20 ms: a text starts within the first second
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the decoder wrote for one window.
+    """A decoded text of one window.
 
     Attributes:
         tokens: Text and timestamps, without the prompt.
-        mean_log_probability: Of a token, the end included.
-        no_speech_probability: That nobody speaks here, 0 to 1.
-        compression_ratio: The length of its text over that of the text compressed.
-        temperature: That it was drawn with.
+        mean_log_probability: The mean log probability of the tokens, including the end token.
+        no_speech_probability: The probability that there is no speech, 0 to 1.
+        compression_ratio: The length of the text divided by its compressed length.
+        temperature: The sampling temperature.
     """
 
     tokens: list[int]
@@ -47,24 +47,24 @@ class Draft:
     temperature: float
 
     @property
-    def repeats(self) -> bool:
-        """Whether it says the same again and again."""
+    def is_repetitive(self) -> bool:
+        """Whether the text repeats itself."""
         return self.compression_ratio > MAX_COMPRESSION_RATIO
 
     @property
     def is_improbable(self) -> bool:
-        """Whether the network itself does not believe it."""
+        """Whether the network gives the text a low probability."""
         return self.mean_log_probability < MIN_LOG_PROBABILITY
 
     @property
     def is_silence(self) -> bool:
-        """Whether it stands for nothing said."""
+        """Whether the text stands for silence."""
         return self.no_speech_probability > MAX_NO_SPEECH_PROBABILITY and self.is_improbable
 
     @property
-    def will_do(self) -> bool:
-        """Whether no other attempt is needed."""
-        return self.is_silence or not (self.repeats or self.is_improbable)
+    def is_acceptable(self) -> bool:
+        """Whether no fallback is needed."""
+        return self.is_silence or not (self.is_repetitive or self.is_improbable)
 
 
 class Decoder:
@@ -72,8 +72,8 @@ class Decoder:
 
     Args:
         engine: The network.
-        tokenizer: Of any language: it tells which tokens are never written.
-        beam_size: Hypotheses that are kept at temperature 0.
+        tokenizer: A tokenizer of any language, for the suppressed tokens.
+        beam_size: The beam size at temperature 0.
     """
 
     def __init__(self, engine: ctranslate2.models.Whisper, tokenizer: Tokenizer, beam_size: int) -> None:
@@ -90,17 +90,17 @@ class Decoder:
         most: int,
         cancellation: CancellationToken,
     ) -> list[Draft]:
-        """Write the text of every window.
+        """Decode the text of every window.
 
         Args:
-            encoded: (windows, positions, width), what the encoder made of them.
-            prompts: Tokens that each text follows.
-            temperatures: Tried in order, until a text will do.
-            most: Tokens that a text may have; it is cut there.
-            cancellation token: Looked at before every attempt.
+            encoded: (windows, positions, width), the encoder output.
+            prompts: The prompt tokens of each window.
+            temperatures: The temperatures to try in order until a text is acceptable.
+            most: The largest number of tokens of a text.
+            cancellation: Checked before every attempt.
 
         Raises:
-            Cancelled, DeadlineExceeded: The cancellation token was set.
+            Cancelled, DeadlineExceeded: The token was cancelled.
         """
         drafts: list[list[Draft]] = [[] for _ in prompts]
         pending = list(range(len(prompts)))
@@ -113,7 +113,7 @@ class Decoder:
                 some = self._generate(rows_of(encoded, rows), followed, temperature, most)
                 for row, draft in zip(rows, some, strict=True):
                     drafts[row].append(draft)
-            pending = [row for row in pending if not drafts[row][-1].will_do]
+            pending = [row for row in pending if not drafts[row][-1].is_acceptable]
             if not pending:
                 break
         return [_best(some) for some in drafts]
@@ -151,12 +151,14 @@ class Decoder:
 
 
 def rows_of(encoded: NDArray[Any], rows: Sequence[int]) -> NDArray[Any]:
-    """Some windows of a batch; the batch itself where these are all of it."""
+    """The rows of a batch; the batch itself where these are all of its rows."""
     return encoded if list(rows) == list(range(len(encoded))) else np.ascontiguousarray(encoded[list(rows)])
 
 
 def _best(drafts: list[Draft]) -> Draft:
-    """The last attempt if it will do, else the likeliest of those that do not repeat themselves."""
-    if drafts[-1].will_do:
+    """The last draft if it is acceptable, otherwise the most probable of those that are not repetitive."""
+    if drafts[-1].is_acceptable:
         return drafts[-1]
-    return max([draft for draft in drafts if not draft.repeats] or drafts, key=lambda draft: draft.mean_log_probability)
+    return max(
+        [draft for draft in drafts if not draft.is_repetitive] or drafts, key=lambda draft: draft.mean_log_probability
+    )

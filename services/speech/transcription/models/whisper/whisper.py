@@ -1,9 +1,8 @@
-"""Whisper through CTranslate2: windows of speech, of one caller or of many, encoded and written down together.
+"""Whisper on CTranslate2, which transcribes windows of several callers in one batch.
 
-The encoder was made for 30 s, mostly empty, and that is its cost. Here it sees the longest window of the
-batch and a margin after it. What is then written is doubted where it is improbable, repeats itself, runs
-past the end or may stand for no speech: such a window is heard again in full, in another run, and the better text
-counts. No window is conditioned on the text of another, so that a repetition ends with its window.
+The reference encoder always sees 30 s, most of them empty. Here it sees the longest window of the batch and a margin
+after it. A text that is improbable, repetitive, too long or probably no speech falls back to the full window in another
+run, and the better text is taken. No window is conditioned on the text of another, so that repetitions do not spread.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,115 +20,114 @@ from numpy.typing import NDArray
 from servekit.models.catalogue import ModelSpec
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, TooLarge
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import (
-    LISTENING_RATE,
-    WINDOW_SECONDS,
-    Instructions,
-    Passage,
-    Window,
-)
+from services.speech.transcription import WINDOW_SECONDS, TranscriptionOptions, Window, WindowResult
 from services.speech.transcription.models.whisper.decoding import Decoder, rows_of
-from services.speech.transcription.models.whisper.hearing import FRAMES_PER_SECOND, Hearing, fitted
+from services.speech.transcription.models.whisper.window_state import FRAMES_PER_SECOND, WindowState, fitted_seconds
 
-MAX_PROMPT_TOKENS = 223  # of the decoder's 448 positions; of a longer prompt its end counts
-MAX_HOTWORD_TOKENS = 111  # of these
-MAX_GIVEN_TOKENS = 440  # of a text to be aligned: the decoder's positions but for those that begin and end it
-LINGERING = LISTENING_RATE // 2  # samples of the room after the last of the speech
-MAX_PADDING = 1.25  # what a batch may take over what its windows would take one by one, where a row costs a row
-MAX_FREE_PADDING = 2.0  # and on a GPU, where the first rows cost nothing
+MAX_PROMPT_TOKENS = 223  # of the decoder's 448 positions; longer prompts lose their beginning
+MAX_HOTWORD_TOKENS = 111  # of the prompt tokens
+MAX_GIVEN_TOKENS = 440  # of a text to align: the decoder's positions without the special tokens
+TRAILING_SAMPLES = SAMPLE_RATE // 2  # samples of noise after the speech
+MAX_PADDING = 1.25  # the cost of a batch relative to its windows one by one, on a CPU
+MAX_FREE_PADDING = 2.0  # the same on a GPU, where additional rows are almost free
 
-# Noise as faint as it is in every room.
-_ROOM = np.random.default_rng(0).normal(0.0, 0.0005, int(WINDOW_SECONDS * LISTENING_RATE)).astype(np.float32)
+# Faint noise, as in any recorded room.
+_NOISE = np.random.default_rng(0).normal(0.0, 0.0005, int(WINDOW_SECONDS * SAMPLE_RATE)).astype(np.float32)
 
 
 class Whisper:
-    """One set of weights for all engines; each run computes on the thread that makes it.
+    """One set of weights for all engines; each run computes on the calling thread.
 
     Args:
-        model: The loaded network, and the reference's pieces around it.
-        beam_size: Hypotheses that are kept while decoding.
-        translates: Whether it has learnt to translate.
+        model: The reference implementation with the loaded network.
+        beam_size: The beam size of decoding.
+        translates: Whether the model was trained to translate.
     """
 
     def __init__(self, model: WhisperModel, beam_size: int, *, translates: bool = True) -> None:
         self._model = model
         self._translates = translates and model.model.is_multilingual
-        self._rows_are_free: bool = model.model.device != "cpu"
+        self._on_gpu: bool = model.model.device != "cpu"
         self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
         self._decoder = Decoder(model.model, self._tokenizer("en", "transcribe"), beam_size)
 
     @property
     def batches(self) -> bool:
-        return self._rows_are_free
+        return self._on_gpu
 
-    def check(self, instructions: Instructions) -> None:
-        if instructions.language and instructions.language not in self._model.supported_languages:
+    def check(self, options: TranscriptionOptions) -> None:
+        if options.language and options.language not in self._model.supported_languages:
             raise InvalidArgument(
-                f"the model does not know the language {instructions.language!r}; it takes codes such as 'en' or 'zh'",
+                f"language must be a code that the model supports, such as 'en' or 'zh', got {options.language!r}",
                 field="language",
             )
-        if instructions.task == "translate" and not self._translates:
-            raise InvalidArgument("this model has not learnt to translate", field="task")
+        if options.task == "translate" and not self._translates:
+            raise InvalidArgument("this model does not support translation", field="task")
 
     def cost(self, window: Window) -> float:
-        if window.begun:
-            return float(window.begun.frames / FRAMES_PER_SECOND)
-        return WINDOW_SECONDS if window.instructions.full_window else fitted(window.seconds)
+        if window.state:
+            return float(window.state.frames / FRAMES_PER_SECOND)
+        return WINDOW_SECONDS if window.options.full_window else fitted_seconds(window.seconds)
 
-    def prepare(self, request: Window) -> Hearing:
-        if request.begun:
-            hearing: Hearing = request.begun
-            return hearing
-        samples = request.samples if request.instructions.full_window else _in_a_room(request.samples)
+    def prepare(self, request: Window) -> WindowState:
+        if request.state:
+            state: WindowState = request.state
+            return state
+        samples = request.samples if request.options.full_window else _pad_with_noise(request.samples)
         mel = self._model.feature_extractor(samples)[:, :-1]
         words = request.text.strip()
         tokens = self._model.hf_tokenizer.encode(f" {words}", add_special_tokens=False).ids if words else []
         if len(tokens) > MAX_GIVEN_TOKENS:
-            raise TooLarge("more words than are said in half a minute", field="text")
-        return Hearing(request, mel, tokens)
+            raise TooLarge(
+                f"the text of a window must have at most {MAX_GIVEN_TOKENS} tokens, got {len(tokens)}", field="text"
+            )
+        return WindowState(request, mel, tokens)
 
-    def run(self, items: Sequence[Hearing], cancellation: CancellationToken) -> list[Passage | Window]:
+    def run(self, items: Sequence[WindowState], cancellation: CancellationToken) -> list[WindowResult | Window]:
         with _engine_errors():
-            for batch in self._batches([hearing for hearing in items if hearing.is_open]):
+            for batch in self._batches([state for state in items if state.has_remaining]):
                 cancellation.raise_if_cancelled()
-                self._hear(batch, cancellation)
-        return [replace(hearing.window, begun=hearing) if hearing.is_open else hearing.passage() for hearing in items]
+                self._decode_batch(batch, cancellation)
+        return [replace(state.window, state=state) if state.has_remaining else state.result() for state in items]
 
-    def _batches(self, hearings: list[Hearing]) -> Iterator[list[Hearing]]:
-        """What is encoded together: windows of like length, and on a GPU not so like."""
-        most = MAX_FREE_PADDING if self._rows_are_free else MAX_PADDING
-        batch: list[Hearing] = []
-        for hearing in sorted(hearings, key=lambda hearing: hearing.frames, reverse=True):
-            wanted = sum(other.frames for other in batch) + hearing.frames
+    def _batches(self, states: list[WindowState]) -> Iterator[list[WindowState]]:
+        """Batches of windows of similar length, so that padding stays within its limit."""
+        most = MAX_FREE_PADDING if self._on_gpu else MAX_PADDING
+        batch: list[WindowState] = []
+        for state in sorted(states, key=lambda state: state.frames, reverse=True):
+            wanted = sum(other.frames for other in batch) + state.frames
             if batch and batch[0].frames * (len(batch) + 1) > wanted * most:
                 yield batch
                 batch = []
-            batch.append(hearing)
+            batch.append(state)
         if batch:
             yield batch
 
-    def _hear(self, batch: list[Hearing], cancellation: CancellationToken) -> None:
-        """Hear the next piece of each, or find that it has to be heard in the full window."""
+    def _decode_batch(self, batch: list[WindowState], cancellation: CancellationToken) -> None:
+        """Decode the next frames of each window, or request its full window."""
         encoded = self._encode(batch)
         self._detect_languages(batch, encoded, cancellation)
-        for row, hearing in enumerate(batch):
-            if hearing.text_tokens and hearing.language:
+        for row, state in enumerate(batch):
+            if state.text_tokens and state.language:
                 cancellation.raise_if_cancelled()
-                hearing.align(rows_of(encoded, [row]), self._tokenizer_of(hearing), self._model)
-        rows = [row for row, hearing in enumerate(batch) if hearing.language and not hearing.text_tokens]
-        for way in sorted({_way(batch[row]) for row in rows}):
-            alike = [row for row in rows if _way(batch[row]) == way]
-            self._write([batch[row] for row in alike], rows_of(encoded, alike), cancellation)
+                state.align(rows_of(encoded, [row]), self._tokenizer_of(state), self._model)
+        rows = [row for row, state in enumerate(batch) if state.language and not state.text_tokens]
+        for key in sorted({_decoding_key(batch[row]) for row in rows}):
+            alike = [row for row in rows if _decoding_key(batch[row]) == key]
+            self._decode_rows([batch[row] for row in alike], rows_of(encoded, alike), cancellation)
 
-    def _encode(self, batch: list[Hearing]) -> NDArray[Any]:
-        """(windows, positions, width), in the computer's memory, where rows can be told apart."""
-        frames = max(hearing.frames for hearing in batch)
-        mel = np.stack([pad_or_trim(hearing.piece, frames) for hearing in batch])
+    def _encode(self, batch: list[WindowState]) -> NDArray[Any]:
+        """The encoder output, (windows, positions, width), in host memory, where rows can be selected."""
+        frames = max(state.frames for state in batch)
+        mel = np.stack([pad_or_trim(state.features, frames) for state in batch])
         return np.asarray(self._model.model.encode(get_ctranslate2_storage(mel), to_cpu=True))
 
-    def _detect_languages(self, batch: list[Hearing], encoded: NDArray[Any], cancellation: CancellationToken) -> None:
-        rows = [row for row, hearing in enumerate(batch) if not hearing.language]
+    def _detect_languages(
+        self, batch: list[WindowState], encoded: NDArray[Any], cancellation: CancellationToken
+    ) -> None:
+        rows = [row for row, state in enumerate(batch) if not state.language]
         if not rows:
             return
         if not self._model.model.is_multilingual:
@@ -138,36 +136,36 @@ class Whisper:
             cancellation.raise_if_cancelled()
             found = self._model.model.detect_language(get_ctranslate2_storage(rows_of(encoded, rows)))
         for row, ((token, probability), *_) in zip(rows, found, strict=True):
-            batch[row].detected(token.strip("<|>"), probability, 2 * encoded.shape[1])
+            batch[row].set_language(token.strip("<|>"), probability, 2 * encoded.shape[1])
 
-    def _write(self, batch: list[Hearing], encoded: NDArray[Any], cancellation: CancellationToken) -> None:
-        """Write down windows that are to be decoded the same way."""
-        tokenizers = [self._tokenizer_of(hearing) for hearing in batch]
-        prompts = [self._prompt(hearing, tokenizer) for hearing, tokenizer in zip(batch, tokenizers, strict=True)]
-        most = max(hearing.most_tokens for hearing in batch)
+    def _decode_rows(self, batch: list[WindowState], encoded: NDArray[Any], cancellation: CancellationToken) -> None:
+        """Decode windows that share their decoding options."""
+        tokenizers = [self._tokenizer_of(state) for state in batch]
+        prompts = [self._prompt(state, tokenizer) for state, tokenizer in zip(batch, tokenizers, strict=True)]
+        most = max(state.max_tokens for state in batch)
         drafts = self._decoder.decode(encoded, prompts, batch[0].temperatures, most, cancellation)
-        for row, (hearing, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
-            if hearing.doubts(draft, tokenizer) and hearing.hear_again(draft, 2 * encoded.shape[1]):
+        for row, (state, draft, tokenizer) in enumerate(zip(batch, drafts, tokenizers, strict=True)):
+            if state.needs_fallback(draft, tokenizer) and state.retry_full_window(draft, 2 * encoded.shape[1]):
                 continue
             cancellation.raise_if_cancelled()
-            hearing.write(hearing.settled(draft, tokenizer), rows_of(encoded, [row]), tokenizer, self._model)
+            state.accept(state.resolve(draft, tokenizer), rows_of(encoded, [row]), tokenizer, self._model)
 
-    def _prompt(self, hearing: Hearing, tokenizer: Tokenizer) -> list[int]:
-        """What the text follows: words that came before, what language it is and, at the beginning, what is known."""
-        if hearing.is_begun:
+    def _prompt(self, state: WindowState, tokenizer: Tokenizer) -> list[int]:
+        """The prompt tokens: preceding text, language, task and prefix."""
+        if state.is_resumed:
             return list(tokenizer.sot_sequence)
-        instructions, prefix = hearing.window.instructions, hearing.window.prefix.strip()
-        prompt, hotwords = instructions.prompt.strip(), " ".join(instructions.hotwords)
-        expected = tokenizer.encode(f" {hotwords}")[:MAX_HOTWORD_TOKENS] if hotwords else []
-        before = tokenizer.encode(f" {prompt}")[len(expected) - MAX_PROMPT_TOKENS :] if prompt else []
+        options, prefix = state.window.options, state.window.prefix.strip()
+        prompt, hotwords = options.prompt.strip(), " ".join(options.hotwords)
+        hint = tokenizer.encode(f" {hotwords}")[:MAX_HOTWORD_TOKENS] if hotwords else []
+        before = tokenizer.encode(f" {prompt}")[len(hint) - MAX_PROMPT_TOKENS :] if prompt else []
         return list(
             self._model.get_prompt(
-                tokenizer, expected + before, without_timestamps=not hearing.timed, prefix=prefix or None
+                tokenizer, hint + before, without_timestamps=not state.with_timestamps, prefix=prefix or None
             )
         )
 
-    def _tokenizer_of(self, hearing: Hearing) -> Tokenizer:
-        return self._tokenizer(hearing.language, hearing.window.instructions.task)
+    def _tokenizer_of(self, state: WindowState) -> Tokenizer:
+        return self._tokenizer(state.language, state.window.options.task)
 
     def _tokenizer(self, language: str, task: str) -> Tokenizer:
         key = (language, task)
@@ -177,38 +175,38 @@ class Whisper:
         return self._tokenizers[key]
 
     def warm(self) -> None:
-        second = np.zeros(LISTENING_RATE, np.float32)
+        second = np.zeros(SAMPLE_RATE, np.float32)
         self.run(
-            [self.prepare(Window(second, Instructions(), guess=True))], CancellationToken()
-        )  # of silence all is doubted
+            [self.prepare(Window(second, TranscriptionOptions(), interim=True))], CancellationToken()
+        )  # of silence all is rejected
 
     def close(self) -> None:
         self._model.model.unload_model()
 
 
-def _way(hearing: Hearing) -> tuple[bool, tuple[float, ...]]:
-    """Windows for which this is the same are decoded together."""
-    return hearing.timed, hearing.temperatures
+def _decoding_key(state: WindowState) -> tuple[bool, tuple[float, ...]]:
+    """The options that windows of one decoding share."""
+    return state.with_timestamps, state.temperatures
 
 
-def _in_a_room(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sound in a room that is heard for a moment longer.
+def _pad_with_noise(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add faint noise to the samples and after them.
 
-    The last word of a sound that is cut off is misheard, and digital silence, as noise gates leave it, is nothing that
-    the network was shown: around a short phrase it repeats that without end.
+    Without it the last word of audio that ends abruptly is often misrecognized, and digital silence, which the network
+    was not trained on, makes it repeat short phrases endlessly.
     """
-    padded = np.pad(samples, (0, LINGERING))
-    return padded + np.resize(_ROOM, len(padded))
+    padded = np.pad(samples, (0, TRAILING_SAMPLES))
+    return padded + np.resize(_NOISE, len(padded))
 
 
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """What the engine says of its device, in our words."""
+    """Convert errors of the device."""
     try:
         yield
     except RuntimeError as error:
         if "out of memory" in str(error):
-            raise OutOfMemory("no memory for so many windows") from error
+            raise OutOfMemory("the device has not enough memory for this batch") from error
         if "CUDA failed" in str(error):
             raise EngineCrashed(str(error)) from error
         raise

@@ -15,12 +15,12 @@ from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.scheduling.batch import BatchScheduler
-from services.speech.alignment.alignment import Alignment
+from services.speech.alignment.alignment import ForcedAlignment
 from services.speech.alignment.models.fake import FakeAligner
 from services.speech.audio.recording import Recordings
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import Passage, Segment, Word
-from services.speech.transcription.transcription import Transcription
+from services.speech.transcription import RecognizedWord, Segment, WindowResult
+from services.speech.transcription.transcription import LongFormTranscriber
 from services.speech.voice_activity.models.fake import FakeSpeechDetector
 from tests.unit.services.speech.doubles import TranscriberDouble
 
@@ -46,7 +46,7 @@ def said(numbers):
     return sound([number + QUIETEST for number in numbers])
 
 
-class Ear(TranscriberDouble):
+class ScriptedTranscriber(TranscriberDouble):
     """Hears the words of the alphabet by how loud they are; told a text, shares the window out among its words."""
 
     def __init__(self):
@@ -60,33 +60,34 @@ class Ear(TranscriberDouble):
         return request
 
     def run(self, items, cancellation):
-        return [self.hear(window) for window in items]
+        return [self.transcribe_window(window) for window in items]
 
-    def hear(self, window):
+    def transcribe_window(self, window):
         self.windows.append(window)
-        language = window.instructions.language or "en"
+        language = window.options.language or "en"
         if window.text:
             texts = window.text.split(" ")
             each = window.seconds / len(texts)
-            words = [Word(i * each, (i + 1) * each, text, 0.7) for i, text in enumerate(texts)]
+            words = [RecognizedWord(i * each, (i + 1) * each, text, 0.7) for i, text in enumerate(texts)]
         else:
             step = int(SECOND * RATE)
             numbers = np.round(window.samples[step // 2 :: step] * 100).astype(int) - QUIETEST
             texts = [ALPHABET[number] for number in numbers]
             words = [
-                Word(i * SECOND, (i + 1) * SECOND, self.mishears.get(text, text), 0.9) for i, text in enumerate(texts)
+                RecognizedWord(i * SECOND, (i + 1) * SECOND, self.mishears.get(text, text), 0.9)
+                for i, text in enumerate(texts)
             ]
         segment = Segment(0, window.seconds, " ".join(word.text for word in words), -0.1, 0.0, words=tuple(words))
-        return Passage(language, 0.8, (segment,))
+        return WindowResult(language, 0.8, (segment,))
 
 
 @pytest.fixture
-def ear():
-    return Ear()
+def transcriber():
+    return ScriptedTranscriber()
 
 
 @pytest.fixture
-async def make(ear, tmp_path):
+async def make(transcriber, tmp_path):
     """Makes an alignment, with an aligner or without."""
     settings, schedulers = SpeechSettings(), []
 
@@ -99,10 +100,12 @@ async def make(ear, tmp_path):
         return own
 
     async def make(aligner=None):
-        transcribers = Models([await scheduler("transcribe", ear)])
+        transcribers = Models([await scheduler("transcribe", transcriber)])
         aligners = Models([await scheduler("align", aligner)] if aligner else [])
         detector, recordings = FakeSpeechDetector(), Recordings(ObjectStore(str(tmp_path)), settings)
-        return Alignment(aligners, transcribers, Transcription(transcribers, detector), detector, recordings, 1000)
+        return ForcedAlignment(
+            aligners, transcribers, LongFormTranscriber(transcribers, detector), detector, recordings, 1000
+        )
 
     enter(RequestContext(request_id="r", cancellation=CancellationToken(time.monotonic() + 30)))
     yield make
@@ -114,7 +117,7 @@ def times(response):
     return [(word.time.start_seconds, word.time.end_seconds) for word in response.words]
 
 
-async def test_a_short_recording_is_aligned_at_once(make, ear):
+async def test_a_short_recording_is_aligned_at_once(make, transcriber):
     text = "Alfa, bravo!\ncharlie — “delta”"
     response = await (await make()).align(AlignRequest(audio=said([0, 1, 2, 3]), text=text))
     assert [(word.text, word.line) for word in response.words] == [
@@ -123,27 +126,27 @@ async def test_a_short_recording_is_aligned_at_once(make, ear):
     assert times(response)[0] == pytest.approx((0, 1.0), abs=0.3)
     assert all(word.confidence > 0.5 for word in response.words)
     assert (response.duration_seconds, response.language, response.model) == (5.0, "en", "transcribe")
-    assert [window.text for window in ear.windows] == ["Alfa, bravo! charlie — “delta”"]
+    assert [window.text for window in transcriber.windows] == ["Alfa, bravo! charlie — “delta”"]
 
 
-async def test_a_long_recording_is_aligned_by_what_is_heard(make, ear):
+async def test_a_long_recording_is_aligned_by_what_is_heard(make, transcriber):
     numbers = [*range(16), *range(16)] * 2
     words = [ALPHABET[number] for number in numbers]
-    ear.mishears = {"golf": "wolf"}
+    transcriber.mishears = {"golf": "wolf"}
     response = await (await make()).align(AlignRequest(audio=said(numbers), text=" ".join(words), language="en"))
     assert [word.text for word in response.words] == words
     starts = [start for start, _ in times(response)]
     assert starts == pytest.approx([SECOND * number for number in range(len(words))], abs=0.2)
-    told = [window.text for window in ear.windows if window.text]
+    told = [window.text for window in transcriber.windows if window.text]
     assert all("golf" in text for text in told)  # what was heard as it is written is not asked for again
-    assert len(told) < len(ear.windows)
+    assert len(told) < len(transcriber.windows)
 
 
-async def test_words_that_nobody_says_have_no_confidence_but_a_time(make, ear):
+async def test_words_that_nobody_says_have_no_confidence_but_a_time(make, transcriber):
     numbers = list(range(16)) * 2
     words = [ALPHABET[number] for number in numbers]
     text = " ".join([*words[:10], *["unsaid"] * 90, *words[10:]])
-    ear.longest = 300
+    transcriber.longest = 300
     response = await (await make()).align(AlignRequest(audio=said(numbers), text=text))
     assert len(response.words) == len(numbers) + 90
     assert sum(word.confidence == 0 for word in response.words) >= 90
@@ -163,18 +166,18 @@ async def test_another_text_is_no_error(make, numbers):
 
 
 @pytest.mark.parametrize("words", [4, 64])
-async def test_where_nobody_speaks_no_time_is_made_up(make, ear, words):
+async def test_where_nobody_speaks_no_time_is_made_up(make, transcriber, words):
     alignment = await make()
-    with pytest.raises(InvalidArgument, match="nobody is heard to speak") as refused:
+    with pytest.raises(InvalidArgument, match="must contain speech") as refused:
         await alignment.align(AlignRequest(audio=sound([0] * words), text="alfa bravo"))
     assert refused.value.field == "audio"
-    assert not ear.windows
+    assert not transcriber.windows
 
 
-async def test_an_aligner_is_asked_where_there_is_one(make, ear):
+async def test_an_aligner_is_asked_where_there_is_one(make, transcriber):
     alignment = await make(FakeAligner(spec("align")))
     response = await alignment.align(AlignRequest(audio=said([0, 1]), text="alfa bravo", language="en"))
-    assert (response.model, response.language, ear.windows) == ("align", "en", [])
+    assert (response.model, response.language, transcriber.windows) == ("align", "en", [])
     assert times(response) == [(0, pytest.approx(10 / 9)), (pytest.approx(10 / 9), 2.5)]
     response = await alignment.align(AlignRequest(audio=said([0, 1]), text="alfa bravo", model="transcribe"))
     assert response.model == "transcribe"

@@ -11,8 +11,8 @@ from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from services.speech.assessment.assessment import Assessor
 from services.speech.audio.recording import Recordings
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import Segment, Word
-from services.speech.transcription.transcription import Finished, Progress, Started
+from services.speech.transcription import RecognizedWord, Segment
+from services.speech.transcription.transcription import TranscriptFinished, TranscriptProgress, TranscriptStarted
 
 SOUND = Media(inline=encode_audio(np.zeros(16_000, np.float32), "audio/wav", 16_000))
 
@@ -24,18 +24,18 @@ class Hears:
         self.phrases = phrases
         self.told = []
 
-    async def hear(self, recording, instructions, model=""):
-        self.told.append((instructions, model))
+    async def transcribe(self, recording, options, model=""):
+        self.told.append((options, model))
         async for _ in recording.chunks():
             pass
-        yield Started("en", 0.9, model or "listener")
+        yield TranscriptStarted("en", 0.9, model or "listener")
         at = 0.0
         for phrase in self.phrases:
-            words = [Word(at + i / 2, at + (i + 1) / 2, text, 0.8) for i, text in enumerate(phrase.split())]
-            yield Progress(at, 1.0)
+            words = [RecognizedWord(at + i / 2, at + (i + 1) / 2, text, 0.8) for i, text in enumerate(phrase.split())]
+            yield TranscriptProgress(at, 1.0)
             yield Segment(words[0].start, words[-1].end, phrase, -0.1, 0.0, words=tuple(words))
             at = words[-1].end + 1.0
-        yield Finished(1.0, 1.0)
+        yield TranscriptFinished(1.0, 1.0)
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ async def test_a_learner_is_assessed(assessor):
     assert found.completeness == pytest.approx(100 * 4 / 6)
     assert [(pause.start_seconds, pause.end_seconds) for pause in found.pauses] == [(1.0, 2.0)]
     assert (found.transcript, found.language, found.model) == ("the cat sat in mat", "en", "listener")
-    ((instructions, _),) = hears.told
-    assert (instructions.language, instructions.word_times, instructions.prompt) == ("en", True, "")
+    ((options, _),) = hears.told
+    assert (options.language, options.word_times, options.prompt) == ("en", True, "")
 
 
 async def test_silence_is_not_an_error(assessor):

@@ -3,14 +3,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.speech.assessment.scoring import assess, judge
-from services.speech.transcription import Word
+from services.speech.transcription import RecognizedWord
 from services.speech.words import split
 
 
 def said(text, pace=150.0, start=0.0, probability=0.9):
     """The words of a text, evenly spoken."""
     step = 60 / pace
-    return [Word(start + i * step, start + (i + 1) * step, word, probability) for i, word in enumerate(text.split())]
+    return [
+        RecognizedWord(start + i * step, start + (i + 1) * step, word, probability)
+        for i, word in enumerate(text.split())
+    ]
 
 
 def verdicts(text, heard):
@@ -97,7 +100,7 @@ def test_pauses_and_haste_are_not_fluent():
 
 
 def test_chinese_is_counted_by_character():
-    found = assess("今天天气很好。", [Word(0.0, 1.8, "今天天气很好", 0.9)])
+    found = assess("今天天气很好。", [RecognizedWord(0.0, 1.8, "今天天气很好", 0.9)])
     assert [word.verdict for word in found.words] == ["correct"] * 6
     assert found.pace == pytest.approx(200)
     assert found.scores.fluency == pytest.approx(100)

@@ -1,4 +1,4 @@
-"""Who speaks when: over real gRPC on fakes that know voices by their pitch, and on real voices with the real models."""
+"""Diarization over real gRPC, on fakes that tell voices by their pitch and on real voices with real models."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import InvalidArgument, NotFound, OutOfMemory, TooLarge, UnsupportedMedia
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
-from services.speech.diarization.diarization import Diarization
-from services.speech.diarization.listeners import VoiceListener
+from services.speech.diarization.diarization import SpeakerDiarization
+from services.speech.diarization.diarizers import ClusteringDiarizer
 from services.speech.diarization.models import resemblyzer
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
@@ -39,7 +39,7 @@ def media(samples):
     return Media(inline=encode_audio(samples, "audio/wav", RATE), mime_type="audio/wav")
 
 
-def talk(*parts):
+def recording(*parts):
     return media(np.concatenate([tone(pitch, seconds) for pitch, seconds in parts]))
 
 
@@ -54,7 +54,7 @@ def settings(tmp_path):
 
 
 async def test_voices_are_told_apart_and_named_by_their_first_turns(stub):
-    answer = await stub.Diarize(DiarizeRequest(audio=talk(*CONVERSATION), model=VOICES))
+    answer = await stub.Diarize(DiarizeRequest(audio=recording(*CONVERSATION), model=VOICES))
     assert answer.model == VOICES
     assert answer.duration_seconds == 19
     assert [turn.speaker for turn in answer.turns] == ["A", "B", "A", "B"]
@@ -62,40 +62,43 @@ async def test_voices_are_told_apart_and_named_by_their_first_turns(stub):
     times = [(turn.time.start_seconds, turn.time.end_seconds) for turn in answer.turns]
     assert np.abs(np.array(times) - [(0, 4), (5, 8), (9, 13), (14, 19)]).max() < 0.15
     assert all(turn.confidence > 0.9 for turn in answer.turns)
-    assert answer == await stub.Diarize(DiarizeRequest(audio=talk(*CONVERSATION), model=VOICES))
+    assert answer == await stub.Diarize(DiarizeRequest(audio=recording(*CONVERSATION), model=VOICES))
 
 
 async def test_a_turn_without_a_pause_ends_where_the_voice_changes(stub):
-    answer = await stub.Diarize(DiarizeRequest(audio=talk((LOW, 6), (HIGH, 6), (LOW, 6)), model=VOICES))
+    answer = await stub.Diarize(DiarizeRequest(audio=recording((LOW, 6), (HIGH, 6), (LOW, 6)), model=VOICES))
     assert [turn.speaker for turn in answer.turns] == ["A", "B", "A"]
     assert [turn.time.end_seconds for turn in answer.turns] == pytest.approx([6, 12, 18], abs=0.3)
 
 
 async def test_one_voice_is_one_speaker_even_with_pauses(stub):
-    answer = await stub.Diarize(DiarizeRequest(audio=talk((LOW, 5), (SILENCE, 2), (LOW, 5)), model=VOICES))
+    answer = await stub.Diarize(DiarizeRequest(audio=recording((LOW, 5), (SILENCE, 2), (LOW, 5)), model=VOICES))
     assert [speaker.name for speaker in answer.speakers] == ["A"]
     assert len(answer.turns) == 2
 
 
 async def test_a_short_pause_does_not_end_a_turn(stub):
-    answer = await stub.Diarize(DiarizeRequest(audio=talk((LOW, 5), (SILENCE, 0.5), (LOW, 5)), model=VOICES))
+    answer = await stub.Diarize(DiarizeRequest(audio=recording((LOW, 5), (SILENCE, 0.5), (LOW, 5)), model=VOICES))
     assert len(answer.turns) == 1
 
 
 async def test_known_speakers_are_called_by_their_names(stub):
-    known = [KnownSpeaker(name="A", audio=talk((HIGH, 3))), KnownSpeaker(name="Nobody", audio=talk((3000.0, 3)))]
-    answer = await stub.Diarize(DiarizeRequest(audio=talk(*CONVERSATION), model=VOICES, known_speakers=known))
+    known = [
+        KnownSpeaker(name="A", audio=recording((HIGH, 3))),
+        KnownSpeaker(name="Nobody", audio=recording((3000.0, 3))),
+    ]
+    answer = await stub.Diarize(DiarizeRequest(audio=recording(*CONVERSATION), model=VOICES, known_speakers=known))
     assert [turn.speaker for turn in answer.turns] == ["B", "A", "B", "A"]
 
 
 async def test_a_stranger_is_not_called_by_the_name_of_somebody_who_is_not_heard(stub):
-    known = [KnownSpeaker(name="A", audio=talk((3000.0, 3))), KnownSpeaker(name="C", audio=talk((LOW, 3)))]
-    answer = await stub.Diarize(DiarizeRequest(audio=talk(*CONVERSATION), model=VOICES, known_speakers=known))
+    known = [KnownSpeaker(name="A", audio=recording((3000.0, 3))), KnownSpeaker(name="C", audio=recording((LOW, 3)))]
+    answer = await stub.Diarize(DiarizeRequest(audio=recording(*CONVERSATION), model=VOICES, known_speakers=known))
     assert [turn.speaker for turn in answer.turns] == ["C", "B", "C", "B"]
 
 
 async def test_the_default_is_the_model_that_hears_the_whole_recording(stub):
-    answer = await stub.Diarize(DiarizeRequest(audio=talk((LOW, 5)), known_speakers=[]))
+    answer = await stub.Diarize(DiarizeRequest(audio=recording((LOW, 5)), known_speakers=[]))
     assert answer.model == "fake-diarizer"
     assert [turn.speaker for turn in answer.turns] == ["A", "B", "A"]
     assert answer.duration_seconds == 5
@@ -103,7 +106,7 @@ async def test_the_default_is_the_model_that_hears_the_whole_recording(stub):
 
 @pytest.mark.parametrize("model", [VOICES, "fake-diarizer"])
 async def test_in_silence_nobody_speaks(stub, model):
-    answer = await stub.Diarize(DiarizeRequest(audio=talk((SILENCE, 3)), model=model))
+    answer = await stub.Diarize(DiarizeRequest(audio=recording((SILENCE, 3)), model=model))
     assert (list(answer.turns), list(answer.speakers), answer.duration_seconds) == ([], [], 3)
 
 
@@ -121,31 +124,35 @@ async def test_a_single_sample_is_no_error(stub, model):
         ({"speakers": 5}, InvalidArgument, "speakers"),
         ({"max_speakers": 5}, InvalidArgument, "max_speakers"),
         ({"audio": Media(inline=b"no sound")}, UnsupportedMedia, "audio"),
-        ({"audio": talk((LOW, 100))}, TooLarge, "audio"),
-        ({"known_speakers": [KnownSpeaker(name=" ", audio=talk((LOW, 2)))]}, InvalidArgument, "known_speakers[0].name"),
+        ({"audio": recording((LOW, 100))}, TooLarge, "audio"),
         (
-            {"known_speakers": [KnownSpeaker(name="x" * 81, audio=talk((LOW, 2)))]},
+            {"known_speakers": [KnownSpeaker(name=" ", audio=recording((LOW, 2)))]},
             InvalidArgument,
             "known_speakers[0].name",
         ),
         (
-            {"known_speakers": [KnownSpeaker(name="x", audio=talk((LOW, 2)))] * 2},
+            {"known_speakers": [KnownSpeaker(name="x" * 81, audio=recording((LOW, 2)))]},
+            InvalidArgument,
+            "known_speakers[0].name",
+        ),
+        (
+            {"known_speakers": [KnownSpeaker(name="x", audio=recording((LOW, 2)))] * 2},
             InvalidArgument,
             "known_speakers[1].name",
         ),
         (
-            {"known_speakers": [KnownSpeaker(name=str(n), audio=talk((LOW, 2))) for n in range(5)]},
+            {"known_speakers": [KnownSpeaker(name=str(n), audio=recording((LOW, 2))) for n in range(5)]},
             TooLarge,
             "known_speakers",
         ),
         (
-            {"known_speakers": [KnownSpeaker(name="x", audio=talk((LOW, 0.3)))]},
+            {"known_speakers": [KnownSpeaker(name="x", audio=recording((LOW, 0.3)))]},
             InvalidArgument,
             "known_speakers[0].audio",
         ),
-        ({"known_speakers": [KnownSpeaker(name="x", audio=talk((LOW, 31)))]}, TooLarge, "known_speakers[0].audio"),
+        ({"known_speakers": [KnownSpeaker(name="x", audio=recording((LOW, 31)))]}, TooLarge, "known_speakers[0].audio"),
         (
-            {"known_speakers": [KnownSpeaker(name="x", audio=talk((SILENCE, 3)))]},
+            {"known_speakers": [KnownSpeaker(name="x", audio=recording((SILENCE, 3)))]},
             InvalidArgument,
             "known_speakers[0].audio",
         ),
@@ -153,14 +160,14 @@ async def test_a_single_sample_is_no_error(stub, model):
 )
 async def test_bad_requests_are_refused_by_their_field(stub, more, error, field):
     with pytest.raises(error) as raised:
-        await stub.Diarize(DiarizeRequest(**{"audio": talk((LOW, 3)), "model": VOICES} | more))
+        await stub.Diarize(DiarizeRequest(**{"audio": recording((LOW, 3)), "model": VOICES} | more))
     assert raised.value.field == field
 
 
 async def test_a_failing_model_is_told(stub, models):
     models["embed_speaker"].faults.fail = "OUT_OF_MEMORY"
     with pytest.raises(OutOfMemory):
-        await stub.Diarize(DiarizeRequest(audio=talk((LOW, 3)), model=VOICES))
+        await stub.Diarize(DiarizeRequest(audio=recording((LOW, 3)), model=VOICES))
 
 
 async def test_the_network_answers_the_open_inference_protocol(serve, settings):
@@ -193,7 +200,7 @@ async def diarization(real_settings, tmp_path):
     await scheduler.start()
     detector = silero.load(catalogue.model("silero-vad"), real_settings)
     recordings = Recordings(ObjectStore(str(tmp_path)), real_settings)
-    yield Diarization(recordings, [VoiceListener(scheduler, detector)], 10)
+    yield SpeakerDiarization(recordings, [ClusteringDiarizer(scheduler, detector)], 10)
     await scheduler.close()
 
 

@@ -1,4 +1,4 @@
-"""Cutting windows of voices from a stream: where, how many, and how little of the stream is kept."""
+"""Cutting windows of embeddings from a stream: where, how many, and how little of the stream is kept."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from services.speech.diarization.voice_windows import STEP, VoiceWindows
 from services.speech.voice_activity.models.fake import FakeSpeechDetector
-from services.speech.voice_activity.voice_activity import Sensitivity, VoiceActivity
+from services.speech.voice_activity.voice_activity import VadOptions, VoiceActivity
 
 RATE = 16_000
 SIZE = 25_600
 
 
 def listening():
-    return VoiceWindows(VoiceActivity(FakeSpeechDetector(), Sensitivity(0.5, 0.3, 0.05)), SIZE)
+    return VoiceWindows(VoiceActivity(FakeSpeechDetector(), VadOptions(0.5, 0.3, 0.05)), SIZE)
 
 
 def sound(*parts):
@@ -34,23 +34,23 @@ def cut(samples, chunk):
 def test_windows_lie_around_every_step_of_speech_however_the_sound_comes(parts, chunk):
     samples = sound(*parts)
     windows, pieces = cut(samples, chunk)
-    assert pieces.shape == (len(windows.middles), SIZE)
+    assert pieces.shape == (len(windows.centers), SIZE)
     padded = np.pad(samples, (SIZE // 2, SIZE))
-    for middle, piece in zip(windows.middles, pieces, strict=True):
+    for middle, piece in zip(windows.centers, pieces, strict=True):
         assert (piece == padded[middle : middle + SIZE]).all()
-    assert windows.middles == sorted(windows.middles)
+    assert windows.centers == sorted(windows.centers)
     for span in windows.spans:
-        inside = [middle for middle in windows.middles if span.start <= middle < span.end]
+        inside = [middle for middle in windows.centers if span.start <= middle < span.end]
         assert max(1, len(span) // STEP - 1) <= len(inside) <= max(1, len(span) // STEP + 1)
-    inside = sum(any(span.start <= middle < span.end for span in windows.spans) for middle in windows.middles)
-    assert inside == len(windows.middles)
+    inside = sum(any(span.start <= middle < span.end for span in windows.spans) for middle in windows.centers)
+    assert inside == len(windows.centers)
 
 
 @pytest.mark.parametrize("sounding", [True, False])
 def test_an_hour_keeps_no_more_than_seconds_of_sound(sounding):
-    windows, most = listening(), 0
+    windows, max_speakers = listening(), 0
     for _ in range(600):
         windows.feed(np.full(RATE, sounding, np.float32))
-        most = max(most, len(windows._kept))
-    assert most < 4 * RATE
-    assert len(windows.middles) == pytest.approx(600 / 0.4 if sounding else 0, abs=3)
+        max_speakers = max(max_speakers, len(windows._kept))
+    assert max_speakers < 4 * RATE
+    assert len(windows.centers) == pytest.approx(600 / 0.4 if sounding else 0, abs=3)

@@ -1,10 +1,10 @@
 import pytest
 
 from services.speech.emotion.affect import arousal, emotions, sentiments, together
-from services.speech.emotion.prosody import Sound
+from services.speech.emotion.prosody import ProsodyFeatures
 
-CALM = Sound(pitch=120, pitch_range=2, level=-30)
-STIRRED = Sound(pitch=220, pitch_range=14, level=-18)
+CALM = ProsodyFeatures(pitch=120, pitch_range=2, level=-30)
+STIRRED = ProsodyFeatures(pitch=220, pitch_range=14, level=-18)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_range_level_and_pace_stir():
     assert arousal(STIRRED, usual, 4.0, unspaced=False) == pytest.approx(1)
     assert arousal(CALM, usual, 1.0, unspaced=False) < -0.8
     assert arousal(CALM, usual, 4.0, unspaced=True) < arousal(CALM, usual, 4.0, unspaced=False)
-    assert arousal(Sound(pitch=0, pitch_range=0, level=-80), usual, 0, unspaced=False) == 0
+    assert arousal(ProsodyFeatures(pitch=0, pitch_range=0, level=-80), usual, 0, unspaced=False) == 0
 
 
 @pytest.mark.parametrize(("score", "name"), [(0.9, "positive"), (0.0, "neutral"), (-0.9, "negative")])

@@ -17,7 +17,7 @@ from services.speech.emotion.emotion import EmotionAnalysis
 from services.speech.emotion.models import vader
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import Segment
-from services.speech.transcription.transcription import Finished, Started
+from services.speech.transcription.transcription import TranscriptFinished, TranscriptStarted
 
 RATE = 16_000
 
@@ -28,11 +28,11 @@ class Hears:
     def __init__(self, language, *segments):
         self.language, self.segments = language, segments
 
-    async def hear(self, recording, instructions, model=""):
-        yield Started(instructions.language or self.language, 0.9, "listener")
+    async def transcribe(self, recording, options, model=""):
+        yield TranscriptStarted(options.language or self.language, 0.9, "listener")
         for start, end, text in self.segments:
             yield Segment(start, end, text, -0.1, 0.0)
-        yield Finished(1.0, 1.0)
+        yield TranscriptFinished(1.0, 1.0)
 
 
 class Loudness:

@@ -18,7 +18,7 @@ from servekit.models.repository import Models
 from servekit.rpc.context import CancellationToken, RequestContext, enter
 from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
 from services.speech.audio.recording import Recordings
-from services.speech.enhancement.enhancement import Enhancement
+from services.speech.enhancement.enhancement import SpeechEnhancement
 from services.speech.enhancement.models import deepfilter
 from services.speech.service import build
 from services.speech.settings import SpeechSettings
@@ -146,7 +146,7 @@ async def test_silence(stub, trims):
 
 
 async def test_what_is_heard_but_is_no_speech_is_no_silence(stub, models, monkeypatch):
-    monkeypatch.setattr(FakeSpeechDetector, "hear", lambda self, steps: np.zeros(len(steps), np.float32))
+    monkeypatch.setattr(FakeSpeechDetector, "process", lambda self, steps: np.zeros(len(steps), np.float32))
     _, _, finished = await clean(stub, enhance(wav(tone(2)), trim_silence=True))
     assert times(finished) == [(0.0, 2.0)]
     assert not finished.HasField("snr_before_db")
@@ -212,7 +212,9 @@ async def test_the_deadline_holds_in_the_middle_and_the_slot_is_free_again(stub,
 
 
 async def test_a_profile_without_a_model_says_so(settings, tmp_path):
-    enhancement = Enhancement(Models([]), FakeSpeechDetector(), Recordings(ObjectStore(str(tmp_path)), settings), 60.0)
+    enhancement = SpeechEnhancement(
+        Models([]), FakeSpeechDetector(), Recordings(ObjectStore(str(tmp_path)), settings), 60.0
+    )
     with pytest.raises(Unimplemented):
         await anext(enhancement.enhance(enhance(wav(tone(1)))))
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from services.speech.audio import SAMPLE_RATE
 from services.speech.enhancement import CLEANING_RATE
 from services.speech.enhancement.noise import RANGE_DB, StepPowers
-from services.speech.transcription import LISTENING_RATE
 from services.speech.voice_activity.voice_activity import Span
 
 SPOKEN = [(0.5, 1.7), (2.4, 3.9), (4.3, 5.0)]
-SPANS = [Span(int(start * LISTENING_RATE), int(end * LISTENING_RATE)) for start, end in SPOKEN]
+SPANS = [Span(int(start * SAMPLE_RATE), int(end * SAMPLE_RATE)) for start, end in SPOKEN]
 
 
 def mixed(snr_db, hum=False):
@@ -46,7 +46,7 @@ def test_a_detector_that_is_late_by_a_step_or_two_changes_little():
 def test_without_speech_or_without_a_pause_nothing_is_told():
     samples = mixed(10)
     assert told(samples, []) is None
-    assert told(samples, [Span(0, 6 * LISTENING_RATE)]) is None
+    assert told(samples, [Span(0, 6 * SAMPLE_RATE)]) is None
     assert told(np.zeros(1, np.float32), []) is None
 
 

@@ -1,4 +1,4 @@
-"""Live transcription on a model that does as it is told."""
+"""Live transcription on a model that does as it is reported."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from servekit.rpc.errors import ServeError
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.live.live import LiveTranscription
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import Passage, Segment, Word
+from services.speech.transcription import RecognizedWord, Segment, WindowResult
 from tests.unit.services.speech.doubles import TranscriberDouble
 
 SPEC = ModelSpec(
@@ -34,16 +34,16 @@ SECOND = 16_000
 class Loudness:
     """Whatever is loud is speech."""
 
-    def listen(self):
+    def stream(self):
         return self
 
-    def hear(self, steps):
+    def process(self, steps):
         return (np.abs(steps).max(axis=1, initial=0) > 0.01).astype(np.float32)
 
 
 @dataclass(eq=False)
 class Mind(TranscriberDouble):
-    """Hears a word for every half second, or what it is told to."""
+    """Hears a word for every half second, or what it is reported to."""
 
     texts: list[str] = field(default_factory=list)
     windows: list = field(default_factory=list)
@@ -60,15 +60,15 @@ class Mind(TranscriberDouble):
         self.work(cancellation)
         if self.errors:
             return [self.errors.pop(0)]
-        if self.doubts and not window.guess:
+        if self.doubts and not window.interim:
             self.doubts -= 1
-            return [replace(window, begun=self)]
+            return [replace(window, state=self)]
         words = [f"w{n}" for n in range(int(window.seconds * 2))]
         text = self.texts.pop(0) if self.texts else " ".join(words)
-        times = tuple(Word(n / 2, n / 2 + 0.5, word, 0.9) for n, word in enumerate(words))
-        wanted = times if window.instructions.word_times else ()
+        times = tuple(RecognizedWord(n / 2, n / 2 + 0.5, word, 0.9) for n, word in enumerate(words))
+        wanted = times if window.options.word_times else ()
         segments = (Segment(0, window.seconds, text, -0.1, 0.0, words=wanted),) if text else ()
-        return [Passage(self.language if text else "", 0.9, segments)]
+        return [WindowResult(self.language if text else "", 0.9, segments)]
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def requests(*messages, pace=0.0, piece=SECOND // 5):
 
 
 async def answers(live, *messages, **options):
-    return [event async for event in live.listen(requests(*messages, **options))]
+    return [event async for event in live.transcribe(requests(*messages, **options))]
 
 
 def kinds(events):

@@ -47,7 +47,7 @@ async def test_words_that_are_doubted_are_heard_to_their_end(live, mind):
     mind.doubts = 2
     (final,) = finals(await answers(live, config(final_only=True), audio((0.5, 1), (0, 1))))
     assert final.segment.text
-    assert [bool(window.begun) for window in mind.windows] == [False, True, True]
+    assert [bool(window.state) for window in mind.windows] == [False, True, True]
 
 
 async def test_an_engine_that_dies_ends_the_stream_only_if_the_last_words_need_it(live, mind):
@@ -62,7 +62,7 @@ async def test_an_engine_that_dies_ends_the_stream_only_if_the_last_words_need_i
 async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, scheduler):
     mind.seconds = 5
     enter(RequestContext(cancellation=CancellationToken()))
-    stream = live.listen(requests(config(), audio((0.5, 1), (0, 1)), pace=0.0))
+    stream = live.transcribe(requests(config(), audio((0.5, 1), (0, 1)), pace=0.0))
     await anext(stream)
     await anext(stream)
     waiting = asyncio.ensure_future(anext(stream))

@@ -1,4 +1,4 @@
-"""Live transcription: what is stable stays, what is final comes."""
+"""Live transcription: what is committed stays, what is final comes."""
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -45,14 +45,14 @@ async def test_stable_text_only_grows_though_the_model_changes_its_mind(live, mi
     mind.texts = list(texts)
     events = await answers(live, config(), audio((0.5, 2), (0, 0.3), (0.5, 1), (0, 0.7)), pace=0.005)
     mind.texts = []
-    stable = ""
+    committed = ""
     for event in events:
         if event.HasField("interim"):
-            assert event.interim.committed_text.startswith(stable)
-            stable = event.interim.committed_text
+            assert event.interim.committed_text.startswith(committed)
+            committed = event.interim.committed_text
         if event.HasField("final"):
-            assert event.final.segment.text.startswith(stable)
-            stable = ""
+            assert event.final.segment.text.startswith(committed)
+            committed = ""
     assert len(finals(events)) == 1
 
 
@@ -89,8 +89,8 @@ async def test_a_commit_ends_the_phrase_and_by_hand_nothing_else_does(live):
 async def test_the_language_stays_once_words_are_stable(live, mind):
     mind.language = "de"
     await answers(live, config(), audio((0.5, 3), (0, 0.7)), pace=0.02)
-    assert [window.instructions.language for window in mind.windows if window.prefix][-1] == "de"
-    assert mind.windows[0].instructions.language == ""
+    assert [window.options.language for window in mind.windows if window.prefix][-1] == "de"
+    assert mind.windows[0].options.language == ""
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ async def heard_until(live, error, *messages, **options):
     """The events before the error."""
     events = []
     with pytest.raises(error) as raised:  # noqa: PT012
-        async for event in live.listen(requests(*messages, **options)):
+        async for event in live.transcribe(requests(*messages, **options)):
             events.append(event)
     return events, raised.value
 
@@ -35,8 +35,8 @@ async def test_a_stream_that_stalls_ends_with_its_last_words_and_an_error(schedu
         await asyncio.sleep(60)
 
     events = []
-    with pytest.raises(Cancelled, match=r"nothing came for 0\.2 s"):  # noqa: PT012
-        async for event in live.listen(stalling()):
+    with pytest.raises(Cancelled, match=r"no message was received for 0\.2 s"):  # noqa: PT012
+        async for event in live.transcribe(stalling()):
             events.append(event)
     assert kinds(events) == ["started", "utterance_started", "final"]
 
@@ -55,7 +55,7 @@ async def test_a_service_that_stops_says_so_after_the_last_words(live):
 
     events = []
     with pytest.raises(Unavailable, match="stopping"):  # noqa: PT012
-        async for event in live.listen(endless()):
+        async for event in live.transcribe(endless()):
             events.append(event)
             if event.HasField("utterance_started"):
                 await live.drain()
@@ -75,7 +75,7 @@ async def test_a_stream_faster_than_the_model_is_not_read_ahead(live, mind):
 
     most = 0
     seen = 0
-    async for event in live.listen(fast()):
+    async for event in live.transcribe(fast()):
         if event.HasField("final"):
             seen += 1
             most = max(most, read - seen)
@@ -93,7 +93,7 @@ async def test_answers_that_nobody_reads_stop_the_reading(live):
             yield sound(audio((0.5, 1), (0, 1)))
             read += 1
 
-    events = live.listen(fast())
+    events = live.transcribe(fast())
     await anext(events)
     await anext(events)
     await asyncio.sleep(0.3)
@@ -102,7 +102,7 @@ async def test_answers_that_nobody_reads_stop_the_reading(live):
 
 
 async def test_so_many_streams_and_no_more(live):
-    open_streams = [live.listen(requests(config())) for _ in range(2)]
+    open_streams = [live.transcribe(requests(config())) for _ in range(2)]
     for stream in open_streams:
         await anext(stream)
     with pytest.raises(Overloaded) as raised:

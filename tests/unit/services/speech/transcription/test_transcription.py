@@ -20,20 +20,25 @@ from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, Ove
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import Instructions, Passage, Segment, Word, transcription
-from services.speech.transcription.transcription import Finished, Progress, Started, Transcription
+from services.speech.transcription import RecognizedWord, Segment, TranscriptionOptions, WindowResult, transcription
+from services.speech.transcription.transcription import (
+    LongFormTranscriber,
+    TranscriptFinished,
+    TranscriptProgress,
+    TranscriptStarted,
+)
 from services.speech.voice_activity.models.fake import FakeSpeechDetector
-from services.speech.voice_activity.voice_activity import NORMAL, Sensitivity
+from services.speech.voice_activity.voice_activity import DEFAULT_VAD_OPTIONS, VadOptions
 from tests.unit.services.speech.doubles import TranscriberDouble
 from tests.watching import until
 
 RATE = 16_000
 SPEC = ModelSpec(
-    id="ear", task="transcribe", services=("speech",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1
+    id="transcriber", task="transcribe", services=("speech",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1
 )
 
 
-class Ear(TranscriberDouble):
+class ScriptedTranscriber(TranscriberDouble):
     """A segment a window, over all of it, with its first and its last half second as words."""
 
     def __init__(self):
@@ -46,22 +51,22 @@ class Ear(TranscriberDouble):
         self.may_end.set()
 
     def run(self, items, cancellation):
-        return [self.hear(window, cancellation) for window in items]
+        return [self.transcribe_window(window, cancellation) for window in items]
 
-    def hear(self, window, cancellation):
+    def transcribe_window(self, window, cancellation):
         self.windows.append(window)
         self.began.release()
         assert self.may_end.wait(10)
         self.work(cancellation)
         if self.doubts:
             self.doubts -= 1
-            return replace(window, begun=window)
-        language = window.instructions.language or next(self.languages, "en")
+            return replace(window, state=window)
+        language = window.options.language or next(self.languages, "en")
         if not language:
-            return Passage("", 0.0, ())
+            return WindowResult("", 0.0, ())
         end = window.seconds
-        words = (Word(0.0, 0.5, "so", 0.9), Word(end - 0.5, end, "on", 0.9))
-        return Passage(language, 0.8, (Segment(0.0, end, "so on", -0.1, 0.0, words=words),))
+        words = (RecognizedWord(0.0, 0.5, "so", 0.9), RecognizedWord(end - 0.5, end, "on", 0.9))
+        return WindowResult(language, 0.8, (Segment(0.0, end, "so on", -0.1, 0.0, words=words),))
 
 
 def media(*stretches):
@@ -76,14 +81,16 @@ def talk(windows, pause=3.0):
 
 
 @pytest.fixture
-def ear():
-    return Ear()
+def transcriber():
+    return ScriptedTranscriber()
 
 
 @pytest.fixture
-async def scheduler(ear):
+async def scheduler(transcriber):
     settings = SpeechSettings()
-    scheduler = BatchScheduler(SPEC, [ear], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False)
+    scheduler = BatchScheduler(
+        SPEC, [transcriber], Telemetry(settings), max_batch_cost=0, max_queue_cost=2000, prepares=False
+    )
     await scheduler.start()
     yield scheduler
     await scheduler.close()
@@ -92,13 +99,13 @@ async def scheduler(ear):
 @pytest.fixture
 def hear(scheduler, tmp_path):
     recordings = Recordings(ObjectStore(str(tmp_path)), SpeechSettings())
-    transcriptions = Transcription(Models([scheduler]), FakeSpeechDetector())
+    transcriptions = LongFormTranscriber(Models([scheduler]), FakeSpeechDetector())
 
-    async def hear(media, language="en", sensitivity=NORMAL, **more):
-        instructions = Instructions(language=language, **more)
+    async def hear(media, language="en", vad_options=DEFAULT_VAD_OPTIONS, **more):
+        options = TranscriptionOptions(language=language, **more)
         async with (
             recordings.open(media, "audio") as recording,
-            aclosing(transcriptions.hear(recording, instructions, "", sensitivity)) as events,
+            aclosing(transcriptions.transcribe(recording, options, "", vad_options)) as events,
         ):
             async for event in events:
                 yield event
@@ -108,12 +115,12 @@ def hear(scheduler, tmp_path):
 
 async def everything(events):
     """What was heard, however slowly."""
-    return [event async for event in events if not isinstance(event, Progress)]
+    return [event async for event in events if not isinstance(event, TranscriptProgress)]
 
 
-async def test_segments_come_in_order_with_the_times_of_the_recording(hear, ear):
+async def test_segments_come_in_order_with_the_times_of_the_recording(hear, transcriber):
     started, *segments, finished = await everything(hear(talk(4)))
-    assert started == Started("en", 1.0, "ear")
+    assert started == TranscriptStarted("en", 1.0, "transcriber")
     assert [segment.text for segment in segments] == ["so on"] * 4
     begins = [3.0 - 0.4 + 23 * number for number in range(4)]
     assert [segment.start for segment in segments] == pytest.approx(begins, abs=0.05)
@@ -121,7 +128,7 @@ async def test_segments_come_in_order_with_the_times_of_the_recording(hear, ear)
     assert [word.start for word in segments[1].words] == pytest.approx([25.6, 45.9], abs=0.1)
     assert finished.duration == pytest.approx(92.0)
     assert finished.speech == pytest.approx(83, abs=0.5)
-    assert all(window.seconds <= 30 for window in ear.windows)
+    assert all(window.seconds <= 30 for window in transcriber.windows)
 
 
 async def test_words_of_a_window_of_many_spans_lie_in_their_own(hear):
@@ -133,28 +140,31 @@ async def test_words_of_a_window_of_many_spans_lie_in_their_own(hear):
     assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
 
 
-async def test_the_first_window_with_speech_settles_the_language(hear, ear):
-    ear.languages = iter(["", "de", "fr"])
+async def test_the_first_window_with_speech_settles_the_language(hear, transcriber):
+    transcriber.languages = iter(["", "de", "fr"])
     events = await everything(hear(talk(4), language="", prompt="Names", hotwords=("Zoe",)))
-    assert [type(event) for event in events] == [Started, Segment, Segment, Segment, Finished]
+    assert [type(event) for event in events] == [TranscriptStarted, Segment, Segment, Segment, TranscriptFinished]
     assert (events[0].language, events[0].probability) == ("de", 0.8)
-    assert [window.instructions.language for window in ear.windows] == ["", "", "de", "de"]
-    assert [window.instructions.prompt for window in ear.windows] == ["Names", "", "", ""]
-    assert {window.instructions.hotwords for window in ear.windows} == {("Zoe",)}
+    assert [window.options.language for window in transcriber.windows] == ["", "", "de", "de"]
+    assert [window.options.prompt for window in transcriber.windows] == ["Names", "", "", ""]
+    assert {window.options.hotwords for window in transcriber.windows} == {("Zoe",)}
 
 
-async def test_silence_is_no_error_and_never_reaches_the_model(hear, ear):
+async def test_silence_is_no_error_and_never_reaches_the_model(hear, transcriber):
     silence = media((0, 90))
-    assert await everything(hear(silence, language="")) == [Started("", 0.0, "ear"), Finished(90.0, 0.0)]
-    assert (await everything(hear(silence, language="de")))[0] == Started("de", 1.0, "ear")
-    assert ear.windows == []
-    heard = await everything(hear(silence, sensitivity=Sensitivity(threshold=0.0)))
-    assert len(ear.windows) == 3 + 1  # the quietest moment is before the thirtieth second
+    assert await everything(hear(silence, language="")) == [
+        TranscriptStarted("", 0.0, "transcriber"),
+        TranscriptFinished(90.0, 0.0),
+    ]
+    assert (await everything(hear(silence, language="de")))[0] == TranscriptStarted("de", 1.0, "transcriber")
+    assert transcriber.windows == []
+    heard = await everything(hear(silence, vad_options=VadOptions(threshold=0.0)))
+    assert len(transcriber.windows) == 3 + 1  # the quietest moment is before the thirtieth second
     assert heard[-1].speech == 90.0
 
 
-async def test_at_most_two_windows_are_in_flight(hear, ear, scheduler):
-    ear.seconds = 0.1
+async def test_at_most_two_windows_are_in_flight(hear, transcriber, scheduler):
+    transcriber.seconds = 0.1
     most = 0
     async for _ in hear(talk(5)):
         snapshot = scheduler.snapshot()
@@ -162,35 +172,35 @@ async def test_at_most_two_windows_are_in_flight(hear, ear, scheduler):
     assert most <= 2
 
 
-async def test_a_window_is_heard_again_after_others_had_their_turn(hear, ear, scheduler):
-    ear.doubts = 1
-    ear.may_end.clear()
+async def test_a_window_is_heard_again_after_others_had_their_turn(hear, transcriber, scheduler):
+    transcriber.doubts = 1
+    transcriber.may_end.clear()
     long = asyncio.create_task(everything(hear(talk(1))))
-    await asyncio.to_thread(ear.began.acquire)
+    await asyncio.to_thread(transcriber.began.acquire)
     short = asyncio.create_task(everything(hear(media((0.5, 2)))))
     await until_waiting(scheduler, 1)
-    ear.may_end.set()
+    transcriber.may_end.set()
     heard = await asyncio.gather(long, short)
     assert [[event.text for event in events if isinstance(event, Segment)] for events in heard] == [["so on"]] * 2
-    runs = [(window.seconds > 10, bool(window.begun)) for window in ear.windows]
+    runs = [(window.seconds > 10, bool(window.state)) for window in transcriber.windows]
     assert runs == [(True, False), (False, False), (True, True)]
 
 
-async def test_a_reader_that_stalls_is_waited_for(hear, ear):
+async def test_a_reader_that_stalls_is_waited_for(hear, transcriber):
     events = hear(talk(8))
     await anext(events)
     await anext(events)
     await asyncio.sleep(0.3)
-    assert len(ear.windows) <= 3
+    assert len(transcriber.windows) <= 3
     assert len(await everything(events)) == 7 + 1
 
 
-async def test_progress_is_told_while_nothing_else_is(hear, ear, monkeypatch):
+async def test_progress_is_told_while_nothing_else_is(hear, transcriber, monkeypatch):
     monkeypatch.setattr(transcription, "PROGRESS_SECONDS", 0.1)
-    ear.seconds = 0.35
-    progress = [event async for event in hear(talk(3)) if isinstance(event, Progress)]
+    transcriber.seconds = 0.35
+    progress = [event async for event in hear(talk(3)) if isinstance(event, TranscriptProgress)]
     assert len(progress) >= 6
-    heard = [event.heard for event in progress]
+    heard = [event.position for event in progress]
     assert heard == sorted(heard)
     assert 0 < heard[0] < 5
     assert heard[-1] > 40
@@ -201,26 +211,26 @@ async def until_waiting(scheduler, windows):
     await until(lambda: scheduler.snapshot().queued_items >= windows, 10)
 
 
-async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, ear, scheduler):
-    ear.may_end.clear()
+async def test_a_short_one_waits_for_a_window_of_a_long_one_and_no_more(hear, transcriber, scheduler):
+    transcriber.may_end.clear()
     long = asyncio.ensure_future(everything(hear(talk(10))))
     await until_waiting(scheduler, 1)  # while one runs
     short = asyncio.ensure_future(everything(hear(media((0.5, 5)))))
     await until_waiting(scheduler, 2)
-    ear.may_end.set()
+    transcriber.may_end.set()
     await short
-    assert [round(window.seconds) for window in ear.windows[:2]] == [21, 5]
+    assert [round(window.seconds) for window in transcriber.windows[:2]] == [21, 5]
     assert not long.done()
     long.cancel()
 
 
 @pytest.mark.serial
-async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, ear):
-    ear.seconds = 0.4
+async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, transcriber):
+    transcriber.seconds = 0.4
     await everything(hear(media((0.5, 20))))  # 0.02 s of work for a second of speech
-    await asyncio.to_thread(ear.began.acquire)
+    await asyncio.to_thread(transcriber.began.acquire)
     long = asyncio.ensure_future(everything(hear(talk(20))))
-    await asyncio.to_thread(ear.began.acquire)
+    await asyncio.to_thread(transcriber.began.acquire)
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 8)))
     began = time.monotonic()
     with pytest.raises(Overloaded, match="deadline") as caught:
@@ -231,22 +241,22 @@ async def test_the_whole_is_refused_at_once_where_there_is_no_time_for_it(hear, 
     long.cancel()
 
 
-async def test_who_leaves_frees_everything(hear, ear, scheduler):
-    ear.seconds = 30
+async def test_who_leaves_frees_everything(hear, transcriber, scheduler):
+    transcriber.seconds = 30
     leaving = asyncio.ensure_future(everything(hear(talk(5))))
-    await asyncio.to_thread(ear.began.acquire)
+    await asyncio.to_thread(transcriber.began.acquire)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    ear.seconds = 0
+    transcriber.seconds = 0
     assert len(await everything(hear(media((0.5, 5))))) == 3
-    assert len(ear.windows) == 2
+    assert len(transcriber.windows) == 2
     assert scheduler.snapshot().reserved_cost == 0
 
 
 @pytest.mark.serial
-async def test_the_deadline_holds_in_the_middle(hear, ear):
-    ear.seconds = 0.2
+async def test_the_deadline_holds_in_the_middle(hear, transcriber):
+    transcriber.seconds = 0.2
     enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.5)))
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
@@ -254,11 +264,11 @@ async def test_the_deadline_holds_in_the_middle(hear, ear):
     assert time.monotonic() - began < 2.5
 
 
-async def test_errors_end_it_whole(hear, ear):
+async def test_errors_end_it_whole(hear, transcriber):
     def fail(window, cancellation):
         raise Unavailable("tired")
 
-    ear.hear = fail
+    transcriber.transcribe_window = fail
     with pytest.raises(Unavailable):
         await everything(hear(talk(3)))
     with pytest.raises(InvalidArgument, match="language"):
@@ -267,4 +277,4 @@ async def test_errors_end_it_whole(hear, ear):
 
 async def test_an_unknown_model_is_named(scheduler):
     with pytest.raises(NotFound):
-        Transcription(Models([scheduler]), FakeSpeechDetector()).scheduler("gpt", Instructions())
+        LongFormTranscriber(Models([scheduler]), FakeSpeechDetector()).scheduler("gpt", TranscriptionOptions())

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faster_whisper.utils import get_assets_path
-from faster_whisper.vad import VadOptions, get_speech_timestamps
+from faster_whisper.vad import VadOptions as ReferenceVadOptions
+from faster_whisper.vad import get_speech_timestamps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,14 +16,14 @@ from servekit.media.audio import AudioLimits, decode_audio
 from services.speech.voice_activity import STEP
 from services.speech.voice_activity.models.fake import FakeSpeechDetector
 from services.speech.voice_activity.models.silero import Silero
-from services.speech.voice_activity.voice_activity import Sensitivity, Span, VoiceActivity
+from services.speech.voice_activity.voice_activity import Span, VadOptions, VoiceActivity
 
 RATE = 16_000
 
 
-def told(detector, sensitivity, samples, sizes):
+def told(detector, vad_options, samples, sizes):
     """All spans, the samples given in pieces of these sizes, again and again."""
-    activity, spans, begin, turn = VoiceActivity(detector, sensitivity), [], 0, 0
+    activity, spans, begin, turn = VoiceActivity(detector, vad_options), [], 0, 0
     while begin < len(samples):
         size = sizes[turn % len(sizes)]
         before = activity.undecided
@@ -49,42 +50,43 @@ def speech():
 
 
 @pytest.mark.parametrize(
-    "sensitivity",
+    "vad_options",
     [
-        Sensitivity(),
-        Sensitivity(min_silence_seconds=0.5, padding_seconds=0.1),
-        Sensitivity(min_silence_seconds=0.1, padding_seconds=0.4),  # near spans share the silence
-        Sensitivity(threshold=0.8, min_silence_seconds=0.2, padding_seconds=0.0),
+        VadOptions(),
+        VadOptions(min_silence_seconds=0.5, padding_seconds=0.1),
+        VadOptions(min_silence_seconds=0.1, padding_seconds=0.4),  # near spans share the silence
+        VadOptions(threshold=0.8, min_silence_seconds=0.2, padding_seconds=0.0),
     ],
 )
-def test_the_spans_are_the_references(silero, speech, sensitivity):
-    options = VadOptions(
-        threshold=sensitivity.threshold,
-        min_silence_duration_ms=int(sensitivity.min_silence_seconds * 1000),
-        speech_pad_ms=int(sensitivity.padding_seconds * 1000),
+def test_the_spans_are_the_references(silero, speech, vad_options):
+    options = ReferenceVadOptions(
+        threshold=vad_options.threshold,
+        min_silence_duration_ms=int(vad_options.min_silence_seconds * 1000),
+        speech_pad_ms=int(vad_options.padding_seconds * 1000),
     )
     expected = [Span(row["start"], row["end"]) for row in get_speech_timestamps(speech.copy(), options)]
     assert len(expected) > 1
     for sizes in ([RATE], [len(speech)], [100, 7000, 511]):
-        assert told(silero, sensitivity, speech, sizes) == expected
+        assert told(silero, vad_options, speech, sizes) == expected
 
 
 def test_memory_is_carried_from_piece_to_piece(silero, speech):
     steps = speech[: 300 * STEP].reshape(-1, STEP)
-    listening = silero.listen()
-    parts = np.concatenate([listening.hear(part) for part in np.array_split(steps, 7)])
-    np.testing.assert_allclose(parts, silero.listen().hear(steps), atol=1e-5)
-    assert listening.hear(steps[:0]).shape == (0,)
+    probabilities = silero.stream()
+    parts = np.concatenate([probabilities.process(part) for part in np.array_split(steps, 7)])
+    np.testing.assert_allclose(parts, silero.stream().process(steps), atol=1e-5)
+    assert probabilities.process(steps[:0]).shape == (0,)
 
 
 def test_streams_do_not_disturb_one_another(silero, speech):
-    alone = told(silero, Sensitivity(), speech, [RATE])
-    first, second = silero.listen(), silero.listen()
-    first.hear(speech[: 50 * STEP].reshape(-1, STEP))
+    alone = told(silero, VadOptions(), speech, [RATE])
+    first, second = silero.stream(), silero.stream()
+    first.process(speech[: 50 * STEP].reshape(-1, STEP))
     np.testing.assert_array_equal(
-        second.hear(speech[: 5 * STEP].reshape(-1, STEP)), silero.listen().hear(speech[: 5 * STEP].reshape(-1, STEP))
+        second.process(speech[: 5 * STEP].reshape(-1, STEP)),
+        silero.stream().process(speech[: 5 * STEP].reshape(-1, STEP)),
     )
-    assert told(silero, Sensitivity(), speech, [RATE]) == alone
+    assert told(silero, VadOptions(), speech, [RATE]) == alone
 
 
 @settings(deadline=None, max_examples=40)
@@ -97,7 +99,7 @@ def test_spans_are_in_order_and_hold_all_that_is_loud(stretches, sizes):
         np.concatenate([np.zeros(quiet * STEP, np.float32), np.ones(loud * STEP, np.float32)])
         for quiet, loud in stretches
     ])  # fmt: skip
-    spans = told(FakeSpeechDetector(), Sensitivity(min_silence_seconds=0.2, padding_seconds=0.3), samples, sizes)
+    spans = told(FakeSpeechDetector(), VadOptions(min_silence_seconds=0.2, padding_seconds=0.3), samples, sizes)
     assert all(one.end <= other.start for one, other in pairwise(spans))
     covered = np.zeros(len(samples), bool)
     for span in spans:
@@ -107,7 +109,7 @@ def test_spans_are_in_order_and_hold_all_that_is_loud(stretches, sizes):
 
 
 def test_it_says_who_speaks_now():
-    activity = VoiceActivity(FakeSpeechDetector(), Sensitivity(min_silence_seconds=1.0, padding_seconds=0.1))
+    activity = VoiceActivity(FakeSpeechDetector(), VadOptions(min_silence_seconds=1.0, padding_seconds=0.1))
     assert activity.feed(np.zeros(RATE, np.float32)) == []
     assert (activity.speaking_since, activity.silent_since) == (None, None)
     activity.feed(np.ones(RATE, np.float32))
@@ -124,6 +126,6 @@ def test_it_says_who_speaks_now():
 
 def test_everything_counts_as_speech_without_a_threshold(silero):
     silence = np.zeros(5 * RATE + 100, np.float32)
-    assert told(silero, Sensitivity(threshold=0.0), silence, [RATE]) == [Span(0, len(silence))]
-    assert told(silero, Sensitivity(), silence, [RATE]) == []
-    assert VoiceActivity(silero, Sensitivity()).finish() == []
+    assert told(silero, VadOptions(threshold=0.0), silence, [RATE]) == [Span(0, len(silence))]
+    assert told(silero, VadOptions(), silence, [RATE]) == []
+    assert VoiceActivity(silero, VadOptions()).finish() == []

@@ -1,4 +1,4 @@
-"""Voices made of recordings, over real gRPC, on the fakes: whatever is not silent is speech to them."""
+"""VoiceCatalogue made of recordings, over real gRPC, on the fakes: whatever is not silent is speech to them."""
 
 import numpy as np
 import pytest

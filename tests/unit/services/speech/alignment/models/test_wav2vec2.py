@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from servekit.models.catalogue import model
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument
-from services.speech.alignment import Spoken
+from services.speech.alignment import AlignmentInput
 from services.speech.alignment.models.wav2vec2 import NOT_FOUND, Wav2Vec2, load
 from services.speech.settings import SpeechSettings
 
@@ -47,12 +47,12 @@ def test_words_are_placed_in_their_order(tmp_path):
     aligner = load(SPEC, SpeechSettings(home=tmp_path))
     aligner.warm()
     noise = np.random.default_rng(1).normal(size=32_000).astype(np.float32)
-    items = [Spoken(noise, ("tea", "42", "oat", "a'o"), "en"), Spoken(noise[:9000], ("tote",), "en")]
-    places, other = aligner.run([aligner.prepare(item) for item in items], CancellationToken())
-    assert places[1] == NOT_FOUND  # digits are no letters
-    found = [places[0], places[2], places[3]]
-    assert all(0 < place.confidence <= 1 and place.start < place.end for place in found)
-    assert [place.start for place in found] == sorted(place.start for place in found)
+    items = [AlignmentInput(noise, ("tea", "42", "oat", "a'o"), "en"), AlignmentInput(noise[:9000], ("tote",), "en")]
+    timings, other = aligner.run([aligner.prepare(item) for item in items], CancellationToken())
+    assert timings[1] == NOT_FOUND  # digits are no letters
+    found = [timings[0], timings[2], timings[3]]
+    assert all(0 < timing.confidence <= 1 and timing.start < timing.end for timing in found)
+    assert [timing.start for timing in found] == sorted(timing.start for timing in found)
     assert all(before.end <= after.start for before, after in pairwise(found))
     assert found[-1].end <= 2.0
     assert len(other) == 1
@@ -62,7 +62,7 @@ def test_words_are_placed_in_their_order(tmp_path):
 @pytest.mark.usefixtures("folder")
 def test_more_letters_than_frames_are_not_found(tmp_path):
     aligner = load(SPEC, SpeechSettings(home=tmp_path))
-    item = aligner.prepare(Spoken(np.zeros(10, np.float32), ("toteat" * 9,), "en"))
+    item = aligner.prepare(AlignmentInput(np.zeros(10, np.float32), ("toteat" * 9,), "en"))
     assert aligner.run([item], CancellationToken()) == [[NOT_FOUND]]
 
 
@@ -87,15 +87,15 @@ class Certain:
 def test_times_are_those_of_the_letters():
     aligner = Wav2Vec2(Certain("__TEA_|_OOT__"), LETTERS, ["en"])
     seconds = 13 * HOP / 16_000
-    (places,) = aligner.run(
-        [aligner.prepare(Spoken(np.zeros(13 * HOP, np.float32), ("tea", "oot"), "en"))], CancellationToken()
+    (timings,) = aligner.run(
+        [aligner.prepare(AlignmentInput(np.zeros(13 * HOP, np.float32), ("tea", "oot"), "en"))], CancellationToken()
     )
-    assert places[0].start == pytest.approx(2 * seconds / 13)
-    assert places[0].end == pytest.approx(5 * seconds / 13)
-    assert places[1].start >= places[0].end
-    assert places[0].confidence > 0.99 > 0.5 > places[1].confidence  # "oo" needs a blank, "OO" has none
+    assert timings[0].start == pytest.approx(2 * seconds / 13)
+    assert timings[0].end == pytest.approx(5 * seconds / 13)
+    assert timings[1].start >= timings[0].end
+    assert timings[0].confidence > 0.99 > 0.5 > timings[1].confidence  # "oo" needs a blank, "OO" has none
     (wrong,) = aligner.run(
-        [aligner.prepare(Spoken(np.zeros(13 * HOP, np.float32), ("aota",), "en"))], CancellationToken()
+        [aligner.prepare(AlignmentInput(np.zeros(13 * HOP, np.float32), ("aota",), "en"))], CancellationToken()
     )
     assert wrong[0].confidence < 0.01
 

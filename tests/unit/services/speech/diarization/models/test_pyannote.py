@@ -11,7 +11,7 @@ from pyannote.core import Annotation, Segment
 from servekit.models import catalogue
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Cancelled, FailedPrecondition, OutOfMemory
-from services.speech.diarization import Talk
+from services.speech.diarization import DiarizationInput
 from services.speech.settings import SpeechSettings
 
 
@@ -20,7 +20,7 @@ class OutOfGpu(Exception):
 
 
 class Pipeline:
-    """Two people who overlap; calls its hook as the real one does."""
+    """Two speakers who overlap; calls its hook as the real one does."""
 
     def __init__(self):
         self.calls, self.device, self.failure = [], None, None
@@ -56,16 +56,16 @@ def adapter(monkeypatch):
     sys.modules.pop("services.speech.diarization.models.pyannote", None)
 
 
-def talk(speakers=0):
-    return Talk(np.zeros(16_000 * 10, np.float32), speakers, 4)
+def recording(speakers=0):
+    return DiarizationInput(np.zeros(16_000 * 10, np.float32), speakers, 4)
 
 
 def test_turns_overlap_and_stay_within_the_recording(adapter):
     model = adapter.Pyannote(Pipeline(), 0.5)
-    [people] = model.run([talk()], CancellationToken())
-    assert [(turn.start, turn.end, turn.person) for turn in people.turns] == [(0.5, 3, 1), (2.5, 10, 0)]
-    assert people.voices.tolist() == [pytest.approx([0.6, 0.8]), [0.0, 0.0]]
-    model.run([talk(speakers=3)], CancellationToken())
+    [speakers] = model.run([recording()], CancellationToken())
+    assert [(turn.start, turn.end, turn.speaker) for turn in speakers.turns] == [(0.5, 3, 1), (2.5, 10, 0)]
+    assert speakers.embeddings.tolist() == [pytest.approx([0.6, 0.8]), [0.0, 0.0]]
+    model.run([recording(speakers=3)], CancellationToken())
     assert model._pipeline.calls == [(16_000, {"max_speakers": 4}), (16_000, {"num_speakers": 3})]
 
 
@@ -74,10 +74,10 @@ def test_it_stops_at_its_hook_and_tells_of_full_memory(adapter):
     cancellation = CancellationToken()
     cancellation.cancel()
     with pytest.raises(Cancelled):
-        model.run([talk()], cancellation)
+        model.run([recording()], cancellation)
     model._pipeline.failure = OutOfGpu()
     with pytest.raises(OutOfMemory):
-        model.run([talk()], CancellationToken())
+        model.run([recording()], CancellationToken())
 
 
 def test_its_folder_has_to_hold_it(adapter, tmp_path):
@@ -88,4 +88,4 @@ def test_its_folder_has_to_hold_it(adapter, tmp_path):
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("pipeline: {}")
     model = adapter.load(spec, settings)
-    assert (model._pipeline.device, model.known_voice) == ("cuda", 0.5)
+    assert (model._pipeline.device, model.verification_threshold) == ("cuda", 0.5)

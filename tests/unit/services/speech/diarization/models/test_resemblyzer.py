@@ -1,4 +1,4 @@
-"""Resemblyzer's network with its real weights, against the same network written out in numpy, and on real voices."""
+"""Resemblyzer with its real weights, against the same network written out in numpy, and on real voices."""
 
 import os
 import shutil
@@ -122,7 +122,7 @@ def test_voices_stay_apart_in_steady_noise(encoder):
 def test_neighbours_in_a_run_do_not_change_a_voice(encoder):
     first, second = (encoder.prepare(partials(name, encoder)) for name in ("austen-1.opus", "pump.opus"))
     together = encoder.run([first, second], CancellationToken())
-    assert [len(voices) for voices in together] == [len(first), len(second)]
+    assert [len(embeddings) for embeddings in together] == [len(first), len(second)]
     [alone] = encoder.run([second], CancellationToken())
     assert np.abs(together[1] - alone).max() < 1e-5
 

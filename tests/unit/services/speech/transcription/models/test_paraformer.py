@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from servekit.models.catalogue import model
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument
+from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
-from services.speech.transcription import LISTENING_RATE, Instructions, Window
+from services.speech.transcription import TranscriptionOptions, Window
 from services.speech.transcription.models.fbank import FilterBank
 from services.speech.transcription.models.paraformer import (
     joined,
@@ -25,7 +26,7 @@ from services.speech.transcription.models.paraformer import (
 SPEC = model("paraformer-zh")
 TOKENS = ["<blank>", "<s>", "</s>", *"今天气很好我们去上海", "hel@@", "lo", "<unk>"]
 WIDTH = 560
-TIMES = Instructions(word_times=True)
+TIMES = TranscriptionOptions(word_times=True)
 BANDS, KALDI = [0, 11, 12, 13, 40, 79], [10.9599, 10.9464, 17.9307, 21.1864, 8.6462, 7.4417]
 
 
@@ -89,7 +90,7 @@ def paraformer(folder, tmp_path):
 
 
 def noise(seconds, seed=0):
-    return np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * LISTENING_RATE)).astype(np.float32)
+    return np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * SAMPLE_RATE)).astype(np.float32)
 
 
 def heard(paraformer, *windows):
@@ -101,11 +102,11 @@ def test_windows_of_different_lengths_are_heard_as_if_alone(paraformer):
     windows = [Window(noise(seconds, seed), TIMES) for seed, seconds in enumerate((2.0, 3.3, 0.7))]
     together = heard(paraformer, *windows)
     assert together == [heard(paraformer, window)[0] for window in windows]
-    for window, passage in zip(windows, together, strict=True):
-        (segment,) = passage.segments
-        assert passage.language == "zh"
+    for window, result in zip(windows, together, strict=True):
+        (segment,) = result.segments
+        assert result.language == "zh"
         assert segment.text == sentence([word.text for word in segment.words])
-        assert 0 < passage.language_probability <= 1
+        assert 0 < result.language_probability <= 1
         assert all(0 <= word.start < word.end <= window.seconds for word in segment.words)
         frames = len(paraformer.prepare(window).features)
         assert sum(2 if word.text == "hello" else 1 for word in segment.words) <= frames - 1  # the last is the end's
@@ -113,8 +114,10 @@ def test_windows_of_different_lengths_are_heard_as_if_alone(paraformer):
 
 
 def test_silence_and_a_moment_of_sound_are_nothing_said(paraformer):
-    silence = Window(np.zeros(LISTENING_RATE, np.float32), Instructions(language="zh"))
-    passages = heard(paraformer, silence, Window(noise(0.01), Instructions()), Window(noise(2.0), Instructions()))
+    silence = Window(np.zeros(SAMPLE_RATE, np.float32), TranscriptionOptions(language="zh"))
+    passages = heard(
+        paraformer, silence, Window(noise(0.01), TranscriptionOptions()), Window(noise(2.0), TranscriptionOptions())
+    )
     assert [(one.language, len(one.segments)) for one in passages] == [("zh", 0), ("", 0), ("zh", 1)]
 
 
@@ -127,18 +130,18 @@ def test_words_that_were_said_before_stay(paraformer):
 
 def test_what_it_cannot_do_is_refused(paraformer):
     refused = {
-        "language": Instructions(language="fr"),
-        "task": Instructions(task="translate"),
-        "prompt": Instructions(prompt="上海"),
-        "hotwords": Instructions(hotwords=("上海",)),
-        "temperature": Instructions(temperature=0.5),
+        "language": TranscriptionOptions(language="fr"),
+        "task": TranscriptionOptions(task="translate"),
+        "prompt": TranscriptionOptions(prompt="上海"),
+        "hotwords": TranscriptionOptions(hotwords=("上海",)),
+        "temperature": TranscriptionOptions(temperature=0.5),
     }
-    for field, instructions in refused.items():
+    for field, options in refused.items():
         with pytest.raises(InvalidArgument) as error:
-            paraformer.check(instructions)
+            paraformer.check(options)
         assert error.value.field == field
     with pytest.raises(InvalidArgument) as error:
-        paraformer.prepare(Window(noise(1.0), Instructions(), text="今天"))
+        paraformer.prepare(Window(noise(1.0), TranscriptionOptions(), text="今天"))
     assert error.value.field == "text"
 
 
@@ -152,7 +155,7 @@ def test_a_model_that_was_not_made_says_how(tmp_path):
 
 def test_energies_are_those_of_kaldi():
     # From kaldi-native-fbank 1.23: 80 bands, Hamming, no dither, no floor, edges snipped, of this tone and of silence.
-    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(1600) / LISTENING_RATE, dtype=np.float64)
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(1600) / SAMPLE_RATE, dtype=np.float64)
     energies = FilterBank(80)(tone.astype(np.float32))
     assert energies.shape == (8, 80)
     np.testing.assert_allclose(energies[3, BANDS], KALDI, atol=2e-3)

@@ -10,7 +10,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from servekit.rpc.context import CancellationToken
-from services.speech.transcription import LISTENING_RATE, Instructions, Window
+from services.speech.audio import SAMPLE_RATE
+from services.speech.transcription import TranscriptionOptions, Window
 from services.speech.transcription.models.whisper.whisper import Whisper
 
 WORDS = "[UNK] the sun comes round a corner and so it goes every single day".split()  # noqa: SIM905
@@ -29,8 +30,8 @@ def at(seconds):
 def tokens(*pieces):
     """Words and times, such as `0.0, "the sun", 1.5`, as tokens."""
     found = []
-    for piece in pieces:
-        found += [at(piece)] if isinstance(piece, float) else [IDS[f"▁{word}"] for word in piece.split()]
+    for features in pieces:
+        found += [at(features)] if isinstance(features, float) else [IDS[f"▁{word}"] for word in features.split()]
     return found
 
 
@@ -46,7 +47,7 @@ class Engine:
 
     def __init__(self, answer, device="cpu", language=("<|en|>", 0.9)):
         self.answer, self.device, self.language = answer, device, language
-        self.encoded, self.generated, self.detected = [], [], 0
+        self.encoded, self.generated, self.set_language = [], [], 0
 
     def encode(self, features, to_cpu):
         rows, _, frames = features.shape
@@ -61,7 +62,7 @@ class Engine:
         return [self.answer(2 * features.shape[1], prompt, how) for prompt in prompts]
 
     def detect_language(self, features):
-        self.detected += 1
+        self.set_language += 1
         return [[self.language, ("<|zh|>", 0.05)]] * features.shape[0]
 
     def align(self, features, start, texts, frames, median_filter_width):
@@ -84,9 +85,9 @@ def whisper(engine, **more):
     return Whisper(model, 5, **more)
 
 
-def window(seconds=4.0, *, prefix="", text="", **instructions):
-    samples = np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * LISTENING_RATE)).astype(np.float32)
-    return Window(samples, Instructions(**({"language": "en"} | instructions)), prefix=prefix, text=text)
+def window(seconds=4.0, *, prefix="", text="", **options):
+    samples = np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * SAMPLE_RATE)).astype(np.float32)
+    return Window(samples, TranscriptionOptions(**({"language": "en"} | options)), prefix=prefix, text=text)
 
 
 def heard(model, *windows, cancellation=None):
@@ -99,8 +100,8 @@ def heard(model, *windows, cancellation=None):
     return outcomes
 
 
-def texts(passage):
-    return [segment.text for segment in passage.segments]
+def texts(result):
+    return [segment.text for segment in result.segments]
 
 
 def always(*pieces, **more):

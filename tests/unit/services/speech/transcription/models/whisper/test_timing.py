@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from services.speech.transcription import LISTENING_RATE, Word
+from services.speech.audio import SAMPLE_RATE
+from services.speech.transcription import RecognizedWord
 from services.speech.transcription.models.whisper.timing import LEAD_SECONDS, joined, pauses, sharpened
 
 
 def sound(*stretches, noise=0.0):
     """Tones of some seconds each, silence where the seconds are negative."""
-    moments = [np.full(int(abs(seconds) * LISTENING_RATE), seconds > 0, np.float32) for seconds in stretches]
+    moments = [np.full(int(abs(seconds) * SAMPLE_RATE), seconds > 0, np.float32) for seconds in stretches]
     loud = np.concatenate(moments)
     tone = 0.3 * np.sin(np.arange(len(loud)) * 0.3) * loud
     return (tone + noise * np.random.default_rng(0).normal(size=len(loud))).astype(np.float32)
@@ -24,7 +25,11 @@ def test_pauses_are_where_it_is_quiet(noise):
 
 def test_edges_near_a_pause_lie_at_its_ends_and_the_others_a_little_later():
     samples = sound(-0.3, 2.0, -0.5, 1.0)
-    told = [Word(0.1, 1.0, "one", 0.9), Word(1.0, 2.2, "two", 0.8), Word(2.2, 3.7, "three", 0.7)]
+    told = [
+        RecognizedWord(0.1, 1.0, "one", 0.9),
+        RecognizedWord(1.0, 2.2, "two", 0.8),
+        RecognizedWord(2.2, 3.7, "three", 0.7),
+    ]
     first, second, third = sharpened(told, samples)
     assert (first.start, first.end) == pytest.approx((0.3, 1.0 + LEAD_SECONDS), abs=0.02)
     assert (second.start, second.end) == pytest.approx((1.0 + LEAD_SECONDS, 2.3), abs=0.02)
@@ -36,16 +41,16 @@ def test_edges_near_a_pause_lie_at_its_ends_and_the_others_a_little_later():
 
 def test_a_pause_far_from_any_edge_changes_nothing():
     samples = sound(2.0, -0.3, 2.0)
-    (word,) = sharpened([Word(0.0, 4.3, "one", 0.9)], samples)
+    (word,) = sharpened([RecognizedWord(0.0, 4.3, "one", 0.9)], samples)
     assert (word.start, word.end) == pytest.approx((0.0, 4.3))  # no later than the end of the sound
-    (late,) = sharpened([Word(0.2, 3.5, "one", 0.9)], samples)
+    (late,) = sharpened([RecognizedWord(0.2, 3.5, "one", 0.9)], samples)
     assert (late.start, late.end) == pytest.approx((0.2 + LEAD_SECONDS, 3.5 + LEAD_SECONDS))
     assert sharpened([], samples) == []
 
 
 def spoken(*texts):
     """Words of a second each, the second a little less probable than the first, and so on."""
-    return [Word(float(n), n + 1.0, text, 0.9 - n / 10) for n, text in enumerate(texts)]
+    return [RecognizedWord(float(n), n + 1.0, text, 0.9 - n / 10) for n, text in enumerate(texts)]
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,18 @@ import pytest
 
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Cancelled, EngineCrashed, InvalidArgument, OutOfMemory
-from services.speech.transcription import LISTENING_RATE, Instructions, Window
+from services.speech.audio import SAMPLE_RATE
+from services.speech.transcription import TranscriptionOptions, Window
 
 from .engine import IDS, SUN, Engine, always, heard, said, texts, tokens, whisper, window
 
 
 def test_the_encoder_sees_what_there_is_and_a_second_more():
     engine = Engine(always(*SUN))
-    (passage,) = heard(whisper(engine), window(4.0))
+    (result,) = heard(whisper(engine), window(4.0))
     assert engine.encoded == [(1, 600)]
-    assert texts(passage) == ["the sun comes round"]
-    segment = passage.segments[0]
+    assert texts(result) == ["the sun comes round"]
+    segment = result.segments[0]
     assert (segment.start, segment.end, segment.temperature) == (0.0, 3.6, 0.0)
     assert segment.mean_log_probability == pytest.approx(-0.2 * 6 / 7)
     heard(whisper(engine), window(29.9), window(4.0, full_window=True))
@@ -32,11 +33,11 @@ def test_sound_is_heard_in_a_room_and_by_the_reference_as_it_is(monkeypatch):
     model = whisper(Engine(always(*SUN)))
     monkeypatch.setattr(model._model, "feature_extractor", extract)
     for full_window in (False, True):
-        model.prepare(Window(np.zeros(LISTENING_RATE, np.float32), Instructions(full_window=full_window)))
-    fitted, full = given
-    assert len(fitted) == 1.5 * LISTENING_RATE
-    assert 0 < np.abs(fitted[-2000:]).max() < 0.01
-    assert len(full) == LISTENING_RATE
+        model.prepare(Window(np.zeros(SAMPLE_RATE, np.float32), TranscriptionOptions(full_window=full_window)))
+    fitted_seconds, full = given
+    assert len(fitted_seconds) == 1.5 * SAMPLE_RATE
+    assert 0 < np.abs(fitted_seconds[-2000:]).max() < 0.01
+    assert len(full) == SAMPLE_RATE
     assert not full.any()
 
 
@@ -52,17 +53,17 @@ def test_windows_of_like_length_run_together():
     passages = heard(whisper(engine), window(4.0), window(4.2), window(3.9))
     assert engine.encoded == [(3, 620)]
     assert engine.generated == [(3, 0.0)]
-    assert [texts(passage) for passage in passages] == [["the sun comes round"]] * 3
+    assert [texts(result) for result in passages] == [["the sun comes round"]] * 3
 
 
 def test_who_is_doubted_is_handed_back():
     doubtful = said(0.0, "the sun", 1.0, score=-1.5)
     engine = Engine(lambda frames, prompt, how: said(*SUN) if frames == 620 else doubtful)
     model = whisper(engine)
-    sure, doubted = model.run([model.prepare(window(seconds)) for seconds in (4.2, 14.0)], CancellationToken())
+    sure, rejected = model.run([model.prepare(window(seconds)) for seconds in (4.2, 14.0)], CancellationToken())
     assert texts(sure) == ["the sun comes round"]
-    assert isinstance(doubted, Window)
-    assert model.cost(doubted) == 30.0
+    assert isinstance(rejected, Window)
+    assert model.cost(rejected) == 30.0
     assert engine.encoded == [(1, 1600), (1, 620)]
 
 
@@ -84,10 +85,10 @@ def test_what_will_not_do_is_drawn_again_and_the_likeliest_taken():
         return said(0.0, text, 3.8, score=score)
 
     engine = Engine(answer)
-    (passage,) = heard(whisper(engine), window(4.0, full_window=True))
+    (result,) = heard(whisper(engine), window(4.0, full_window=True))
     assert [temperature for _, temperature in engine.generated] == [0.0, 0.4, 0.8]
-    assert texts(passage) == ["and so it goes"]
-    assert passage.segments[0].temperature == 0.4
+    assert texts(result) == ["and so it goes"]
+    assert result.segments[0].temperature == 0.4
     heard(whisper(engine), window(4.0, full_window=True, temperature=0.8))
     assert [temperature for _, temperature in engine.generated[3:]] == [0.8]
 
@@ -107,11 +108,11 @@ def test_what_comes_before_a_text():
         return said("round a corner")  # the engine gives back what is forced upon it, too
 
     model = whisper(Engine(answer))
-    (passage,) = heard(model, window(prompt="every day", hotwords=("sun", "corner"), prefix="round a"))
+    (result,) = heard(model, window(prompt="every day", hotwords=("sun", "corner"), prefix="round a"))
     start = [IDS[f"<|{mark}|>"] for mark in ("startoftranscript", "en", "transcribe")]
     before, timeless = tokens("sun corner every day"), IDS["<|notimestamps|>"]
     assert prompts == [[IDS["<|startofprev|>"], *before, *start, timeless, *tokens("round a")]]
-    assert texts(passage) == ["round a corner"]
+    assert texts(result) == ["round a corner"]
     heard(model, window(prompt="day " * 300, hotwords=("sun",)), window(task="translate"))
     assert prompts[2] == [IDS["<|startofprev|>"], *tokens("sun " + "day " * 222), *start]
     assert prompts[1] == [*start[:2], IDS["<|translate|>"]]
@@ -119,7 +120,7 @@ def test_what_comes_before_a_text():
 
 def test_a_moment_of_sound_is_heard():
     engine = Engine(always(score=-2.0, no_speech=0.9))
-    assert [texts(one) for one in heard(whisper(engine), window(1 / LISTENING_RATE), window(0.0))] == [[], []]
+    assert [texts(one) for one in heard(whisper(engine), window(1 / SAMPLE_RATE), window(0.0))] == [[], []]
 
 
 def test_no_step_begins_when_nobody_waits():
@@ -145,7 +146,10 @@ def test_errors_of_the_device_are_ours(said_by_engine, error):
 
 def test_what_cannot_be_done_is_refused():
     model = whisper(Engine(always(*SUN)), translates=False)
-    for instructions, field in ((Instructions(language="tlh"), "language"), (Instructions(task="translate"), "task")):
+    for options, field in (
+        (TranscriptionOptions(language="tlh"), "language"),
+        (TranscriptionOptions(task="translate"), "task"),
+    ):
         with pytest.raises(InvalidArgument) as refused:
-            model.check(instructions)
+            model.check(options)
         assert refused.value.field == field

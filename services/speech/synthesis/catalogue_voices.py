@@ -6,7 +6,7 @@ from servekit.models.catalogue import ModelSpec, model, names, profile
 from services.speech.synthesis.scripts import unreadable
 
 
-class Readers:
+class CatalogueVoices:
     """What the catalogue says of models that speak: `options.languages` of a spec, and `options.clones`.
 
     Args:
@@ -18,12 +18,12 @@ class Readers:
 
     def advice(self, letter: str) -> str:
         """Which models of the catalogue read a letter, for a caller whose voice does not."""
-        readers = [
+        catalogue_voices = [
             spec.id
             for spec in self._specs()
             if any(not unreadable(letter, language) for language in spec.options.get("languages", ()))
         ]
-        return f"{', '.join(readers)} can" if readers else "no model of the catalogue can"
+        return f"{', '.join(catalogue_voices)} can" if catalogue_voices else "no model of the catalogue can"
 
     def cloning_profiles(self) -> list[str]:
         """The profiles in which somebody's voice can be spoken with, but those of fakes."""

@@ -1,4 +1,4 @@
-"""What a machine sounds like, as numbers: log-mel spectra, told for each second by their means, movement and shape."""
+"""Features of sounds: statistics of log-mel spectra over segments of about a second."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,35 +8,35 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from servekit.rpc.context import CancellationToken
-from services.speech.transcription import LISTENING_RATE
+from services.speech.audio import SAMPLE_RATE
 
 FRAME = 512  # 32 ms
 HOP = 256
 BANDS = 64
 LOWEST, HIGHEST = 50.0, 7_800.0  # hertz
-STRETCH = 64  # frames that are told together: 1.02 s
-LEAST_FRAMES = 16  # a quarter of a second: less at the end belongs to the stretch before
-FLOOR = 1e-10  # of power: digital silence has a logarithm, too
+SEGMENT = 64  # frames that are rows together: 1.02 s
+LEAST_FRAMES = 16  # a quarter of a second; a shorter rest is added to the segment before it
+FLOOR = 1e-10  # of power, so that digital silence has a logarithm
 
-REGIONS = 4  # of bands, in which it does not matter where something shows
-NEIGHBOURS = 9  # bands over whose median a line stands out
-UPPER = BANDS * 3 // 8  # the band from which on blows ring: 900 Hz
+REGIONS = 4  # groups of bands, within which positions are ignored
+NEIGHBOURS = 9  # bands of the median filter that separates spectral lines
+UPPER = BANDS * 3 // 8  # the band from which impacts are measured: 900 Hz
 
-SPECTRUM = 3 * BANDS + 1  # features of where there is how much: they know a machine by its colour
-LEVEL = SPECTRUM - 1  # the one of them that says how loud it is, in bels
-SHAPE = 5 * REGIONS * 3 + 8  # features of how it moves and stands out, whatever the colour of the machine
+SPECTRUM = 3 * BANDS + 1  # features of the spectrum
+LEVEL = SPECTRUM - 1  # the feature of loudness, in bels
+SHAPE = 5 * REGIONS * 3 + 8  # features of modulation and lines, independent of the spectrum
 FEATURES = SPECTRUM + SHAPE
-FORMAT = "logmel64-2"  # of these features: a model of others does not fit them
+FORMAT = "logmel64-2"  # the version of the features; detectors of another version are rejected
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """A recording as numbers.
+class SoundFeatures:
+    """The features of a recording.
 
     Attributes:
-        features: (stretches, `FEATURES`), float32; none where it is shorter than a quarter of a second.
-        times: (stretches, 2), when each begins and ends, in seconds.
-        seconds: How long it is.
+        features: (segments, `FEATURES`), float32; empty for less than a quarter of a second.
+        times: (segments, 2), the start and end of each segment, in seconds.
+        seconds: The duration of the recording.
     """
 
     features: NDArray[np.float32]
@@ -44,15 +44,15 @@ class Sound:
     seconds: float
 
 
-def hear(chunks: Iterable[NDArray[np.float32]], cancellation: CancellationToken) -> Sound:
-    """Tell a recording in numbers, as it is decoded.
+def extract_features(chunks: Iterable[NDArray[np.float32]], cancellation: CancellationToken) -> SoundFeatures:
+    """Extract the features of a recording while it is decoded.
 
     Args:
-        chunks: (samples,) in [-1, 1] at `LISTENING_RATE`.
-        cancellation token: Looked at at every chunk and every stretch.
+        chunks: (samples,) in [-1, 1] at `SAMPLE_RATE`.
+        cancellation: Checked at every chunk and segment.
 
     Raises:
-        Cancelled, DeadlineExceeded: The cancellation token was set.
+        Cancelled, DeadlineExceeded: The token was cancelled.
     """
     frames: list[NDArray[np.float32]] = []
     rest = np.zeros(0, np.float32)
@@ -70,17 +70,17 @@ def hear(chunks: Iterable[NDArray[np.float32]], cancellation: CancellationToken)
     for start, end in cuts:
         cancellation.raise_if_cancelled()
         features.append(_features(spectra[start:end]))
-    seconds = samples / LISTENING_RATE
-    times = np.array(cuts, np.float64).reshape(-1, 2) * HOP / LISTENING_RATE
+    seconds = samples / SAMPLE_RATE
+    times = np.array(cuts, np.float64).reshape(-1, 2) * HOP / SAMPLE_RATE
     if cuts:
         times[-1, 1] = seconds
-    return Sound(np.array(features, np.float32).reshape(-1, FEATURES), times, seconds)
+    return SoundFeatures(np.array(features, np.float32).reshape(-1, FEATURES), times, seconds)
 
 
 def _cuts(frames: int) -> list[tuple[int, int]]:
     if frames < LEAST_FRAMES:
         return []
-    starts = list(range(0, max(1, frames - LEAST_FRAMES + 1), STRETCH))
+    starts = list(range(0, max(1, frames - LEAST_FRAMES + 1), SEGMENT))
     return list(zip(starts, [*starts[1:], frames], strict=True))
 
 
@@ -92,21 +92,21 @@ def _features(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
     lines = mean - median_filter(mean, NEIGHBOURS, mode="nearest")
     crest = spectra.max(axis=0) - mean
     peaks = np.sort(spectra - median_filter(spectra, (1, NEIGHBOURS), mode="nearest"), axis=0)
-    brief = peaks[-len(peaks) // 4 :].mean(axis=0)  # lines that are there for a quarter of the time
-    told = [mean - level, deviation, change, level]
-    told += [_regions(bands) for bands in (lines, crest, brief, deviation, change)]
-    told += [_course(spectra.mean(axis=1)), _course(spectra[:, UPPER:].mean(axis=1))]
-    return np.concatenate(told)
+    brief = peaks[-len(peaks) // 4 :].mean(axis=0)  # lines that are present for a quarter of the time
+    rows = [mean - level, deviation, change, level]
+    rows += [_regions(bands) for bands in (lines, crest, brief, deviation, change)]
+    rows += [_course(spectra.mean(axis=1)), _course(spectra[:, UPPER:].mean(axis=1))]
+    return np.concatenate(rows)
 
 
 def _regions(bands: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The highest, the three highest and all of each region."""
+    """The maximum, the mean of the three highest, and the mean of each region."""
     regions = np.sort(bands.reshape(REGIONS, -1), axis=1)
     return np.concatenate([regions[:, -1], regions[:, -3:].mean(axis=1), regions.mean(axis=1)])
 
 
 def _course(powers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How a power goes over time: its peak, its skewness, its deviation, its mean change."""
+    """The peak, skewness, standard deviation and mean change of a power over time."""
     course = powers - powers.mean()
     deviation = course.std()
     skewness = (course**3).mean() / (deviation**3 + 1e-6)
@@ -114,7 +114,7 @@ def _course(powers: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(frames, `BANDS`): the logarithm of the power in each band, of every whole frame."""
+    """(frames, `BANDS`): the log power of each band in every whole frame."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
     power = np.abs(np.fft.rfft(frames * _WINDOW)) ** 2 / FRAME
     return np.asarray(np.log10(power @ _MEL + FLOOR), np.float32)
@@ -124,7 +124,7 @@ def _mel_bands() -> NDArray[np.float32]:
     """Triangles of equal width on the mel scale (O'Shaughnessy, 1987), (frequencies, `BANDS`)."""
     lowest, highest = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
     edges = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
-    hertz = np.fft.rfftfreq(FRAME, 1 / LISTENING_RATE)[:, None]
+    hertz = np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE)[:, None]
     rising = (hertz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - hertz) / (edges[2:] - edges[1:-1])
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)

@@ -3,8 +3,8 @@ import pytest
 
 from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import Cancelled
-from services.speech.sounds import features
-from services.speech.sounds.features import FEATURES, hear
+from services.speech.anomaly import features
+from services.speech.anomaly.features import FEATURES, extract_features
 
 RATE = 16_000
 
@@ -16,14 +16,16 @@ def noise(seconds, seed=0):
 @pytest.mark.parametrize("step", [1, 333, 40_000])
 def test_however_it_is_cut(step):
     samples = noise(0.5 if step == 1 else 2.5)
-    whole = hear([samples], CancellationToken())
-    cut = hear((samples[start : start + step] for start in range(0, len(samples), step)), CancellationToken())
+    whole = extract_features([samples], CancellationToken())
+    cut = extract_features(
+        (samples[start : start + step] for start in range(0, len(samples), step)), CancellationToken()
+    )
     np.testing.assert_allclose(cut.features, whole.features, atol=1e-4)
     assert cut.seconds == whole.seconds == len(samples) / RATE
 
 
 def test_stretches_cover_the_recording_from_its_beginning_to_its_end():
-    sound = hear([noise(3.4)], CancellationToken())
+    sound = extract_features([noise(3.4)], CancellationToken())
     assert sound.features.shape == (len(sound.times), FEATURES)
     assert sound.times[0, 0] == 0
     assert sound.times[-1, 1] == pytest.approx(3.4)
@@ -34,36 +36,41 @@ def test_stretches_cover_the_recording_from_its_beginning_to_its_end():
 
 @pytest.mark.parametrize("samples", [0, 1, 511, 3000])
 def test_what_is_too_short_has_no_stretch(samples):
-    assert hear([noise(1)[:samples]], CancellationToken()).features.shape == (0, FEATURES)
+    assert extract_features([noise(1)[:samples]], CancellationToken()).features.shape == (0, FEATURES)
 
 
 def test_a_tone_shows_in_its_band_and_silence_is_finite():
     at = np.arange(2 * RATE) / RATE
     low, high = (
-        hear([(0.1 * np.sin(2 * np.pi * hertz * at)).astype(np.float32)], CancellationToken()).features[0, :64]
+        extract_features([(0.1 * np.sin(2 * np.pi * hertz * at)).astype(np.float32)], CancellationToken()).features[
+            0, :64
+        ]
         for hertz in (200, 4000)
     )
     assert low.argmax() < 10
     assert 40 < high.argmax() < 60
-    assert np.isfinite(hear([np.zeros(2 * RATE, np.float32)], CancellationToken()).features).all()
+    assert np.isfinite(extract_features([np.zeros(2 * RATE, np.float32)], CancellationToken()).features).all()
 
 
 def test_level_is_one_feature_alone():
     """The same machine nearer by: only the level says so."""
-    quiet, loud = hear([noise(2)], CancellationToken()).features, hear([4 * noise(2)], CancellationToken()).features
+    quiet, loud = (
+        extract_features([noise(2)], CancellationToken()).features,
+        extract_features([4 * noise(2)], CancellationToken()).features,
+    )
     changed = np.abs(loud - quiet).max(axis=0) > 0.02
     assert changed.sum() == 1
 
 
 def test_nothing_more_is_told_once_nobody_waits(monkeypatch):
-    cancellation, told = CancellationToken(), []
+    cancellation, scores_so_far = CancellationToken(), []
 
     def leave(spectra):
-        told.append(len(spectra))
+        scores_so_far.append(len(spectra))
         cancellation.cancel()
         return np.zeros(FEATURES, np.float32)
 
     monkeypatch.setattr(features, "_features", leave)
     with pytest.raises(Cancelled):
-        hear([noise(60)], cancellation)
-    assert len(told) == 1
+        extract_features([noise(60)], cancellation)
+    assert len(scores_so_far) == 1

@@ -13,9 +13,9 @@ from polyphony.speech.v1.anomaly_pb2 import (
 from servekit.media.objects import ObjectStore
 from servekit.rpc.context import RequestContext, enter
 from servekit.rpc.errors import FailedPrecondition, NotFound, Unavailable
-from services.speech.sounds.features import FEATURES
-from services.speech.sounds.models import NormalSounds
-from services.speech.sounds.store import SoundRecord, SoundStore
+from services.speech.anomaly.detectors import AnomalyScorer
+from services.speech.anomaly.features import FEATURES
+from services.speech.anomaly.store import DetectorRecord, DetectorStore
 
 from .conftest import media, normal
 
@@ -68,7 +68,7 @@ NESTED = b"[" * 100_000
 @pytest.mark.parametrize("damage", ["zeros", "nested", "larger", "no bytes", "no object"])
 async def test_a_damaged_artefact_is_said_to_be_and_can_be_deleted(stub, settings, damage):
     await stub.TrainAnomalyDetector(normal(range(7)))
-    (record, _) = await SoundStore(ObjectStore(settings.object_store_url), settings).get("default", "pump", 0)
+    (record, _) = await DetectorStore(ObjectStore(settings.object_store_url), settings).get("default", "pump", 0)
     digest = record.reference.removeprefix("sha256:")
     path = next(settings.home.rglob(digest))
     size = path.stat().st_size
@@ -112,24 +112,24 @@ async def test_a_damaged_record_is_passed_over_and_goes_with_the_others(stub, se
         await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
 
 
-HUM = NormalSounds(np.zeros(FEATURES, np.float32), np.eye(FEATURES, dtype=np.float32), 1.5)
+HUM = AnomalyScorer(np.zeros(FEATURES, np.float32), np.eye(FEATURES, dtype=np.float32), 1.5)
 
 
 def record(name):
-    return SoundRecord(name, 0, (), 1.0, 5, 20.0, None)
+    return DetectorRecord(name, 0, (), 1.0, 5, 20.0, None)
 
 
 async def test_few_models_are_kept_in_memory(settings, tmp_path):
-    store = SoundStore(ObjectStore(str(tmp_path / "other")), settings)
+    store = DetectorStore(ObjectStore(str(tmp_path / "other")), settings)
     for name in ("a", "b", "c"):
         await store.add("one", record(name), HUM)
-        assert isinstance((await store.get("one", name, 0))[1], NormalSounds)
+        assert isinstance((await store.get("one", name, 0))[1], AnomalyScorer)
     assert len(store._cache) == 2
     assert (await store.get("one", "a", 0))[0].version == 1
 
 
 async def test_a_tenant_has_so_many_models(stub, settings):
-    store = SoundStore(ObjectStore(settings.object_store_url), settings)
+    store = DetectorStore(ObjectStore(settings.object_store_url), settings)
     for number in range(settings.max_anomaly_detectors):
         await store.add("default", record(f"hum-{number}"), HUM)
     with pytest.raises(FailedPrecondition, match="delete one") as raised:
@@ -142,7 +142,7 @@ async def test_a_tenant_has_so_many_models(stub, settings):
 
 async def test_the_oldest_versions_go_with_their_artefacts(settings, tmp_path):
     objects = tmp_path / "other"
-    store = SoundStore(ObjectStore(str(objects)), settings)
+    store = DetectorStore(ObjectStore(str(objects)), settings)
     for _ in range(settings.max_anomaly_detector_versions + 2):
         last = await store.add("one", record("hum"), HUM)
     assert last.version == settings.max_anomaly_detector_versions + 2
@@ -161,5 +161,5 @@ async def test_an_artefact_without_a_record_is_not_kept(settings, tmp_path, monk
 
     monkeypatch.setattr(objects, "create_record", fail)
     with pytest.raises(Unavailable):
-        await SoundStore(objects, settings).add("one", record("hum"), HUM)
+        await DetectorStore(objects, settings).add("one", record("hum"), HUM)
     assert not list((tmp_path / "other" / "one" / "objects").iterdir())

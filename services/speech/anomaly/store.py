@@ -1,4 +1,4 @@
-"""The sound models of every tenant: a record for each version, its artefact in the object store beside it."""
+"""The anomaly detectors of every tenant: a record for each version, its artefact in the object store beside it."""
 
 import asyncio
 import time
@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
 from servekit.rpc.errors import AlreadyExists, FailedPrecondition, NotFound, ServeError
+from services.speech.anomaly.detectors import AnomalyModel, dump, parse
 from services.speech.settings import SpeechSettings
-from services.speech.sounds.models import Fitted, dump, parse
 
 MIME_TYPE = "application/octet-stream"
 MAX_BYTES = 16 << 20  # of an artefact; a hundred classes have under a tenth of a megabyte
 
 
 @dataclass(frozen=True, slots=True)
-class SoundRecord:
-    """One version of a sound model.
+class DetectorRecord:
+    """One version of an anomaly detector.
 
     Attributes:
         name: The name that the tenant gave the model.
@@ -43,8 +43,8 @@ class SoundRecord:
     reference: str = ""
 
 
-class SoundStore:
-    """The sound models of every tenant.
+class DetectorStore:
+    """The anomaly detectors of every tenant.
 
     Args:
         store: The object store of the records and artefacts.
@@ -52,10 +52,10 @@ class SoundStore:
     """
 
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
-        self._records = BlobRecords(store, "sound-model", SoundRecord, unique=True)
+        self._records = BlobRecords(store, "sound-model", DetectorRecord, unique=True)
         self._cached = settings.max_cached_anomaly_detectors
         self._max_models, self._max_versions = settings.max_anomaly_detectors, settings.max_anomaly_detector_versions
-        self._cache: OrderedDict[tuple[str, str], Fitted] = OrderedDict()  # by tenant and reference
+        self._cache: OrderedDict[tuple[str, str], AnomalyModel] = OrderedDict()  # by tenant and reference
 
     async def check_room(self, tenant: str, name: str) -> None:
         """Check that a model of this name can be created.
@@ -67,7 +67,7 @@ class SoundStore:
         if name not in names and len(names) >= self._max_models:
             raise FailedPrecondition(f"too many sound models ({self._max_models}): delete one", field="name")
 
-    async def add(self, tenant: str, record: SoundRecord, fitted: Fitted) -> SoundRecord:
+    async def add(self, tenant: str, record: DetectorRecord, model: AnomalyModel) -> DetectorRecord:
         """Store a model under the next free version of its name; of several calls at once, each gets its own.
 
         The oldest versions are deleted where there are too many.
@@ -76,14 +76,14 @@ class SoundStore:
             FailedPrecondition: The tenant has the maximum number of models.
         """
         await self.check_room(tenant, record.name)
-        async with self._records.blob(tenant, dump(fitted), MIME_TYPE) as reference:
+        async with self._records.blob(tenant, dump(model), MIME_TYPE) as reference:
             created = await self._create(tenant, replace(record, created=time.time(), reference=reference))
         with suppress(ServeError):  # the next call to add a version tries again
             for version in (await self._versions(tenant, created.name))[: -self._max_versions]:
                 await self._drop(tenant, created.name, version)
         return created
 
-    async def _create(self, tenant: str, record: SoundRecord) -> SoundRecord:
+    async def _create(self, tenant: str, record: DetectorRecord) -> DetectorRecord:
         version = max(await self._versions(tenant, record.name), default=0)
         while True:
             version += 1
@@ -94,15 +94,15 @@ class SoundStore:
                 continue
             return created
 
-    async def last(self, tenant: str) -> list[SoundRecord]:
+    async def last(self, tenant: str) -> list[DetectorRecord]:
         """Return the last version of each model, by name; versions whose record is damaged are left out."""
-        found: dict[str, SoundRecord] = {}
+        found: dict[str, DetectorRecord] = {}
         for record in (await self._records.all(tenant)).values():
             if record.name not in found or found[record.name].version < record.version:
                 found[record.name] = record
         return [found[name] for name in sorted(found)]
 
-    async def get(self, tenant: str, name: str, version: int) -> tuple[SoundRecord, Fitted]:
+    async def get(self, tenant: str, name: str, version: int) -> tuple[DetectorRecord, AnomalyModel]:
         """Return a model in one version; 0 for the last.
 
         Raises:
@@ -121,10 +121,10 @@ class SoundStore:
             data = await self._records.read(tenant, name, record, MAX_BYTES)
             self._cache[key] = await asyncio.to_thread(parse, data)
         self._cache.move_to_end(key)
-        fitted = self._cache[key]
+        model = self._cache[key]
         while len(self._cache) > self._cached:
             self._cache.popitem(last=False)
-        return record, fitted
+        return record, model
 
     async def delete(self, tenant: str, name: str) -> None:
         """Delete every version of a model, damaged ones included.

@@ -1,4 +1,4 @@
-"""Sound models over real gRPC, on made machines."""
+"""SoundFeatures models over real gRPC, on made machines."""
 
 import math
 
@@ -41,20 +41,20 @@ async def test_what_a_machine_sounds_like_and_when_it_does_not(stub):
         ill = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=media(fault, 0)))
         assert ill.anomalous
         assert ill.score >= ill.threshold > well.score
-    spans = [(stretch.time.start_seconds, stretch.time.end_seconds) for stretch in ill.segments]
+    spans = [(segment.time.start_seconds, segment.time.end_seconds) for segment in ill.segments]
     assert spans[0][0] == 0.0
     assert spans[-1][1] == pytest.approx(3.0)
-    assert all(math.isfinite(stretch.score) for stretch in ill.segments)
+    assert all(math.isfinite(segment.score) for segment in ill.segments)
 
 
 async def test_a_fault_is_told_when_it_is(stub):
     await stub.TrainAnomalyDetector(normal(range(8)))
     well, ill = machine("motor", 0, "normal", 30, seconds=5), machine("motor", 0, "alarm", 1, seconds=2)
     audio = Media(inline=wav(np.concatenate([well[:48_000], ill, well[48_000:]])))
-    told = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
-    scores = {stretch.time.start_seconds: stretch.score for stretch in told.segments}
+    scores_so_far = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
+    scores = {segment.time.start_seconds: segment.score for segment in scores_so_far.segments}
     assert 2.9 < max(scores, key=scores.__getitem__) < 5
-    assert told.anomalous
+    assert scores_so_far.anomalous
 
 
 async def test_classes_of_labelled_clips(stub):
@@ -64,13 +64,15 @@ async def test_classes_of_labelled_clips(stub):
     right = 0
     for condition in model.classes:
         for clip in (4, 5, 6):
-            told = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=media(condition, clip)))
-            right += told.classes[0].label == condition
+            scores_so_far = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=media(condition, clip)))
+            right += scores_so_far.classes[0].label == condition
     assert right >= 6
-    assert sum(row.probability for row in told.classes) == pytest.approx(1.0, abs=1e-5)
-    assert [row.probability for row in told.classes] == sorted((row.probability for row in told.classes), reverse=True)
-    assert told.segments[0].sound_class.label
-    assert told.version == 1
+    assert sum(row.probability for row in scores_so_far.classes) == pytest.approx(1.0, abs=1e-5)
+    assert [row.probability for row in scores_so_far.classes] == sorted(
+        (row.probability for row in scores_so_far.classes), reverse=True
+    )
+    assert scores_so_far.segments[0].sound_class.label
+    assert scores_so_far.version == 1
 
 
 async def test_each_kind_of_model_answers_its_own_question(stub):
@@ -94,15 +96,15 @@ def short(seconds):
         (normal(range(7), name="../up"), InvalidArgument, "name", "64 letters"),
         (normal(range(7), name="n" * 65), InvalidArgument, "name", "64 letters"),
         (normal([]), InvalidArgument, "clips", "required"),
-        (normal(range(4)), InvalidArgument, "clips", "5 or more"),
-        (TrainAnomalyDetectorRequest(name="p", clips=[short(1.0)] * 6), InvalidArgument, "clips", "20 or more"),
-        (TrainAnomalyDetectorRequest(name="p", clips=[short(0.1)] * 6), InvalidArgument, "clips[0].audio", "a third"),
-        (normal(range(14)), TooLarge, "clips", "40 seconds"),
+        (normal(range(4)), InvalidArgument, "clips", "at least 5"),
+        (TrainAnomalyDetectorRequest(name="p", clips=[short(1.0)] * 6), InvalidArgument, "clips", "at least 20"),
+        (TrainAnomalyDetectorRequest(name="p", clips=[short(0.1)] * 6), InvalidArgument, "clips[0].audio", "0.33 s"),
+        (normal(range(14)), TooLarge, "clips", "longer than 40"),
         (TrainAnomalyDetectorRequest(name="p", clips=[short(0.5)] * 21), TooLarge, "clips", "at most 20"),
         (normal(range(7), false_alarm_rate=0.3), InvalidArgument, "false_alarm_rate", "0.2"),
         (normal(range(7), false_alarm_rate=float("nan")), InvalidArgument, "false_alarm_rate", "0.2"),
-        (labelled({"normal": 6}), InvalidArgument, "clips", "second class"),
-        (labelled({"normal": 3, "alarm": 1}), InvalidArgument, "clips", "2 or more"),
+        (labelled({"normal": 6}), InvalidArgument, "clips", "two classes"),
+        (labelled({"normal": 3, "alarm": 1}), InvalidArgument, "clips", "2 clips or more"),
         (labelled({"normal": 2, "alarm": 2, "whine": 2, "knocking": 2}), TooLarge, "clips", "at most 3"),
         (
             TrainAnomalyDetectorRequest(
@@ -147,9 +149,9 @@ async def test_a_machine_that_is_off_is_a_class(stub):
     clips += [TrainingClip(audio=media("normal", clip), label="on") for clip in range(3)]
     await stub.TrainAnomalyDetector(TrainAnomalyDetectorRequest(name="state", clips=clips))
     for audio, label in ((SILENT, "off"), (media("normal", 9), "on")):
-        told = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=audio))
-        assert told.classes[0].label == label
-        assert math.isfinite(told.classes[0].probability)
+        scores_so_far = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=audio))
+        assert scores_so_far.classes[0].label == label
+        assert math.isfinite(scores_so_far.classes[0].probability)
 
 
 @pytest.mark.parametrize("audio", [Media(), Media(inline=b"no sound"), media("normal", 0, seconds=0.1)])

@@ -1,7 +1,4 @@
-"""What is learned of sounds: arrays, how they judge, and the artefact that they are kept as.
-
-An artefact is a safetensors file: arrays, and a header of JSON. Nothing in it is run.
-"""
+"""Trained anomaly detectors, and the safetensors files that store them."""
 
 import json
 import uuid
@@ -14,22 +11,22 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from servekit.rpc.errors import FailedPrecondition
-from services.speech.sounds.features import FEATURES, FORMAT, LEVEL, SHAPE
+from services.speech.anomaly.features import FEATURES, FORMAT, LEVEL, SHAPE
 
 Array = NDArray[np.float32]
 
-LOUDER = 0.3  # bels, twice the power: more tells of the microphone, not of the machine
+MAX_LEVEL_DIFFERENCE = 0.3  # bels, a factor of two in power: a larger difference comes from the microphone
 
 _HEADER_LENGTH = 8  # bytes that say how long the header is
 
 
 @dataclass(frozen=True, slots=True)
-class NormalSounds:
-    """Knows what is normal, and tells how far from it a sound is.
+class AnomalyScorer:
+    """Scores the distance of sounds from the normal ones.
 
     Attributes:
         mean: (features,).
-        whitening: (features, directions): what makes normal sounds vary by one in every direction.
+        whitening: (features, directions), which scales normal sounds to unit variance.
         threshold: The score from which a recording is anomalous.
     """
 
@@ -38,26 +35,26 @@ class NormalSounds:
     threshold: float
 
     def scores(self, features: Array) -> Array:
-        """(stretches,): the Mahalanobis distance from the mean, per direction: about 1 where normal.
+        """(segments,): the Mahalanobis distance from the mean, per direction: about 1 where normal.
 
-        A level counts for no farther from the mean than `LOUDER`.
+        The difference in level is clipped to `MAX_LEVEL_DIFFERENCE`.
         """
         away = features - self.mean
-        away[:, LEVEL] = away[:, LEVEL].clip(-LOUDER, LOUDER)
+        away[:, LEVEL] = away[:, LEVEL].clip(-MAX_LEVEL_DIFFERENCE, MAX_LEVEL_DIFFERENCE)
         return np.asarray(np.sqrt(np.square(away @ self.whitening).mean(axis=1)))
 
     @staticmethod
     def whole(scores: Array) -> float:
-        """The score of a recording of these stretches: the mean of the higher half, or a short fault would drown."""
+        """The score of a recording: the mean of the higher half of its segments, so that short faults count."""
         return float(np.sort(scores)[len(scores) // 2 :].mean())
 
 
 @dataclass(frozen=True, slots=True)
-class SoundClasses:
-    """Knows classes of sounds by their shape, which is alike where machines of one kind are not.
+class SoundClassifier:
+    """Classifies sounds by the shape features, which transfer between machines of one kind.
 
     Attributes:
-        labels: Their names.
+        labels: The names of the classes.
         weights: (shape features, classes).
         bias: (classes,).
     """
@@ -67,23 +64,23 @@ class SoundClasses:
     bias: Array
 
     def probabilities(self, features: Array) -> Array:
-        """(stretches, classes), each row together 1."""
+        """(segments, classes), each row together 1."""
         logits = features[:, -SHAPE:] @ self.weights + self.bias
         grown = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(grown / grown.sum(axis=1, keepdims=True))
 
 
-Fitted = NormalSounds | SoundClasses
+AnomalyModel = AnomalyScorer | SoundClassifier
 
 
-def dump(fitted: Fitted) -> bytes:
+def dump(model: AnomalyModel) -> bytes:
     """The artefact. No two have the same bytes, so that each may be deleted without another."""
     header = {"format": FORMAT, "id": uuid.uuid4().hex}
-    if isinstance(fitted, NormalSounds):
-        arrays = {"mean": fitted.mean, "whitening": fitted.whitening}
-        return _saved(arrays, header | {"threshold": repr(fitted.threshold)})
-    arrays = {"weights": fitted.weights, "bias": fitted.bias}
-    return _saved(arrays, header | {"labels": json.dumps(fitted.labels)})
+    if isinstance(model, AnomalyScorer):
+        arrays = {"mean": model.mean, "whitening": model.whitening}
+        return _saved(arrays, header | {"threshold": repr(model.threshold)})
+    arrays = {"weights": model.weights, "bias": model.bias}
+    return _saved(arrays, header | {"labels": json.dumps(model.labels)})
 
 
 def _saved(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
@@ -91,7 +88,7 @@ def _saved(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
     return bytes(save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, header))
 
 
-def parse(data: bytes) -> Fitted:
+def parse(data: bytes) -> AnomalyModel:
     """What an artefact holds.
 
     Raises:
@@ -102,14 +99,14 @@ def parse(data: bytes) -> Fitted:
         header = json.loads(data[_HEADER_LENGTH : _HEADER_LENGTH + length])["__metadata__"]
         kept = str(header["format"])
         arrays = load_arrays(data) if kept == FORMAT else {}
-        fitted = _fitted(header, arrays) if arrays else None
+        model = _fitted(header, arrays) if arrays else None
     except (SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise damaged() from error
-    if fitted is None:
+    if model is None:
         raise FailedPrecondition(
             f"the sound model is of the format {kept[:40]!r}, this release reads {FORMAT!r}: fit it again", field="name"
         )
-    return fitted
+    return model
 
 
 def damaged() -> FailedPrecondition:
@@ -117,21 +114,23 @@ def damaged() -> FailedPrecondition:
     return FailedPrecondition("the sound model is damaged: fit it again", field="name")
 
 
-def _fitted(header: dict[str, str], arrays: dict[str, Array]) -> Fitted:
+def _fitted(header: dict[str, str], arrays: dict[str, Array]) -> AnomalyModel:
     if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("arrays that are no finite binary32")
     if "labels" in header:
         labels = tuple(str(label) for label in json.loads(header["labels"]))
         if not labels:
             raise ValueError("no classes")
-        return SoundClasses(
+        return SoundClassifier(
             labels, _shaped(arrays["weights"], SHAPE, len(labels)), _shaped(arrays["bias"], len(labels))
         )
     threshold = float(header["threshold"])
     whitening = arrays["whitening"]
     if not np.isfinite(threshold) or not whitening.size:
         raise ValueError("no threshold, or no direction")
-    return NormalSounds(_shaped(arrays["mean"], FEATURES), _shaped(whitening, FEATURES, whitening.shape[-1]), threshold)
+    return AnomalyScorer(
+        _shaped(arrays["mean"], FEATURES), _shaped(whitening, FEATURES, whitening.shape[-1]), threshold
+    )
 
 
 def _shaped(array: Array, *shape: int) -> Array:

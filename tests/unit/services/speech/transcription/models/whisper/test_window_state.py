@@ -26,9 +26,9 @@ from .engine import IDS, SUN, WORDS, Engine, always, heard, said, texts, tokens,
 )
 def test_a_doubtful_text_is_heard_again_as_the_reference_hears_it(doubtful):
     engine = Engine(lambda frames, prompt, how: said(*SUN) if frames == 3000 else doubtful)
-    sure, passage = heard(whisper(engine), window(14.0), window(4.0))
+    sure, result = heard(whisper(engine), window(14.0), window(4.0))
     assert engine.encoded[-1][1] == 3000
-    assert texts(passage) == ["the sun comes round"]
+    assert texts(result) == ["the sun comes round"]
     assert texts(sure) == ["the sun comes round"]
 
 
@@ -37,7 +37,7 @@ CIRCLE = said(0.0, CIRCLE_TEXT, score=-0.3)
 
 
 @pytest.mark.parametrize(
-    ("fitted", "full", "kept"),
+    ("fitted_seconds", "full", "kept"),
     [
         (said(0.0, "the sun goes", 3.0, score=-1.3), said(0.0, "every day", 3.0, score=-1.1), ["every day"]),
         (said(0.0, "the sun goes", 3.0, score=-1.3), said(0.0, "every day", 3.0, score=-2.7), ["the sun goes"]),
@@ -48,18 +48,20 @@ CIRCLE = said(0.0, CIRCLE_TEXT, score=-0.3)
     ],
     ids=["likelier in full", "likelier as it was", "round in full", "round as it was", "round in both", "nonsense"],
 )
-def test_of_a_doubted_text_and_the_one_in_the_full_window_the_better_counts_and_chance_never(fitted, full, kept):
-    engine = Engine(lambda frames, prompt, how: full if frames == 3000 else fitted)
-    (passage,) = heard(whisper(engine), window(4.0))
-    assert texts(passage) == kept
+def test_of_a_doubted_text_and_the_one_in_the_full_window_the_better_counts_and_chance_never(
+    fitted_seconds, full, kept
+):
+    engine = Engine(lambda frames, prompt, how: full if frames == 3000 else fitted_seconds)
+    (result,) = heard(whisper(engine), window(4.0))
+    assert texts(result) == kept
     assert engine.generated == [(1, 0.0), (1, 0.0)]
 
 
 def test_a_window_that_is_seen_in_full_is_not_heard_again():
     engine = Engine(lambda *_: CIRCLE, language=("<|zh|>", 0.3))
-    (passage,) = heard(whisper(engine), window(28.5, language=""))
-    assert texts(passage) == ["the sun comes round"]
-    assert passage.language == "zh"
+    (result,) = heard(whisper(engine), window(28.5, language=""))
+    assert texts(result) == ["the sun comes round"]
+    assert result.language == "zh"
     assert engine.encoded == [(1, 3000)]
 
 
@@ -71,8 +73,8 @@ def test_a_window_that_was_seen_in_full_beside_another_is_not_heard_again():
 
 def test_a_text_that_was_drawn_is_drawn_again():
     drawn = iter([said(0.0, "every day", 27.0, score=-3.0), said(0.0, "so it goes", 27.0)])
-    (passage,) = heard(whisper(Engine(lambda *_: next(drawn))), window(28.5, temperature=0.8))
-    assert texts(passage) == ["so it goes"]
+    (result,) = heard(whisper(Engine(lambda *_: next(drawn))), window(28.5, temperature=0.8))
+    assert texts(result) == ["so it goes"]
 
 
 LIST = " ".join(
@@ -90,8 +92,8 @@ CHATTER = " ".join(np.random.default_rng(0).choice(WORDS[1:], MAX_WRITTEN_TOKENS
 def test_what_goes_round_may_be_silence_and_what_is_merely_alike_is_not(text, kept):
     assert get_compression_ratio(text) > MAX_COMPRESSION_RATIO
     engine = Engine(always(0.0, text, 28.0, score=-0.1, no_speech=0.9))
-    (passage,) = heard(whisper(engine), window(28.5))
-    assert texts(passage) == kept
+    (result,) = heard(whisper(engine), window(28.5))
+    assert texts(result) == kept
 
 
 def test_silence_has_no_text_and_no_language():
@@ -110,24 +112,24 @@ def test_what_may_be_silence_is_written_as_the_reference_does_only_where_that_is
 def test_a_language_is_detected_on_the_encoding_that_is_decoded():
     engine = Engine(always(*SUN))
     stated, unstated = heard(whisper(engine), window(4.0), window(4.0, language=""))
-    assert (len(engine.encoded), engine.detected) == (1, 1)
+    assert (len(engine.encoded), engine.set_language) == (1, 1)
     assert (stated.language, stated.language_probability) == ("en", 1.0)
     assert (unstated.language, unstated.language_probability) == ("en", 0.9)
 
 
 def test_a_guess_at_the_language_is_made_again_in_the_full_window():
     engine = Engine(always(*SUN), language=("<|zh|>", 0.3))
-    (passage,) = heard(whisper(engine), window(4.0, language=""))
+    (result,) = heard(whisper(engine), window(4.0, language=""))
     assert engine.encoded == [(1, 600), (1, 3000)]
-    assert (passage.language, passage.language_probability) == ("zh", 0.3)
+    assert (result.language, result.language_probability) == ("zh", 0.3)
 
 
 def test_a_guess_is_heard_once_and_nothing_doubtful_is_told():
     engine = Engine(always(*SUN))
-    guess = replace(window(4.0, language=""), guess=True)
-    assert texts(heard(whisper(engine), guess)[0]) == ["the sun comes round"]
+    interim = replace(window(4.0, language=""), interim=True)
+    assert texts(heard(whisper(engine), interim)[0]) == ["the sun comes round"]
     engine = Engine(always(0.0, "the sun comes round " * 8, 3.6), language=("<|zh|>", 0.3))
-    assert texts(heard(whisper(engine), guess)[0]) == []
+    assert texts(heard(whisper(engine), interim)[0]) == []
     assert engine.encoded == [(1, 600)]
 
 
@@ -139,30 +141,30 @@ def test_neither_a_guess_nor_what_follows_a_prefix_has_timestamps():
         return said("the sun comes round")
 
     model = whisper(Engine(answer))
-    live = heard(model, replace(window(4.0), guess=True), window(4.0, prefix="the sun"))
-    assert [texts(passage) for passage in live] == [["the sun comes round"]] * 2
+    live = heard(model, replace(window(4.0), interim=True), window(4.0, prefix="the sun"))
+    assert [texts(result) for result in live] == [["the sun comes round"]] * 2
     start = [IDS[f"<|{mark}|>"] for mark in ("startoftranscript", "en", "transcribe", "notimestamps")]
     assert prompts == [start, [*start, *tokens("the sun")]]
 
 
 def test_what_follows_a_prefix_is_heard_once():
     engine = Engine(always("the sun comes round"))
-    (passage,) = heard(whisper(engine), window(6.0, prefix="the sun", word_times=True))
-    assert [word.text for segment in passage.segments for word in segment.words] == ["the", "sun", "comes", "round"]
+    (result,) = heard(whisper(engine), window(6.0, prefix="the sun", word_times=True))
+    assert [word.text for segment in result.segments for word in segment.words] == ["the", "sun", "comes", "round"]
     assert len(engine.encoded) == 1  # the rest behind the last word is not heard on its own
 
 
 def test_a_long_guess_is_no_more_doubtful_than_a_short_one():
     words = " ".join(np.random.default_rng(0).choice(WORDS, 60))
-    guess = replace(window(11.0), guess=True)
-    assert texts(heard(whisper(Engine(always(words))), guess)[0]) == [words]
+    interim = replace(window(11.0), interim=True)
+    assert texts(heard(whisper(Engine(always(words))), interim)[0]) == [words]
 
 
 def test_a_text_that_ended_early_goes_on():
     engine = Engine(lambda frames, *_: said(0.0, "the sun", 2.0, 2.0) if frames > 800 else said(0.0, "goes", 4.4, 4.4))
-    (passage,) = heard(whisper(engine), window(6.1))
+    (result,) = heard(whisper(engine), window(6.1))
     assert [frames for _, frames in engine.encoded] == [810, 610]
-    assert [(one.text, one.start, one.end) for one in passage.segments] == [
+    assert [(one.text, one.start, one.end) for one in result.segments] == [
         ("the sun", 0.0, 2.0),
         ("goes", 2.0, 6.1),  # never past the end
     ]
@@ -181,8 +183,8 @@ def test_a_quiet_rest_is_left_but_by_the_reference():
 
 
 def test_words_have_their_times():
-    (passage,) = heard(whisper(Engine(always(*SUN))), window(4.0, word_times=True))
-    words = passage.segments[0].words
+    (result,) = heard(whisper(Engine(always(*SUN))), window(4.0, word_times=True))
+    words = result.segments[0].words
     assert [word.text for word in words] == ["the", "sun", "comes", "round"]
     assert all(word.probability == pytest.approx(0.8) for word in words)
     assert [word.end for word in words] == sorted(word.end for word in words)
@@ -203,14 +205,14 @@ def test_a_window_whose_words_there_was_no_memory_for_is_heard_the_next_time(mon
     with pytest.raises(OutOfMemory):
         model.run(items, CancellationToken())
     passages = [model.run([item], CancellationToken())[0] for item in items]  # as the scheduler tries it
-    assert [texts(passage) for passage in passages] == [[known or "the sun comes round"]] * 2
+    assert [texts(result) for result in passages] == [[known or "the sun comes round"]] * 2
 
 
 def test_a_known_text_is_aligned_and_not_written():
     engine = Engine(always(*SUN))
-    (passage,) = heard(whisper(engine), window(4.0, text=" every single day "))
+    (result,) = heard(whisper(engine), window(4.0, text=" every single day "))
     assert engine.generated == []
-    (segment,) = passage.segments
+    (segment,) = result.segments
     assert segment.text == "every single day"
     assert [word.text for word in segment.words] == ["every", "single", "day"]
     assert segment.mean_log_probability == pytest.approx(np.log(0.8))

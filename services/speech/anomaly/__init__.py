@@ -1,0 +1,1 @@
+"""Anomalous sound detection, trained on clips of a machine."""

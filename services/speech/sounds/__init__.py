@@ -1,1 +1,0 @@
-"""What machines sound like, learned from clips."""
