@@ -1,4 +1,4 @@
-"""The log of a process: one JSON object a line, with the request and the trace that it belongs to."""
+"""The log of a process: JSON lines with the request and the trace of each record."""
 
 import json
 import logging
@@ -12,14 +12,14 @@ from servekit.rpc.context import current
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a record as one line of JSON."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        call = current()
+        context = current()
         span = trace.get_current_span().get_span_context()
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
@@ -28,8 +28,8 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if call.request_id:
-            line |= {"request_id": call.request_id, "tenant": call.tenant}
+        if context.request_id:
+            line |= {"request_id": context.request_id, "tenant": context.tenant}
         if span.is_valid:
             line |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
         if record.exc_info:
@@ -38,14 +38,14 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure_logging(settings: ProcessSettings) -> None:
-    """Send every log line of the process to stderr as JSON."""
+    """Log to stderr as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter(settings.process))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it says a line a request
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_late_answer)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for each request
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_late_response)
 
 
-def _is_no_late_answer(record: logging.LogRecord) -> bool:
-    """gRPC logs a traceback for each answer that comes just after its caller's deadline: most when time is least."""
+def _is_not_late_response(record: logging.LogRecord) -> bool:
+    """Drop the traceback that gRPC logs for each response just after its caller's deadline, most of them under load."""
     return not str(record.msg).startswith("ExecuteBatchError")
