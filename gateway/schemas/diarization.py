@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-MOST_SPEAKERS = 50
+MAX_SPEAKERS = 50
 
 
 class DiarizationForm(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -18,10 +18,10 @@ class DiarizationForm(Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     model: str = ""
-    speakers: Annotated[int, Meta(ge=0, le=MOST_SPEAKERS)] = 0
-    max_speakers: Annotated[int, Meta(ge=0, le=MOST_SPEAKERS)] = 0
-    known_speaker_names: Annotated[list[str], Meta(max_length=MOST_SPEAKERS)] = []
-    known_speaker_references: Annotated[list[str], Meta(max_length=MOST_SPEAKERS)] = []
+    speakers: Annotated[int, Meta(ge=0, le=MAX_SPEAKERS)] = 0
+    max_speakers: Annotated[int, Meta(ge=0, le=MAX_SPEAKERS)] = 0
+    known_speaker_names: Annotated[list[str], Meta(max_length=MAX_SPEAKERS)] = []
+    known_speaker_references: Annotated[list[str], Meta(max_length=MAX_SPEAKERS)] = []
 
 
 class SpeakerTurnRow(Struct):

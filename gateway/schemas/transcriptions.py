@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from gateway.schemas.languages import Language
 
 Temperature = Annotated[float, Meta(ge=0, le=1)]
-MOST_SPEAKERS = 8
+MAX_KNOWN_SPEAKERS = 8
 
 
 class ServerVad(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -46,8 +46,8 @@ class TranscriptionForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
     response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json", "diarized_json"] = "json"
     timestamp_granularities: list[Literal["word", "segment"]] = []
     include: list[Literal["logprobs"]] = []
-    known_speaker_names: Annotated[list[str], Meta(max_length=MOST_SPEAKERS)] = []
-    known_speaker_references: Annotated[list[str], Meta(max_length=MOST_SPEAKERS)] = []
+    known_speaker_names: Annotated[list[str], Meta(max_length=MAX_KNOWN_SPEAKERS)] = []
+    known_speaker_references: Annotated[list[str], Meta(max_length=MAX_KNOWN_SPEAKERS)] = []
     stream: bool = False
 
 
