@@ -22,8 +22,8 @@ def values(plan: Plan) -> Values:
     """The Helm values of a plan.
 
     Raises:
-        CapacityError: vLLM is to serve what the profile does not ask it for, or to fetch weights that nobody is known
-            to publish.
+        CapacityError: The profile does not use a model that is planned on vLLM, or no published weights of a model are
+            known.
     """
     _check_vllm(plan)
     found: Values = {"global": {"profile": plan.question.profile}}

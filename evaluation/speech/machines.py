@@ -40,7 +40,7 @@ class AnomalyTask(EvaluationTask):
 
     Args:
         clips: The evaluation set, which has no machines.
-        limit: How many clips of each table are asked about.
+        limit: The maximum number of clips of each table.
         seconds: The length of each clip.
     """
 

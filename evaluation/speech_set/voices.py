@@ -164,7 +164,7 @@ class VoiceSet:
             Missing: This voice cannot be had here; `missing` notes it.
         """
         if not (voice := self._voices.get(name)):
-            raise PackageMissing(f"the voice {name} was not asked for")
+            raise PackageMissing(f"unknown voice {name}")
         key = hashlib.sha256(f"{voice.origin}\n{text}".encode()).hexdigest()[:16]
         file, times = self._cache / f"{key}.flac", self._cache / f"{key}.json"
         if not times.exists():
