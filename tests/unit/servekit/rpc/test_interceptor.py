@@ -45,7 +45,7 @@ async def test_who_calls_is_known_to_the_handler(vision, scripted):
     enter(RequestContext())
     await vision.ReadText(READ)
     assert (seen[0].tenant, seen[0].request_id) == ("acme", "request-7")
-    assert 0 < seen[0].cancellation.remaining_seconds() <= 9
+    assert 0 < seen[0].cancellation.remaining_seconds() < 9.1  # gRPC rounds timeouts up
     assert seen[1].tenant == "default"
     assert len(seen[1].request_id) == 32
     assert (

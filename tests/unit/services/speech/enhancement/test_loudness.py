@@ -29,10 +29,10 @@ def test_the_gates_leave_pauses_out():
     assert measured(np.concatenate(parts)).integrated() == pytest.approx(-23.0, abs=0.1)
 
 
-@pytest.mark.parametrize("step", [1, 4799, 100_000])
+@pytest.mark.parametrize("step", [7, 4799, 100_000])
 def test_as_pyloudnorm_measures_however_it_is_cut(step):
     random = np.random.default_rng(0)
-    seconds = 0.5 if step == 1 else 6.0
+    seconds = 0.5 if step == 7 else 6.0
     noise = random.standard_normal(int(seconds * CLEANING_RATE)) * 0.1
     samples = (noise * np.linspace(0.01, 1.0, len(noise))).astype(np.float32)
     theirs = pyloudnorm.Meter(CLEANING_RATE, filter_class="DeMan").integrated_loudness(samples.astype(np.float64))
