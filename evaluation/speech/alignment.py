@@ -37,8 +37,8 @@ class AlignmentTask(EvaluationTask):
             )
             rows.append((name, len(pairs), found.words, found.median_ms, found.p95_ms, 100 * found.within_100_ms))
         columns = ("recordings", "clips", "words", "median ms", "95th percentile ms", "% within 100 ms")
-        note = "Beginnings and ends of words, beside what flite says of its own sound."
-        table = MetricTable("When each word is said", columns, rows, note)
+        note = "Starts and ends of words, compared with the times that flite reports."
+        table = MetricTable("Word times", columns, rows, note)
         return [table] if rows else [], [_look(clip, spans) for clip, spans in answered]
 
 

@@ -45,15 +45,15 @@ class EnhancementTask(EvaluationTask):
         columns = (
             "recordings",
             "clips",
-            *(name for measure in measures for name in (f"{measure}, noisy", f"{measure}, cleaned")),
+            *(name for measure in measures for name in (f"{measure}, noisy", f"{measure}, enhanced")),
         )
-        note = "Beside the same speech without noise; PESQ (wideband) where the package pesq is installed."
+        note = "Compared with the same speech without noise; PESQ (wideband) where the package pesq is installed."
         looks = [
-            ReviewedAnswer(f"{clip.id}, cleaned", after.edits.rate, clip.text, after.text)
+            ReviewedAnswer(f"{clip.id}, enhanced", after.edits.rate, clip.text, after.text)
             for clip, (_, after) in answered
             if after.edits.edits
         ]
-        return [MetricTable("Noise taken out", columns, rows, note)] if rows else [], looks
+        return [MetricTable("Noise suppression", columns, rows, note)] if rows else [], looks
 
 
 async def _heard(asking: TaskContext, clip: EvaluationClip, version: bytes) -> EnhancementScores:

@@ -52,11 +52,11 @@ class LiveTask(EvaluationTask):
         late = 1000 * np.array([heard.latency_seconds for _, heard in answered])
         median, p95 = map(float, np.percentile(late, [50, 95]))
         table = MetricTable(
-            "Written down live",
+            "Live transcription",
             ("recordings", "clips", "final after, median ms", "95th percentile ms", "WER %"),
             [("clean English, one at a time", len(marks), median, p95, 100 * metrics.rate(marks).value)],
-            "From the last sample of speech to its final words at the client, the 0.5 s of silence that end a phrase "
-            "included.",
+            "From the last sample of speech to the final result at the client, including the 0.5 s of silence that end "
+            "an utterance.",
         )
         pairs = zip(marks, answered, strict=True)
         return [table], [
@@ -72,7 +72,7 @@ async def _hear(asking: TaskContext, clip: EvaluationClip) -> LiveAnswer:
             await socket.send(json.dumps(SESSION))
             return await _followed(socket, samples, clip.turns[-1].end)
     except (OSError, WebSocketException) as error:
-        raise GatewayError(f"the live session broke off: {error}") from error
+        raise GatewayError(f"the live session ended early: {error}") from error
 
 
 async def _followed(socket: ClientConnection, samples: sound.Samples, end: float) -> LiveAnswer:
@@ -89,7 +89,7 @@ async def _followed(socket: ClientConnection, samples: sound.Samples, end: float
                 if sending.done() and all(texts.values()):
                     break
                 if time.monotonic() - told > PATIENCE:
-                    raise GatewayError(f"a phrase had no final words within {PATIENCE:g} s") from error
+                    raise GatewayError(f"an utterance had no final result within {PATIENCE:g} s") from error
                 continue
             told = time.monotonic()
             match value_at(event, "type"):

@@ -51,7 +51,7 @@ class AnomalyTask(EvaluationTask):
         self._seconds = seconds
         known = _machines(sounds.KINDS, LEARNED, sounds.CONDITIONS, NEW_CLIPS)
         new = _machines(sounds.KINDS, HELD_OUT, sounds.CONDITIONS, NEW_CLIPS)
-        self._asked = {"machines it has heard": spread(known, limit), "held-out machines": spread(new, limit)}
+        self._asked = {"machines in the training data": spread(known, limit), "held-out machines": spread(new, limit)}
 
     @property
     def items(self) -> int:
@@ -63,13 +63,11 @@ class AnomalyTask(EvaluationTask):
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         anomalies = [row for kind in sounds.KINDS for row in await self._anomalies(asking, kind)]
         classes, looks = await self._classes(asking)
-        note = (
-            "AUC: how often a fault scores above a normal clip, of 1; false alarms and faults found at the threshold."
-        )
-        columns = ("machines", "normal", "faults", "AUC", "% false alarms", "% faults found")
+        note = "AUC: area under the ROC curve of the scores; false alarms and detected faults are at the threshold."
+        columns = ("machines", "normal", "faults", "AUC", "% false alarms", "% faults detected")
         tables = [
-            MetricTable("Anomalies of machines", columns, anomalies, note),
-            MetricTable("Classes of machine sounds", ("machines", "clips", "macro F1"), classes),
+            MetricTable("Anomalous sound detection", columns, anomalies, note),
+            MetricTable("Machine sound classification", ("machines", "clips", "macro F1"), classes),
         ]
         return [table for table in tables if table.rows], looks
 
@@ -131,7 +129,7 @@ async def _fitted(asking: TaskContext, clips: Sequence[tuple[bytes, str]]) -> As
     try:
         await asking.gateway.train_sound_model(NAME, clips)
     except GatewayError as error:
-        asking.failures.append(FailedClip("fitting a sound model", str(error)))
+        asking.failures.append(FailedClip("training an anomaly detector", str(error)))
         yield False
         return
     try:

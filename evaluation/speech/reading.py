@@ -60,4 +60,4 @@ class SynthesisTask(EvaluationTask):
                 ]
         columns = ("voice", "language", "texts", "error %")
         note = "Japanese by characters; the same word in another script counts as wrong."
-        return [MetricTable("Spoken and read back", columns, rows, note)] if rows else [], looks
+        return [MetricTable("Synthesis, transcribed", columns, rows, note)] if rows else [], looks

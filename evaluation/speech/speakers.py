@@ -50,15 +50,15 @@ class DiarizationTask(EvaluationTask):
                     100 * _pooled(with_number[name], COLLAR).rate if name in with_number else None,
                 )
             )
-        shares_of = "missed", "false", "confused"
-        others = "collar, no overlap", "no collar", "no collar, no overlap", "collar, number told"
-        columns = "recordings", "clips", "number right", f"DER %, collar {COLLAR} s", *shares_of, *others
+        shares_of = "missed", "false alarm", "confusion"
+        others = "collar, no overlap", "no collar", "no collar, no overlap", "collar, number given"
+        columns = "recordings", "clips", "number correct", f"DER %, collar {COLLAR} s", *shares_of, *others
         note = (
-            "DER: seconds missed, heard where there are none, or given to the wrong speaker, of 100 spoken. The clean "
-            "clips, and those that noise was laid over, are turns of the same five synthetic voices, which differ more "
-            "than people do: their figures are not what people get. The one real call is the conversation."
+            "DER: seconds missed, falsely detected, or assigned to the wrong speaker, per 100 seconds of speech. All "
+            "but the conversation, a real call, are turns of the same five synthetic voices, which differ more than "
+            "people do and so are easier."
         )
-        return [MetricTable("Who speaks when", columns, rows, note)] if rows else [], [_look(*pair) for pair in found]
+        return [MetricTable("Diarization", columns, rows, note)] if rows else [], [_look(*pair) for pair in found]
 
 
 def _pooled(

@@ -63,11 +63,11 @@ def _english(said: Sequence[tuple[EvaluationClip, Heard]]) -> MetricTable:
     if english:
         groups["all English"] = english
     return MetricTable(
-        "English, by what is hard about it",
-        ("recordings", "clips", "minutes", *_columns("WER %"), "fitted less full"),
+        "English, by condition",
+        ("recordings", "clips", "minutes", *_columns("WER %"), "fitted minus full"),
         [(name, *_figures(pairs), _difference(pairs)) for name, pairs in groups.items()],
-        "WER: words replaced, left out or added, of 100 said, after Whisper's normaliser; 95 %: where it lies in 95 of "
-        "100 resamplings of the clips; `fitted less full` in points, resampled together.",
+        "WER: substitutions, deletions and insertions per 100 words, after Whisper's normalizer; 95 %: bootstrap "
+        "interval over clips; `fitted minus full` in points, resampled together.",
     )
 
 
@@ -81,18 +81,18 @@ def _languages(said: Sequence[tuple[EvaluationClip, Heard]]) -> MetricTable:
             groups.setdefault(f"{clip.language}, {by}, {unit}", []).append(pair)
     return MetricTable(
         "Languages, clean",
-        ("language", "clips", "minutes", *_columns("error %"), "language right, fitted", "full"),
+        ("language", "clips", "minutes", *_columns("error %"), "language correct, fitted", "full"),
         [(name, *_figures(pairs), *(_detected(pairs, mode) for mode in MODES)) for name, pairs in groups.items()],
-        "The language is never told. espeak-ng speaks by rule and is hard to understand for people too.",
+        "The language is not given. espeak-ng is a rule-based synthesizer that is hard to understand for people too.",
     )
 
 
 def _nobody(heard: Sequence[tuple[EvaluationClip, Heard]]) -> MetricTable:
     return MetricTable(
-        "Where nobody speaks",
+        "Recordings without speech",
         ("recording", "seconds", "characters, fitted", "characters, full"),
         [(clip.id, clip.seconds, *(len(answers[mode][0].strip()) for mode in MODES)) for clip, answers in heard],
-        "Every character is invented.",
+        "Every character is a hallucination.",
     )
 
 

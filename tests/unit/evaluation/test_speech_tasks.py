@@ -76,15 +76,15 @@ def table(found: outcome.TaskResult, title: str) -> dict[str, dict[str, Any]]:
     return {str(row[0]): dict(zip(chosen.columns, row, strict=True)) for row in chosen.rows}
 
 
-async def test_both_windows_stand_side_by_side(tmp_path):
+async def test_fitted_and_full_windows_are_compared(tmp_path):
     found = await Transcripts(tmp_path, [ONE, TWO, RAIN, NOBODY]).ask(TranscriptionTask([ONE, TWO, RAIN, NOBODY], 0))
     rows = table(found, "English")
     assert rows["clean"]["clips"] == 2
     assert rows["clean"]["WER %, fitted"] == pytest.approx(100 / 9)
     assert rows["clean"]["WER %, full"] == 0
-    assert rows["all English"]["fitted less full"].startswith("+11.1 ")
-    assert table(found, "Languages")["ja, voices, CER"]["language right, fitted"] == "1 of 1"
-    assert table(found, "Where nobody")["nobody"]["characters, fitted"] == 7
+    assert rows["all English"]["fitted minus full"].startswith("+11.1 ")
+    assert table(found, "Languages")["ja, voices, CER"]["language correct, fitted"] == "1 of 1"
+    assert table(found, "Recordings without speech")["nobody"]["characters, fitted"] == 7
     assert [look.item for look in found.worst] == ["nobody, fitted window", "one, fitted window"]
     assert not found.failures
 
@@ -114,12 +114,12 @@ class Turns(Answers):
         return httpx.Response(200, json={"turns": turns})
 
 
-async def test_speakers_are_found_out_and_told(tmp_path):
-    rows = table(await Turns(tmp_path, [PAIR]).ask(DiarizationTask([PAIR, ONE], 0)), "Who speaks")
-    assert rows["two speakers"]["number right"] == "0 of 1"
+async def test_diarization_is_scored_with_and_without_the_number_of_speakers(tmp_path):
+    rows = table(await Turns(tmp_path, [PAIR]).ask(DiarizationTask([PAIR, ONE], 0)), "Diarization")
+    assert rows["two speakers"]["number correct"] == "0 of 1"
     assert rows["two speakers"]["no collar"] == pytest.approx(50)
-    assert rows["two speakers"]["confused"] == pytest.approx(50)
-    assert rows["two speakers"]["collar, number told"] == 0
+    assert rows["two speakers"]["confusion"] == pytest.approx(50)
+    assert rows["two speakers"]["collar, number given"] == 0
 
 
 WORDS = (TimedWord(text="good", start=0.0, end=0.5), TimedWord(text="morning", start=0.5, end=1.0))
@@ -136,8 +136,8 @@ class Times(Answers):
         return httpx.Response(200, json={"words": words})
 
 
-async def test_words_are_placed_beside_the_right_times(tmp_path):
-    rows = table(await Times(tmp_path, [TIMED]).ask(AlignmentTask([TIMED, ONE], 0)), "When")
+async def test_word_times_are_scored(tmp_path):
+    rows = table(await Times(tmp_path, [TIMED]).ask(AlignmentTask([TIMED, ONE], 0)), "Word times")
     assert rows["clean"]["median ms"] == pytest.approx(40)
     assert rows["clean"]["% within 100 ms"] == 100
 
@@ -176,9 +176,9 @@ class Cleaner(Answers):
 async def test_cleaned_sound_is_nearer_to_the_clean(tmp_path):
     answers = Cleaner(tmp_path)
     row = table(await answers.ask(EnhancementTask([answers.clip], 0)), "Noise")["noisy, white 5 dB"]
-    assert row["SI-SDR dB, cleaned"] - row["SI-SDR dB, noisy"] == pytest.approx(20, abs=0.5)
-    assert row["STOI, cleaned"] > row["STOI, noisy"]
-    assert row["WER %, cleaned"] == 0
+    assert row["SI-SDR dB, enhanced"] - row["SI-SDR dB, noisy"] == pytest.approx(20, abs=0.5)
+    assert row["STOI, enhanced"] > row["STOI, noisy"]
+    assert row["WER %, enhanced"] == 0
 
 
 class Reader(Answers):
@@ -192,9 +192,9 @@ class Reader(Answers):
         return httpx.Response(200, json={"text": fields["file"].replace("library", "berry"), "language": "en"})
 
 
-async def test_each_voice_is_read_back_in_its_languages(tmp_path):
+async def test_each_voice_is_transcribed_in_its_languages(tmp_path):
     found = await Reader(tmp_path, []).ask(SynthesisTask([], 0))
-    rows = table(found, "Spoken")
+    rows = table(found, "Synthesis")
     assert list(rows) == ["ann (m)"]
     assert rows["ann (m)"]["texts"] == 10
     assert 0 < rows["ann (m)"]["error %"] < 2
@@ -211,7 +211,7 @@ def test_a_limit_takes_clips_from_all_over():
 async def test_figures_are_written_as_markdown(tmp_path):
     data = outcome.as_json([await Transcripts(tmp_path, [ONE, TWO]).ask(TranscriptionTask([ONE, TWO], 0))])
     lines = outcome.as_markdown(json.loads(json.dumps(data)), "Today.").splitlines()
-    assert [lines[0], lines[2]] == ["Today.", "### English, by what is hard about it"]
+    assert [lines[0], lines[2]] == ["Today.", "### English, by condition"]
     assert any(line.startswith("| clean | 2 | 0.3 | 11.1 | [") for line in lines)
 
 
@@ -238,14 +238,14 @@ class Listener(Answers):
         return httpx.Response(200, json={"score": score, "anomalous": True})
 
 
-async def test_machines_are_scored_and_classified_apart_by_whether_they_were_heard_before(tmp_path):
+async def test_machines_of_the_training_data_and_held_out_ones_are_scored_apart(tmp_path):
     listener = Listener(tmp_path)
     task = AnomalyTask([], 12, seconds=0.25)
     found = await listener.ask(task)
-    anomalies, classes = table(found, "Anomalies"), table(found, "Classes")
-    assert set(classes) == {"machines it has heard", "held-out machines"}
+    anomalies, classes = table(found, "Anomalous"), table(found, "Machine sound")
+    assert set(classes) == {"machines in the training data", "held-out machines"}
     assert classes["held-out machines"]["macro F1"] == "0.100"  # one class of four, a quarter right: F1 0.4
-    assert all(row["% false alarms"] == row["% faults found"] == 100 for row in anomalies.values())
+    assert all(row["% false alarms"] == row["% faults detected"] == 100 for row in anomalies.values())
     assert all(0 <= float(row["AUC"]) <= 1 for row in anomalies.values())
     assert listener.fitted == [0, 0, 0, 96]
     assert listener.deleted == 4
