@@ -84,7 +84,7 @@ class SpeechServicer:
         self._emotions = EmotionAnalysis(
             recordings, transcription, models["classify_sentiment"], models["recognize_emotion"]
         )
-        self._anomaly = AnomalyDetection(recordings, store, settings)
+        self._anomaly = AnomalyDetection(models["detect_anomaly"], recordings, store, settings)
 
     async def drain(self) -> None:
         """End the live streams: see `ServiceSpec.drain`."""

@@ -2,6 +2,7 @@
 
 from servekit.models.task import BatchConfig, StreamConfig, TaskSpec
 from services.speech.alignment import Aligner
+from services.speech.anomaly import SoundAnalyzer
 from services.speech.diarization import Diarizer, SpeakerEncoder
 from services.speech.emotion import EmotionRecognizer, SentimentClassifier
 from services.speech.enhancement import Enhancer
@@ -94,6 +95,18 @@ def tasks(settings: SpeechSettings) -> tuple[TaskSpec, ...]:
                 slots=settings.enhance_slots,
             ),
             skip_unimplemented=True,
+        ),
+        TaskSpec(
+            name="detect_anomaly",
+            port=SoundAnalyzer,
+            runtimes={"logmel": "services.speech.anomaly.models.logmel:load"},
+            scheduler=BatchConfig(
+                cost_unit="audio seconds",
+                max_batch_cost=0,
+                max_queue_cost=settings.max_queue_audio_seconds,
+                threads=settings.anomaly_slots,
+                prepare_thread=False,
+            ),
         ),
         TaskSpec(
             name="recognize_emotion",

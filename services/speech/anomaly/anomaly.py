@@ -1,26 +1,25 @@
 """Anomalous sound detection: the RPCs of the anomaly service."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 from polyphony.speech.v1 import anomaly_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
-from threadpoolctl import threadpool_limits
 
 from servekit.media.objects import ObjectStore
+from servekit.models.repository import Models
 from servekit.rpc.bounds import FALSE_ALARM_RATE, check_name, within
-from servekit.rpc.context import CancellationToken, current
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument, Overloaded, TooLarge
+from servekit.rpc.context import current
+from servekit.rpc.errors import FailedPrecondition, InvalidArgument, TooLarge
+from servekit.scheduling.batch import BatchScheduler
+from services.speech.anomaly import SoundInput, SoundRequest, SoundResult, TrainedDetector, TrainingSet
 from services.speech.anomaly.detectors import AnomalyScorer, SoundClassifier
-from services.speech.anomaly.features import SoundFeatures, extract_features
+from services.speech.anomaly.features import SoundFeatures
 from services.speech.anomaly.store import DetectorRecord, DetectorStore
-from services.speech.anomaly.training import train_classifier, train_scorer
-from services.speech.audio.recording import Recordings, through
+from services.speech.audio.recording import Recordings
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
 
@@ -29,27 +28,28 @@ MIN_NORMAL_CLIPS = 5  # for cross-validation
 MIN_SEGMENTS = 20
 MIN_LABELLED_CLIPS = 2  # clips of a class
 MAX_LABEL = 64  # characters
-WAITING = 64  # calls that may wait for their turn
-PATIENCE_SECONDS = 1.0
+CLIP_SECONDS = 10.0  # the expected duration of a clip, which training is admitted by
+TRAINING_COST = 0.1  # of training, relative to the duration of the clips
 
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
+SoundScheduler = BatchScheduler[SoundRequest, SoundResult]
+Submit = Callable[[SoundRequest, float], Awaitable[SoundResult]]
 
 
 class AnomalyDetection:
     """Trains, lists, deletes and runs anomaly detectors.
 
     Args:
+        schedulers: The schedulers of the analyzers.
         recordings: Opens recordings.
         store: Stores the detectors.
         settings: The limits of a request.
     """
 
-    def __init__(self, recordings: Recordings, store: ObjectStore, settings: SpeechSettings) -> None:
-        self._recordings, self._settings = recordings, settings
+    def __init__(
+        self, schedulers: Models[SoundScheduler], recordings: Recordings, store: ObjectStore, settings: SpeechSettings
+    ) -> None:
+        self._schedulers, self._recordings, self._settings = schedulers, recordings, settings
         self._detectors = DetectorStore(store, settings)
-        self._turns = asyncio.Semaphore(settings.anomaly_slots)
-        self._waiting = 0
 
     async def train(self, request: pb.TrainAnomalyDetectorRequest) -> pb.TrainAnomalyDetectorResponse:
         """Train a detector on clips, and store it.
@@ -57,40 +57,37 @@ class AnomalyDetection:
         Raises:
             InvalidArgument: A field is invalid, or there are too few clips.
             TooLarge: There are too many clips, seconds or classes.
-            Overloaded: Too many wait for their turn.
+            Overloaded: The queue is full, or the clips cannot be processed before the deadline.
         """
         name, rate = check_name(request.name), _rate(request.false_alarm_rate)
         labels = self._labels(request)
         await self._detectors.check_room(current().tenant, name)
-        async with self._turn() as cancellation:
+        async with self._schedulers.get().session(len(request.clips) * CLIP_SECONDS) as session:
             clips: list[SoundFeatures] = []
             for number, sent in enumerate(request.clips):
-                clips.append(await self._extract(sent.audio, f"clips[{number}].audio", cancellation))
+                clips.append(await self._extract(session.submit, sent.audio, f"clips[{number}].audio"))
                 if sum(clip.seconds for clip in clips) > self._settings.max_anomaly_audio_seconds:
                     raise TooLarge(
                         f"the clips must not be longer than {self._settings.max_anomaly_audio_seconds:g} s together",
                         field="clips",
                     )
+            seconds = sum(clip.seconds for clip in clips)
             features = [clip.features for clip in clips]
-            model: AnomalyScorer | SoundClassifier
-            if labels:
-                model, macro_f1 = await through(_single_threaded, train_classifier, features, labels, cancellation)
-            else:
-                if sum(map(len, features)) < MIN_SEGMENTS:
-                    raise InvalidArgument(
-                        f"the clips must be at least {MIN_SEGMENTS} s long together, "
-                        f"got {sum(clip.seconds for clip in clips):.0f} s",
-                        field="clips",
-                    )
-                model, macro_f1 = await through(_single_threaded, train_scorer, features, rate, cancellation), None
+            if not labels and sum(map(len, features)) < MIN_SEGMENTS:
+                raise InvalidArgument(
+                    f"the clips must be at least {MIN_SEGMENTS} s long together, got {seconds:.0f} s", field="clips"
+                )
+            training = TrainingSet(features, labels, rate)
+            trained = cast("TrainedDetector", await session.submit(training, seconds * TRAINING_COST))
+        model = trained.detector
         record = DetectorRecord(
             name=name,
             version=0,
             classes=tuple(sorted(set(labels))),
             threshold=model.threshold if isinstance(model, AnomalyScorer) else 0.0,
             clips=len(clips),
-            seconds=sum(clip.seconds for clip in clips),
-            macro_f1=macro_f1,
+            seconds=seconds,
+            macro_f1=trained.macro_f1,
         )
         return pb.TrainAnomalyDetectorResponse(
             anomaly_detector=_message(await self._detectors.add(current().tenant, record, model))
@@ -122,8 +119,7 @@ class AnomalyDetection:
         record, model = await self._detectors.get(current().tenant, request.name, request.version)
         if not isinstance(model, AnomalyScorer):
             raise FailedPrecondition(f"{record.name} was trained on labelled clips: use ClassifySound", field="name")
-        async with self._turn() as cancellation:
-            sound = await self._extract(request.audio, "audio", cancellation)
+        sound = await self._extract(self._schedulers.get().submit, request.audio, "audio")
         scores = model.scores(sound.features)
         whole = model.whole(scores)
         return pb.DetectAnomalyResponse(
@@ -148,8 +144,7 @@ class AnomalyDetection:
         record, model = await self._detectors.get(current().tenant, request.name, request.version)
         if not isinstance(model, SoundClassifier):
             raise FailedPrecondition(f"{record.name} was trained without labels: use DetectAnomaly", field="name")
-        async with self._turn() as cancellation:
-            sound = await self._extract(request.audio, "audio", cancellation)
+        sound = await self._extract(self._schedulers.get().submit, request.audio, "audio")
         probabilities = model.probabilities(sound.features)
         whole = sorted(zip(probabilities.mean(axis=0).tolist(), model.labels, strict=True), key=lambda row: -row[0])
         return pb.ClassifySoundResponse(
@@ -198,32 +193,13 @@ class AnomalyDetection:
                 )
         return labels
 
-    async def _extract(self, audio: Media, field: str, cancellation: CancellationToken) -> SoundFeatures:
+    async def _extract(self, submit: Submit, audio: Media, field: str) -> SoundFeatures:
         async with self._recordings.open(audio, field, self._settings.max_anomaly_audio_seconds) as recording:
-            sound = await through(extract_features, recording.samples(), cancellation)
+            request = SoundInput(recording.samples())
+            sound = cast("SoundFeatures", await submit(request, max(recording.claimed_seconds, 1.0)))
         if not len(sound.features):
             raise InvalidArgument(f"the recording must be at least 0.33 s long, got {sound.seconds:.2g} s", field=field)
         return sound
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[CancellationToken]:
-        """Wait until the machine is free for one more."""
-        if self._waiting >= WAITING:
-            raise Overloaded(f"{WAITING} sounds wait to be heard, no more", retry_after=PATIENCE_SECONDS)
-        self._waiting += 1
-        try:
-            async with self._turns:
-                cancellation = current().cancellation
-                cancellation.raise_if_cancelled()
-                yield cancellation
-        finally:
-            self._waiting -= 1
-
-
-def _single_threaded(fit: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
-    """Run a function without further threads: the matrices are small, and the engines need the cores."""
-    with threadpool_limits(limits=1):
-        return fit(*args, **kwargs)
 
 
 def _rate(rate: float) -> float:

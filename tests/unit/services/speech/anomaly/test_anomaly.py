@@ -14,6 +14,8 @@ from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
 from servekit.rpc.errors import FailedPrecondition, InvalidArgument, TooLarge, UnsupportedMedia
+from services.speech.service import build
+from tests.stubs import SpeechStub
 
 from .conftest import media, normal
 
@@ -160,3 +162,20 @@ async def test_what_cannot_be_judged_is_named(stub, audio):
     with pytest.raises(InvalidArgument) as raised:
         await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
     assert raised.value.field.startswith("audio")
+
+
+async def test_training_and_detection_count_as_offered_load(serve, dial, settings):
+    server = await serve(settings, build)
+    stub = SpeechStub(dial(server, "polyphony.speech.v1.AnomalyService"))
+
+    def offered():
+        labels = {"model": "logmel-anomaly"}
+        return server._telemetry.registry.get_sample_value("polyphony_offered_load_engine_seconds_total", labels) or 0.0
+
+    await stub.TrainAnomalyDetector(normal(range(7)))  # the service time is unknown before the first run
+    request = DetectAnomalyRequest(name="pump", audio=media("normal", 9))
+    await stub.DetectAnomaly(request)
+    detected = offered()
+    assert detected > 0
+    await stub.TrainAnomalyDetector(normal(range(7)))
+    assert offered() > detected
