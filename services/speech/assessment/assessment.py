@@ -22,12 +22,12 @@ VERDICTS = {
 
 
 class Assessor:
-    """Listens to learners.
+    """Assesses the pronunciation of learners.
 
     Args:
-        recordings: Where their recordings are opened.
-        transcription: What hears them. It is not told the text: it would hear what it expects.
-        max_text_characters: The longest text.
+        recordings: Opens recordings.
+        transcription: Transcribes recordings. It is not given the text, which would bias it.
+        max_text_characters: The longest reference text.
     """
 
     def __init__(self, recordings: Recordings, transcription: LongFormTranscriber, max_text_characters: int) -> None:
@@ -35,21 +35,21 @@ class Assessor:
         self._max_text_characters = max_text_characters
 
     async def assess(self, request: pb.AssessRequest) -> pb.AssessResponse:
-        """How well the text was said.
+        """Handle one request.
 
         Raises:
-            InvalidArgument: There are no words in the text, or the model does not know the language.
+            InvalidArgument: The text has no words, or the model does not support the language.
             TooLarge: The text is too long.
             ServeError: As `Recordings.open` and `LongFormTranscriber.transcribe` say.
         """
         text = request.reference_text
         if len(text) > self._max_text_characters:
             raise TooLarge(
-                f"a text of {len(text)} characters, at most {self._max_text_characters} are accepted",
+                f"reference_text must have at most {self._max_text_characters} characters, got {len(text)}",
                 field="reference_text",
             )
         if not split(text):
-            raise InvalidArgument("there are no words in the text", field="reference_text")
+            raise InvalidArgument("reference_text must contain words", field="reference_text")
         options = TranscriptionOptions(language=request.language, word_times=True)
         async with self._recordings.open(request.audio, "audio") as recording:
             events = self._transcription.transcribe(recording, options, request.model)

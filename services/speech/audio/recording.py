@@ -26,13 +26,13 @@ Result = TypeVar("Result")
 
 
 class Recording:
-    """One recording, open.
+    """An open recording.
 
     Args:
-        file: Its bytes.
-        limits: How much of it is decoded.
-        field: The request field that it came in.
-        claimed: How long its header says that it is, in seconds; 0 where it says nothing.
+        file: The bytes of the recording.
+        limits: The limits of decoding.
+        field: The request field of the recording.
+        claimed: The duration that the header claims, in seconds; 0 where it claims none.
     """
 
     def __init__(self, file: BinaryIO, limits: AudioLimits, field: str, claimed: float) -> None:
@@ -41,20 +41,20 @@ class Recording:
         self.claimed_seconds = claimed
 
     def samples(self, rate: int = SAMPLE_RATE) -> Iterator[NDArray[np.float32]]:
-        """Decode it from its beginning on the thread that asks; else as `chunks`, but pieces are as they come."""
+        """Decode from the beginning on the calling thread, in chunks of any length."""
         return audio_chunks(self._file, self._limits, self.field, rate)
 
     async def chunks(self, rate: int = SAMPLE_RATE) -> AsyncGenerator[NDArray[np.float32], None]:
-        """Decode it from its beginning, one chunk ahead of nobody: the next is decoded when it is asked for.
+        """Decode from the beginning on a thread; each chunk is decoded when it is requested.
 
-        One reader at a time; a second begins anew.
+        There may be one reader at a time; the next one starts at the beginning.
 
         Yields:
             (samples,) in [-1, 1] at `rate` Hz, at most `CHUNK_SECONDS` of them.
 
         Raises:
-            InvalidArgument: As `audio_chunks` says, when it comes to it.
-            Cancelled, DeadlineExceeded: Nobody waits for it any more.
+            InvalidArgument: See `audio_chunks`; raised at the chunk that fails.
+            Cancelled, DeadlineExceeded: The request was cancelled or is late.
         """
         cancellation = current().cancellation
         pieces = _gather(self.samples(rate), int(CHUNK_SECONDS * rate))
@@ -70,8 +70,8 @@ class Recordings:
     """Opens recordings.
 
     Args:
-        store: Where those are that come by reference.
-        settings: How large and how long they may be, and how many at once.
+        store: Stores the recordings that requests refer to.
+        settings: The limits of size, duration and number.
     """
 
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
@@ -82,21 +82,21 @@ class Recordings:
 
     @asynccontextmanager
     async def open(self, media: Media, field: str, max_seconds: float = math.inf) -> AsyncIterator[Recording]:
-        """A recording of the current call's tenant, never whole in memory unless the message carried it.
+        """Open a recording of the current tenant. It is in memory only if the message contained it.
 
         Args:
-            media: Where it is.
-            field: The request field that it came in.
-            max_seconds: The most that is decoded, where that is less than the settings have.
+            media: The recording, inline or by reference.
+            field: The request field of the recording.
+            max_seconds: The longest duration that is decoded, where that is less than the settings allow.
 
         Raises:
-            InvalidArgument: It has neither bytes nor a reference.
-            NotFound: This tenant has no such object.
-            TooLarge: It has too many bytes.
-            Overloaded: Too many are open.
+            InvalidArgument: The media has neither bytes nor a reference.
+            NotFound: The tenant has no such object.
+            TooLarge: The recording has too many bytes.
+            Overloaded: Too many recordings are open.
         """
         if self._open >= self._most:
-            raise Overloaded(f"{self._most} recordings are open, no more", retry_after=CROWDED_SECONDS)
+            raise Overloaded(f"too many open recordings ({self._most})", retry_after=CROWDED_SECONDS)
         limits = replace(self._limits, max_seconds=min(max_seconds, self._limits.max_seconds))
         self._open += 1
         try:
@@ -107,9 +107,9 @@ class Recordings:
 
 
 async def through(function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
-    """Run `function` on a thread, and see it through: whoever is cancelled meanwhile leaves when it has returned.
+    """Run a function on a thread. A caller that is cancelled meanwhile still waits until the function has returned.
 
-    What it works with may then be closed.
+    What the function uses may then be closed.
     """
     running = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
@@ -120,7 +120,7 @@ async def through(function: Callable[Params, Result], *args: Params.args, **kwar
 
 
 def _gather(chunks: Iterator[NDArray[np.float32]], most: int) -> Generator[NDArray[np.float32], None, None]:
-    """The same samples in pieces of at most `most`, and little less."""
+    """Regroup chunks into chunks of at most `most` samples, and little less."""
     gathered: list[NDArray[np.float32]] = []
     for chunk in chunks:
         for begin in range(0, len(chunk), most):

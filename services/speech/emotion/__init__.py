@@ -11,13 +11,13 @@ from servekit.scheduling.batch import BatchModel
 
 @runtime_checkable
 class EmotionRecognizer(BatchModel[NDArray[np.float32], Any, Mapping[str, float]], Protocol):
-    """Hears (samples,) in [-1, 1] at 16 kHz; gives the emotions' probabilities, together 1."""
+    """Classifies (samples,) in [-1, 1] at `SAMPLE_RATE`; returns probabilities of emotions that add up to 1."""
 
 
 @runtime_checkable
 class SentimentClassifier(BatchModel[str, str, float], Protocol):
-    """Tells how positive texts are, from -1 to 1; 0 for what says neither."""
+    """Scores the sentiment of texts, from -1, negative, to 1, positive; 0 is neutral."""
 
     @property
     def languages(self) -> Sequence[str]:
-        """What it reads, as ISO 639-1 codes; none stands for all."""
+        """The supported languages as ISO 639-1 codes; empty for all."""

@@ -24,7 +24,7 @@ from services.speech.voice_activity.voice_activity import MIN_THRESHOLD
 RATES = (8_000, 48_000)
 END_SILENCES = (0.2, 3.0)
 LONGEST_PADDING = 1.0
-CROWDED_SECONDS = 5.0  # what a caller is reported to wait while there are too many streams
+CROWDED_SECONDS = 5.0  # retry delay while there are too many streams
 
 
 class LiveTranscription:

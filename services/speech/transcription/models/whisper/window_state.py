@@ -23,13 +23,13 @@ from services.speech.transcription.models.whisper.timing import joined, sharpene
 
 FRAMES_PER_SECOND = 100
 WINDOW_FRAMES = 3000  # the most that the encoder takes
-MARGIN_SECONDS = 2.0  # after the speech in a fitted_seconds window: the network wants to hear that it is over
-LEAST_SECONDS = 6.0  # of a fitted_seconds window; in a shorter one a word or two are segments again and again
+MARGIN_SECONDS = 2.0  # of padding after the speech of a shortened window
+MIN_SECONDS = 6.0  # of a shortened window; in shorter ones words are repeated
 MIN_LANGUAGE_PROBABILITY = 0.5
-TOKENS_PER_SECOND, FEWEST_TOKENS = 20, 40  # of quick speech in a script of many tokens; more are rejected
-SURE_LOG_PROBABILITY = -0.5  # of a text that counts although it may stand for no speech
-REPEATED_TOKENS = 4  # so many twice in a row are rejected
-QUIET_SECONDS = 1.0  # a shorter rest, behind a text that was ended, is not position on its own in search of more
+TOKENS_PER_SECOND, MIN_TOKENS = 20, 40  # of fast speech in a script with many tokens; longer texts are rejected
+SURE_LOG_PROBABILITY = -0.5  # from which a text is kept although it may be silence
+REPEATED_TOKENS = 4  # tokens that occur twice in a row are a repetition
+QUIET_SECONDS = 1.0  # a shorter rest after a complete text is not decoded
 PREPENDED = "\"'“¿([{-"  # punctuation that belongs to the word after it
 APPENDED = "\"'.。,，!！?？:：”)]}、"  # and to the one before it
 
@@ -100,7 +100,7 @@ class WindowState:
     def max_tokens(self) -> int:
         """The largest number of tokens that the frames can contain; it cuts off repetitions."""
         seconds = self.size / FRAMES_PER_SECOND
-        limit = round(FEWEST_TOKENS + seconds * TOKENS_PER_SECOND)
+        limit = round(MIN_TOKENS + seconds * TOKENS_PER_SECOND)
         return MAX_TOKENS if self.window.options.full_window else limit
 
     @property
@@ -279,7 +279,7 @@ class WindowState:
 
 def fitted_seconds(seconds: float) -> float:
     """The seconds that the encoder sees for speech of a duration."""
-    return min(max(seconds + MARGIN_SECONDS, LEAST_SECONDS), WINDOW_SECONDS)
+    return min(max(seconds + MARGIN_SECONDS, MIN_SECONDS), WINDOW_SECONDS)
 
 
 def _is_probably_silence(draft: Draft) -> bool:

@@ -53,10 +53,10 @@ async def test_a_fault_is_told_when_it_is(stub):
     await stub.TrainAnomalyDetector(normal(range(8)))
     well, ill = machine("motor", 0, "normal", 30, seconds=5), machine("motor", 0, "alarm", 1, seconds=2)
     audio = Media(inline=wav(np.concatenate([well[:48_000], ill, well[48_000:]])))
-    scores_so_far = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
-    scores = {segment.time.start_seconds: segment.score for segment in scores_so_far.segments}
+    result = await stub.DetectAnomaly(DetectAnomalyRequest(name="pump", audio=audio))
+    scores = {segment.time.start_seconds: segment.score for segment in result.segments}
     assert 2.9 < max(scores, key=scores.__getitem__) < 5
-    assert scores_so_far.anomalous
+    assert result.anomalous
 
 
 async def test_classes_of_labelled_clips(stub):
@@ -66,15 +66,15 @@ async def test_classes_of_labelled_clips(stub):
     right = 0
     for condition in model.classes:
         for clip in (4, 5, 6):
-            scores_so_far = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=media(condition, clip)))
-            right += scores_so_far.classes[0].label == condition
+            result = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=media(condition, clip)))
+            right += result.classes[0].label == condition
     assert right >= 6
-    assert sum(row.probability for row in scores_so_far.classes) == pytest.approx(1.0, abs=1e-5)
-    assert [row.probability for row in scores_so_far.classes] == sorted(
-        (row.probability for row in scores_so_far.classes), reverse=True
+    assert sum(row.probability for row in result.classes) == pytest.approx(1.0, abs=1e-5)
+    assert [row.probability for row in result.classes] == sorted(
+        (row.probability for row in result.classes), reverse=True
     )
-    assert scores_so_far.segments[0].sound_class.label
-    assert scores_so_far.version == 1
+    assert result.segments[0].sound_class.label
+    assert result.version == 1
 
 
 async def test_each_kind_of_model_answers_its_own_question(stub):
@@ -151,9 +151,9 @@ async def test_a_machine_that_is_off_is_a_class(stub):
     clips += [TrainingClip(audio=media("normal", clip), label="on") for clip in range(3)]
     await stub.TrainAnomalyDetector(TrainAnomalyDetectorRequest(name="state", clips=clips))
     for audio, label in ((SILENT, "off"), (media("normal", 9), "on")):
-        scores_so_far = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=audio))
-        assert scores_so_far.classes[0].label == label
-        assert math.isfinite(scores_so_far.classes[0].probability)
+        result = await stub.ClassifySound(ClassifySoundRequest(name="state", audio=audio))
+        assert result.classes[0].label == label
+        assert math.isfinite(result.classes[0].probability)
 
 
 @pytest.mark.parametrize("audio", [Media(), Media(inline=b"no sound"), media("normal", 0, seconds=0.1)])

@@ -63,14 +63,14 @@ def test_level_is_one_feature_alone():
 
 
 def test_nothing_more_is_told_once_nobody_waits(monkeypatch):
-    cancellation, scores_so_far = CancellationToken(), []
+    cancellation, result = CancellationToken(), []
 
     def leave(spectra):
-        scores_so_far.append(len(spectra))
+        result.append(len(spectra))
         cancellation.cancel()
         return np.zeros(FEATURES, np.float32)
 
     monkeypatch.setattr(features, "_features", leave)
     with pytest.raises(Cancelled):
         extract_features([noise(60)], cancellation)
-    assert len(scores_so_far) == 1
+    assert len(result) == 1

@@ -52,7 +52,7 @@ async def test_a_caller_may_want_less(recordings):
 
 async def test_no_more_are_open_at_once_than_is_allowed(recordings):
     async with recordings.open(wav(1), "audio"), recordings.open(wav(1), "audio"):
-        with pytest.raises(Overloaded, match="2 recordings are open") as caught:
+        with pytest.raises(Overloaded, match="too many open recordings") as caught:
             async with recordings.open(wav(1), "audio"):
                 pass
         assert caught.value.retry_after

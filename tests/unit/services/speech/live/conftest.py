@@ -1,4 +1,4 @@
-"""Live transcription on a model that does as it is reported."""
+"""Live transcription on a scripted model."""
 
 import asyncio
 import threading
@@ -43,7 +43,7 @@ class Loudness:
 
 @dataclass(eq=False)
 class Mind(TranscriberDouble):
-    """Hears a word for every half second, or what it is reported to."""
+    """Recognizes a word for every half second, or the scripted texts."""
 
     texts: list[str] = field(default_factory=list)
     windows: list = field(default_factory=list)

@@ -96,7 +96,7 @@ def test_scripts_without_spaces_are_cut_between_words_too():
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=3), min_size=20, max_size=40), st.randoms(use_true_random=False))
 def test_stable_words_never_change_however_they_are_cut(mistakes, random):
-    """A model that mishears words, other ones each time, and is given what is left of a utterance that grows."""
+    """A model that mishears words, other ones each time, and is given the rest of a growing utterance."""
     agreement, committed_prefix, committed = LocalAgreement(), CommittedPrefix(), ""
     for step, wrong in enumerate(mistakes):
         seconds = (step + 2) * HALF
