@@ -1,4 +1,4 @@
-"""Sound: the bytes of a recording or a film to mono samples, within bounds."""
+"""Audio decoding: the bytes of an audio or video file to mono samples, within bounds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,30 +13,25 @@ from numpy.typing import NDArray
 
 from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
 
-# Demuxers of self-contained files. Playlists (hls, dash, concat, sdp) would open other files and addresses.
+# The demuxers of self-contained files. Playlists (hls, dash, concat, sdp) would open other files and URLs.
 _OPEN_OPTIONS = {
     "format_whitelist": "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,loas,matroska,mov,mp3,mpeg,mpegts,ogg,"
     "tta,w64,wav,wv",
     "protocol_whitelist": "none",
 }
 
-# The mean of the channels, rather than a sum that clips.
-_MIX = {"rematrix_maxval": "1"}
-
-# Outside of this a single packet can grow beyond reason when resampled.
-_RATES = range(2_000, 768_001)
-
-# Of more than 7.1, libav mixes some numbers and not others.
-_CHANNELS = 8
+_MIX = {"rematrix_maxval": "1"}  # the mean of the channels rather than their sum, which clips
+_SAMPLE_RATES = range(2_000, 768_001)  # in Hz; at others, one resampled packet can take too much memory
+_MAX_CHANNELS = 8  # libav mixes more than 7.1 only for some numbers of channels
 
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
-    """The longest recording that is decoded.
+    """The largest recording that is decoded.
 
     Attributes:
-        max_bytes: Of the file.
-        max_seconds: Of sound, counted in the samples that come out.
+        max_bytes: The most bytes of the file.
+        max_seconds: The longest duration, by the number of decoded samples.
     """
 
     max_bytes: int = 64 << 20
@@ -44,58 +39,58 @@ class AudioLimits:
 
 
 def decode_audio(data: bytes, limits: AudioLimits, field: str, rate: int = 16_000) -> NDArray[np.float32]:
-    """All of `audio_chunks` in one array, (samples,)."""
+    """Decode a whole recording as `audio_chunks` does, into one array, float32 `[samples]`."""
     return np.concatenate(list(audio_chunks(data, limits, field, rate)))
 
 
 def audio_chunks(
     source: BinaryIO | bytes, limits: AudioLimits, field: str, rate: int = 16_000
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode the first audio track of any common container, mixed to mono, a packet at a time.
+    """Decode the first audio track of any common container, mixed to mono, packet by packet.
 
-    A file is read as it is decoded and is never whole in memory. Damaged packets are left out, as a player does; a file
-    that is cut short ends where it is cut.
+    The file is read while it is decoded and is never whole in memory. Damaged packets are skipped, as players do; a
+    truncated file ends where it was truncated.
 
     Yields:
-        (samples,) in [-1, 1] at `rate` Hz; at least one chunk, empty where a few samples are too short for the rate.
+        float32 `[samples]` in [-1, 1] at `rate` Hz; at least one chunk, which is empty if resampling leaves no sample.
 
     Raises:
-        InvalidArgument: There are no bytes, or samples are NaN or infinite.
-        TooLarge: More bytes than `limits`, or more seconds: raised when they have been decoded.
-        UnsupportedMedia: Not a recording, without an audio track, with no sample that can be decoded, or with more
-            channels than can be mixed.
+        InvalidArgument: The file is empty, or a sample is NaN or infinite.
+        TooLarge: The file exceeds `limits`; too many seconds are found only while they are decoded.
+        UnsupportedMedia: The file is no audio or video, has no audio track, has no sample that can be decoded, or has
+            too many channels.
     """
     file = BytesIO(source) if isinstance(source, bytes) else source
     size = _size(file)
     if not size:
         raise InvalidArgument("the recording is empty", field=field)
     if size > limits.max_bytes:
-        raise TooLarge(f"the recording has {size} bytes, at most {limits.max_bytes} are accepted", field=field)
-    left = int(limits.max_seconds * rate)
-    heard = False
+        raise TooLarge(f"the recording must have at most {limits.max_bytes} bytes, got {size}", field=field)
+    samples_left = int(limits.max_seconds * rate)
+    is_decoded = False
     try:
         with _open(file) as container:
             tracks = [track for track in container.streams.audio if track.codec_context]
             if not tracks:
-                raise UnsupportedMedia("there is no audio track of a known codec", field=field)
+                raise UnsupportedMedia("the recording must have an audio track of a known codec", field=field)
             for samples in _resample(_frames(container, tracks[0]), rate, field):
-                left -= len(samples)
-                if left < 0:
-                    raise TooLarge(f"more than {limits.max_seconds:g} seconds of sound", field=field)
+                samples_left -= len(samples)
+                if samples_left < 0:
+                    raise TooLarge(f"the recording must have at most {limits.max_seconds:g} seconds", field=field)
                 if not np.isfinite(samples).all():
-                    raise InvalidArgument("the recording has samples that are NaN or infinite", field=field)
-                heard = True
+                    raise InvalidArgument("every sample of the recording must be finite", field=field)
+                is_decoded = True
                 yield np.clip(samples, -1.0, 1.0)
     except (av.FFmpegError, ValueError) as error:
-        raise UnsupportedMedia("not a recording that can be decoded", field=field) from error
-    if not heard:
-        raise UnsupportedMedia("the recording has no sound in it", field=field)
+        raise UnsupportedMedia("the recording must be in a format that can be decoded", field=field) from error
+    if not is_decoded:
+        raise UnsupportedMedia("no sample of the recording can be decoded", field=field)
 
 
 def claimed_seconds(source: BinaryIO | bytes) -> float:
-    """What a recording's header says of its length, 0 where it says nothing: a guess for queues, never a bound.
+    """Return the duration that the header of a recording states; 0 if it states none.
 
-    It may say no more than fits into the bytes at 4 kbit/s.
+    It serves as an estimate of cost and must not be used as a bound. It is at most what the bytes hold at 4 kbit/s.
     """
     file = BytesIO(source) if isinstance(source, bytes) else source
     size = _size(file)
@@ -108,7 +103,7 @@ def claimed_seconds(source: BinaryIO | bytes) -> float:
 
 
 def _size(file: BinaryIO) -> int:
-    """How many bytes a file has; it is at its beginning afterwards."""
+    """Return the size of a file in bytes, and go back to its beginning."""
     size = file.seek(0, SEEK_END)
     file.seek(0)
     return size
@@ -119,7 +114,7 @@ def _open(file: BinaryIO) -> InputContainer:
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
-    """The frames of a stream, damaged ones left out."""
+    """Yield the frames of a stream without the damaged ones."""
     stream.codec_context.thread_count = 1
     for packet in container.demux(stream):
         try:
@@ -130,19 +125,21 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.Audio
 
 
 def _resample(frames: Iterator[av.AudioFrame], rate: int, field: str) -> Iterator[NDArray[np.float32]]:
-    """Frames of any format, which may change on the way, as mono float arrays at `rate`."""
+    """Yield frames as mono float arrays at `rate`; the format may change between two frames."""
     resampler: av.AudioResampler | None = None
     source = None
     for frame in frames:
-        if frame.sample_rate not in _RATES:
-            raise UnsupportedMedia(f"a sample rate of {frame.sample_rate} Hz", field=field)
+        if frame.sample_rate not in _SAMPLE_RATES:
+            least, most = _SAMPLE_RATES[0], _SAMPLE_RATES[-1]
+            message = f"the sample rate must be in [{least}, {most}] Hz, got {frame.sample_rate}"
+            raise UnsupportedMedia(message, field=field)
         frame.pts = None
         changed = source != (source := (frame.sample_rate, frame.layout.name, frame.format.name))
         if resampler is None or changed:
             if resampler is not None:
                 yield from _arrays(resampler.resample(None))
             else:
-                yield np.zeros(0, np.float32)  # resampling may make nothing of a few samples
+                yield np.zeros(0, np.float32)  # resampling may leave no sample of a very short recording
             resampler = av.AudioResampler(format="flt", layout="mono", rate=rate, options=_MIX)
         yield from _arrays(_resampled(resampler, frame, field))
     if resampler is not None:
@@ -154,12 +151,13 @@ def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame, field: str) -
         return resampler.resample(frame)
     except av.ArgumentError as error:
         channels = frame.layout.nb_channels
-        if channels <= _CHANNELS:
+        if channels <= _MAX_CHANNELS:
             raise
-        raise UnsupportedMedia(f"{channels} channels, too many to be mixed: send fewer", field=field) from error
+        message = f"the recording must have at most {_MAX_CHANNELS} channels, got {channels}"
+        raise UnsupportedMedia(message, field=field) from error
 
 
 def _arrays(frames: list[av.AudioFrame]) -> Iterator[NDArray[np.float32]]:
     for frame in frames:
-        if frame and frame.samples:  # a resampler with nothing to do hands back the None that flushes it
+        if frame and frame.samples:  # a resampler that was not needed returns the None that flushes it
             yield frame.to_ndarray().reshape(-1).astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""Speech on its way out: samples to a file or a stream of any common audio type."""
+"""Audio encoding: samples to a file or a stream of any common audio type."""
 
 from io import BytesIO
 from typing import IO, cast
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from servekit.rpc.errors import InvalidArgument
 
-# MIME type -> muxer, encoder, the muxer's options where it cannot go back to correct its header.
+# MIME type -> muxer, encoder, and the muxer's options for a stream, in which it cannot correct its header.
 _TYPES: dict[str, tuple[str, str, dict[str, str]]] = {
     "audio/pcm": ("s16le", "pcm_s16le", {}),
     "audio/wav": ("wav", "pcm_s16le", {}),
@@ -23,7 +23,7 @@ AUDIO_TYPES = tuple(_TYPES)
 
 
 class _Pipe:
-    """A sink that cannot seek: the muxer writes headers that need no correction later."""
+    """A sink that cannot seek, so that the muxer writes headers that need no correction."""
 
     def __init__(self) -> None:
         self._written = bytearray()
@@ -41,17 +41,17 @@ class _Pipe:
 
 
 class AudioEncoder:
-    """Encodes mono samples as they come.
+    """Encodes mono samples as a stream. It must not be used by two threads at once.
 
-    A WAV header states 0xFFFFFFFF bytes, as is the custom where the length is not yet known. A rate
-    that the codec does not have is raised to the next that it has. Not for use from two threads at once.
+    A WAV header states 0xFFFFFFFF bytes, as is usual where the length is unknown. If the codec does not support the
+    sample rate, the next higher one is used.
 
     Args:
         mime_type: One of `AUDIO_TYPES`; `audio/pcm` is signed 16-bit little-endian, `audio/opus` is in Ogg.
-        sample_rate: Of the samples, in Hz.
+        sample_rate: The sample rate in Hz.
 
     Raises:
-        InvalidArgument: The type or the rate is none that can be encoded.
+        InvalidArgument: The type or the sample rate is not supported.
     """
 
     def __init__(self, mime_type: str, sample_rate: int) -> None:
@@ -61,18 +61,18 @@ class AudioEncoder:
         self._writer = _Writer(cast("IO[bytes]", self._pipe), mime_type, sample_rate)
 
     def encode(self, samples: NDArray[np.float32]) -> bytes:
-        """The bytes that are ready after `samples`, (n,) in [-1, 1]; often none, codecs gather frames."""
+        """Encode float32 `[samples]` in [-1, 1]; return the bytes that are complete, often none, as codecs buffer."""
         self._writer.write(samples)
         return self._pipe.take()
 
     def finish(self) -> bytes:
-        """The rest. Nothing may be encoded afterwards."""
+        """Return the remaining bytes. Nothing may be encoded afterwards."""
         self._writer.close()
         return self._pipe.take()
 
 
 def encode_audio(samples: NDArray[np.float32], mime_type: str, sample_rate: int) -> bytes:
-    """A whole file of (n,) samples, its headers stating its true length."""
+    """Encode float32 `[samples]` as a whole file, whose header states its length."""
     file = BytesIO()
     writer = _Writer(file, mime_type, sample_rate)
     writer.write(samples)
@@ -83,9 +83,11 @@ def encode_audio(samples: NDArray[np.float32], mime_type: str, sample_rate: int)
 class _Writer:
     def __init__(self, sink: IO[bytes], mime_type: str, sample_rate: int) -> None:
         if mime_type not in _TYPES:
-            raise InvalidArgument(f"audio of type {mime_type!r}; there is {', '.join(_TYPES)}", field="mime_type")
+            message = f"mime_type must be one of {', '.join(_TYPES)}, got {mime_type!r}"
+            raise InvalidArgument(message, field="mime_type")
         if not 8_000 <= sample_rate <= 192_000:
-            raise InvalidArgument(f"{sample_rate} Hz; between 8000 and 192000 is encoded", field="sample_rate")
+            message = f"sample_rate must be in [8000, 192000], got {sample_rate}"
+            raise InvalidArgument(message, field="sample_rate")
         muxer, encoder, streaming = _TYPES[mime_type]
         options = {"fflags": "+bitexact"} | ({} if sink.seekable() else streaming)
         rates = sorted(av.Codec(encoder, "w").audio_rates or [sample_rate])

@@ -1,11 +1,11 @@
-"""How scripts are written: which put spaces between words, and how wide their characters are."""
+"""Properties of scripts: whether they put spaces between words, and how wide their characters are."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
-# Of a character class: Han, kana and bopomofo with their punctuation, Thai, Lao, Burmese and Khmer stand side by side;
-# Hangul does not, nor do wide Latin letters and digits.
+# The characters of scripts without spaces, as ranges of a regular expression's character class: Han, kana and bopomofo
+# with their punctuation, Thai, Lao, Burmese and Khmer; neither Hangul nor wide Latin letters and digits.
 UNSPACED = (
     "\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff9f"
     "\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
@@ -28,7 +28,7 @@ def is_spaced(before: str, after: str) -> bool:
 
 
 def join(texts: Iterable[str]) -> str:
-    """Words or sentences as one text, with spaces where their script has them."""
+    """Join words or sentences to one text, with spaces where their script has them."""
     joined: list[str] = []
     last = ""
     for text in map(str.strip, texts):
@@ -39,15 +39,15 @@ def join(texts: Iterable[str]) -> str:
 
 
 def words(text: str) -> list[str]:
-    """What stands between the spaces of a text, or a character each where there are none.
+    """Split a text at its spaces and, in scripts without spaces, into single characters.
 
-    Each has the space before it: together they are the text again, but for space at its end.
+    Each word includes the space before it, so that the words joined are the text without the space at its end.
     """
     return _WORD.findall(text.rstrip())
 
 
 def tokens(text: str) -> list[str]:
-    """The pieces between which a text may be broken: as `words`, but punctuation stays with its word."""
+    """Split a text where a line may be broken: as `words`, but without spaces, and punctuation stays with its word."""
     return _TOKEN.findall(text)
 
 

@@ -1,1 +1,1 @@
-"""gRPC: the server and client of a process, what travels with a call, and errors."""
+"""gRPC: the server and client of a process, the context of a request, and errors."""

@@ -1,4 +1,4 @@
-"""Bounds of the values in a request: those that the gateway and a service both know, and how they are checked."""
+"""Bounds of request values that the gateway and a service share, and their checks."""
 
 import re
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""The client of a service: round robin, retries and deadlines from the contract, errors as ours."""
+"""The gRPC client of a service: load balancing, retries, deadlines, and errors of `servekit.rpc.errors`."""
 
 import asyncio
 import json
@@ -20,28 +20,28 @@ from servekit.rpc.tls import Certificates
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0  # between two looks at whether the certificates have been renewed
-LONGEST_CALL_SECONDS = 3600.0  # no deadline of the contract is later
+CERTIFICATE_CHECK_SECONDS = 1.0  # between two checks whether the certificate files have changed
+MAX_CALL_SECONDS = 3600.0  # an upper bound of the deadlines in the contract
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-def _travels() -> tuple[float | None, tuple[tuple[str, str], ...]]:
-    """What goes along with every call: what is left of the deadline, and whose call it is.
+def _timeout_and_metadata() -> tuple[float | None, tuple[tuple[str, str], ...]]:
+    """Return the timeout of a call and its metadata, from the current `RequestContext`.
 
     Raises:
-        DeadlineExceeded: Nothing is left. gRPC may place such a call all the same, and have it answered.
+        DeadlineExceeded: The deadline has passed. gRPC could still make such a call and get its response.
     """
-    call = current()
-    left = call.cancellation.remaining_seconds()
-    if not left:
+    context = current()
+    timeout = context.cancellation.remaining_seconds()
+    if not timeout:
         raise DeadlineExceeded("the deadline passed before the call was made")
-    metadata = {TENANT: call.tenant}
-    if call.request_id:
-        metadata[REQUEST_ID] = call.request_id
+    metadata = {TENANT: context.tenant}
+    if context.request_id:
+        metadata[REQUEST_ID] = context.request_id
     inject(metadata)
-    return (None if left == float("inf") else left), tuple(metadata.items())
+    return (None if timeout == float("inf") else timeout), tuple(metadata.items())
 
 
 class _Unary(Generic[Request, Response]):
@@ -51,7 +51,7 @@ class _Unary(Generic[Request, Response]):
         self._inner = inner
 
     async def __call__(self, request: Request) -> Response:
-        timeout, metadata = _travels()
+        timeout, metadata = _timeout_and_metadata()
         try:
             return cast("Response", await self._inner(request, timeout=timeout, metadata=metadata))
         except grpc.aio.AioRpcError as error:
@@ -59,13 +59,13 @@ class _Unary(Generic[Request, Response]):
 
 
 class _Stream(Generic[Request, Response]):
-    """One method whose answer streams, to one request or to a stream of them; leaving the iterator cancels the call."""
+    """One method with a stream of responses, to one request or to a stream; closing the iterator cancels the call."""
 
     def __init__(self, inner: Callable[..., Any]) -> None:
         self._inner = inner
 
     async def __call__(self, request: Request) -> AsyncIterator[Response]:
-        timeout, metadata = _travels()
+        timeout, metadata = _timeout_and_metadata()
         sending = None
         if isinstance(request, AsyncGenerator):
             call = self._inner(None, timeout=timeout, metadata=metadata)
@@ -82,38 +82,38 @@ class _Stream(Generic[Request, Response]):
             if sending is not None:
                 sending.cancel()
                 await asyncio.wait([sending])
-                if not sending.cancelled() and (broken := sending.exception()):
-                    raise broken
+                if not sending.cancelled() and (failure := sending.exception()):
+                    raise failure
 
 
 async def _send(call: Any, requests: AsyncGenerator[Any]) -> None:
-    """Send a stream of requests. gRPC would read on in them for ever once the call is over."""
+    """Send a stream of requests until the call ends. gRPC itself would keep reading the generator after that."""
     async with aclosing(requests):
         try:
             async for request in requests:
                 await call.write(request)
             await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            log.debug("a call was over before its requests")  # why, whoever reads its answers is told
+            log.debug("the call ended before its requests")  # the reader of its responses gets the reason
         except Exception:
             call.cancel()
             raise
 
 
 class _SecureChannel:
-    """A channel over TLS, opened anew when the certificates are renewed; running calls end on the old one.
+    """A channel over TLS that reconnects when the certificates are renewed; running calls end on the old channel.
 
     Args:
-        target: As of `connect`.
-        options: Of gRPC.
-        certificates: What it shows and trusts.
+        target: As for `connect`.
+        options: The channel options of gRPC.
+        certificates: The certificate that the channel presents and the CA that it trusts.
     """
 
     def __init__(self, target: str, options: Sequence[tuple[str, Any]], certificates: Certificates) -> None:
         self._target, self._options, self._certificates = target, options, certificates
         self._methods: dict[str, Callable[..., Any]] = {}
         self._retired: set[asyncio.Task[None]] = set()
-        self._looked = 0.0
+        self._checked_at = 0.0
         self._inner = self._open()
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -139,16 +139,16 @@ class _SecureChannel:
 
     def _renew(self) -> None:
         now = time.monotonic()
-        if now < self._looked + LOOK_SECONDS:
+        if now < self._checked_at + CERTIFICATE_CHECK_SECONDS:
             return
-        self._looked = now
+        self._checked_at = now
         try:
             if not self._certificates.renew():
                 return
         except OSError as error:
-            log.warning("the certificates cannot be read, the old ones go on: %s", error)
+            log.warning("cannot read the renewed certificates, the old ones stay in use: %s", error)
             return
-        task = asyncio.create_task(self._inner.close(grace=LONGEST_CALL_SECONDS))
+        task = asyncio.create_task(self._inner.close(grace=MAX_CALL_SECONDS))
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
         self._inner = self._open()
@@ -161,8 +161,8 @@ class _SecureChannel:
 class Channel:
     """A connection to one service, for its generated stub.
 
-    The tenant, the request id, the trace and the rest of the deadline of `current()`
-    travel by themselves; what the service raised is raised here.
+    Each call carries the tenant, the request id, the trace and the remaining deadline of `current()`. An error of the
+    service is raised here as the same class.
     """
 
     def __init__(self, inner: grpc.aio.Channel | _SecureChannel) -> None:
@@ -181,33 +181,33 @@ class Channel:
         return _Stream(self._inner.stream_stream(*args, **kwargs))
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         await self._inner.close()
 
 
 def connect(target: str, package: str, settings: ProcessSettings) -> grpc.aio.Channel:
-    """A channel to every address that `target` resolves to.
+    """Open a channel that balances calls over the addresses of `target`.
 
     Args:
         target: `host:port`, or any gRPC target.
-        package: The package of its services, such as `polyphony.vision.v1`.
-        settings: For message sizes and TLS.
+        package: The package of the services, such as `polyphony.vision.v1`, for its service config.
+        settings: The bounds of messages, and TLS.
 
     Returns:
-        What the generated stub's constructor takes.
+        The argument of a generated stub's constructor.
     """
     config = {**service_config(package), "loadBalancingConfig": [{"round_robin": {}}]}
     options = [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.per_rpc_retry_buffer_size", settings.max_message_bytes),  # what exceeds it is never tried again
+        ("grpc.per_rpc_retry_buffer_size", settings.max_message_bytes),  # a larger request is never retried
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
-        ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # by default 30 s: the old pod may be gone by then
-        ("grpc.use_local_subchannel_pool", 1),  # what another channel's back-off says of an address is old news
+        ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # 30 s by default, in which a pod may be replaced
+        ("grpc.use_local_subchannel_pool", 1),  # not delayed by the back-off of another channel
     ]
     if settings.tls_ca_file is None:
         return cast("grpc.aio.Channel", Channel(grpc.aio.insecure_channel(target, options)))

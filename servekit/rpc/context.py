@@ -1,4 +1,4 @@
-"""What travels with a request: its tenant, its id, its deadline, and whether its caller still waits."""
+"""The context of a request: its tenant, its id, its deadline and its cancellation."""
 
 import re
 import time
@@ -66,7 +66,7 @@ class CancellationToken:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What travels with a request through every hop.
+    """The context of a request, which every call on its behalf carries on.
 
     Attributes:
         tenant: The owner of the API key; media, collections and voices belong to a tenant.

@@ -89,7 +89,7 @@ def check_required(message: Message, path: str = "") -> None:
 
 @cache
 def _fields_to_check(message: Descriptor) -> tuple[tuple[FieldDescriptor, bool], ...]:
-    """Of a message's fields those that are REQUIRED, which is said of each, or have such fields themselves."""
+    """Return the fields that are REQUIRED or have REQUIRED fields themselves, each with whether it is REQUIRED."""
     return tuple(
         (field, _is_required(field)) for field in message.fields if _is_required(field) or _leads_to_required(field)
     )

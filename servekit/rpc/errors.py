@@ -1,9 +1,8 @@
-"""Everything that can go wrong with a call, as one tree and one table.
+"""The errors of all calls: one tree of classes, with their gRPC codes, HTTP statuses and reasons.
 
-A handler raises one of these classes; the server's interceptor turns it into a
-`google.rpc.Status` (AIP-193), the client turns that status back into the same
-class, and the gateway derives HTTP from it. What is not in the tree is a bug:
-it becomes `Internal`, and its text stays in the log.
+A handler raises one of these classes. The server's interceptor turns it into a `google.rpc.Status` (AIP-193), the
+client turns that status back into the same class, and the gateway derives the HTTP response from it. Any other
+exception is a bug: it becomes `Internal`, and its text is only logged.
 """
 
 from typing import ClassVar, cast
@@ -19,12 +18,12 @@ DOMAIN = "polyphony"
 
 
 class ServeError(Exception):
-    """A failure that the caller is told about.
+    """An error that is sent to the caller.
 
     Args:
-        message: What is wrong and what to do about it, for the caller to read.
+        message: What must hold and what was given, for the caller to read.
         field: The request field at fault, such as `messages[0].role`.
-        retry_after: Seconds after which the same call may go through.
+        retry_after: The seconds after which a retry may succeed.
     """
 
     code: ClassVar[StatusCode] = StatusCode.INTERNAL
@@ -38,7 +37,7 @@ class ServeError(Exception):
 
 
 class InvalidArgument(ServeError):
-    """A field of the request has a value that is never right."""
+    """A field of the request is invalid, whatever the state of the service."""
 
     code, http = StatusCode.INVALID_ARGUMENT, 400
 
@@ -50,7 +49,7 @@ class TooLarge(InvalidArgument):
 
 
 class UnsupportedMedia(InvalidArgument):
-    """The bytes are not of a kind that can be decoded."""
+    """The bytes are in no format that can be decoded."""
 
     http = 415
 
@@ -74,45 +73,45 @@ class NotFound(ServeError):
 
 
 class AlreadyExists(ServeError):
-    """Something of this name exists."""
+    """The name is in use already."""
 
     code, http = StatusCode.ALREADY_EXISTS, 409
 
 
 class FailedPrecondition(ServeError):
-    """Something else has to be done first."""
+    """The state of the service, its files or its configuration does not allow the call."""
 
     code, http = StatusCode.FAILED_PRECONDITION, 400
 
 
 class Overloaded(ServeError):
-    """The queue is full, or could not be served before the deadline."""
+    """The queue is full, or the request could not be served before its deadline."""
 
     code, http = StatusCode.RESOURCE_EXHAUSTED, 429
 
 
 class RateLimited(Overloaded):
-    """The API key has used up its allowance."""
+    """The rate limit of the API key is exceeded."""
 
 
 class OutOfMemory(Overloaded):
-    """The engine has no memory for even this one item."""
+    """The engine has no memory for this item, even alone."""
 
 
 class DeadlineExceeded(ServeError):
-    """The deadline passed first."""
+    """The deadline passed before the answer was complete."""
 
     code, http = StatusCode.DEADLINE_EXCEEDED, 504
 
 
 class Cancelled(ServeError):
-    """The caller went away."""
+    """The caller disconnected."""
 
     code, http = StatusCode.CANCELLED, 499
 
 
 class Unavailable(ServeError):
-    """The service or its engine is not there now; trying again is right."""
+    """The service or its engine is unavailable at the moment; the call may be retried."""
 
     code, http = StatusCode.UNAVAILABLE, 503
 
@@ -122,24 +121,23 @@ class Unreachable(Unavailable):
 
 
 class EngineCrashed(Unavailable):
-    """The engine behind a model has died."""
+    """The engine of the model has crashed."""
 
 
 class Unimplemented(ServeError):
-    """This profile has no model that can do it."""
+    """The profile has no model for the task, or the feature is not supported."""
 
     code, http = StatusCode.UNIMPLEMENTED, 501
 
 
 class Internal(ServeError):
-    """A bug. The text says nothing; the log has the rest."""
+    """A bug. The message gives no details, which are in the log."""
 
     def __init__(self, message: str = "internal error", *, field: str = "", retry_after: float | None = None) -> None:
         super().__init__(message, field=field, retry_after=retry_after)
 
 
-# The table. A reason names a class exactly; a code alone names the class to
-# fall back on, for a peer that sends no ErrorInfo.
+# A reason identifies a class. A code identifies the first class that has it, for a peer that sends no ErrorInfo.
 _CLASSES: tuple[type[ServeError], ...] = (
     InvalidArgument,
     Unauthenticated,
@@ -171,7 +169,7 @@ def reason(error: ServeError) -> str:
 
 
 def by_reason(name: str) -> type[ServeError]:
-    """The class that `reason` gave a name to; `Internal` for a name that is not ours."""
+    """The class of a name that `reason` returned; `Internal` for an unknown name."""
     return _BY_REASON.get(name.title().replace("_", ""), Internal)
 
 
@@ -196,7 +194,7 @@ def to_status(error: ServeError) -> status_pb2.Status:
 
 
 def from_rpc(rpc: grpc.aio.AioRpcError) -> ServeError:
-    """The error that a peer raised, or that gRPC itself met on the way there."""
+    """The error that the peer raised, or that gRPC raised because the call did not reach it."""
     error = _of_transport(rpc)
     status = rpc_status.from_call(cast("grpc.Call", rpc))
     for detail in status.details if status else ():
@@ -214,11 +212,11 @@ def from_rpc(rpc: grpc.aio.AioRpcError) -> ServeError:
 
 
 def _of_transport(rpc: grpc.aio.AioRpcError) -> ServeError:
-    """What a status without our details says. Addresses and foreign exceptions' texts go no further."""
+    """The error of a status without ErrorInfo. Its text is dropped where it may have addresses or a foreign exception."""
     details = rpc.details() or "the peer gave no reason"
     cls: type[ServeError] = _BY_CODE.get(rpc.code(), Internal)
     if cls is Overloaded and "larger than max" in details:
-        return TooLarge("the message is larger than is accepted")
-    if cls in (Unavailable, Cancelled):  # the peer's, not the caller's: it was stopping, and had not looked at it yet
+        return TooLarge("the message exceeds the maximum size")
+    if cls in (Unavailable, Cancelled):  # cancelled by the peer, which was shutting down and had not begun the call
         return Unreachable("the service cannot be reached now", retry_after=1.0)
     return Internal() if cls is Internal else cls(details)

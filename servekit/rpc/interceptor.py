@@ -1,4 +1,4 @@
-"""What every call goes through, in one place: its identity, deadline, checks, errors, metrics and span."""
+"""The server interceptor: the identity, deadline, checks, errors, metrics and span of every call."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if method not in self._wrapped:
             handler = await continuation(handler_call_details)
-            if handler is None or method.startswith("/grpc."):  # health and reflection speak for themselves
+            if handler is None or method.startswith("/grpc."):  # gRPC's own health and reflection
                 return handler
             self._wrapped[method] = self._wrap(method, handler)
         return self._wrapped[method]
@@ -66,7 +66,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _unary(method: "_Method", inner: Handler) -> Handler:
     async def unary(request: Any, context: Context) -> Any:
-        async with _Running(method, context) as call, call.in_time():
+        async with _Running(method, context) as call, call.time_limit():
             call.check(request)
             return await inner(request, context)
 
@@ -74,9 +74,9 @@ def _unary(method: "_Method", inner: Handler) -> Handler:
 
 
 def _stream(method: "_Method", inner: Handler) -> Handler:
-    # It writes rather than yields: so it is cancelled wherever it waits, and closes the inner stream there and then.
+    # This writes rather than yields, so that a cancellation reaches it wherever it waits and closes the inner stream.
     async def stream(request: Any, context: Context) -> None:
-        async with _Running(method, context) as call, call.in_time():
+        async with _Running(method, context) as call, call.time_limit():
             call.check(request)
             async with aclosing(inner(request, context)) as responses:
                 async for response in responses:
@@ -86,12 +86,12 @@ def _stream(method: "_Method", inner: Handler) -> Handler:
 
 
 def _request_id() -> str:
-    """A name, not a secret: the system's own randomness would cost a switch of threads a call."""
+    """Return a random id. It is no secret, and the random numbers of the system would take longer."""
     return f"{random.getrandbits(128):032x}"
 
 
 class _Method:
-    """One method, and what is counted of it."""
+    """One method with its metrics."""
 
     def __init__(self, path: str, telemetry: Telemetry, seconds: float | None) -> None:
         self.name = path.rpartition(".")[2]
@@ -103,7 +103,7 @@ class _Method:
 
 
 class _Running:
-    """One call, for as long as it runs."""
+    """One running call."""
 
     __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_span")
 
@@ -111,7 +111,7 @@ class _Running:
         self._method = method
         self._context = context
         self._began = time.monotonic()
-        # gRPC cancels a call that its caller's deadline ends; where there is none, ours is kept here.
+        # gRPC enforces the deadline of the caller; where there is none, the default of the contract is enforced here.
         left = context.time_remaining()
         self._limit = method.seconds if left is None else None
         seconds = self._limit if left is None else left
@@ -128,25 +128,26 @@ class _Running:
         return self
 
     def check(self, request: object) -> None:
-        """Check who calls and what every request has to have.
+        """Check the tenant, the request id and the required fields.
 
         Raises:
-            InvalidArgument: A name is none, or a required field is missing.
+            InvalidArgument: The tenant or the request id is malformed, or a required field is missing.
         """
         for field, value in ((TENANT, self._call.tenant), (REQUEST_ID, self._call.request_id)):
             if not NAME.fullmatch(value):
-                raise InvalidArgument("a tenant or request id is 1 to 128 letters, digits and _.:-", field=field)
+                raise InvalidArgument(f"{field} must be 1 to 128 letters, digits and _.:-", field=field)
         if isinstance(request, Message):
             check_required(request)
 
-    def in_time(self) -> AbstractAsyncContextManager[object]:
+    def time_limit(self) -> AbstractAsyncContextManager[object]:
+        """Enforce the default deadline within the block."""
         return _UNBOUND if self._limit is None else asyncio.timeout(self._limit)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         method = self._method
-        told = self._told(error)
+        failure = self._failure(error)
         trace = method.telemetry.exemplar()
         try:
             self._call.cancellation.cancel()
@@ -157,13 +158,13 @@ class _Running:
             if error is None:
                 method.good.inc()
             else:
-                code = told.code.name if told is not None else "CANCELLED"
+                code = failure.code.name if failure is not None else "CANCELLED"
                 method.telemetry.requests.labels(method.name, code).inc()
-        if told is not None:  # who is told finds it counted
-            await self._context.abort_with_status(rpc_status.to_status(to_status(told)))
+        if failure is not None:  # after the metrics, so that a caller that has the error finds it counted
+            await self._context.abort_with_status(rpc_status.to_status(to_status(failure)))
 
-    def _told(self, error: BaseException | None) -> ServeError | None:
-        """What the caller is told, if it is there to be told anything."""
+    def _failure(self, error: BaseException | None) -> ServeError | None:
+        """Return the error to send; None after success, or if the caller has disconnected."""
         if error is None or isinstance(error, ServeError):
             return error
         if isinstance(error, TimeoutError) and self._call.cancellation.cancelled:
@@ -171,6 +172,6 @@ class _Running:
         if isinstance(error, NotImplementedError):
             return Unimplemented(f"{self._method.name} is not implemented")
         if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):
-            return None  # it has gone: the last is what writing to it then raises
+            return None  # the caller has disconnected; InternalError is what a write raises then
         log.error("%s failed", self._method.name, exc_info=error)
         return Internal()

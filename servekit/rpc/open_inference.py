@@ -106,7 +106,8 @@ def _arrays(request: Any) -> Arrays:
     """The request's inputs, from raw bytes or typed contents."""
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
-        raise InvalidArgument("raw_input_contents has to have one entry an input", field="raw_input_contents")
+        problem = f"raw_input_contents must have {len(request.inputs)} entries, one for each input, got {len(raw)}"
+        raise InvalidArgument(problem, field="raw_input_contents")
     return {
         tensor.name: _array(tensor, raw[index] if raw else None, f"inputs[{index}]")
         for index, tensor in enumerate(request.inputs)
@@ -117,18 +118,21 @@ def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
     if tensor.datatype not in _TYPED_CONTENTS and not (tensor.datatype == "FP16" and raw is not None):
         raise InvalidArgument(f"the datatype {tensor.datatype!r} is not supported", field=f"{field}.datatype")
     if len(tensor.shape) > MAX_AXES or min(tensor.shape, default=0) < 0:
-        problem = f"a shape has at most {MAX_AXES} extents, none of them negative"
+        problem = f"a shape must have at most {MAX_AXES} sizes, none of them negative"
         raise InvalidArgument(problem, field=f"{field}.shape")
     dtype = _DTYPES[tensor.datatype]
     size = math.prod(tensor.shape)
     if raw is not None:
         if len(raw) != size * dtype.itemsize:
-            raise InvalidArgument(f"{len(raw)} bytes do not fill {list(tensor.shape)}", field=f"{field}.shape")
+            problem = f"shape {list(tensor.shape)} takes {size * dtype.itemsize} bytes, got {len(raw)}"
+            raise InvalidArgument(problem, field=f"{field}.shape")
         return np.frombuffer(raw, dtype).reshape(tensor.shape)
     values = getattr(tensor.contents, _TYPED_CONTENTS[tensor.datatype])
     if len(values) != size:
-        raise InvalidArgument(f"{len(values)} values do not fill {list(tensor.shape)}", field=f"{field}.shape")
+        raise InvalidArgument(
+            f"shape {list(tensor.shape)} takes {size} values, got {len(values)}", field=f"{field}.shape"
+        )
     try:
         return np.array(values, dtype).reshape(tensor.shape)
     except OverflowError as error:
-        raise InvalidArgument(f"a value is no {tensor.datatype}", field=f"{field}.contents") from error
+        raise InvalidArgument(f"every value must be a {tensor.datatype}", field=f"{field}.contents") from error

@@ -31,13 +31,12 @@ from servekit.rpc.tls import Certificates
 log = logging.getLogger(__name__)
 
 OPEN_INFERENCE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-WATCH_SECONDS = 0.5
-# How long an engine's thread that is through waits for a busy loop to let go of the interpreter.
-SWITCH_SECONDS = 0.0005
+HEALTH_INTERVAL_SECONDS = 0.5
+SWITCH_INTERVAL_SECONDS = 0.0005  # how long the thread of an engine waits for the GIL while the event loop is busy
 
 
 async def _nothing() -> None:
-    """Nothing to do."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +46,11 @@ class ServiceSpec:
     Attributes:
         servicer: An object with a method for each RPC of the services.
         services: The gRPC services. Each has reflection, a health status and its default deadlines.
-        models: The process's models; those that are in memory from the start must be ready for the process to be.
+        models: The process's models. The process is ready only while those that are loaded at the start are ready.
         ready: Any other condition of the process's readiness.
         start: Starts what else must run before the process is ready.
-        drain: Ends what else takes requests: called at once when the process is to end, it lets running ones finish.
-        stop: Ends what `start` began.
+        drain: Stops what else takes requests, after the running ones have finished; called when the process shuts down.
+        stop: Stops what `start` started.
     """
 
     servicer: object
@@ -63,16 +62,21 @@ class ServiceSpec:
     stop: Callable[[], Awaitable[None]] = _nothing
 
     def is_ready(self) -> bool:
-        """Whether the process can answer."""
+        """Whether the process takes requests."""
         return self.models.ready and self.ready()
 
 
 class Server:
-    """A running deployment: `await start()`, then `await stop()`.
+    """The gRPC server of a process: `await start()`, then `await stop()`.
+
+    Args:
+        settings: The settings of the process.
+        telemetry: Receives the metrics and spans of calls.
+        service_spec: What the process serves.
 
     Attributes:
         port: The gRPC port that it listens on.
-        health_port: The plaintext port of health alone; 0 without TLS. Health is on `port`, too.
+        health_port: The plaintext port of the health service alone; 0 without TLS. `port` has that service, too.
     """
 
     def __init__(self, settings: ProcessSettings, telemetry: Telemetry, service_spec: ServiceSpec) -> None:
@@ -89,9 +93,9 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
-                ("grpc.max_connection_age_ms", age),  # running calls outlive it: each has a deadline of its own
-                # What exceeds it waits in the caller's own gRPC, and ends there at its deadline: where the server is
-                # out of breath, a refusal costs it nearly as much as an answer.
+                ("grpc.max_connection_age_ms", age),  # running calls may take longer, up to their deadlines
+                # Calls beyond it wait in the client's gRPC until their deadlines: rejecting one here would cost an
+                # overloaded server nearly as much as answering it.
                 ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
@@ -107,12 +111,12 @@ class Server:
         return self._telemetry.port
 
     async def start(self) -> None:
-        """Listen, not ready at first; warm every model; then say so and keep saying how things are.
+        """Listen, not ready at first; warm the models; then report the process's readiness until `stop`.
 
         Raises:
-            ServeError: A model does not come up.
+            ServeError: A model does not start.
         """
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         for service in self._service_spec.services:
             self._server.add_generic_rpc_handlers((handlers(service, self._service_spec.servicer),))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
@@ -126,11 +130,11 @@ class Server:
             await self._plain.start()
         await self._service_spec.start()
         await self._service_spec.models.start(self._telemetry)
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher = asyncio.create_task(self._report_health())
         log.info("serving on %s:%d", self._settings.host, self.port)
 
     async def stop(self) -> None:
-        """Say so at once, turn away new calls after the notice, let the running ones end, give everything back."""
+        """Report NOT_SERVING, reject new calls after the pre-stop delay, let running ones finish, free everything."""
         if self._watcher is not None:
             self._watcher.cancel()
         await self._health.enter_graceful_shutdown()
@@ -171,13 +175,13 @@ class Server:
             address = f"{self._settings.host}:{getattr(self._settings, field)}"
             raise FailedPrecondition(f"cannot listen on {address}: the address is in use", field=field) from error
 
-    async def _watch(self) -> None:
+    async def _report_health(self) -> None:
         while True:
             status = health_pb2.HealthCheckResponse
-            await self._say(status.SERVING if self._service_spec.is_ready() else status.NOT_SERVING)
-            await asyncio.sleep(WATCH_SECONDS)
+            await self._set_health(status.SERVING if self._service_spec.is_ready() else status.NOT_SERVING)
+            await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
 
-    async def _say(self, status: int) -> None:
+    async def _set_health(self, status: int) -> None:
         for name in self._names:
             await self._health.set(name, status)
 
@@ -189,16 +193,16 @@ Build = Callable[[AnySettings, Telemetry], Awaitable[ServiceSpec]]
 
 
 async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Until it is ready, a signal ends the process at once."""
+    """Serve until SIGTERM or SIGINT, then drain. Until the server is ready, a signal ends the process at once."""
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for number in _SIGNALS:  # said outright: the first process of a container is spared what others die of
+    for number in _SIGNALS:  # PID 1 of a container ignores a signal that has no handler
         loop.add_signal_handler(number, os._exit, 128 + number)
     telemetry = Telemetry(settings)
     telemetry.listen()
     server = Server(settings, telemetry, await build(settings, telemetry))
     await server.start()
     gc.collect()
-    gc.freeze()  # what is loaded now stays: no collection need look at it again
+    gc.freeze()  # what is loaded by now stays loaded: later collections skip it
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     await stopping.wait()
@@ -207,9 +211,9 @@ async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
 
 
 def main(settings: AnySettings, build: Build[AnySettings]) -> None:
-    """The whole life of a process: what a service's `__main__` calls."""
+    """Run a process from its settings to its exit; called by its `__main__`."""
     configure_logging(settings)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     log.info("settings: %s", settings.model_dump_json())
     try:
         uvloop.run(run(settings, build))

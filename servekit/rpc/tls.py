@@ -1,4 +1,4 @@
-"""TLS: a process's certificate and key, and the authority that its peers are signed by, renewed while it runs."""
+"""TLS: the certificate and key of a process, and the CA of its peers, reloaded while it runs."""
 
 import ssl
 from collections.abc import Callable
@@ -22,15 +22,15 @@ class _Pems:
 
 
 class Certificates:
-    """The three files, as they are now.
+    """A certificate, its key and a CA, reloaded from their files when these change.
 
     Args:
-        certificate: PEM chain, the process's own first; None to show none.
-        key: PEM private key of it.
-        authority: PEM of whoever signs the peers.
+        certificate: A PEM chain, the certificate of this process first; None to present no certificate.
+        key: The PEM private key of the certificate.
+        authority: The PEM certificate of the CA that signs the peers; None to verify no peer.
 
     Raises:
-        FailedPrecondition: A file cannot be read, or is not what it should be.
+        FailedPrecondition: A file cannot be read or is not valid, or the key does not match the certificate.
     """
 
     def __init__(self, certificate: Path | None, key: Path | None, authority: Path | None) -> None:
@@ -42,25 +42,25 @@ class Certificates:
             raise FailedPrecondition(f"{error.filename} cannot be read: {error.strerror}", field="tls") from error
 
     def renew(self) -> bool:
-        """Read them again if they have changed since. Returns whether they have.
+        """Read the files again if they have changed, and return whether they have.
 
         Raises:
-            OSError: One cannot be read just now.
+            OSError: A file cannot be read at the moment.
         """
-        if self._look() == self._stamp:
+        if self._stamps() == self._stamp:
             return False
         self._stamp, self._pems = self._read()
         return True
 
     def server(self) -> grpc.ServerCredentials:
-        """For a server: new connections are shown the newest; with an authority, peers have to show theirs."""
-        renewed = cast("Callable[[], grpc.ServerCertificateConfiguration]", self._renewed)  # None is for no change
+        """Return credentials of a server. New connections get the newest files; with a CA, clients need a certificate."""
+        renewed = cast("Callable[[], grpc.ServerCertificateConfiguration]", self._renewed)  # None means no change
         return grpc.dynamic_ssl_server_credentials(
             self._configuration(), renewed, require_client_authentication=self._authority is not None
         )
 
     def channel(self) -> grpc.ChannelCredentials:
-        """For a channel: as they are now, and so for as long as it lasts."""
+        """Return credentials of a channel, which keeps the files that it was opened with."""
         pems = self._pems
         return grpc.ssl_channel_credentials(pems.authority, pems.key or None, pems.certificate or None)
 
@@ -72,23 +72,20 @@ class Certificates:
         return self._configuration() if self.renew() else None
 
     def _read(self) -> tuple[_Stamp, _Pems]:
-        while True:  # until they are of one renewal: it may come between two of them
-            stamp = self._look()
+        while True:  # until no file has changed while the three were read
+            stamp = self._stamps()
             paths = (self._certificate, self._key, self._authority)
             pems = _Pems(*(path.read_bytes() if path else b"" for path in paths))
-            if self._look() == stamp:
+            if self._stamps() == stamp:
                 return stamp, pems
 
-    def _look(self) -> _Stamp:
-        found = (path.stat() for path in (self._certificate, self._key, self._authority) if path)
-        return tuple((stat.st_ino, stat.st_mtime_ns) for stat in found)
+    def _stamps(self) -> _Stamp:
+        stats = (path.stat() for path in (self._certificate, self._key, self._authority) if path)
+        return tuple((stat.st_ino, stat.st_mtime_ns) for stat in stats)
 
 
 def expiry(certificate: Path) -> float:
-    """When the first certificate of a PEM chain ends, in seconds since 1970.
-
-    0 where there is none that can be read: for whoever watches, it has ended.
-    """
+    """Return when the first certificate of a PEM chain expires, in seconds since 1970; 0 if it cannot be read."""
     try:
         return x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc.timestamp()
     except (OSError, ValueError):
@@ -96,15 +93,16 @@ def expiry(certificate: Path) -> float:
 
 
 def _check(certificate: Path | None, key: Path | None, authority: Path | None) -> None:
-    """What gRPC would call an address that cannot be listened on, by its name."""
+    """Check the files here: gRPC would report them as an address that it cannot listen on."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         if certificate:
             context.load_cert_chain(certificate, key)
     except ssl.SSLError as error:
-        raise FailedPrecondition(f"{certificate} and {key} are no pair: {error.reason}", field="tls") from error
+        message = f"{key} must be the private key of the certificate {certificate}: {error.reason}"
+        raise FailedPrecondition(message, field="tls") from error
     try:
         if authority:
             context.load_verify_locations(authority)
     except ssl.SSLError as error:
-        raise FailedPrecondition(f"{authority} is no PEM certificate: {error.reason}", field="tls") from error
+        raise FailedPrecondition(f"{authority} must be a PEM certificate: {error.reason}", field="tls") from error

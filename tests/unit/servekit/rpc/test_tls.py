@@ -143,7 +143,7 @@ def test_what_is_no_certificate_has_ended(tmp_path, text):
 def test_a_key_of_another_certificate_and_an_authority_that_is_none_are_named(certificates, tmp_path):
     tls = certificates()
     (tmp_path / "other.key").write_bytes(trustme.CA().issue_cert("vision").private_key_pem.bytes())
-    with pytest.raises(FailedPrecondition, match=r"other\.key are no pair"):
+    with pytest.raises(FailedPrecondition, match=r"other\.key must be the private key of the certificate"):
         Certificates(tls["tls_certificate_file"], tmp_path / "other.key", tls["tls_ca_file"])
-    with pytest.raises(FailedPrecondition, match=r"other\.key is no PEM certificate"):
+    with pytest.raises(FailedPrecondition, match=r"other\.key must be a PEM certificate"):
         Certificates(tls["tls_certificate_file"], tls["tls_key_file"], tmp_path / "other.key")
