@@ -1,1 +1,1 @@
-"""How fast, as ratios within one run."""
+"""Benchmarks, reported as ratios within one run."""

@@ -27,10 +27,10 @@ from benchmarks import (
     steps,
     voice,
 )
-from benchmarks.report import BenchmarkResult, Say, verdict_table
+from benchmarks.report import BenchmarkResult, Progress, verdict_table
 from servekit.ops.settings import available_cores
 
-MEASUREMENTS: dict[str, Callable[[Say], BenchmarkResult]] = {
+MEASUREMENTS: dict[str, Callable[[Progress], BenchmarkResult]] = {
     "chassis": chassis.measure,
     "steps": steps.measure,
     "overload": overload.measure,
@@ -59,13 +59,13 @@ def _machine() -> dict[str, object]:
 
 
 def main() -> None:
-    """Run the measurements that are named, or all."""
+    """Run the named benchmarks, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASUREMENTS))
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
     options = parser.parse_args()
     if unknown := set(options.names) - set(MEASUREMENTS):
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there is {', '.join(MEASUREMENTS)}")
+        parser.error(f"NAME must be one of {', '.join(MEASUREMENTS)}, got {', '.join(sorted(unknown))}")
     console = Console()
     machine = _machine()
     console.print(machine, highlight=False)
@@ -74,10 +74,10 @@ def main() -> None:
     for name in options.names or MEASUREMENTS:
         with console.status(name) as status:
 
-            def say(what: str, name: str = name) -> None:
+            def progress(what: str, name: str = name) -> None:
                 status.update(f"{name}: {what}")
 
-            results[name] = MEASUREMENTS[name](say)
+            results[name] = MEASUREMENTS[name](progress)
         console.print(results[name].table(), "")
     verdicts = [verdict for result in results.values() for verdict in result.verdicts]
     if verdicts:

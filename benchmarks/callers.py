@@ -1,7 +1,7 @@
-"""Callers that cost next to nothing, so that what is measured on a small machine is the server.
+"""A load generator that takes little CPU, so that a benchmark on a small machine measures the server.
 
-A general client takes as much of a core as the server does; these write requests that were encoded
-once, and read no more of an answer than its frames. One process, some connections, many callers.
+A general client takes as much CPU as the server. This one encodes its request once and parses only the frames of
+responses. It is one process with a few connections and many callers.
 """
 
 import argparse
@@ -21,7 +21,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 MAX_CONCURRENT_STREAMS = 3
-FIRST_STREAMS = 100  # until the server has said how many it allows
+FIRST_STREAMS = 100  # until the server's SETTINGS frame states how many it allows
 FIRST_WINDOW = 65_535
 FRAME_BYTES = 16_384
 WIDE_WINDOW = 2**30
@@ -29,14 +29,14 @@ WIDE_WINDOW = 2**30
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What came of some seconds of calling.
+    """The calls of one measurement.
 
     Attributes:
-        seconds: How long was measured.
-        good: Answers that carried a message, and came within the deadline if there was one.
-        other: All others that ended meanwhile.
-        latencies: Seconds of each good one, from when it was due.
-        cpu_seconds: What the callers themselves took.
+        seconds: The duration of the measurement.
+        good: The number of calls that returned a message, within the deadline if there is one.
+        other: The number of all other calls that ended.
+        latencies: The latency of each good call in seconds, from the time at which it was due.
+        cpu_seconds: The CPU time of this process.
     """
 
     seconds: float
@@ -55,26 +55,26 @@ def _literal(text: str) -> bytes:
 
 
 def _headers(path: str) -> bytes:
-    """A gRPC request's headers, in HPACK without indexing or compression."""
+    """The headers of a gRPC request, in HPACK without indexing or compression."""
     block = b"\x83\x86\x01" + _literal("bench") + b"\x04" + _literal(path) + b"\x0f\x10" + _literal("application/grpc")
     return block + b"\x00" + _literal("te") + _literal("trailers")
 
 
 def _timeout(seconds: float) -> bytes:
-    """The header that says what is left of a deadline."""
+    """The header with the remaining time of a deadline."""
     return b"" if seconds == float("inf") else b"\x00" + _literal("grpc-timeout") + _literal(f"{int(seconds * 1000)}m")
 
 
 class GrpcConnection:
     """Many unary gRPC calls of one message over one connection.
 
-    As in every gRPC client, a call waits while the server allows no more of them at once, and ends at its deadline.
+    As in every gRPC client, calls beyond the server's limit of streams wait, and each call ends at its deadline.
 
     Args:
         address: `host:port`.
         path: `/package.Service/Method`.
-        message: The request, serialised; less than 64 KiB, which every stream may send unasked.
-        timeout_seconds: The deadline that is sent along; 0 for none.
+        message: The serialised request; less than 64 KiB, the initial flow-control window of a stream.
+        timeout_seconds: The timeout of a call; 0 for none.
     """
 
     def __init__(self, address: str, path: str, message: bytes, timeout_seconds: float = 0.0) -> None:
@@ -99,11 +99,11 @@ class GrpcConnection:
         )
 
     def call(self, due: float) -> None:
-        """Begin a call that should have begun at `due`."""
+        """Queue a call that was due at `due`."""
         self._waiting.append(due)
 
     def flush(self) -> None:
-        """Send what has begun, as far as the server takes it."""
+        """Send the queued calls that the server's limits allow."""
         out = []
         now = time.perf_counter()
         while self._waiting and now > self._waiting[0] + self._timeout:
@@ -122,7 +122,7 @@ class GrpcConnection:
             self.socket.sendall(b"".join(out))
 
     def ended(self) -> Iterator[tuple[float, bool]]:
-        """Of each call that has ended: when it was due, and whether a message came."""
+        """Yield of each call that has ended when it was due and whether it returned a message."""
         piece = self.socket.recv(1 << 18)
         if not piece:
             raise ConnectionError("the server hung up")
@@ -155,7 +155,7 @@ class GrpcConnection:
 
 
 class HttpConnection:
-    """One HTTP/1.1 call after another, the same each time; as `GrpcConnection`, but for one caller."""
+    """One HTTP/1.1 connection of one caller, which repeats the same call; the methods are those of `GrpcConnection`."""
 
     def __init__(self, address: str, path: str, message: bytes) -> None:
         host, _, port = address.rpartition(":")
@@ -190,7 +190,7 @@ Connections = list[GrpcConnection] | list[HttpConnection]
 
 
 def closed_loop(connections: Connections, callers: int, warm_seconds: float, seconds: float) -> CallOutcome:
-    """Each caller calls again as soon as it is answered."""
+    """Measure callers that each call again as soon as they have a response."""
     now = time.perf_counter()
     for caller in range(callers):
         connections[caller % len(connections)].call(now)
@@ -200,7 +200,7 @@ def closed_loop(connections: Connections, callers: int, warm_seconds: float, sec
 def open_loop(
     connections: Connections, rate: float, deadline_seconds: float, warm_seconds: float, seconds: float
 ) -> CallOutcome:
-    """Calls begin at a steady rate, whatever becomes of them."""
+    """Measure calls that begin at a fixed rate, whether or not earlier ones have ended."""
     return _run(connections, warm_seconds, seconds, rate=rate, deadline=deadline_seconds)
 
 
@@ -245,7 +245,7 @@ def _run(
 
 
 def main() -> None:
-    """Call as the command line says; print the `Outcome` as JSON."""
+    """Call a server as the command line states, and print the `CallOutcome` as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
     parser.add_argument("path", help="/package.Service/Method, or the path of an HTTP/1.1 POST")

@@ -1,4 +1,4 @@
-"""What the chassis leaves of an engine: rows a second through gRPC, against the raw loop and against peers."""
+"""Throughput of the chassis: rows per second over gRPC, relative to the engine in a loop and to other servers."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from benchmarks import echo_server, engine, litserve_server
-from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Progress, Verdict, percentile
 from benchmarks.running import ServerProcess, serving
 from servekit.models.backends.onnx import OnnxBackend
 
@@ -25,7 +25,7 @@ ROUNDS = 3
 
 
 def infer_message(rows: int) -> bytes:
-    """A ModelInferRequest of so many rows, serialised."""
+    """A serialised ModelInferRequest of `rows` rows."""
     request = service_pb2.ModelInferRequest(model_name="rows")
     request.inputs.add(name="h0", datatype="FP32", shape=[rows, engine.WIDTH])
     request.raw_input_contents.append(_rows(rows))
@@ -33,20 +33,20 @@ def infer_message(rows: int) -> bytes:
 
 
 def call(server: ServerProcess, path: str, message: Path, *options: str) -> dict[str, Any]:
-    """What came of calling a server from another process: the callers' `Outcome`, and the server's `cpu_seconds`."""
+    """Call a server from another process; return the fields of its `CallOutcome` and `server_cpu_seconds`."""
     command = (sys.executable, "-m", "benchmarks.callers", server.address, path, str(message), *options)
     before = server.cpu_seconds()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return {**json.loads(done.stdout), "server_cpu_seconds": server.cpu_seconds() - before}
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """Rounds of every server in turn, the raw loop between them; medians."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure every server in turn for some rounds, and take the medians."""
     rounds: list[dict[str, dict[str, float]]] = []
     with TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "rows.onnx"
-        say("building a network of 300 us a row")
+        progress("building a network of 300 us a row")
         engine.save(model)
         messages = {"one": infer_message(1), "eight": infer_message(8), "raw": _rows(1)}
         for key, message in messages.items():
@@ -58,7 +58,7 @@ def measure(say: Say) -> BenchmarkResult:
             serving("benchmarks.litserve_server", model) as litserve,
         ):
             for number in range(ROUNDS):
-                say(f"round {number + 1} of {ROUNDS}")
+                progress(f"round {number + 1} of {ROUNDS}")
                 found = {"raw engine loop": {"rows/s": engine.rows_per_second(OnnxBackend(model), 2.0)}}
                 found["servekit"] = _figures(call(ours, INFER, one, *_closed()), 1)
                 found["servekit, 8 rows a call"] = _figures(call(ours, INFER, eight, *_closed()), 8)
@@ -89,7 +89,7 @@ def _closed() -> tuple[str, ...]:
 
 
 def _figures(outcome: Mapping[str, Any], rows_a_call: int) -> dict[str, float]:
-    calls = outcome["good"] * (SECONDS + WARM_SECONDS) / SECONDS  # the server also worked while it was warmed
+    calls = outcome["good"] * (SECONDS + WARM_SECONDS) / SECONDS  # the server's CPU time includes the warm-up
     return {
         "rows/s": outcome["good"] * rows_a_call / outcome["seconds"],
         "p50 ms": percentile(outcome["latencies"], 0.5) * 1e3,

@@ -1,4 +1,4 @@
-"""Service curves: what a call of each kind costs, alone and among others, and how long a service takes to start.
+"""Service curves: engine seconds of a call of each kind by concurrency, and the start time of each service.
 
 `python -m benchmarks.curves FILE` writes them as the file that `polyphony plan` and `polyphony simulate` read.
 """
@@ -19,9 +19,9 @@ from openai import APIStatusError, OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from benchmarks.mixed import RequestContext, mixed_calls
-from benchmarks.report import BenchmarkResult, Say, percentile
-from benchmarks.running import alone, fleet
+from benchmarks.mixed import BenchmarkCall, mixed_calls
+from benchmarks.report import BenchmarkResult, Progress, percentile
+from benchmarks.running import service_process, fleet
 from client.blocking import BlockingConnection
 from client.errors import GatewayError
 from servekit.models.catalogue import profile
@@ -29,8 +29,8 @@ from servekit.ops.settings import available_cores
 
 CALLERS = (1, 2, 4, 8)
 LEVEL_SECONDS = 6.0
-SLOTS: Mapping[str, int] = {"generation": 4}  # calls at once where it is not one a thread
-BACK_OFF_SECONDS = 0.5  # after a refusal: admission control found no room within the deadline
+SLOTS: Mapping[str, int] = {"generation": 4}  # concurrent calls of services where it is not one per thread
+BACK_OFF_SECONDS = 0.5  # after a rejected call
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Kind:
     """One kind of call.
 
     Attributes:
-        service: Who answers it.
-        model: Whose metrics count it.
-        call: What it is, in words.
-        deadline_seconds: Of its route, as gateway/settings.py has it.
-        queue: Calls that may wait: the service's queue budget over a call's cost.
-        tokens: That a call writes; 0 where it writes no text.
+        service: The service that answers it.
+        model: The model whose metrics count it.
+        call: Its description.
+        deadline_seconds: The deadline of its route.
+        queue: The calls that may wait: the queue limit of the service divided by the cost of a call.
+        tokens: The tokens that a call generates; 0 for none.
     """
 
     service: str
@@ -67,40 +67,40 @@ KINDS: Mapping[str, tuple[str, Kind]] = {
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """So many callers for some seconds."""
+    """The calls of one number of concurrent callers."""
 
     callers: int
     calls_per_second: float
     engine_seconds: float  # of a call
-    demand_seconds: float  # of a call
+    offered_seconds: float  # of a call
     service_cpu_seconds: float  # of a call
     p50: float
     p95: float
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """Every kind at every level, alone on the embedded fleet."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure every kind at every concurrency, alone on the embedded fleet."""
     rows: dict[str, dict[str, float]] = {}
-    for kind, levels in levels_of_all(say).items():
+    for kind, levels in levels_of_all(progress).items():
         for level in levels:
             rows[f"{kind}, {level.callers}"] = {
                 "calls/s": level.calls_per_second,
                 "engine s": level.engine_seconds,
-                "demand s": level.demand_seconds,
+                "offered s": level.offered_seconds,
                 "CPU s": level.service_cpu_seconds,
                 "p50 s": level.p50,
                 "p95 s": level.p95,
             }
     for service in profile("embedded").services:
-        say(f"start of {service}")
+        progress(f"start of {service}")
         rows[f"start of {service}"] = {"seconds": start_seconds(service)}
     return BenchmarkResult("Service curves: calls of one kind by callers", rows)
 
 
-def levels_of_all(say: Say) -> dict[str, list[Level]]:
-    """What was measured of each kind."""
+def levels_of_all(progress: Progress) -> dict[str, list[Level]]:
+    """Measure the levels of each kind."""
     found: dict[str, list[Level]] = {}
-    say("starting the embedded fleet")
+    progress("starting the embedded fleet")
     with fleet("embedded") as running:
         status = running.status()
         address = running.address("gateway")
@@ -114,12 +114,12 @@ def levels_of_all(say: Say) -> dict[str, list[Level]]:
                 call(-1)
                 found[name] = []
                 for callers in CALLERS:
-                    say(f"{name}: {callers} callers")
+                    progress(f"{name}: {callers} callers")
                     found[name].append(_level(call, callers, f"http://{status[kind.service]['metrics']}/metrics", kind))
     return found
 
 
-def _level(call: RequestContext, callers: int, metrics: str, kind: Kind) -> Level:
+def _level(call: BenchmarkCall, callers: int, metrics: str, kind: Kind) -> Level:
     end = time.perf_counter() + LEVEL_SECONDS
 
     def keep_calling(caller: int) -> list[float]:
@@ -140,7 +140,7 @@ def _level(call: RequestContext, callers: int, metrics: str, kind: Kind) -> Leve
     with ThreadPoolExecutor(callers) as pool:
         taken = [one for listed in pool.map(keep_calling, range(callers)) for one in listed]
     passed = time.perf_counter() - began
-    time.sleep(0.2)  # a run is counted just after its answer
+    time.sleep(0.2)  # a run is counted shortly after its response
     gained = {
         name: value - before[name]
         for name, value in counters(httpx.get(metrics).raise_for_status().text, kind.model).items()
@@ -150,7 +150,7 @@ def _level(call: RequestContext, callers: int, metrics: str, kind: Kind) -> Leve
         callers=callers,
         calls_per_second=count / passed,
         engine_seconds=gained["polyphony_inference_duration_seconds_sum"] / count,
-        demand_seconds=gained["polyphony_offered_load_engine_seconds_total"] / count,
+        offered_seconds=gained["polyphony_offered_load_engine_seconds_total"] / count,
         service_cpu_seconds=gained["process_cpu_seconds_total"] / count,
         p50=percentile(taken, 0.5),
         p95=percentile(taken, 0.95),
@@ -162,7 +162,7 @@ def _counters_at(url: str, model: str) -> dict[str, float]:
 
 
 def counters(exposition: str, model: str) -> dict[str, float]:
-    """The counters of a model, and of its process, in what `/metrics` says."""
+    """The counters of a model and of its process in the text of `/metrics`."""
     engine = "polyphony_inference_duration_seconds"
     names = (
         f"{engine}_sum",
@@ -179,18 +179,18 @@ def counters(exposition: str, model: str) -> dict[str, float]:
 
 
 def start_seconds(service: str) -> float:
-    """From the start of a service's process, alone on the machine, until it says that it serves."""
+    """The time from the start of a service's process until it is ready, with nothing else running."""
     row = profile("embedded").services[service]
     threads = max(1, round(row.cores * available_cores()))
-    with alone(service, "embedded", THREADS=str(threads)) as one:
+    with service_process(service, "embedded", THREADS=str(threads)) as one:
         return one.ready_seconds
 
 
 def as_toml(found: Mapping[str, list[Level]], starts: Mapping[str, float], machine: str) -> str:
-    """The file of curves.
+    """The curves as TOML.
 
-    Engine seconds are told from the CPU seconds of the service's process over its threads: those of the embedded
-    profile compute as long as they run, and what else the machine does stretches the clock but not these.
+    Engine seconds are the CPU seconds of the service's process divided by its threads: the threads of the embedded
+    profile compute all the time that they run, and other load on the machine does not change their CPU seconds.
     """
     today = datetime.now(UTC).date().isoformat()
     lines = [
@@ -232,10 +232,10 @@ def as_toml(found: Mapping[str, list[Level]], starts: Mapping[str, float], machi
             f"cpu_per_engine_second = {full.service_cpu_seconds / seconds[-1][1]:.3g}",
             "cpu_per_call = 0",
             f'source = "measured: through the gateway, {today}"',
-            "# callers: calls/s, engine s, demand s, CPU s a call, p95 s",
+            "# callers: calls/s, engine s, offered s, CPU s a call, p95 s",
             *(
                 f"# {level.callers}: {level.calls_per_second:.3g}, {level.engine_seconds:.3g}, "
-                f"{level.demand_seconds:.3g}, {level.service_cpu_seconds:.3g}, {level.p95:.3g}"
+                f"{level.offered_seconds:.3g}, {level.service_cpu_seconds:.3g}, {level.p95:.3g}"
                 for level in levels
             ),
         ]
@@ -243,7 +243,7 @@ def as_toml(found: Mapping[str, list[Level]], starts: Mapping[str, float], machi
 
 
 def main() -> None:
-    """Measure, and write the file."""
+    """Measure the curves and write the file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description=__doc__)
     parser.add_argument("file", type=Path)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The least that a Python gRPC server can do: bytes in, the same bytes out."""
+"""A minimal Python gRPC server that returns the bytes of each request: an upper bound of throughput."""
 
 import asyncio
 import sys

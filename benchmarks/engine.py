@@ -1,4 +1,4 @@
-"""The network that the chassis is measured with, alone and behind servers: about 300 us a row on one core."""
+"""The network of the chassis benchmark, which takes about 300 us per row on one core."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _graph(layers: int) -> bytes:
 def rows_per_second(
     backend: OnnxBackend, seconds: float = 1.0, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """The raw engine loop: full batches, nothing around them."""
+    """The throughput of the engine in a loop over full batches."""
     name = backend.inputs[0].name
     batch: NDArray[np.generic] = np.ones((BATCH, WIDTH), np.float32)
     backend.infer({name: batch})
@@ -47,7 +47,7 @@ def rows_per_second(
 
 
 def save(path: Path) -> None:
-    """Write a network that takes `MICROSECONDS_A_ROW` of a core here, by trying."""
+    """Write a network that takes `MICROSECONDS_A_ROW` on one core of this machine, sized by measuring."""
     layers = 16
     for _ in range(3):
         measured = 1e6 / rows_per_second(OnnxBackend(_graph(layers)), 0.4, time.thread_time)

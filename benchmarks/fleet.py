@@ -1,21 +1,21 @@
-"""How long the fleet takes to stand, and what it takes at rest."""
+"""Start time of the fleet, and its memory while idle."""
 
 import time
 from statistics import median
 
-from benchmarks.report import BenchmarkResult, Say, Verdict
+from benchmarks.report import BenchmarkResult, Progress, Verdict
 from benchmarks.running import fleet
 
 STARTS = 2
 REST_SECONDS = 5.0
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """The embedded profile, its models present."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure the embedded profile with its models present."""
     seconds = []
     status = {}
     for number in range(STARTS):
-        say(f"start {number + 1} of {STARTS}")
+        progress(f"start {number + 1} of {STARTS}")
         with fleet("embedded") as running:
             seconds.append(running.ready_seconds)
             time.sleep(REST_SECONDS)

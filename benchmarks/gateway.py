@@ -1,4 +1,4 @@
-"""What the gateway adds to a call: an image over HTTP against the same over gRPC, by turns."""
+"""Latency that the gateway adds: an image over HTTP and the same image over gRPC, in turn."""
 
 import base64
 import http.client
@@ -16,7 +16,7 @@ from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
-from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Progress, Verdict, percentile
 from benchmarks.running import fleet
 
 SIDE = 408  # pixels: half a megabyte uncompressed, which takes 0.4 ms to decode
@@ -33,10 +33,10 @@ def photograph() -> bytes:
     return stored.getvalue()
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """Every way to send the image, one after another, again and again; medians of the differences."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Send the image in every way in turn, for some rounds; report the medians of the differences."""
     image = photograph()
-    say("starting a fleet of fakes")
+    progress("starting a fleet of fakes")
     with fleet("fake") as running:
         status = running.status()
         web = http.client.HTTPConnection(status["gateway"]["address"].removeprefix("http://"), timeout=30)
@@ -56,7 +56,7 @@ def measure(say: Say) -> BenchmarkResult:
                 "multipart": lambda: _post(web, form, f"multipart/form-data; boundary={BOUNDARY}"),
                 "JSON": lambda: _post(web, json.dumps({"image_url": url}).encode(), "application/json"),
             }
-            say(f"{ROUNDS} rounds")
+            progress(f"{ROUNDS} rounds")
             seconds = _by_turns(ways)
         web.close()
     direct = seconds["gRPC to the service"]

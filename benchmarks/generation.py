@@ -1,11 +1,11 @@
-"""The first token of a chat: through the gateway, and from llama.cpp called directly, by turns."""
+"""Time to the first token of a chat: through the gateway, and from llama.cpp called directly, in turn."""
 
 import time
 from statistics import median
 
 from benchmarks.llama_direct import MAX_TOKENS
-from benchmarks.report import BenchmarkResult, Say, percentile
-from benchmarks.running import asked, fleet, models_dir
+from benchmarks.report import BenchmarkResult, Progress, percentile
+from benchmarks.running import line_worker, fleet, models_dir
 from client.blocking import BlockingConnection
 from servekit.models import catalogue
 from servekit.ops.settings import available_cores
@@ -16,24 +16,24 @@ SLOTS, PREFILL_TOKENS = 4, 64  # as the generation service has them
 SUBJECTS = ("rivers", "bread", "clocks", "bridges", "snow", "maps", "salt", "kites")
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """No two prompts are the same, so that no cache answers for the engine."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure with prompts that are all different, so that no prompt is cached."""
     share = catalogue.profile("embedded").services["generation"]
     spec = catalogue.model(share.models[0])
     weights = spec.folder(models_dir()) / spec.files[0].path
     threads = max(1, round(share.cores * available_cores()))
     window = int(spec.limits["window_tokens"])
-    say("starting the embedded fleet and a llama.cpp of its own")
+    progress("starting the embedded fleet and a llama.cpp of its own")
     with (
         fleet("embedded") as running,
-        asked("benchmarks.llama_direct", weights, *map(str, (SLOTS, threads, PREFILL_TOKENS, window))) as llama,
+        line_worker("benchmarks.llama_direct", weights, *map(str, (SLOTS, threads, PREFILL_TOKENS, window))) as llama,
         BlockingConnection(running.address("gateway")) as web,
     ):
         if llama.stdin is None or llama.stdout is None:
             raise RuntimeError("llama.cpp has no pipes")
         direct, gateway = [], []
         for number in range(-WARM_ROUNDS, ROUNDS):
-            say(f"round {number + 1} of {ROUNDS}")
+            progress(f"round {number + 1} of {ROUNDS}")
             subject = SUBJECTS[number % len(SUBJECTS)]
             prompt = f"Fact {number + 500}: what would you tell a curious child about {subject}, in one sentence?"
             llama.stdin.write(prompt + "\n")

@@ -1,4 +1,4 @@
-"""The same network behind LitServe, with the same codec: raw float32 in, raw float32 out."""
+"""The network of the chassis benchmark behind LitServe; requests and responses are raw float32."""
 
 import sys
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ async def _body(request: Request) -> bytes:
 
 
 class Rows(litserve.LitAPI):  # type: ignore[misc]
-    """The network. Batches of at most `BATCH`, filled as LitServe fills them."""
+    """The network, in batches of at most `BATCH` rows that LitServe gathers."""
 
     def __init__(self, path: str) -> None:
         super().__init__(max_batch_size=BATCH, batch_timeout=0.005)

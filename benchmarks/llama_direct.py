@@ -1,4 +1,4 @@
-"""llama.cpp called directly: each line of input is a prompt, each line of output the seconds to its first token."""
+"""llama.cpp without a service: each line of input is a prompt, each line of output the seconds to its first token."""
 
 import sys
 import time
@@ -25,11 +25,11 @@ def _server(weights: str, slots: int, threads: int, prefill_tokens: int, window:
     params.ui = params.endpoint_slots = params.endpoint_props = False
     params.port = 0
     params.verbosity = -1
-    return xllamacpp.ServerProcess(params)
+    return xllamacpp.Server(params)
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Process the lines of the input until it ends."""
     weights, *numbers = sys.argv[1:]
     server = _server(weights, *map(int, numbers))
     for line in sys.stdin:

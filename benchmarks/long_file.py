@@ -1,6 +1,6 @@
-"""Long recordings beside a short caller: the memory of the speech service, and how long the short one waits.
+"""Long recordings: the memory of the speech service, and the latency of short requests at the same time.
 
-`python -m benchmarks.long_file --picture docs/pictures/long-file.svg` draws it, too.
+`python -m benchmarks.long_file --picture docs/pictures/long-file.svg` also draws both.
 """
 
 import argparse
@@ -26,55 +26,55 @@ from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
 from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceStub
 from polyphony.type.v1.media_pb2 import Media
 
-from benchmarks.report import BenchmarkResult, Say, Verdict
-from benchmarks.running import alone
+from benchmarks.report import BenchmarkResult, Progress, Verdict
+from benchmarks.running import service_process
 from servekit.media.audio_encoder import AudioEncoder, encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.rpc.context import DEFAULT_TENANT
 
-# A talk that says the same again within half a minute would be doubted, and heard twice.
+# Sentences differ for half a minute: Whisper decodes a repetitive window twice.
 WHO = ("The old captain", "My neighbour", "A young engineer", "Nobody on the train", "The second visitor")
 DID = ("carried a wooden box", "asked for the morning paper", "forgot the way", "had counted the lamps")
 WHERE = ("across the market square", "before the rain began", "behind the railway station")
-SAYINGS = tuple(f"{WHO[n % 5]} {DID[n % 4]} {WHERE[n % 3]}." for n in range(24))
+SENTENCES = tuple(f"{WHO[n % 5]} {DID[n % 4]} {WHERE[n % 3]}." for n in range(24))
 SPEECH_MINUTES = 20.0
 SILENCE_MINUTES = 180.0
 WORD_EVERY_SECONDS = 300.0  # in the silent one
-CALL_EVERY_SECONDS = 4.0  # the short caller's pause between two calls
+CALL_EVERY_SECONDS = 4.0  # the pause between two short requests
 IDLE_CALLS = 5
-WARMING_MINUTES = 5.0  # of speech, after which the memory is expected to stay
-SAMPLE_SECONDS = 0.2  # between two looks at the memory
+WARM_MINUTES = 5.0  # of speech, after which the memory should stay constant
+SAMPLE_SECONDS = 0.2  # between two samples of the memory
 DEADLINE_SECONDS = 3600.0
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
 @dataclass
-class Watched:
-    """What was seen while one recording was heard.
+class LongRun:
+    """The transcription of one long recording.
 
     Attributes:
-        rest_mb: The process's memory before.
-        moments: When, in seconds from its beginning, and how much memory there was.
-        waits: When a short call began, and how many seconds it took.
-        seconds: How long it took.
-        heard: How long the recording is.
+        idle_mb: The memory of the process before it, in MB.
+        memory: Samples of the memory: seconds since the start, and MB.
+        waits: The short requests: seconds since the start, and the latency in seconds.
+        seconds: The duration of the transcription.
+        audio_seconds: The duration of the recording.
     """
 
-    rest_mb: float
-    moments: list[tuple[float, float]] = field(default_factory=list)
+    idle_mb: float
+    memory: list[tuple[float, float]] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)
     seconds: float = 0.0
-    heard: float = 0.0
+    audio_seconds: float = 0.0
 
     @property
     def grown_mb(self) -> float:
-        """The most memory over the rest."""
-        return max(memory for _, memory in self.moments) - self.rest_mb
+        """The most memory above `idle_mb`."""
+        return max(memory for _, memory in self.memory) - self.idle_mb
 
     @property
     def longest_wait(self) -> float:
-        """Of the short caller."""
+        """The longest latency of a short request, in seconds."""
         return max((seconds for _, seconds in self.waits), default=0.0)
 
 
@@ -82,71 +82,71 @@ class BenchmarkClient:
     """Calls a speech service.
 
     Args:
-        channel: To it.
-        store: The folder where it looks for media.
+        channel: A channel to the service.
+        store: The object store of the service.
     """
 
     def __init__(self, channel: grpc.Channel, store: ObjectStore) -> None:
         self._transcription, self._synthesis = TranscriptionServiceStub(channel), SynthesisServiceStub(channel)
         self._store = store
 
-    def speak(self, text: str) -> Sound:
-        """A text, spoken at 24 kHz."""
+    def synthesize(self, text: str) -> Samples:
+        """Synthesize a text, at 24 kHz."""
         events = self._synthesis.Synthesize(SynthesizeRequest(text=text), timeout=60)
         return np.frombuffer(b"".join(event.chunk for event in events), "<i2").astype(np.float32) / np.float32(32768)
 
-    def hear(self, audio: Media) -> tuple[float, float]:
-        """Have a recording written down. Returns how long that took, and how long the recording is."""
+    def transcribe(self, audio: Media) -> tuple[float, float]:
+        """Transcribe a recording; return how long that took and how long the recording is, in seconds."""
         began = time.perf_counter()
         *_, last = self._transcription.Transcribe(
             TranscribeRequest(audio=audio, language="en"), timeout=DEADLINE_SECONDS
         )
         return time.perf_counter() - began, float(last.finished.duration_seconds)
 
-    def keep(self, pieces: Iterator[bytes], mime_type: str) -> Media:
-        """Put a recording where the service finds it, a piece at a time."""
+    def store_recording(self, chunks: Iterator[bytes], mime_type: str) -> Media:
+        """Store a recording, chunk by chunk, in the object store of the service."""
 
         async def sent() -> AsyncIterator[bytes]:
-            for piece in pieces:
-                yield piece
+            for chunk in chunks:
+                yield chunk
 
         reference = asyncio.run(self._store.put(DEFAULT_TENANT, sent(), mime_type, None))
         return Media(mime_type=mime_type, reference=reference)
 
 
-def encoded(sounds: Iterator[Sound], mime_type: str, rate: int) -> Iterator[bytes]:
-    """Sounds, one after another, as one stream."""
+def encoded(parts: Iterator[Samples], mime_type: str, rate: int) -> Iterator[bytes]:
+    """Encode recordings, one after another, as one stream."""
     encoder = AudioEncoder(mime_type, rate)
-    for sound in sounds:
-        yield encoder.encode(sound)
+    for samples in parts:
+        yield encoder.encode(samples)
     yield encoder.finish()
 
 
-def talk(sayings: list[Sound], rate: int, minutes: float, pause: float) -> Iterator[Sound]:
-    """Sayings with pauses in between, for so long."""
+def speech_with_pauses(sentences: list[Samples], rate: int, minutes: float, pause: float) -> Iterator[Samples]:
+    """Yield sentences with pauses between them, for some minutes."""
     silence, left, number = np.zeros(rate * 10, np.float32), int(minutes * 60 * rate), 0
     while left > 0:
         gap = int(pause * rate)
         while gap > 0:
             yield silence[:gap]
             gap -= len(silence)
-        saying = sayings[number % len(sayings)]
-        yield saying
-        left -= len(saying) + int(pause * rate)
+        sentence = sentences[number % len(sentences)]
+        yield sentence
+        left -= len(sentence) + int(pause * rate)
         number += 1
 
 
 @contextmanager
-def watching(pid: int, seen: Watched) -> Iterator[None]:
-    """Look at a process's memory all the while."""
+def record_memory(pid: int, run: LongRun) -> Iterator[None]:
+    """Sample the memory of a process within the block."""
     process, over, began = psutil.Process(pid), threading.Event(), time.perf_counter()
 
-    def look() -> None:
+    def sample() -> None:
         while not over.wait(SAMPLE_SECONDS):
             with suppress(psutil.NoSuchProcess):
-                seen.moments.append((time.perf_counter() - began, process.memory_info().rss / 2**20))
+                run.memory.append((time.perf_counter() - began, process.memory_info().rss / 2**20))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         yield
@@ -155,72 +155,74 @@ def watching(pid: int, seen: Watched) -> Iterator[None]:
         thread.join()
 
 
-def beside(caller: BenchmarkClient, pid: int, long: Media, short: Media) -> Watched:
-    """Hear a long recording while a short caller calls again and again."""
-    seen = Watched(psutil.Process(pid).memory_info().rss / 2**20)
+def transcribe_with_short_calls(caller: BenchmarkClient, pid: int, long: Media, short: Media) -> LongRun:
+    """Transcribe a long recording while another caller sends short ones."""
+    run = LongRun(psutil.Process(pid).memory_info().rss / 2**20)
     over, began = threading.Event(), time.perf_counter()
 
     def call() -> None:
         while not over.wait(CALL_EVERY_SECONDS):
-            seen.waits.append((time.perf_counter() - began, caller.hear(short)[0]))
+            run.waits.append((time.perf_counter() - began, caller.transcribe(short)[0]))
 
     thread = threading.Thread(target=call)
-    with watching(pid, seen):
+    with record_memory(pid, run):
         thread.start()
         try:
-            seen.seconds, seen.heard = caller.hear(long)
+            run.seconds, run.audio_seconds = caller.transcribe(long)
         finally:
             over.set()
             thread.join()
-    return seen
+    return run
 
 
-def measure(say: Say, picture: Path | None = None) -> BenchmarkResult:
-    """Hear 20 minutes of speech, twice, then three hours that are mostly silence."""
+def measure(progress: Progress, picture: Path | None = None) -> BenchmarkResult:
+    """Transcribe 20 minutes of speech, twice, then three hours that are mostly silence."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        alone("speech", "embedded", OBJECT_STORE=folder) as service,
+        service_process("speech", "embedded", OBJECT_STORE=folder) as service,
         grpc.insecure_channel(service.address) as channel,
     ):
         caller, rate = BenchmarkClient(channel, ObjectStore(folder)), 24_000
-        say("making the recordings")
-        sayings = [caller.speak(text) for text in SAYINGS]
-        short = Media(inline=encode_audio(np.concatenate(sayings)[: 5 * rate], "audio/wav", rate))
-        half_a_minute = np.concatenate(list(talk(sayings, rate, 0.5, 0.7)))
+        progress("making the recordings")
+        sentences = [caller.synthesize(text) for text in SENTENCES]
+        short = Media(inline=encode_audio(np.concatenate(sentences)[: 5 * rate], "audio/wav", rate))
+        half_a_minute = np.concatenate(list(speech_with_pauses(sentences, rate, 0.5, 0.7)))
         window = Media(inline=encode_audio(half_a_minute[: 29 * rate], "audio/wav", rate))
-        speech = caller.keep(encoded(talk(sayings, rate, SPEECH_MINUTES, 0.7), "audio/mpeg", rate), "audio/mpeg")
-        pauses = talk(sayings, rate, SILENCE_MINUTES, WORD_EVERY_SECONDS)
-        silence = caller.keep(encoded(pauses, "audio/opus", rate), "audio/opus")
-        say("the short caller alone")
-        window_seconds = max(caller.hear(window)[0] for _ in range(2))
-        idle_seconds = median(caller.hear(short)[0] for _ in range(IDLE_CALLS))
-        say("20 minutes of speech")
-        spoken = beside(caller, service.pid, speech, short)
-        say("the same once more, with engines that are warm")
-        again = beside(caller, service.pid, speech, short)
-        say("three hours of silence")
-        silent = beside(caller, service.pid, silence, short)
+        speech = caller.store_recording(
+            encoded(speech_with_pauses(sentences, rate, SPEECH_MINUTES, 0.7), "audio/mpeg", rate), "audio/mpeg"
+        )
+        pauses = speech_with_pauses(sentences, rate, SILENCE_MINUTES, WORD_EVERY_SECONDS)
+        silence = caller.store_recording(encoded(pauses, "audio/opus", rate), "audio/opus")
+        progress("the short caller alone")
+        window_seconds = max(caller.transcribe(window)[0] for _ in range(2))
+        idle_seconds = median(caller.transcribe(short)[0] for _ in range(IDLE_CALLS))
+        progress("20 minutes of speech")
+        spoken = transcribe_with_short_calls(caller, service.pid, speech, short)
+        progress("the same once more, with engines that are warm")
+        again = transcribe_with_short_calls(caller, service.pid, speech, short)
+        progress("three hours of silence")
+        silent = transcribe_with_short_calls(caller, service.pid, silence, short)
     bound = 2 * idle_seconds + window_seconds
     if picture:
         draw(picture, (spoken, again, silent), idle_seconds, bound)
     slowest = max(spoken.longest_wait, again.longest_wait)
     rows = {
         name: {
-            "minutes of sound": seen.heard / 60,
-            "s": seen.seconds,
-            "MB over rest": seen.grown_mb,
-            "short calls": len(seen.waits),
-            "short p50 s": median(seconds for _, seconds in seen.waits),
-            "short longest s": seen.longest_wait,
+            "minutes of audio": run.audio_seconds / 60,
+            "s": run.seconds,
+            "MB over idle": run.grown_mb,
+            "short calls": len(run.waits),
+            "short p50 s": median(seconds for _, seconds in run.waits),
+            "short longest s": run.longest_wait,
         }
-        for name, seen in (("speech, mp3", spoken), ("the same, warm", again), ("mostly silence, opus", silent))
+        for name, run in (("speech, mp3", spoken), ("the same, warm", again), ("mostly silence, opus", silent))
     }
     alone_row = {"short p50 s": idle_seconds, "a full window s": window_seconds}
     return BenchmarkResult(
         "Long recordings, and a caller with 5 s beside them",
         {"nothing long": alone_row, **rows},
         (
-            Verdict("memory, a further minute of speech", growth(spoken, again), "at most", 2.0, "MB"),
+            Verdict("memory, a further minute of speech", growth_mb_per_minute(spoken, again), "at most", 2.0, "MB"),
             Verdict("memory, three hours of silence", silent.grown_mb, "at most", 300.0, "MB"),
             Verdict("5 s beside speech, over twice alone and a window", slowest / bound, "at most", 1.0),
             Verdict("5 s beside silence, over twice alone and a window", silent.longest_wait / bound, "at most", 1.0),
@@ -228,46 +230,46 @@ def measure(say: Say, picture: Path | None = None) -> BenchmarkResult:
     )
 
 
-def growth(*watched: Watched) -> float:
-    """MB that a minute of sound took, by the line through the memory of recordings heard one after another.
+def growth_mb_per_minute(*watched: LongRun) -> float:
+    """MB of memory per minute of audio: the slope of a line through the memory of recordings one after another.
 
-    Of the first minutes the engines are warm for good; what they take by then is not counted, only what goes on. The
-    allocator keeps some 50 MB, or gives them back, at moments of its own: one recording is too short for a line.
+    The first `WARM_MINUTES`, in which the engines allocate their buffers, are left out. The allocator keeps some 50 MB
+    or releases them at times of its own, so that one recording is too short for a line.
     """
     minutes, memory = list[float](), list[float]()
-    heard = 0.0
-    for seen in watched:
-        minutes += [heard + second / seen.seconds * seen.heard / 60 for second, _ in seen.moments]
-        memory += [at for _, at in seen.moments]
-        heard += seen.heard / 60
-    first = np.searchsorted(minutes, WARMING_MINUTES)
+    minutes_before = 0.0
+    for run in watched:
+        minutes += [minutes_before + second / run.seconds * run.audio_seconds / 60 for second, _ in run.memory]
+        memory += [at for _, at in run.memory]
+        minutes_before += run.audio_seconds / 60
+    first = np.searchsorted(minutes, WARM_MINUTES)
     return float(np.polyfit(minutes[first:], memory[first:], 1)[0])
 
 
-def draw(path: Path, watched: Sequence[Watched], idle: float, bound: float) -> None:
-    """The memory and the short caller's waits, the recordings side by side."""
+def draw(path: Path, watched: Sequence[LongRun], idle: float, bound: float) -> None:
+    """Draw the memory and the latency of short requests, the recordings side by side."""
     with rc_context({"font.size": 9, "svg.hashsalt": "polyphony"}):
         figure = Figure(figsize=(11.0, 4.6), layout="constrained")
         axes = figure.subplots(2, len(watched), sharex="col", sharey="row")
         titles = "20 minutes of speech (mp3)", "the same once more", "3 hours, mostly silence (opus)"
-        for column, (title, seen) in enumerate(zip(titles, watched, strict=True)):
+        for column, (title, run) in enumerate(zip(titles, watched, strict=True)):
             memory, waits = axes[0][column], axes[1][column]
-            memory.set_title(f"{title}\nheard in {seen.seconds:.0f} s")
-            memory.plot(*zip(*seen.moments, strict=True), color="#1f6f8b", linewidth=1.2)
-            memory.axhline(seen.rest_mb, color="#888888", linewidth=0.8, linestyle="--")
-            waits.plot(*zip(*seen.waits, strict=True), ".", color="#b5502f", markersize=4)
+            memory.set_title(f"{title}\ntranscribed in {run.seconds:.0f} s")
+            memory.plot(*zip(*run.memory, strict=True), color="#1f6f8b", linewidth=1.2)
+            memory.axhline(run.idle_mb, color="#888888", linewidth=0.8, linestyle="--")
+            waits.plot(*zip(*run.waits, strict=True), ".", color="#b5502f", markersize=4)
             waits.axhline(idle, color="#888888", linewidth=0.8, linestyle="--")
             waits.axhline(bound, color="#b5502f", linewidth=0.8)
-            waits.set_xlabel("seconds since it began")
+            waits.set_xlabel("seconds since the start")
         axes[0][0].set_ylabel("memory of the service, MB\n(dashed: before)")
         axes[0][0].set_ylim(bottom=0)
-        axes[1][0].set_ylabel("another's 5 s clip, s\n(dashed: alone; line: allowed)")
+        axes[1][0].set_ylabel("latency of a 5 s clip, s\n(dashed: alone; line: target)")
         axes[1][0].set_ylim(bottom=0)
         figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def main() -> None:
-    """Measure, print, and draw where it is told to."""
+    """Measure, print the result, and draw it if a file is given."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.long_file", description=__doc__)
     parser.add_argument("--picture", type=Path)
     picture = parser.parse_args().picture

@@ -1,4 +1,4 @@
-"""Eight callers of four kinds at once, against the same calls one after another."""
+"""Eight concurrent callers of four kinds, compared with the same calls one after another."""
 
 import io
 import time
@@ -10,7 +10,7 @@ import skimage.data
 from openai import OpenAI
 from PIL import Image
 
-from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Progress, Verdict, percentile
 from benchmarks.running import fleet
 from client.blocking import BlockingConnection
 
@@ -21,7 +21,7 @@ SAYINGS = (
     "Please tell me what the instrument showed this morning.",
     "Seven ships sailed north before the storm reached the harbour.",
 )
-RequestContext = Callable[[int], object]
+BenchmarkCall = Callable[[int], object]
 
 
 def page_third() -> bytes:
@@ -32,8 +32,8 @@ def page_third() -> bytes:
     return image.getvalue()
 
 
-def mixed_calls(client: OpenAI, web: BlockingConnection) -> Mapping[str, tuple[RequestContext, int]]:
-    """One call of each kind, and how many a caller makes: about as long as the others take."""
+def mixed_calls(client: OpenAI, web: BlockingConnection) -> Mapping[str, tuple[BenchmarkCall, int]]:
+    """One call of each kind, and how many of them a caller makes, so that all callers take about as long."""
     picture = page_third()
     clips = [
         client.audio.speech.create(model="tts-1", voice="default", input=text, response_format="wav").content
@@ -63,7 +63,7 @@ def mixed_calls(client: OpenAI, web: BlockingConnection) -> Mapping[str, tuple[R
     return {"OCR": (read, 18), "transcription": (transcribe, 4), "chat": (chat, 8), "embeddings": (embed, 32)}
 
 
-def _timed(call: RequestContext, count: int, first: int) -> list[float]:
+def _timed(call: BenchmarkCall, count: int, first: int) -> list[float]:
     seconds = []
     for number in range(first, first + count):
         began = time.perf_counter()
@@ -72,9 +72,9 @@ def _timed(call: RequestContext, count: int, first: int) -> list[float]:
     return seconds
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """First every call alone, then all callers at once."""
-    say("starting the embedded fleet")
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure every call alone, then all callers at once."""
+    progress("starting the embedded fleet")
     with fleet("embedded") as running:
         address = running.address("gateway")
         with (
@@ -87,9 +87,9 @@ def measure(say: Say) -> BenchmarkResult:
                 call(-1)
             alone: dict[str, list[float]] = {}
             for kind, (call, count) in calls.items():
-                say(f"alone: {kind}")
+                progress(f"alone: {kind}")
                 alone[kind] = _timed(call, count * CALLERS, 0)
-            say(f"{4 * CALLERS} callers at once")
+            progress(f"{4 * CALLERS} callers at once")
             began = time.perf_counter()
             futures = {
                 kind: [pool.submit(_timed, call, count, 1000 * (caller + 1)) for caller in range(CALLERS)]

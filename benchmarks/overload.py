@@ -1,20 +1,20 @@
-"""Goodput: answers within the deadline, at the peak's load and beyond it."""
+"""Goodput under overload: responses within the deadline, at the peak throughput and above it."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import engine
 from benchmarks.chassis import INFER, call, infer_message
-from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Progress, Verdict, percentile
 from benchmarks.running import ServerProcess, serving
 
 DEADLINE = 0.5
 LOADS = (1.0, 2.0, 5.0)
-BATCH_SECONDS = 0.16  # of the emulated accelerator, however full the batch
+BATCH_SECONDS = 0.16  # of the emulated accelerator, whatever the size of the batch
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """An emulated accelerator, which takes no core, and an engine on the cores that everything else needs too."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure an emulated accelerator, which takes no CPU, and an engine that shares the cores with the server."""
     rows: dict[str, dict[str, float]] = {}
     verdicts = []
     with TemporaryDirectory() as name:
@@ -22,7 +22,7 @@ def measure(say: Say) -> BenchmarkResult:
         message.write_bytes(infer_message(1))
         engine.save(model)
         with serving("benchmarks.tensor_server", "--batch-seconds", str(BATCH_SECONDS)) as server:
-            found = _loads(server, message, "accelerator", say)
+            found = _loads(server, message, "accelerator", progress)
             verdicts = [
                 Verdict(f"goodput at {load:g}x over the peak, {name}", row["of peak"], "at least", 0.95)
                 for (name, row), load in zip(found.items(), (0, *LOADS), strict=True)
@@ -30,17 +30,17 @@ def measure(say: Say) -> BenchmarkResult:
             ]
             rows |= found
         with serving("benchmarks.tensor_server", "--model", model) as server:
-            rows |= _loads(server, message, "shared cores", say)
+            rows |= _loads(server, message, "shared cores", progress)
     return BenchmarkResult(f"Goodput within {DEADLINE:g} s", rows, verdicts)
 
 
-def _loads(server: ServerProcess, message: Path, what: str, say: Say) -> dict[str, dict[str, float]]:
-    say(f"{what}: peak")
+def _loads(server: ServerProcess, message: Path, what: str, progress: Progress) -> dict[str, dict[str, float]]:
+    progress(f"{what}: peak")
     peak = call(server, INFER, message, "--callers", "96", "--seconds", "4", "--warm", "1.5")
     best = peak["good"] / peak["seconds"]
     rows = {f"{what}, peak": {"offered/s": best, "good/s": best, "of peak": 1.0}}
     for load in LOADS:
-        say(f"{what}: {load:g} times the peak")
+        progress(f"{what}: {load:g} times the peak")
         options = ("--rate", str(best * load), "--deadline", str(DEADLINE), "--seconds", "5", "--warm", "2")
         outcome = call(server, INFER, message, *options)
         rows[f"{what}, {load:g}x"] = {

@@ -1,4 +1,4 @@
-"""The simulation against the real thing: the same calls to one real service and to one simulated pod."""
+"""Accuracy of the simulation: the same calls to a real service and to a simulated pod."""
 
 import asyncio
 import io
@@ -14,15 +14,15 @@ from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
 from benchmarks.curves import counters
-from benchmarks.report import BenchmarkResult, Say
-from benchmarks.running import Alone, alone
+from benchmarks.report import BenchmarkResult, Progress
+from benchmarks.running import ServiceProcess, service_process
 from capacity.curve import Curve
 from capacity.simulation.cluster import Environment, replay
 from capacity.simulation.hpa import Behavior
 from capacity.simulation.scaling import Scaler
 from capacity.simulation.traces import LoadTrace
 
-LATENCY = 0.2  # of the fake reader's engine, which sleeps
+LATENCY = 0.2  # of the fake text recognizer, which sleeps
 ENGINES = 2
 LOADS = (0.5, 0.8, 1.2, 2.0)
 SECONDS = 30
@@ -30,13 +30,13 @@ DEADLINE = 2.0
 SEED = 7
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """A service of fakes at four loads, called when the trace says, whether it answers or not."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure a service of fakes at four loads, in an open loop."""
     rows: dict[str, dict[str, float]] = {}
     options = f'{{"latency_seconds": {LATENCY}}}'
-    with alone("vision", "fake", THREADS=str(ENGINES), MODEL_OPTIONS=options) as service:
+    with service_process("vision", "fake", THREADS=str(ENGINES), MODEL_OPTIONS=options) as service:
         for load in LOADS:
-            say(f"{load:g} of what it can take")
+            progress(f"{load:g} of what it can take")
             trace = LoadTrace("load", np.full(SECONDS, load * ENGINES / LATENCY))
             latencies, engine_seconds = asyncio.run(_call(service, trace.arrivals(SEED)))
             pod = Scaler("fixed", 1.0, Behavior(1, 1))
@@ -51,8 +51,8 @@ def measure(say: Say) -> BenchmarkResult:
     return BenchmarkResult(f"One pod, {ENGINES} engines of {LATENCY:g} s, a deadline of {DEADLINE:g} s", rows)
 
 
-async def _call(service: Alone, arrivals: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Seconds of each answer, not a number where there was none; and what a call took of an engine."""
+async def _call(service: ServiceProcess, arrivals: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return the latency of each call, NaN where it failed, and the mean engine seconds of a call."""
     picture = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 64, 3), dtype=np.uint8)).save(picture, "PNG")
     request = ReadTextRequest(image=Media(mime_type="image/png", inline=picture.getvalue()))
@@ -71,12 +71,12 @@ async def _call(service: Alone, arrivals: NDArray[np.float64]) -> tuple[NDArray[
             latencies[number] = time.perf_counter() - began - due
 
         await asyncio.gather(*(one(number, due) for number, due in enumerate(arrivals.tolist())))
-    await asyncio.sleep(LATENCY)  # what runs for nobody ends, too
+    await asyncio.sleep(LATENCY)  # until cancelled runs have ended
     after = _engine(service)
     return latencies, (after[0] - before[0]) / (after[1] - before[1])
 
 
-def _engine(service: Alone) -> tuple[float, float]:
+def _engine(service: ServiceProcess) -> tuple[float, float]:
     found = counters(httpx.get(service.metrics).raise_for_status().text, "fake-reader")
     return found["polyphony_inference_duration_seconds_sum"], found["polyphony_inference_duration_seconds_count"]
 
@@ -84,13 +84,13 @@ def _engine(service: Alone) -> tuple[float, float]:
 def _curve(engine_seconds: float) -> Curve:
     return Curve(
         service="vision",
-        call="a picture for the fake reader",
+        call="an image for the fake text recognizer",
         kind="slots",
         engines=ENGINES,
         seconds=((1, engine_seconds), (ENGINES, engine_seconds)),
         spread=0,
         deadline_seconds=DEADLINE,
-        queue=1e6,  # the budget of megapixels never fills: the deadline refuses
+        queue=1e6,  # never full: requests are rejected by their deadline
         schedule_seconds=0,
         weights_seconds=0,
         load_seconds=0,

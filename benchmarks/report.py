@@ -1,4 +1,4 @@
-"""What a measurement hands back, and how it is shown."""
+"""The result of a benchmark, and its tables."""
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -7,21 +7,21 @@ from statistics import quantiles
 
 from rich.table import Table
 
-Say = Callable[[str], None]  # told what is being measured now
+Progress = Callable[[str], None]  # called with a description of the current part of a benchmark
 
 _HOLDS = {"at least": operator.ge, "at most": operator.le}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A figure and what it has to be.
+    """A measured value and its target.
 
     Attributes:
-        what: What is measured.
-        value: What was found.
+        what: The name of the value.
+        value: The measured value.
         bound: `at least` or `at most`.
-        target: The bound's number.
-        unit: Of both.
+        target: The target.
+        unit: The unit of value and target; `x` for a ratio.
     """
 
     what: str
@@ -32,18 +32,18 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether the figure is what it has to be."""
+        """Whether the value meets its target."""
         return bool(_HOLDS[self.bound](self.value, self.target))
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """One measurement.
+    """The result of one benchmark.
 
     Attributes:
         title: What was measured.
-        rows: What was found, by row and column; rows may differ in columns.
-        verdicts: The figures that have a target.
+        rows: The values by row and column; rows may have different columns.
+        verdicts: The values that have a target.
     """
 
     title: str
@@ -51,7 +51,7 @@ class BenchmarkResult:
     verdicts: Sequence[Verdict] = ()
 
     def table(self) -> Table:
-        """The rows for people."""
+        """The rows as a table for the terminal."""
         columns = list(dict.fromkeys(column for row in self.rows.values() for column in row))
         table = Table(title=self.title, title_justify="left", title_style="bold", box=None)
         table.add_column("")
@@ -63,9 +63,9 @@ class BenchmarkResult:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """Every target of a run, and whether it is met."""
+    """A table of the targets, each with whether it is met."""
     table = Table(title="Targets", title_justify="left", title_style="bold", box=None)
-    for name in ("", "found", "wanted", ""):
+    for name in ("", "measured", "target", ""):
         table.add_column(name, justify="left" if not name else "right")
     for verdict in verdicts:
         met = "[green]met[/]" if verdict.holds else "[red]missed[/]"
@@ -75,7 +75,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of them are; 0 of none."""
+    """The percentile of the values at `share`, 0 to 1; 0 if there are no values."""
     if len(values) < 2:
         return values[0] if values else 0.0
     return quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]

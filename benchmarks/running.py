@@ -1,4 +1,4 @@
-"""Processes that a measurement needs: started, waited for, and ended whatever happens."""
+"""Context managers for the processes of a benchmark: started, waited for, and ended even after an error."""
 
 import json
 import os
@@ -39,14 +39,14 @@ class ServerProcess:
     pid: int
 
     def cpu_seconds(self) -> float:
-        """What it and its children have taken so far."""
+        """The CPU time of the process and its children so far."""
         process = psutil.Process(self.pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
         return sum(one.user + one.system for one in times)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A TCP port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -54,10 +54,10 @@ def free_port() -> int:
 
 @contextmanager
 def serving(module: str, *arguments: str | Path) -> Iterator[ServerProcess]:
-    """Run a module that listens on the port it is given first; end it and its children afterwards.
+    """Run a module that listens on the port of its first argument; end it and its children afterwards.
 
     Raises:
-        RuntimeError: It ended, or does not listen in time.
+        RuntimeError: The process ended, or did not listen in time.
     """
     port = free_port()
     command = (sys.executable, "-m", module, str(port), *map(str, arguments))
@@ -74,13 +74,13 @@ def _wait_until_open(process: "subprocess.Popen[bytes]", port: int) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended at once")
+            raise RuntimeError(f"{process.args!r} ended before it listened")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 time.sleep(1.5)  # it listens before its model is warm
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"{process.args!r} does not listen")
+    raise RuntimeError(f"{process.args!r} did not listen within {START_SECONDS:g} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +88,20 @@ class Fleet:
     """A fleet in a home of its own.
 
     Attributes:
-        environment: That of the `polyphony` command for this home.
-        ready_seconds: How long `polyphony up` took.
+        environment: The environment of the `polyphony` command for this home.
+        ready_seconds: The duration of `polyphony up`.
     """
 
     environment: dict[str, str]
     ready_seconds: float
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Each process by its name."""
+        """The rows of `polyphony status`, by process."""
         printed = _polyphony(self.environment, "status", "--json")
         return {row["process"]: row for row in json.loads(printed)}
 
     def address(self, process: str) -> str:
-        """Where a process listens."""
+        """The address on which a process listens."""
         return str(self.status()[process]["address"])
 
 
@@ -113,11 +113,11 @@ def fleet(profile: str) -> Iterator[Fleet]:
         RuntimeError: The command failed.
     """
     home = Path(tempfile.mkdtemp(prefix="polyphony-bench-"))
-    home.chmod(0o755)  # Postgres, which refuses to be root, has to get in
+    home.chmod(0o755)  # Postgres does not run as root, and its account must be able to enter
     (home / "models").symlink_to(models_dir())
     plain = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
     own = {key: value for key, value in os.environ.items() if key.startswith("POLYPHONY_BENCH_")}
-    own = {key.replace("_BENCH", "", 1): value for key, value in own.items()}  # a knob to try
+    own = {key.replace("_BENCH", "", 1): value for key, value in own.items()}  # POLYPHONY_BENCH_X sets POLYPHONY_X
     environment = plain | own | {"POLYPHONY_HOME": str(home), "POLYPHONY_FLEET_PORTS": "free"}
     try:
         began = time.perf_counter()
@@ -129,14 +129,14 @@ def fleet(profile: str) -> Iterator[Fleet]:
 
 
 @dataclass(frozen=True, slots=True)
-class Alone:
+class ServiceProcess:
     """A service without a fleet.
 
     Attributes:
-        address: Where it answers.
+        address: The address of its gRPC server.
         metrics: The URL of its metrics.
         pid: Its process id.
-        ready_seconds: How long it took until it said that it serves.
+        ready_seconds: The time from its start until its health status was SERVING.
     """
 
     address: str
@@ -146,16 +146,16 @@ class Alone:
 
 
 @contextmanager
-def alone(service: str, profile: str, **settings: str) -> Iterator[Alone]:
+def service_process(service: str, profile: str, **settings: str) -> Iterator[ServiceProcess]:
     """Run one service; kill it afterwards.
 
     Args:
-        service: A module of `services`.
-        profile: Of the catalogue.
-        settings: By their names, in capitals.
+        service: The name of the service, a module of `services`.
+        profile: The name of the profile.
+        settings: Further settings, by their names in capitals.
 
     Raises:
-        RuntimeError: It ended, or was not ready in time.
+        RuntimeError: The process ended, or was not ready in time.
     """
     port, metrics, name = free_port(), free_port(), service.upper()
     plain = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
@@ -166,7 +166,7 @@ def alone(service: str, profile: str, **settings: str) -> Iterator[Alone]:
     process = subprocess.Popen(command, env=USUAL | plain | own, stderr=subprocess.DEVNULL)
     try:
         _wait_until_serving(process, f"127.0.0.1:{port}")
-        yield Alone(
+        yield ServiceProcess(
             f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics", process.pid, time.perf_counter() - began
         )
     finally:
@@ -188,11 +188,11 @@ def _wait_until_serving(process: "subprocess.Popen[bytes]", address: str) -> Non
                     return
             except grpc.RpcError:
                 time.sleep(0.05)
-    raise RuntimeError(f"{process.args!r} is not ready")
+    raise RuntimeError(f"{process.args!r} ended, or was not ready within {START_SECONDS:g} s")
 
 
 def models_dir() -> Path:
-    """Where this machine's models are."""
+    """The folder of this machine's models."""
     return Path(os.environ.get("POLYPHONY_HOME", default_home())) / "models"
 
 
@@ -204,8 +204,8 @@ def _polyphony(environment: dict[str, str], *arguments: str) -> str:
 
 
 @contextmanager
-def asked(module: str, *arguments: str | Path) -> Iterator["subprocess.Popen[str]"]:
-    """Run a module that answers each line on its input with one on its output; end it afterwards."""
+def line_worker(module: str, *arguments: str | Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run a module that writes one line of output for each line of input; end it afterwards."""
     command = (sys.executable, "-m", module, *map(str, arguments))
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     try:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak --minutes 20`: mixed calls, good and bad, for a long time; memory has to stay flat."""
+"""`python -m benchmarks.soak --minutes 20`: valid and invalid calls for a long time; memory must stay constant."""
 
 import argparse
 import itertools
@@ -16,8 +16,8 @@ from benchmarks.running import Fleet, fleet
 from client.blocking import BlockingConnection
 from client.errors import GatewayError
 
-SETTLING = 0.25  # of the soak, after which memory is taken as the level to stay at
-PAUSE_SECONDS = 0.2  # between a caller's calls, so that the machine is busy but not drowned
+SETTLING = 0.25  # share of the soak after which memory should stay constant
+PAUSE_SECONDS = 0.2  # between the calls of a caller, so that the machine is busy but not overloaded
 
 
 def memory(running: Fleet) -> dict[str, float]:
@@ -26,7 +26,7 @@ def memory(running: Fleet) -> dict[str, float]:
 
 
 def bad_call(web: BlockingConnection) -> Callable[[int], object]:
-    """A call that has to be refused, another each time."""
+    """Calls that must be refused, in turn."""
     cases = itertools.cycle(
         [
             ("/v1/vision/read", {"content": b"not an image", "headers": {"content-type": "image/png"}}),
@@ -50,7 +50,7 @@ def bad_call(web: BlockingConnection) -> Callable[[int], object]:
 
 
 def soak(minutes: float, console: Console) -> int:
-    """Call for so long. Returns the number of failures."""
+    """Call for some minutes; return the number of failures."""
     answered: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     end = time.monotonic() + minutes * 60
@@ -93,7 +93,7 @@ def soak(minutes: float, console: Console) -> int:
 
 def _table(levels: list[dict[str, float]]) -> Table:
     settled = levels[max(1, int(len(levels) * SETTLING)) :]
-    table = Table("process", "at rest", "settled", "highest after", "last", "growth since settled", title="PSS, MiB")
+    table = Table("process", "idle", "settled", "highest after", "last", "growth since settled", title="PSS, MiB")
     for process in levels[0]:
         after = [level.get(process, 0.0) for level in settled]
         cells = (levels[0][process], after[0], max(after), after[-1], after[-1] - after[0])

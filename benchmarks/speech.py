@@ -1,4 +1,4 @@
-"""Forty recordings of eight callers: through the speech service, and by faster-whisper called directly, by turns."""
+"""Transcription of forty recordings by eight callers: the speech service, and faster-whisper called directly."""
 
 import json
 import time
@@ -15,8 +15,8 @@ from polyphony.type.v1.media_pb2 import Media
 from rich.console import Console
 
 from benchmarks.curves import counters
-from benchmarks.report import BenchmarkResult, Say, Verdict
-from benchmarks.running import Alone, alone, asked, models_dir
+from benchmarks.report import BenchmarkResult, Progress, Verdict
+from benchmarks.running import ServiceProcess, service_process, line_worker, models_dir
 from evaluation.speech.metrics import edits, rate
 from evaluation.speech_set import maker, manifest
 from evaluation.speech_set.manifest import EvaluationClip
@@ -33,63 +33,63 @@ OURS, FULL = "the service", "the service, full windows"
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechAnswer:
-    """What came of hearing every recording once."""
+class TranscriptionRun:
+    """The transcription of every recording once; `seconds` and `cpu_seconds` are of all together."""
 
     seconds: float
     cpu_seconds: float
     texts: Sequence[str]
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """Same recordings, threads, beam and temperatures; the language is stated. The quickest round of each counts."""
-    say("making the evaluation set")
+def measure(progress: Progress) -> BenchmarkResult:
+    """Measure both with the same recordings, threads, beam, temperatures and language; the fastest round counts."""
+    progress("making the evaluation set")
     folder = models_dir().parent / "speech-set"
     clips = chosen(folder)
     files = [folder / clip.file for clip in clips]
     threads = available_cores()
     spec = catalogue.model("whisper-base")
     with (
-        alone("speech", "embedded", THREADS=str(threads)) as service,
-        asked("benchmarks.whisper_direct", spec.folder(models_dir()), str(threads), *files) as direct,
+        service_process("speech", "embedded", THREADS=str(threads)) as service,
+        line_worker("benchmarks.whisper_direct", spec.folder(models_dir()), str(threads), *files) as direct,
     ):
         if direct.stdin is None or direct.stdout is None:
             raise RuntimeError("faster-whisper has no pipes")
-        found: dict[str, list[SpeechAnswer]] = {}
+        found: dict[str, list[TranscriptionRun]] = {}
         for number in range(ROUNDS):
             for name in (OURS, FULL):
-                say(f"round {number + 1} of {ROUNDS}: {name}")
+                progress(f"round {number + 1} of {ROUNDS}: {name}")
                 found.setdefault(name, []).append(_call(service, spec.id, files, full_window=name == FULL))
             for way in WAYS:
-                say(f"round {number + 1} of {ROUNDS}: faster-whisper, {way}")
+                progress(f"round {number + 1} of {ROUNDS}: faster-whisper, {way}")
                 direct.stdin.write(way + "\n")
-                found.setdefault(way, []).append(SpeechAnswer(**json.loads(direct.stdout.readline())))
-    sound = sum(clip.seconds for clip in clips)
-    best = {name: min(rounds, key=lambda heard: heard.seconds) for name, rounds in found.items()}
-    wrong = {name: _word_error_rate(clips, heard.texts) for name, heard in best.items()}
+                found.setdefault(way, []).append(TranscriptionRun(**json.loads(direct.stdout.readline())))
+    audio_seconds = sum(clip.seconds for clip in clips)
+    best = {name: min(rounds, key=lambda run: run.seconds) for name, rounds in found.items()}
+    wrong = {name: _word_error_rate(clips, run.texts) for name, run in best.items()}
     fastest = min(WAYS, key=lambda way: best[way].seconds)
     rows = {
         name if name not in WAYS else f"faster-whisper, {name}": {
-            "s": heard.seconds,
-            "of real time": heard.seconds / sound,
-            "CPU s": heard.cpu_seconds,
-            f"over {fastest}": heard.seconds / best[fastest].seconds,
+            "s": run.seconds,
+            "of real time": run.seconds / audio_seconds,
+            "CPU s": run.cpu_seconds,
+            f"over {fastest}": run.seconds / best[fastest].seconds,
             "WER %": wrong[name] * 100,
         }
-        for name, heard in best.items()
+        for name, run in best.items()
     }
     return BenchmarkResult(
-        f"{len(clips)} recordings, {sound:.0f} s, {CALLERS} callers, {threads} threads",
+        f"{len(clips)} recordings, {audio_seconds:.0f} s, {CALLERS} callers, {threads} threads",
         rows,
         [
-            Verdict("hearing, over faster-whisper's quickest", rows[OURS][f"over {fastest}"], "at most", 0.7),
-            Verdict("words wrong, more than by it", (wrong[OURS] - wrong[fastest]) * 100, "at most", 0.5, "points"),
+            Verdict("transcription over the fastest faster-whisper", rows[OURS][f"over {fastest}"], "at most", 0.7),
+            Verdict("WER above its WER", (wrong[OURS] - wrong[fastest]) * 100, "at most", 0.5, "points"),
         ],
     )
 
 
 def chosen(folder: Path) -> list[EvaluationClip]:
-    """The recordings: English, of one speaker at a time, clean ones first and then those with least noise."""
+    """The recordings: English, one speaker at a time, clean ones first, then those with the least noise."""
     if not (folder / manifest.NAME).exists():
         maker.make(folder, Console(quiet=True))
     clips = [
@@ -102,10 +102,10 @@ def chosen(folder: Path) -> list[EvaluationClip]:
     return clips[:CLIPS]
 
 
-def _call(service: Alone, model: str, files: Sequence[Path], *, full_window: bool) -> SpeechAnswer:
+def _call(service: ServiceProcess, model: str, files: Sequence[Path], *, full_window: bool) -> TranscriptionRun:
     recordings = [file.read_bytes() for file in files]
 
-    def hear(recording: bytes) -> str:
+    def transcribe(recording: bytes) -> str:
         request = TranscribeRequest(
             audio=Media(inline=recording, mime_type="audio/flac"), model=model, language="en", full_window=full_window
         )
@@ -115,11 +115,11 @@ def _call(service: Alone, model: str, files: Sequence[Path], *, full_window: boo
     with grpc.insecure_channel(service.address) as channel, ThreadPoolExecutor(CALLERS) as pool:
         stub = TranscriptionServiceStub(channel)
         before, began = _cpu_seconds(service, model), time.perf_counter()
-        texts = list(pool.map(hear, recordings))
-        return SpeechAnswer(time.perf_counter() - began, _cpu_seconds(service, model) - before, texts)
+        texts = list(pool.map(transcribe, recordings))
+        return TranscriptionRun(time.perf_counter() - began, _cpu_seconds(service, model) - before, texts)
 
 
-def _cpu_seconds(service: Alone, model: str) -> float:
+def _cpu_seconds(service: ServiceProcess, model: str) -> float:
     return counters(httpx.get(service.metrics).raise_for_status().text, model)["process_cpu_seconds_total"]
 
 

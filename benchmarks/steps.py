@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from benchmarks.report import BenchmarkResult, Say, Verdict
+from benchmarks.report import BenchmarkResult, Progress, Verdict
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
@@ -50,9 +50,9 @@ class Countdown:
         return state[0]
 
 
-def measure(say: Say) -> BenchmarkResult:
+def measure(progress: Progress) -> BenchmarkResult:
     """Each case with its callers at once, and with one after another."""
-    rows = {name: asyncio.run(_case(say, name, *case)) for name, case in CASES.items()}
+    rows = {name: asyncio.run(_case(progress, name, *case)) for name, case in CASES.items()}
     ratio = rows["4 callers of 20 steps, together"]["times faster"]
     return BenchmarkResult(
         f"Steps of {STEP_SECONDS * 1e3:g} ms, at most {MAX_BATCH} requests a step",
@@ -61,8 +61,8 @@ def measure(say: Say) -> BenchmarkResult:
     )
 
 
-async def _case(say: Say, name: str, callers: Sequence[int], arrival_steps: int) -> dict[str, float]:
-    say(name)
+async def _case(progress: Progress, name: str, callers: Sequence[int], arrival_steps: int) -> dict[str, float]:
+    progress(name)
     model = Countdown()
     spec = ModelSpec(
         id="steps", task="step", services=("bench",), runtime="fake", title="", licence="Apache-2.0", memory_mb=1

@@ -1,4 +1,4 @@
-"""A servekit server with one tensor model and nothing else: the chassis as it is."""
+"""A server of the chassis with one tensor model and nothing else."""
 
 import argparse
 from pathlib import Path
@@ -22,20 +22,20 @@ from servekit.scheduling.tensors import TensorScheduler
 
 
 class Settings(ProcessSettings):
-    """A process of the bench."""
+    """Settings of the process."""
 
     process: ClassVar[str] = "bench"
 
 
 def emulated(batch_seconds: float) -> FakeBackend:
-    """An accelerator: a batch takes the same time however full it is, and none of the machine's cores."""
+    """An emulated accelerator: a batch takes the same time whatever its size, and no CPU."""
     spec = (-1, WIDTH)
     rows, out = TensorSpec("h0", np.dtype(np.float32), spec), TensorSpec("y", np.dtype(np.float32), (-1, 8))
     return FakeBackend([rows], [out], latency_seconds=batch_seconds)
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until a signal."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--model", type=Path, help="an ONNX file; an emulated accelerator without it")

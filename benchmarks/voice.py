@@ -1,4 +1,4 @@
-"""The first sound of a text of 400 characters, and how long the whole takes: over gRPC, and over HTTP by format."""
+"""Time to the first audio of a text of 400 characters, and to the last: over gRPC, and over HTTP by format."""
 
 import time
 from statistics import median
@@ -7,7 +7,7 @@ import grpc
 from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 from polyphony.speech.v1.synthesis_pb2_grpc import SynthesisServiceStub
 
-from benchmarks.report import BenchmarkResult, Say, Verdict, percentile
+from benchmarks.report import BenchmarkResult, Progress, Verdict, percentile
 from benchmarks.running import fleet
 from client.blocking import BlockingConnection
 
@@ -15,10 +15,10 @@ CHARACTERS = 400
 ROUNDS = 12
 WARM_ROUNDS = 2
 FORMATS = ("pcm", "wav", "mp3", "opus", "aac", "flac")
-SOUND_BYTES = 400  # more than any header
+MAX_HEADER_BYTES = 400  # of any format
 FIRST_MS, FIRST_SHARE = 300.0, 0.15
 
-# The first sentence is short, long with a clause, long without one, and full of figures.
+# First sentences: short, long with a clause, long without one, and with many numbers.
 OPENINGS = (
     "It rained all night.",
     "Because nobody in the village had ever seen the river rise so far, they carried their chairs into the church.",
@@ -33,10 +33,10 @@ REST = (
 )
 
 
-def measure(say: Say) -> BenchmarkResult:
-    """Every round speaks another text; formats take turns within a round."""
+def measure(progress: Progress) -> BenchmarkResult:
+    """Synthesize another text in each round, in every format."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ("gRPC, pcm", *FORMATS)}
-    say("starting the embedded fleet")
+    progress("starting the embedded fleet")
     with (
         fleet("embedded") as running,
         BlockingConnection(running.address("gateway")) as web,
@@ -44,7 +44,7 @@ def measure(say: Say) -> BenchmarkResult:
     ):
         stub = SynthesisServiceStub(channel)
         for number in range(-WARM_ROUNDS, ROUNDS):
-            say(f"round {number + 1} of {ROUNDS}")
+            progress(f"round {number + 1} of {ROUNDS}")
             text = f"{OPENINGS[number % len(OPENINGS)]} {REST}"[: CHARACTERS - 1].rstrip() + "."
             for name, times in taken.items():
                 both = _through(web, text, name) if name in FORMATS else _direct(stub, text)
@@ -62,7 +62,7 @@ def measure(say: Say) -> BenchmarkResult:
     slowest = max(rows.values(), key=lambda row: row["first ms"])
     share = max(row["first over whole"] for row in rows.values())
     return BenchmarkResult(
-        f"The first sound of {CHARACTERS} characters, one caller",
+        f"Synthesis of {CHARACTERS} characters, one caller",
         rows,
         [
             Verdict("first audio, slowest format", slowest["first ms"], "at most", FIRST_MS, "ms"),
@@ -72,7 +72,7 @@ def measure(say: Say) -> BenchmarkResult:
 
 
 def _direct(stub: SynthesisServiceStub, text: str) -> tuple[float, float]:
-    """Seconds to the first sound and to the last, over gRPC."""
+    """Seconds to the first audio and to the last, over gRPC."""
     began, first = time.perf_counter(), 0.0
     for event in stub.Synthesize(SynthesizeRequest(text=text)):
         if event.HasField("chunk") and not first:
@@ -81,13 +81,13 @@ def _direct(stub: SynthesisServiceStub, text: str) -> tuple[float, float]:
 
 
 def _through(web: BlockingConnection, text: str, format_: str) -> tuple[float, float]:
-    """Seconds to the first sound and to the last, over HTTP."""
+    """Seconds to the first audio and to the last, over HTTP."""
     body = {"input": text, "response_format": format_}
     began = time.perf_counter()
     first, size = 0.0, 0
     with web.stream("POST", "/v1/audio/speech", json=body) as response:
         for chunk in response.iter_raw():
             size += len(chunk)
-            if size > SOUND_BYTES and not first:
+            if size > MAX_HEADER_BYTES and not first:
                 first = time.perf_counter() - began
     return first, time.perf_counter() - began

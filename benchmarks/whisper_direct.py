@@ -1,6 +1,6 @@
-"""faster-whisper called directly: each line of input names a way of hearing, each line of output is what came of it.
+"""faster-whisper without a service: each line of input names a mode, each line of output has its result as JSON.
 
-Arguments: the folder of the weights, the threads, and the recordings, all in English.
+Arguments: the folder of the weights, the number of threads, and the recordings, all in English.
 """
 
 import json
@@ -18,11 +18,11 @@ OPTIONS = {"language": "en", "beam_size": 5, "temperature": [0.0, 0.4, 0.8], "co
 
 
 class Direct:
-    """The library with so many threads; each way hears all recordings and hands back their texts.
+    """Transcribes all recordings in one of three modes.
 
     Args:
-        weights: Their folder.
-        threads: Of all its computing together.
+        weights: The folder of the weights.
+        threads: The number of threads over all workers.
         files: The recordings.
     """
 
@@ -35,41 +35,40 @@ class Direct:
         self._wide, self._many = load(threads, 1), load(1, threads)
 
     def one_at_a_time(self) -> list[str]:
-        """As its page shows it first: all threads for one recording after another."""
-        return [self._hear(self._wide, file) for file in self._files]
+        """One recording after another on all threads, as the library's documentation shows first."""
+        return [self._transcribe(self._wide, file) for file in self._files]
 
     def side_by_side(self) -> list[str]:
-        """A worker a thread, each with a recording of its own."""
+        """One worker for each thread, each with its own recording."""
         with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(lambda file: self._hear(self._many, file), self._files))
+            return list(pool.map(lambda file: self._transcribe(self._many, file), self._files))
 
     def batched(self) -> list[str]:
-        """Its batched pipeline over all recordings as one, each a clip of its own: short ones fill a batch, too."""
+        """The library's batched pipeline over all recordings as one with clips, so that short ones fill a batch."""
         sounds = [decode_audio(file) for file in self._files]
         ends = np.cumsum([len(sound) for sound in sounds]) / RATE
         clips = [
             {"start": float(end - len(sound) / RATE), "end": float(end)}
             for end, sound in zip(ends, sounds, strict=True)
         ]
-        whole = np.concatenate(
-            [*sounds, np.zeros(RATE, np.float32)]
-        )  # else it finds more clips than sound, by rounding
-        heard, _ = BatchedInferencePipeline(self._wide).transcribe(
+        # The silence at the end keeps the last clip, whose end is rounded, within the audio.
+        whole = np.concatenate([*sounds, np.zeros(RATE, np.float32)])
+        segments, _ = BatchedInferencePipeline(self._wide).transcribe(
             whole, batch_size=BATCH, clip_timestamps=clips, **OPTIONS
         )
         texts = [""] * len(clips)
-        for segment in heard:
+        for segment in segments:
             number = min(int(np.searchsorted(ends, segment.start + 0.01)), len(clips) - 1)
             texts[number] += segment.text
         return texts
 
-    def _hear(self, model: WhisperModel, file: str) -> str:
+    def _transcribe(self, model: WhisperModel, file: str) -> str:
         segments, _ = model.transcribe(file, **OPTIONS)
         return "".join(segment.text for segment in segments)
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Process the lines of the input until it ends."""
     weights, threads, *files = sys.argv[1:]
     direct = Direct(weights, int(threads), files)
     ways: dict[str, Callable[[], list[str]]] = {

@@ -212,7 +212,7 @@ def from_rpc(rpc: grpc.aio.AioRpcError) -> ServeError:
 
 
 def _of_transport(rpc: grpc.aio.AioRpcError) -> ServeError:
-    """The error of a status without ErrorInfo. Its text is dropped where it may have addresses or a foreign exception."""
+    """The error of a status without ErrorInfo; a text that may have addresses or a foreign exception is dropped."""
     details = rpc.details() or "the peer gave no reason"
     cls: type[ServeError] = _BY_CODE.get(rpc.code(), Internal)
     if cls is Overloaded and "larger than max" in details:

@@ -53,7 +53,7 @@ class Certificates:
         return True
 
     def server(self) -> grpc.ServerCredentials:
-        """Return credentials of a server. New connections get the newest files; with a CA, clients need a certificate."""
+        """Return a server's credentials. New connections get the newest files; a CA makes clients present theirs."""
         renewed = cast("Callable[[], grpc.ServerCertificateConfiguration]", self._renewed)  # None means no change
         return grpc.dynamic_ssl_server_credentials(
             self._configuration(), renewed, require_client_authentication=self._authority is not None

@@ -63,7 +63,7 @@ async def test_mutual_tls_refuses_whom_the_authority_did_not_sign(serve, scripte
 async def test_renewed_certificates_are_taken_up_without_an_end_to_running_calls(
     serve, dial, scripted, settings, certificates, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("servekit.rpc.client.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("servekit.rpc.client.CERTIFICATE_CHECK_SECONDS", 0.0)
     renewed = asyncio.Event()
 
     async def speak():
