@@ -113,7 +113,7 @@ def test_channels_are_mixed_or_said_to_be_too_many(channels):
     if channels in (8, 16):
         assert len(sound_of(data)) == 1600
         return
-    with pytest.raises(UnsupportedMedia, match=f"{channels} channels, too many") as caught:
+    with pytest.raises(UnsupportedMedia, match=f"at most 8 channels, got {channels}") as caught:
         sound_of(data)
     assert caught.value.field == FIELD
 
@@ -171,7 +171,7 @@ def test_a_file_is_read_as_it_is_decoded(tmp_path):
 def test_samples_that_are_not_numbers_are_refused(bad):
     samples = TONE.copy()
     samples[1000] = bad
-    with pytest.raises(InvalidArgument, match="NaN") as caught:
+    with pytest.raises(InvalidArgument, match="must be finite") as caught:
         sound_of(wav(samples, 16_000))
     assert caught.value.field == FIELD
 
@@ -204,7 +204,7 @@ def test_a_film_gives_its_sound():
 
 
 def test_a_silent_film_is_not_a_recording():
-    with pytest.raises(UnsupportedMedia, match="no audio track"):
+    with pytest.raises(UnsupportedMedia, match="must have an audio track"):
         sound_of(film(with_sound=False))
 
 

@@ -118,7 +118,7 @@ def test_what_is_not_an_image_names_the_field(data, error):
 def test_a_truncated_image_is_an_error_not_grey(kind):
     photo = Image.open(PHOTOS / "rocket.jpg")
     data = saved(photo, kind)
-    with pytest.raises(UnsupportedMedia, match="cut short"):
+    with pytest.raises(UnsupportedMedia, match="truncated"):
         image_of(data[: len(data) // 2])
 
 
@@ -146,7 +146,7 @@ def refused_cheaply(data: bytes, match: str) -> None:
 
 def test_a_huge_png_is_refused_before_it_is_decoded():
     rows = zlib.compress(bytes(1 << 20))
-    refused_cheaply(png(30_000, 30_000, png_chunk(b"IDAT", rows)), "30000 x 30000 pixels")
+    refused_cheaply(png(30_000, 30_000, png_chunk(b"IDAT", rows)), "got 30000 x 30000")
 
 
 @pytest.mark.parametrize("side", [10_000, 12_000, 30_000])
