@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks.mixed import BenchmarkCall, mixed_calls
 from benchmarks.report import BenchmarkResult, Progress, percentile
-from benchmarks.running import service_process, fleet
+from benchmarks.running import fleet, service_process
 from client.blocking import BlockingConnection
 from client.errors import GatewayError
 from servekit.models.catalogue import profile

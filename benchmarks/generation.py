@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks.llama_direct import MAX_TOKENS
 from benchmarks.report import BenchmarkResult, Progress, percentile
-from benchmarks.running import line_worker, fleet, models_dir
+from benchmarks.running import fleet, line_worker, models_dir
 from client.blocking import BlockingConnection
 from servekit.models import catalogue
 from servekit.ops.settings import available_cores

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.curves import counters
 from benchmarks.report import BenchmarkResult, Progress, Verdict
-from benchmarks.running import ServiceProcess, service_process, line_worker, models_dir
+from benchmarks.running import ServiceProcess, line_worker, models_dir, service_process
 from evaluation.speech.metrics import edits, rate
 from evaluation.speech_set import maker, manifest
 from evaluation.speech_set.manifest import EvaluationClip
