@@ -16,7 +16,8 @@ from servekit.media.audio_encoder import AudioEncoder
 MIN_CHARACTERS = 20  # of what is synthesized at once, but at the end: "1." alone sounds chopped
 PAUSE_SECONDS = 0.35  # of silence between sentences that are synthesized apart
 # A sentence end: closing punctuation before white space, a full-width mark, or an empty line.
-_SENTENCE_END = re.compile(r"""[.!?…]+["'”’»)\]]*\s|[。！？]+[」』”’）】]*|\n\s*\n""")
+# The lookbehind and the possessive quantifiers keep the search linear where a model repeats one mark.
+_SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+\s|[。！？]++[」』”’）】]*+|\n\s*\n""")
 _WORD = re.compile(r"[^\W_]")
 # The names in a `ChatRequest` for the fields of a `SynthesizeRequest`.
 _FIELDS = {"text": "spoken", "model": "spoken", "voice": "spoken.voice", "mime_type": "spoken.mime_type"}

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +53,9 @@ def test_nothing_is_lost_and_nothing_said_twice(pieces):
         return "".join(character for character in text if character.isalnum())
 
     assert letters("".join(asyncio.run(taken(pieces)))) == letters("".join(pieces))
+
+
+async def test_a_text_of_one_repeated_mark_is_searched_in_linear_time():
+    began = time.process_time()
+    assert await taken(["." * 20_000]) == []
+    assert time.process_time() - began < 2  # a quadratic search takes far longer
