@@ -73,13 +73,13 @@ class LoadedModel(Generic[AnyServed]):
         Raises:
             ServeError: The model does not come up.
         """
-        started: list[Served] = []
+        begun: list[Served] = []
         try:
             for served in self:
+                begun.append(served)
                 await served.start()
-                started.append(served)
         except BaseException:
-            for served in started:
+            for served in begun:  # the one that failed, too: its model is in memory
                 await served.close()
             raise
         if isinstance(self.scheduler, Scheduler):  # not those of networks: they run on the engines of this model

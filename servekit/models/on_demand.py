@@ -48,8 +48,12 @@ class MemoryBudget:
                     await self._changed.wait()
                     continue
                 log.info("unloading %s: %s needs its memory", idle.spec.id, model.spec.id)
-                await idle.unload()
-                self.release(idle)
+                try:
+                    await idle.unload()
+                except Exception:
+                    log.exception("unloading %s failed", idle.spec.id)
+                finally:  # nothing holds it any more, even if it did not close properly
+                    self.release(idle)
             if not model.users:
                 raise Unavailable(f"no request waits for {model.spec.id} any more", retry_after=RETRY_SECONDS)
             self._free -= model.spec.memory_mb
@@ -126,8 +130,10 @@ class OnDemandModel(Generic[AnyServed]):
         """Let running work end, and free the model's memory. Nothing may use the model."""
         loaded, self.loaded = self.loaded, None
         if loaded is not None:
-            await loaded.close()
-            self._remove_metrics(loaded)
+            try:
+                await loaded.close()
+            finally:
+                self._remove_metrics(loaded)
             del loaded
             gc.collect()  # reference cycles would keep the memory until some later collection
 

@@ -16,7 +16,15 @@ from servekit.models.repository import ModelRepository, Models
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import DeadlineExceeded, FailedPrecondition, Internal, NotFound, ServeError, Unavailable
+from servekit.rpc.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    OutOfMemory,
+    ServeError,
+    Unavailable,
+)
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.tensors import TensorScheduler
 from tests.watching import until
@@ -27,15 +35,19 @@ class Doubling:
 
     def __init__(self):
         self.closed = self.running = False
+        self.warm_failure = self.close_failure = None
         self.may_run = threading.Event()
         self.may_run.set()
 
     def warm(self):
-        pass
+        if self.warm_failure:
+            raise self.warm_failure
 
     def close(self):
         assert not self.running
         self.closed = True
+        if self.close_failure:
+            raise self.close_failure
 
     def prepare(self, request):
         return request
@@ -52,7 +64,7 @@ class Process:
 
     def __init__(self, budget, **memory):
         self.telemetry = Telemetry(ProcessSettings())
-        self.loads, self.failure = [], None
+        self.loads, self.failure, self.warm_failure = [], None, None
         self.may_load = asyncio.Event()
         self.may_load.set()
         self.in_memory = {}
@@ -72,6 +84,7 @@ class Process:
             if self.failure:
                 raise self.failure
             self.in_memory[name] = model = Doubling()
+            model.warm_failure = self.warm_failure
             scheduler = BatchScheduler(spec, [model], self.telemetry, max_batch_cost=1, max_queue_cost=10)
             network = FakeBackend([TensorSpec("x", np.dtype(np.float32), (-1, 2))], [])
             named = spec.model_copy(update={"id": f"{name}-net"})
@@ -216,6 +229,26 @@ async def test_a_load_that_fails_is_told_and_tried_again(process, failure, error
     ours.failure = None
     assert await ours.double("a") == 2
     assert ours.loads == ["a", "a"]
+
+
+async def test_a_model_that_does_not_warm_is_closed_and_loaded_again(process):
+    ours = process(100, a=100)
+    ours.warm_failure = OutOfMemory("no memory")
+    with pytest.raises(OutOfMemory):
+        await ours.double("a")
+    assert ours.resident == []
+    ours.warm_failure = None
+    assert await ours.double("a") == 2
+
+
+async def test_a_model_that_fails_to_close_gives_its_memory_back(process):
+    ours = process(100, a=100, b=100)
+    for name in ("a", "b", "a", "b"):
+        assert await ours.double(name, seconds=2) == 2
+        if name == "a":
+            ours.in_memory[name].close_failure = OSError("the engine does not end")
+    assert ours.resident == ["b"]
+    assert ours.metric("model_ready", "a") is None
 
 
 async def test_the_loading_time_is_that_of_the_last_load(process):
