@@ -36,15 +36,16 @@ async def create_store(context: HandlerContext) -> Response:
     for index, file_id in enumerate(body.file_ids):
         await state.records.file(tenant, file_id, f"file_ids[{index}]")
     record = VectorStoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
+    # The record comes first: whatever fails after it, even a cleanup past the deadline, the store can be deleted.
+    await state.records.add_vector_store(tenant, record)
     try:
         await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id))
-        await state.records.add_vector_store(tenant, record)
-    except BaseException:  # a collection without a record could never be deleted
+        for file_id in body.file_ids:
+            await _index(context, record.id, file_id, {})
+    except BaseException:  # the caller never learns the id of a store that is not complete, and may try again
         with suppress(ServeError):
-            await _delete_collection(context, record.id)
+            await _delete(context, record)
         raise
-    for file_id in body.file_ids:
-        await _index(context, record.id, file_id, {})
     return json_response(await _answer(context, record))
 
 
@@ -61,13 +62,9 @@ async def get_store(context: HandlerContext) -> Response:
 
 
 async def delete_store(context: HandlerContext) -> Response:
-    """Delete a vector store with its collection; its files are kept.
-
-    The record goes last, so that a deletion that fails midway can be repeated.
-    """
+    """Delete a vector store with its collection; its files are kept."""
     record = await _store(context)
-    await _delete_collection(context, record.id)
-    await context.state.records.remove_vector_store(context.caller.tenant, record.id)
+    await _delete(context, record)
     return json_response(Deleted(record.id, "vector_store.deleted"))
 
 
@@ -126,10 +123,11 @@ async def _store(context: HandlerContext) -> VectorStoreRecord:
     )
 
 
-async def _delete_collection(context: HandlerContext, store_id: str) -> None:
-    """Delete a store's collection, if it exists."""
-    request = DeleteCollectionRequest(collection=store_id, allow_missing=True)
-    await context.state.clients.retrieval.DeleteCollection(request)
+async def _delete(context: HandlerContext, record: VectorStoreRecord) -> None:
+    """Delete a store's collection, if it exists, and then its record: a deletion that fails can be repeated."""
+    state, request = context.state, DeleteCollectionRequest(collection=record.id, allow_missing=True)
+    await state.clients.retrieval.DeleteCollection(request)
+    await state.records.remove_vector_store(context.caller.tenant, record.id)
 
 
 async def _indexed(context: HandlerContext) -> IndexedFile:

@@ -191,6 +191,24 @@ async def test_a_vector_store_that_is_not_recorded_leaves_no_collection(http, st
     assert retrieval.points == {}
 
 
+async def test_a_vector_store_that_is_not_complete_is_deleted_again(http, orders, retrieval):
+    file = (await http.post("/v1/files", files={"file": ("a.txt", "The bill is 42 euros.")})).json()["id"]
+    orders.fail["Upsert"] = Unavailable("the database does not answer")
+    assert (await http.post("/v1/vector_stores", json={"file_ids": [file]})).status_code == 503
+    assert retrieval.points == {}
+    assert (await http.get("/v1/vector_stores")).json()["data"] == []
+
+
+async def test_a_vector_store_whose_cleanup_fails_can_be_deleted(http, orders, retrieval):
+    file = (await http.post("/v1/files", files={"file": ("a.txt", "The bill is 42 euros.")})).json()["id"]
+    orders.fail["Upsert"] = orders.fail["DeleteCollection"] = Unavailable("the database does not answer")
+    assert (await http.post("/v1/vector_stores", json={"file_ids": [file]})).status_code == 503
+    (store,) = (await http.get("/v1/vector_stores")).json()["data"]
+    orders.fail.clear()
+    assert (await http.delete(f"/v1/vector_stores/{store['id']}")).status_code == 200
+    assert retrieval.points == {}
+
+
 async def test_only_text_is_indexed(http):
     file = (await http.post("/v1/files", files={"file": ("a.bin", b"\xff\xfe\x00")})).json()["id"]
     store = (await http.post("/v1/vector_stores", json={})).json()["id"]
