@@ -6,7 +6,7 @@ from polyphony.speech.v1 import assessment_pb2 as pb
 
 from servekit.media.scripts import join
 from servekit.rpc.errors import InvalidArgument, TooLarge
-from services.speech.assessment.scoring import Assessment, Judged, assess
+from services.speech.assessment.scoring import Assessment, ScoredWord, assess
 from services.speech.audio.recording import Recordings
 from services.speech.spans import span
 from services.speech.transcription import TranscriptionOptions
@@ -74,12 +74,12 @@ def _response(found: Assessment, started: TranscriptStarted, transcript: str) ->
     )
 
 
-def _word(judged: Judged) -> pb.AssessedWord:
-    expected, heard = judged.expected, judged.heard
+def _word(scored: ScoredWord) -> pb.AssessedWord:
+    expected, recognized = scored.expected, scored.recognized
     return pb.AssessedWord(
-        verdict=VERDICTS[judged.verdict],
+        verdict=VERDICTS[scored.verdict],
         text=expected.text if expected else "",
-        recognized_text=heard.text if heard else "",
-        time=span(heard.start, heard.end) if heard else None,
-        confidence=heard.probability if heard else 0.0,
+        recognized_text=recognized.text if recognized else "",
+        time=span(recognized.start, recognized.end) if recognized else None,
+        confidence=recognized.probability if recognized else 0.0,
     )

@@ -1,8 +1,9 @@
-"""An emotion from the sentiment of words and the sound of a voice, where no network hears emotions: a rough rule.
+"""A rule that estimates emotions from sentiment and prosody, used where no acoustic model is loaded.
 
-Russell's circumplex ("A circumplex model of affect", 1980) places emotions by valence, how pleasant, and arousal, how
-stirred. Valence is the sentiment of the words. Arousal is told by pitch range, level and pace (Scherer, "Vocal
-communication of emotion", 2003), each against what is usual. An emotion is the more probable the nearer it lies.
+Russell's circumplex ("A circumplex model of affect", 1980) places emotions by valence (pleasant or unpleasant) and
+arousal (calm or excited). Valence is the sentiment of the words. Arousal is estimated from pitch range, level and pace
+(Scherer, "Vocal communication of emotion", 2003), each relative to its usual value. The probability of an emotion
+falls with its distance.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,53 +11,54 @@ from math import exp
 
 from services.speech.emotion.prosody import ProsodyFeatures
 
-# Where each emotion lies: valence and arousal, -1 to 1.
-PLACES = {"neutral": (0.0, 0.0), "happy": (0.7, 0.5), "angry": (-0.7, 0.6), "sad": (-0.6, -0.5)}
-WIDTH = 0.5  # how far an emotion reaches from its place
+# Valence and arousal of each emotion, from -1 to 1.
+POINTS = {"neutral": (0.0, 0.0), "happy": (0.7, 0.5), "angry": (-0.7, 0.6), "sad": (-0.6, -0.5)}
+WIDTH = 0.5  # the standard deviation of an emotion around its point
 
-# What is usual, and how far from it is stirred.
+# The usual value, and the difference from it that means an arousal of 1.
 PITCH_RANGE_SEMITONES = (6.0, 6.0)
-LEVEL_DB_ABOVE_OWN = (0.0, 6.0)
-WORDS_A_SECOND = (2.5, 1.5)
-CHARACTERS_A_SECOND = (4.0, 2.0)
+LEVEL_DB_ABOVE_USUAL = (0.0, 6.0)
+WORDS_PER_SECOND = (2.5, 1.5)
+CHARACTERS_PER_SECOND = (4.0, 2.0)
 
 
-def arousal(sound: ProsodyFeatures, own_level: float, pace: float, *, unspaced: bool) -> float:
-    """How stirred a voice sounds, from -1 to 1.
+def arousal(prosody: ProsodyFeatures, usual_level: float, pace: float, *, unspaced: bool) -> float:
+    """The arousal of a voice, from -1 to 1.
 
     Args:
-        sound: Of the stretch.
-        own_level: The usual level of this recording, in dB of full scale: loudness alone tells of the microphone.
-        pace: Words a second, or characters where a language writes no spaces; 0 where nothing is said.
+        prosody: The prosody of the segment.
+        usual_level: The usual level of this recording in dBFS, since the absolute level depends on the microphone.
+        pace: Words per second, or characters per second if `unspaced`; 0 without words.
+        unspaced: Whether the language is written without spaces.
     """
-    if not sound.pitch:
+    if not prosody.pitch:
         return 0.0
     measures = [
-        (sound.pitch_range, PITCH_RANGE_SEMITONES),
-        (sound.level - own_level, LEVEL_DB_ABOVE_OWN),
+        (prosody.pitch_range, PITCH_RANGE_SEMITONES),
+        (prosody.level - usual_level, LEVEL_DB_ABOVE_USUAL),
     ]
     if pace:
-        measures.append((pace, CHARACTERS_A_SECOND if unspaced else WORDS_A_SECOND))
-    stirred = [max(-1.0, min(1.0, (value - usual) / spread)) for value, (usual, spread) in measures]
-    return sum(stirred) / len(stirred)
+        measures.append((pace, CHARACTERS_PER_SECOND if unspaced else WORDS_PER_SECOND))
+    excitement = [max(-1.0, min(1.0, (value - usual) / spread)) for value, (usual, spread) in measures]
+    return sum(excitement) / len(excitement)
 
 
-def emotions(valence: float, stirred: float) -> dict[str, float]:
-    """The probability of each emotion, together 1, the likeliest first."""
+def emotions(valence: float, excitement: float) -> dict[str, float]:
+    """The probability of each emotion, most probable first; they add up to 1."""
     nearness = {
-        name: exp(-((valence - place[0]) ** 2 + (stirred - place[1]) ** 2) / (2 * WIDTH**2))
-        for name, place in PLACES.items()
+        name: exp(-((valence - point[0]) ** 2 + (excitement - point[1]) ** 2) / (2 * WIDTH**2))
+        for name, point in POINTS.items()
     }
     return _ordered({name: near / sum(nearness.values()) for name, near in nearness.items()})
 
 
 def sentiments(score: float) -> dict[str, float]:
-    """The probability of each sentiment for a score of -1 to 1, the likeliest first."""
+    """The probability of each sentiment for a score from -1 to 1, most probable first."""
     return _ordered({"positive": max(0.0, score), "neutral": 1 - abs(score), "negative": max(0.0, -score)})
 
 
-def together(parts: Iterable[tuple[Mapping[str, float], float]]) -> dict[str, float]:
-    """The mean of several distributions, each with its weight; none where there are none or they weigh nothing."""
+def weighted_mean(parts: Iterable[tuple[Mapping[str, float], float]]) -> dict[str, float]:
+    """The weighted mean of distributions; empty if there are none or the weights add up to 0."""
     total: dict[str, float] = {}
     weights = 0.0
     for probabilities, weight in parts:

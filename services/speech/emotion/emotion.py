@@ -1,6 +1,6 @@
 """AnalyzeEmotion: the emotion of a voice and the sentiment of its words, segment by segment.
 
-The recording is read twice: once for its words, once for how they sound. Neither time is it whole in memory.
+The recording is read twice, once to transcribe it and once to measure its prosody; it is never in memory as a whole.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from servekit.models.repository import Models
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, Recordings, through
-from services.speech.emotion.affect import arousal, emotions, sentiments, together
+from services.speech.emotion.affect import arousal, emotions, sentiments, weighted_mean
 from services.speech.emotion.prosody import ProsodyFeatures, ProsodyTrack
 from services.speech.spans import span
 from services.speech.transcription import WINDOW_SECONDS, Segment, TranscriptionOptions
@@ -29,14 +29,22 @@ EmotionScheduler = BatchScheduler[NDArray[np.float32], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """One segment, and what was found of it; `heard` is what an acoustic model says, where there is one."""
+class _AnalyzedSegment:
+    """A segment with its measurements.
+
+    Attributes:
+        segment: The segment of the transcript.
+        sentiment: The sentiment score of its text, from -1 to 1.
+        prosody: The prosody of its audio.
+        pace: Words per second.
+        emotions: The result of the acoustic model; None if there is none.
+    """
 
     segment: Segment
-    score: float
-    sound: ProsodyFeatures
+    sentiment: float
+    prosody: ProsodyFeatures
     pace: float
-    heard: Mapping[str, float] | None
+    emotions: Mapping[str, float] | None
 
     @property
     def seconds(self) -> float:
@@ -44,75 +52,80 @@ class _Stretch:
 
 
 class EmotionAnalysis:
-    """Tells emotions.
+    """Analyzes the emotions in recordings.
 
     Args:
-        recordings: Where recordings are opened.
-        transcription: What hears their words.
-        readers: Lexicons or models of sentiment.
-        recognizers: Acoustic models; without one a rule tells emotions from words and prosody.
+        recordings: Opens recordings.
+        transcription: Transcribes recordings.
+        sentiment_classifiers: The schedulers of the sentiment classifiers.
+        recognizers: The schedulers of the acoustic models; without one, a rule on words and prosody is used.
     """
 
     def __init__(
         self,
         recordings: Recordings,
         transcription: LongFormTranscriber,
-        readers: Models[SentimentScheduler],
+        sentiment_classifiers: Models[SentimentScheduler],
         recognizers: Models[EmotionScheduler],
     ) -> None:
         self._recordings, self._transcription = recordings, transcription
-        self._readers, self._recognizers = readers, recognizers
+        self._sentiment_classifiers, self._recognizers = sentiment_classifiers, recognizers
 
     async def analyze(self, request: pb.AnalyzeEmotionRequest) -> pb.AnalyzeEmotionResponse:
-        """The emotion of a recording; without segments where nobody speaks.
+        """Analyze a recording; without speech, the response has no segments.
 
         Raises:
-            NotFound: There is no such acoustic model.
-            ServeError: As `Recordings.open` and `LongFormTranscriber.transcribe` say.
+            NotFound: No such acoustic model is loaded.
+            ServeError: See `Recordings.open` and `LongFormTranscriber.transcribe`.
         """
         recognizer = self._recognizers.get(request.model) if request.model or any(self._recognizers) else None
         async with self._recordings.open(request.audio, "audio") as recording:
             events = self._transcription.transcribe(recording, TranscriptionOptions(language=request.language))
             started, segments, _ = await collect(events)
-            reader = self._reader(started.language)
+            classifier = self._sentiment_classifier(started.language)
             track = ProsodyTrack(SAMPLE_RATE)
-            stretches = [
-                _Stretch(
+            analyzed = [
+                _AnalyzedSegment(
                     segment,
-                    await reader.submit(segment.text, len(segment.text)) if reader else 0.0,
+                    await classifier.submit(segment.text, len(segment.text)) if classifier else 0.0,
                     track.between(segment.start, segment.end),
                     _pace(segment),
                     await recognizer.submit(samples, len(samples) / SAMPLE_RATE) if recognizer else None,
                 )
-                async for segment, samples in _voices(recording, segments, track)
+                async for segment, samples in _segment_samples(recording, segments, track)
             ]
-        return _response(stretches, started.language, reader, recognizer)
+        return _response(analyzed, started.language, classifier, recognizer)
 
-    def _reader(self, language: str) -> SentimentScheduler | None:
-        """What reads a language, if anything does."""
+    def _sentiment_classifier(self, language: str) -> SentimentScheduler | None:
+        """The first sentiment classifier that supports a language; None if there is none."""
         return next(
-            (scheduler for scheduler in self._readers if language in (scheduler.model.languages or (language,))), None
+            (
+                scheduler
+                for scheduler in self._sentiment_classifiers
+                if language in (scheduler.model.languages or (language,))
+            ),
+            None,
         )
 
 
-async def _voices(
+async def _segment_samples(
     recording: Recording, segments: Sequence[Segment], track: ProsodyTrack
 ) -> AsyncGenerator[tuple[Segment, NDArray[np.float32]], None]:
-    """Each segment with its samples, at most `WINDOW_SECONDS` of them, once `track` has heard it to its end."""
-    waiting = list(reversed(segments))
-    kept, begin = np.empty(0, np.float32), 0  # what may still be wanted, and which sample it begins with
+    """Each segment with at most `WINDOW_SECONDS` of its samples, after `track` was fed the whole segment."""
+    pending = list(reversed(segments))
+    kept, begin = np.empty(0, np.float32), 0  # samples that are still needed, and the position of the first
     async with aclosing(recording.chunks()) as chunks:
         async for samples in chunks:
             await through(track.feed, samples)
             kept = np.concatenate([kept, samples])
-            while waiting and _end(waiting[-1]) <= begin + len(kept):
-                yield waiting[-1], kept[max(0, _start(waiting[-1]) - begin) : _end(waiting.pop()) - begin]
-            wanted = _start(waiting[-1]) if waiting else begin + len(kept)
+            while pending and _end(pending[-1]) <= begin + len(kept):
+                yield pending[-1], kept[max(0, _start(pending[-1]) - begin) : _end(pending.pop()) - begin]
+            needed = _start(pending[-1]) if pending else begin + len(kept)
             most = int(WINDOW_SECONDS * SAMPLE_RATE)
-            passed = min(len(kept), max(0, wanted - begin, len(kept) - most))
+            passed = min(len(kept), max(0, needed - begin, len(kept) - most))
             kept, begin = kept[passed:], begin + passed
-    while waiting:  # a segment's end may lie a little beyond the recording's
-        yield waiting[-1], kept[max(0, _start(waiting.pop()) - begin) :]
+    while pending:  # the end of a segment may be slightly after the end of the recording
+        yield pending[-1], kept[max(0, _start(pending.pop()) - begin) :]
 
 
 def _start(segment: Segment) -> int:
@@ -128,16 +141,19 @@ def _pace(segment: Segment) -> float:
 
 
 def _response(
-    stretches: Sequence[_Stretch], language: str, reader: SentimentScheduler | None, recognizer: EmotionScheduler | None
+    analyzed: Sequence[_AnalyzedSegment],
+    language: str,
+    classifier: SentimentScheduler | None,
+    recognizer: EmotionScheduler | None,
 ) -> pb.AnalyzeEmotionResponse:
-    own_level = median(stretch.sound.level for stretch in stretches) if stretches else 0.0
-    basis = reader.spec.id if reader else ""
-    told = [stretch.heard or _by_rule(stretch, own_level) for stretch in stretches]
-    characters = sum(len(stretch.segment.text) for stretch in stretches)
-    score = sum(stretch.score * len(stretch.segment.text) for stretch in stretches) / (characters or 1)
+    usual_level = median(item.prosody.level for item in analyzed) if analyzed else 0.0
+    basis = classifier.spec.id if classifier else ""
+    results = [item.emotions or _by_rule(item, usual_level) for item in analyzed]
+    characters = sum(len(item.segment.text) for item in analyzed)
+    score = sum(item.sentiment * len(item.segment.text) for item in analyzed) / (characters or 1)
     return pb.AnalyzeEmotionResponse(
-        segments=[_segment(stretch, found, basis) for stretch, found in zip(stretches, told, strict=True)],
-        emotions=_labels(together(zip(told, (stretch.seconds for stretch in stretches), strict=True))),
+        segments=[_segment(item, found, basis) for item, found in zip(analyzed, results, strict=True)],
+        emotions=_labels(weighted_mean(zip(results, (item.seconds for item in analyzed), strict=True))),
         sentiment=_sentiment(score, basis),
         language=language,
         basis=pb.EMOTION_BASIS_ACOUSTIC_MODEL if recognizer else pb.EMOTION_BASIS_WORDS_AND_PROSODY,
@@ -145,23 +161,23 @@ def _response(
     )
 
 
-def _by_rule(stretch: _Stretch, own_level: float) -> Mapping[str, float]:
-    unspaced = is_unspaced(stretch.segment.text)
-    return emotions(stretch.score, arousal(stretch.sound, own_level, stretch.pace, unspaced=unspaced))
+def _by_rule(item: _AnalyzedSegment, usual_level: float) -> Mapping[str, float]:
+    unspaced = is_unspaced(item.segment.text)
+    return emotions(item.sentiment, arousal(item.prosody, usual_level, item.pace, unspaced=unspaced))
 
 
-def _segment(stretch: _Stretch, found: Mapping[str, float], basis: str) -> pb.EmotionSegment:
-    segment, sound = stretch.segment, stretch.sound
+def _segment(item: _AnalyzedSegment, found: Mapping[str, float], basis: str) -> pb.EmotionSegment:
+    segment, prosody = item.segment, item.prosody
     return pb.EmotionSegment(
         time=span(segment.start, segment.end),
         text=segment.text,
         emotions=_labels(found),
-        sentiment=_sentiment(stretch.score, basis),
+        sentiment=_sentiment(item.sentiment, basis),
         prosody=pb.Prosody(
-            pitch_hertz=sound.pitch,
-            pitch_range_semitones=sound.pitch_range,
-            level_db=sound.level,
-            words_per_second=stretch.pace,
+            pitch_hertz=prosody.pitch,
+            pitch_range_semitones=prosody.pitch_range,
+            level_db=prosody.level,
+            words_per_second=item.pace,
         ),
     )
 
@@ -171,5 +187,5 @@ def _sentiment(score: float, basis: str) -> pb.Sentiment:
 
 
 def _labels(probabilities: Mapping[str, float]) -> Iterable[pb.LabelProbability]:
-    likeliest = sorted(probabilities.items(), key=lambda entry: -entry[1])
-    return [pb.LabelProbability(label=label, probability=probability) for label, probability in likeliest]
+    ordered = sorted(probabilities.items(), key=lambda entry: -entry[1])
+    return [pb.LabelProbability(label=label, probability=probability) for label, probability in ordered]

@@ -1,7 +1,8 @@
-"""How a voice sounds: its pitch and level, frame by frame, in one pass over a stream of samples.
+"""Prosody: the pitch and level of a voice for each frame, in one pass over a stream of samples.
 
-Pitch by the normalised autocorrelation of Boersma, "Accurate short-term analysis of the fundamental frequency", 1993:
-the autocorrelation of a windowed frame over that of the window, its highest peak between 70 and 500 Hz.
+The pitch is correlation by the normalized autocorrelation of Boersma, "Accurate short-term analysis of the fundamental
+frequency", 1993: the autocorrelation of a windowed frame, divided by that of the window, has its highest peak between
+70 and 500 Hz at the period.
 """
 
 from dataclasses import dataclass
@@ -9,22 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FRAME_SECONDS = 0.04  # almost three periods of the lowest voice
+FRAME_SECONDS = 0.04  # almost three periods of the lowest pitch
 HOP_SECONDS = 0.02
-LOWEST_HERTZ, HIGHEST_HERTZ = 70.0, 500.0
-VOICED = 0.5  # the normalised autocorrelation from which a frame has a pitch
-OCTAVE_COST = 0.02  # a peak at half the pitch is as high as the pitch's own: what a higher pitch is preferred by
+MIN_PITCH_HERTZ, MAX_PITCH_HERTZ = 70.0, 500.0
+MIN_VOICED_CORRELATION = 0.5  # the minimum normalized autocorrelation of a voiced frame
+OCTAVE_COST = 0.02  # per octave: half the pitch has an equally high peak, so higher pitches are preferred
 FLOOR_DB = -80.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProsodyFeatures:
-    """How a stretch of a voice sounds.
+    """The prosody of a part of a recording.
 
     Attributes:
-        pitch: The median of its voiced frames, in Hz; 0 where none is voiced.
-        pitch_range: From the 10th to the 90th percentile of these, in semitones.
-        level: The mean power of its voiced frames, or of all where none is, in dB of full scale.
+        pitch: The median pitch of the voiced frames in hertz; 0 if no frame is voiced.
+        pitch_range: From the 10th to the 90th percentile of the pitch, in semitones.
+        level: The mean power of the voiced frames, or of all frames if none is voiced, in dBFS.
     """
 
     pitch: float
@@ -33,10 +34,10 @@ class ProsodyFeatures:
 
 
 class ProsodyTrack:
-    """Pitch and level of what has been fed, two numbers for every 20 ms.
+    """Measures the pitch and level of every 20 ms of a stream.
 
     Args:
-        rate: Of the samples, in Hz.
+        rate: The sample rate in hertz.
     """
 
     def __init__(self, rate: int) -> None:
@@ -44,26 +45,26 @@ class ProsodyTrack:
         self._hop = int(HOP_SECONDS * rate)
         self._frame = int(FRAME_SECONDS * rate)
         self._window = np.hanning(self._frame + 2)[1:-1]
-        self._lags = np.arange(int(rate / HIGHEST_HERTZ), int(rate / LOWEST_HERTZ) + 1)
+        self._lags = np.arange(int(rate / MAX_PITCH_HERTZ), int(rate / MIN_PITCH_HERTZ) + 1)
         self._size = 1 << int(np.ceil(np.log2(2 * self._frame)))
-        of_window = self._autocorrelation(self._window[None])
-        self._of_window = (of_window / of_window[:, :1])[:, self._lags]
+        window_correlation = self._autocorrelation(self._window[None])
+        self._window_correlation = (window_correlation / window_correlation[:, :1])[:, self._lags]
         self._rest = np.empty(0, np.float32)
         self._pitches: list[NDArray[np.float32]] = []
         self._levels: list[NDArray[np.float32]] = []
 
     def feed(self, samples: NDArray[np.float32]) -> None:
-        """Take in the next samples, (samples,) in [-1, 1]."""
-        waiting = np.concatenate([self._rest, samples])
-        frames = max(0, 1 + (len(waiting) - self._frame) // self._hop)
-        self._rest = waiting[frames * self._hop :]
+        """Process the next samples, (samples,) in [-1, 1]."""
+        pending = np.concatenate([self._rest, samples])
+        frames = max(0, 1 + (len(pending) - self._frame) // self._hop)
+        self._rest = pending[frames * self._hop :]
         if frames:
-            view = np.lib.stride_tricks.sliding_window_view(waiting, self._frame)[:: self._hop][:frames]
+            view = np.lib.stride_tricks.sliding_window_view(pending, self._frame)[:: self._hop][:frames]
             self._levels.append(10 * np.log10(np.mean(view**2, axis=1) + 10 ** (FLOOR_DB / 10)))
             self._pitches.append(self._pitch(view))
 
     def between(self, start: float, end: float) -> ProsodyFeatures:
-        """How what was fed sounds from `start` to `end` seconds."""
+        """The prosody from `start` to `end` seconds of the stream."""
         pitches, levels = (self._joined(track) for track in (self._pitches, self._levels))
         chosen = slice(int(start / HOP_SECONDS), max(int(start / HOP_SECONDS) + 1, round(end / HOP_SECONDS)))
         pitches, levels = pitches[chosen], levels[chosen]
@@ -74,20 +75,20 @@ class ProsodyTrack:
         return ProsodyFeatures(float(pitch), float(12 * np.log2(high / low)), _mean_db(levels[voiced]))
 
     def _pitch(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The pitch of (frames, samples), in Hz, 0 where there is none: (frames,)."""
+        """The pitch in hertz of (frames, samples), as (frames,); 0 for an unvoiced frame."""
         centred = frames - frames.mean(axis=1, keepdims=True)
         correlation = self._autocorrelation(centred * self._window)
         power = np.maximum(correlation[:, :1], 1e-9)
-        strength = correlation[:, self._lags] / power / self._of_window
+        strength = correlation[:, self._lags] / power / self._window_correlation
         preferred = strength - OCTAVE_COST * np.log2(self._lags / self._lags[0])
         best = preferred.argmax(axis=1)
-        voiced = (strength[np.arange(len(best)), best] >= VOICED) & (power[:, 0] > 1e-6 * self._frame)
+        voiced = (strength[np.arange(len(best)), best] >= MIN_VOICED_CORRELATION) & (power[:, 0] > 1e-6 * self._frame)
         return np.where(voiced, self._rate / self._lags[best], 0.0).astype(np.float32)
 
     def _autocorrelation(self, frames: NDArray[np.floating]) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(frames, self._size)
-        found: NDArray[np.floating] = np.fft.irfft(np.abs(spectrum) ** 2, self._size)
-        return found
+        correlation: NDArray[np.floating] = np.fft.irfft(np.abs(spectrum) ** 2, self._size)
+        return correlation
 
     @staticmethod
     def _joined(track: list[NDArray[np.float32]]) -> NDArray[np.float32]:

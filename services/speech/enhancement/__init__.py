@@ -1,4 +1,4 @@
-"""The port of what takes noise out of a recording."""
+"""The port of noise suppression."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
@@ -14,20 +14,20 @@ CLEANING_RATE = 48_000
 
 @runtime_checkable
 class Enhancer(Model, Protocol):
-    """Takes noise out."""
+    """Suppresses the noise of recordings."""
 
     def enhance(
         self, chunks: Iterable[NDArray[np.float32]], cancellation: CancellationToken
     ) -> Iterator[NDArray[np.float32]]:
-        """Clean one recording, given and returned in arrays of any length.
+        """Enhance one recording, passed and returned as chunks of any length.
 
         Args:
             chunks: (samples,) in [-1, 1] at `CLEANING_RATE`.
-            cancellation token: Looked at at least once a second of sound.
+            cancellation: Checked at least once per second of audio.
 
         Yields:
-            (samples,) at the same rate. Together they are as long as the recording, and no sample is moved.
+            (samples,) at the same rate; as many samples in total as the recording, without delay.
 
         Raises:
-            Cancelled, DeadlineExceeded: The cancellation token was set.
+            Cancelled, DeadlineExceeded: The request was cancelled.
         """

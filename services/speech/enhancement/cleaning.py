@@ -1,7 +1,7 @@
-"""One recording on its way from noisy to clean: bit by bit, and measured as it passes.
+"""The enhancement of one recording as a stream, with measurements.
 
-A loudness, and what is silence, are known when all of the recording is. Where they are asked for, the cleaned sound
-waits in an unnamed temporary file and goes out in a second pass; else it goes out at once.
+Loudness normalization and trimming need the whole recording: then the enhanced samples are written to a temporary file
+and returned in a second pass. Otherwise they are returned at once.
 """
 
 import tempfile
@@ -20,8 +20,8 @@ from services.speech.enhancement.trimming import joined, kept
 from services.speech.voice_activity import SpeechDetector
 from services.speech.voice_activity.voice_activity import Span, VadOptions, VoiceActivity
 
-# Every pause counts, and speech gets no padding: what is made of it adds its own.
-ALERT = VadOptions(min_silence_seconds=0.1, padding_seconds=0.0)
+# Detects short pauses, without padding: trimming and the noise measurement add their own margins.
+ALL_PAUSES = VadOptions(min_silence_seconds=0.1, padding_seconds=0.0)
 DECIMATION = CLEANING_RATE // SAMPLE_RATE
 
 _LOW_PASS = firwin(61, 7_200, fs=CLEANING_RATE)
@@ -30,21 +30,21 @@ _Samples = NDArray[np.float32]
 
 
 class Cleaning:
-    """Cleans one recording, once. Its figures are there when all of the sound is.
+    """Enhances one recording, once. The measurements are complete when the generator of `run` is exhausted.
 
     Args:
-        detector: Tells speech from silence.
-        enhancer: Takes the noise out; None to leave it.
-        loudness_lufs: What to bring it to; None to leave it.
-        trims: Whether silence is taken out.
+        detector: Detects speech.
+        enhancer: Suppresses the noise; None to keep it.
+        loudness_lufs: The target loudness; None to keep the loudness.
+        trims: Whether silence is removed.
 
     Attributes:
-        length: Of the recording as it came, in samples at `CLEANING_RATE`.
-        kept: Which of them are in the result.
-        loudness_before: In LUFS; None for silence, and for less than 400 ms.
-        loudness_after: The same of the result.
-        snr_before_db: The speech over the noise; None without speech or without a pause.
-        snr_after_db: The same when the noise is out.
+        length: The length of the recording in samples at `CLEANING_RATE`.
+        kept: The spans of the recording that are in the result, in the same unit.
+        loudness_before: The loudness in LUFS; None for silence, and for less than 400 ms.
+        loudness_after: The same for the result.
+        snr_before_db: The signal-to-noise ratio in dB; None without speech or without a pause.
+        snr_after_db: The same after noise suppression.
     """
 
     def __init__(
@@ -62,36 +62,39 @@ class Cleaning:
         self.snr_after_db: float | None = None
 
     def run(self, chunks: Iterable[_Samples], cancellation: CancellationToken) -> Iterator[_Samples]:
-        """The result, (samples,) at a time.
+        """Enhance the recording.
 
         Args:
             chunks: The recording, (samples,) in [-1, 1] at `CLEANING_RATE`.
-            cancellation token: Looked at at every chunk.
+            cancellation: Checked at every chunk.
+
+        Yields:
+            The result, (samples,) in [-1, 1] at `CLEANING_RATE`.
 
         Raises:
-            Cancelled, DeadlineExceeded: The cancellation token was set.
+            Cancelled, DeadlineExceeded: The request was cancelled.
         """
         before, after, noisy, clean = LoudnessMeter(), LoudnessMeter(), StepPowers(), StepPowers()
-        listener = _Listener(self._detector)
-        sound = _passing(chunks, cancellation, before.feed, noisy.feed)
+        speech_detector = _StreamDetector(self._detector)
+        enhanced = _observed(chunks, cancellation, before.feed, noisy.feed)
         if self._enhancer:
-            sound = self._enhancer.enhance(sound, cancellation)
-        sound = _passing(sound, cancellation, clean.feed, listener.feed, self._count)
+            enhanced = self._enhancer.enhance(enhanced, cancellation)
+        enhanced = _observed(enhanced, cancellation, clean.feed, speech_detector.feed, self._count)
         if self._target is None and not self._trims:
-            yield from _passing(sound, cancellation, after.feed)
-            speech, gain = listener.finish(), 0.0
+            yield from _observed(enhanced, cancellation, after.feed)
+            speech, gain = speech_detector.finish(), 0.0
             self.kept = [Span(0, self.length)] if self.length else []
         else:
             with tempfile.TemporaryFile() as whole:
-                for samples in sound:
+                for samples in enhanced:
                     whole.write(samples.tobytes())
-                speech = listener.finish()
-                self.kept = self._what_stays(speech, audible=before.integrated() is not None)
-                for _ in _passing(joined(whole, self.length, self.kept), cancellation, after.feed):
+                speech = speech_detector.finish()
+                self.kept = self._kept(speech, audible=before.integrated() is not None)
+                for _ in _observed(joined(whole, self.length, self.kept), cancellation, after.feed):
                     pass
                 gain = 0.0 if self._target is None else after.gain_to(self._target)
                 factor = np.float32(10 ** (gain / 20))
-                for samples in _passing(joined(whole, self.length, self.kept), cancellation):
+                for samples in _observed(joined(whole, self.length, self.kept), cancellation):
                     yield samples * factor
         self.loudness_before, self.loudness_after = before.integrated(), after.integrated(gain)
         self.snr_before_db, self.snr_after_db = noisy.snr_db(speech), clean.snr_db(speech)
@@ -99,19 +102,19 @@ class Cleaning:
     def _count(self, samples: _Samples) -> None:
         self.length += len(samples)
 
-    def _what_stays(self, speech: list[Span], *, audible: bool) -> list[Span]:
-        """All, unless silence is to go; what is heard and is no speech at all, such as music, is no silence."""
+    def _kept(self, speech: list[Span], *, audible: bool) -> list[Span]:
+        """The spans to keep. An audible recording without speech, such as music, is kept as a whole."""
         whole = [Span(0, self.length)] if self.length else []
         if not self._trims:
             return whole
         return kept(speech, self.length) or (whole if audible else [])
 
 
-class _Listener:
-    """Hears speech in what passes at `CLEANING_RATE`. Of three samples the detector gets one."""
+class _StreamDetector:
+    """Detects speech in a stream at `CLEANING_RATE`, which is resampled to `SAMPLE_RATE`."""
 
     def __init__(self, detector: SpeechDetector) -> None:
-        self._activity = VoiceActivity(detector, ALERT)
+        self._activity = VoiceActivity(detector, ALL_PAUSES)
         self._state = np.zeros(len(_LOW_PASS) - 1)
         self._skip = 0
         self._spans: list[Span] = []
@@ -124,17 +127,17 @@ class _Listener:
         self._skip = (self._skip - len(samples)) % DECIMATION
 
     def finish(self) -> list[Span]:
-        """Where somebody speaks, in samples at `SAMPLE_RATE`."""
+        """The spans of speech in samples at `SAMPLE_RATE`."""
         self._spans += self._activity.finish()
         return self._spans
 
 
-def _passing(
-    sound: Iterable[_Samples], cancellation: CancellationToken, *see: Callable[[_Samples], None]
+def _observed(
+    chunks: Iterable[_Samples], cancellation: CancellationToken, *observers: Callable[[_Samples], None]
 ) -> Iterator[_Samples]:
-    """The same sound, seen by others on its way."""
-    for samples in sound:
+    """Pass chunks on, after each observer was called with them."""
+    for samples in chunks:
         cancellation.raise_if_cancelled()
-        for look in see:
-            look(samples)
+        for observe in observers:
+            observe(samples)
         yield samples

@@ -1,4 +1,4 @@
-"""Enhance: the noise, the loudness and the silence of a recording."""
+"""The RPC Enhance: suppresses noise, normalizes loudness and trims silence."""
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -19,13 +19,13 @@ from services.speech.voice_activity import SpeechDetector
 
 
 class SpeechEnhancement:
-    """The RPC.
+    """Enhances recordings.
 
     Args:
-        enhancers: The schedulers that take noise out.
-        detector: Tells speech from silence.
+        enhancers: The schedulers of the enhancers.
+        detector: Detects speech.
         recordings: Opens recordings.
-        max_seconds: How long they may be.
+        max_seconds: The maximum duration of a recording.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class SpeechEnhancement:
         self._recordings, self._max_seconds = recordings, max_seconds
 
     async def enhance(self, request: pb.EnhanceRequest) -> AsyncGenerator[pb.EnhanceResponse]:
-        """Clean a recording.
+        """Enhance a recording.
 
         Raises:
-            InvalidArgument: The recording, the type or the loudness is none that can be dealt with.
-            NotFound: There is no such model, or no such object.
-            Unimplemented: No model of the profile takes noise out.
+            InvalidArgument: The recording, the MIME type or the loudness is invalid.
+            NotFound: No such model is loaded, or there is no such object.
+            Unimplemented: The profile has no enhancer.
         """
         if not tuple(self._enhancers):
-            raise Unimplemented("no model of this profile takes noise out; that of the embedded profile does")
+            raise Unimplemented("this profile has no enhancer; the embedded profile has one")
         scheduler = self._enhancers.get(request.model)
         loudness = _loudness(request)
         encoder = AudioEncoder(request.mime_type or "audio/wav", CLEANING_RATE)

@@ -1,4 +1,4 @@
-"""Loudness as people hear it, and how loud a recording may be made without clipping (ITU-R BS.1770-4)."""
+"""Perceived loudness and true peak of a recording, by ITU-R BS.1770-4."""
 
 import math
 
@@ -8,7 +8,7 @@ from scipy.signal import firwin, sosfilt, upfirdn
 
 from services.speech.enhancement import CLEANING_RATE
 
-# Table 1 and 2 of the recommendation, for 48 kHz: the head's shelf, and the high pass of the revised B curve.
+# Tables 1 and 2 of the recommendation, for 48 kHz: a high shelf (head), and a high pass (revised B curve).
 _K_WEIGHTING = np.array(
     [
         [1.53512485958697, -2.69169618940638, 1.19839281085285, 1.0, -1.69065929318241, 0.73248077421585],
@@ -20,26 +20,28 @@ HOPS = 4  # in a gating block of 400 ms, so that blocks overlap by three quarter
 ABSOLUTE_GATE = -70.0  # LUFS
 RELATIVE_GATE = -10.0  # LU
 
-# Annex 2: between the samples a signal may be higher than at them. Four times as many, by 12 taps a phase, show it.
+# Annex 2: the peak between samples may exceed the samples; it is found by oversampling with 12 taps per phase.
 OVERSAMPLING = 4
-_BETWEEN = (OVERSAMPLING * firwin(12 * OVERSAMPLING + 1, 1 / OVERSAMPLING, window=("kaiser", 5.0))).astype(np.float32)
+_INTERPOLATION = (OVERSAMPLING * firwin(12 * OVERSAMPLING + 1, 1 / OVERSAMPLING, window=("kaiser", 5.0))).astype(
+    np.float32
+)
 _HISTORY = 12
 
-PEAK_DB = -1.0  # dBTP that no gain goes beyond, as EBU R 128 has it
+PEAK_DB = -1.0  # dBTP, the maximum true peak after a gain, by EBU R 128
 
 
 class LoudnessMeter:
-    """Measures one mono recording as it passes, in flat memory but for ten numbers a second."""
+    """Measures one mono stream; keeps ten numbers per second in memory."""
 
     def __init__(self) -> None:
         self._state = np.zeros((len(_K_WEIGHTING), 2))
-        self._rest = np.zeros(0)  # weighted samples of a hop that is not whole yet
-        self._hops: list[float] = []  # mean squares
+        self._rest = np.zeros(0)  # weighted samples of an incomplete hop
+        self._hops: list[float] = []  # the mean square of each hop
         self._last = np.zeros(_HISTORY, np.float32)
-        self.peak = 0.0  # true, 1 is full scale
+        self.peak = 0.0  # the true peak; 1 is full scale
 
     def feed(self, samples: NDArray[np.float32]) -> None:
-        """The next (samples,) in [-1, 1] at `CLEANING_RATE`."""
+        """Process the next (samples,) in [-1, 1] at `CLEANING_RATE`."""
         if not len(samples):
             return
         weighted, self._state = sosfilt(_K_WEIGHTING, samples, zi=self._state)
@@ -49,13 +51,13 @@ class LoudnessMeter:
         self._hops += np.square(weighted[:whole].reshape(-1, HOP)).mean(axis=1).tolist()
         joined = np.concatenate([self._last, samples])
         self._last = joined[-_HISTORY:]
-        self.peak = max(self.peak, float(np.abs(upfirdn(_BETWEEN, joined, up=OVERSAMPLING)).max()))
+        self.peak = max(self.peak, float(np.abs(upfirdn(_INTERPOLATION, joined, up=OVERSAMPLING)).max()))
 
     def integrated(self, gain_db: float = 0.0) -> float | None:
-        """The loudness of all that has passed, in LUFS; None for silence, and for less than 400 ms.
+        """The integrated loudness in LUFS; None for silence, and for less than 400 ms.
 
         Args:
-            gain_db: By how much louder than it passed.
+            gain_db: A gain to apply first.
         """
         if len(self._hops) < HOPS:
             return None
@@ -67,7 +69,7 @@ class LoudnessMeter:
         return float(_lufs(power.mean()))
 
     def gain_to(self, target: float) -> float:
-        """By how many dB to raise it to a loudness in LUFS, its peaks no higher than `PEAK_DB`; 0 for silence."""
+        """The gain in dB to a loudness in LUFS, limited to peaks of `PEAK_DB`; 0 for silence."""
         loudness = self.integrated()
         if loudness is None:
             return 0.0
@@ -75,5 +77,5 @@ class LoudnessMeter:
 
 
 def _lufs(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean squares of weighted samples as loudness."""
+    """Convert mean squares of weighted samples to LUFS."""
     return -0.691 + 10 * np.log10(np.maximum(power, 1e-20))

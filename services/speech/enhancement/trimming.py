@@ -1,4 +1,4 @@
-"""Silence taken out of a recording: which parts are kept, and how they are joined."""
+"""Silence trimming: which spans of a recording are kept, and how they are joined."""
 
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -10,20 +10,20 @@ from services.speech.audio import SAMPLE_RATE
 from services.speech.enhancement import CLEANING_RATE
 from services.speech.voice_activity.voice_activity import Span
 
-LONGEST_PAUSE = int(0.6 * CLEANING_RATE)  # up to this a pause belongs to what is said
-EDGE = int(0.2 * CLEANING_RATE)  # is left before and after speech, which begins and ends softly
-FADE = CLEANING_RATE // 200  # 5 ms at each cut, or it clicks
-BYTES = 4  # a sample
+LONGEST_PAUSE = int(0.6 * CLEANING_RATE)  # longer pauses are trimmed
+EDGE = int(0.2 * CLEANING_RATE)  # is kept before and after speech, which begins and ends softly
+FADE = CLEANING_RATE // 200  # 5 ms at each cut, to avoid clicks
+BYTES = 4  # per sample
 
 _RAMP = (0.5 - 0.5 * np.cos(np.pi * (np.arange(FADE) + 0.5) / FADE)).astype(np.float32)
 
 
 def kept(speech: Sequence[Span], length: int) -> list[Span]:
-    """What stays of a recording.
+    """The spans of a recording to keep, in samples at `CLEANING_RATE`.
 
     Args:
-        speech: Where somebody speaks, in order, in samples at `SAMPLE_RATE`.
-        length: Of the recording, in samples at `CLEANING_RATE`, as what is returned.
+        speech: The spans of speech in order, in samples at `SAMPLE_RATE`.
+        length: The length of the recording in samples at `CLEANING_RATE`.
     """
     scale = CLEANING_RATE // SAMPLE_RATE
     spans: list[Span] = []
@@ -37,12 +37,12 @@ def kept(speech: Sequence[Span], length: int) -> list[Span]:
 
 
 def joined(whole: BinaryIO, length: int, spans: Sequence[Span]) -> Iterator[NDArray[np.float32]]:
-    """The spans of a recording one after another, at most a second at once.
+    """The samples of the spans one after another, in chunks of at most one second.
 
     Args:
-        whole: Its samples, binary32.
-        length: How many there are.
-        spans: Which of them, in order.
+        whole: The file of the samples of the recording, float32.
+        length: The number of samples in the file.
+        spans: The spans in order.
     """
     for span in spans:
         for start in range(span.start, span.end, CLEANING_RATE):

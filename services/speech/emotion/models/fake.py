@@ -1,4 +1,4 @@
-"""A sentiment that is drawn from the text, of every language."""
+"""A fake sentiment classifier for any language, which hashes the text."""
 
 import zlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from services.speech.settings import SpeechSettings
 
 
 class FakeSentiment:
-    """The same text has the same sentiment; of a hundred texts about fifty are positive."""
+    """Returns the same score for the same text; about half of all texts are positive."""
 
     languages: Sequence[str] = ()
 
@@ -25,12 +25,12 @@ class FakeSentiment:
         return [zlib.crc32(text.encode()) % 201 / 100 - 1 for text in items]
 
     def warm(self) -> None:
-        """Always warm."""
+        """The fake needs no warm-up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The fake holds no resources."""
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> FakeSentiment:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeSentiment(spec)

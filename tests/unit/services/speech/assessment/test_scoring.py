@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.speech.assessment.scoring import assess, judge
+from services.speech.assessment.scoring import assess, compare
 from services.speech.transcription import RecognizedWord
 from services.speech.words import split
 
@@ -18,8 +18,8 @@ def said(text, pace=150.0, start=0.0, probability=0.9):
 
 def verdicts(text, heard):
     return [
-        (word.verdict, word.expected.text if word.expected else "", word.heard.text if word.heard else "")
-        for word in judge(split(text), said(heard))
+        (word.verdict, word.expected.text if word.expected else "", word.recognized.text if word.recognized else "")
+        for word in compare(split(text), said(heard))
     ]
 
 
@@ -110,5 +110,5 @@ def test_chinese_is_counted_by_character():
 def test_every_word_is_judged_once_and_scores_stay_within_bounds(text, heard):
     found = assess(" ".join(text), said(" ".join(heard)))
     assert [word.expected.text for word in found.words if word.expected] == text
-    assert len({id(word.heard) for word in found.words if word.heard}) == len(heard)
+    assert len({id(word.recognized) for word in found.words if word.recognized}) == len(heard)
     assert all(0 <= score <= 100 + 1e-9 for score in vars_of(found))

@@ -1,6 +1,6 @@
 import pytest
 
-from services.speech.emotion.affect import arousal, emotions, sentiments, together
+from services.speech.emotion.affect import arousal, emotions, sentiments, weighted_mean
 from services.speech.emotion.prosody import ProsodyFeatures
 
 CALM = ProsodyFeatures(pitch=120, pitch_range=2, level=-30)
@@ -33,6 +33,6 @@ def test_sentiments(score, name):
 
 
 def test_distributions_are_weighted():
-    found = together([({"a": 1.0}, 3.0), ({"a": 0.0, "b": 1.0}, 1.0)])
+    found = weighted_mean([({"a": 1.0}, 3.0), ({"a": 0.0, "b": 1.0}, 1.0)])
     assert found == pytest.approx({"a": 0.75, "b": 0.25})
-    assert together([]) == together([({"a": 1.0}, 0.0)]) == {}
+    assert weighted_mean([]) == weighted_mean([({"a": 1.0}, 0.0)]) == {}
