@@ -1,7 +1,7 @@
-# One image a service: `make images`, or by hand
+# One image per service: `make images`, or directly
 #   docker build --build-arg SERVICE=vision --target cpu --tag polyphony-vision .
 # SERVICE is gateway, vision, speech, generation, retrieval or tools; gpu is a target of vision, speech and retrieval.
-# Weights are never inside: the tools image brings them. Why it is made so: docs/explanation/decisions/0006-images.md.
+# Images have no weights: the tools image pulls them. The reasons: docs/explanation/decisions/0006-images.md.
 
 # A tag, since the digest belongs to the registry that serves it: give BASE as name@sha256:… to pin that too.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
@@ -35,7 +35,7 @@ COPY locks/${SERVICE}-gpu.txt .
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/pip/bin/pip install --quiet --requirement ${SERVICE}-gpu.txt --target /opt/service
 
-# What all images share, layer by layer. llama.cpp wants GNU OpenMP; what could install more is taken away.
+# The layers that all images share. llama.cpp needs GNU OpenMP; package managers are removed.
 FROM ${BASE} AS runtime
 RUN apt-get update --quiet=2 && apt-get install --quiet=2 --no-install-recommends libgomp1 >/dev/null && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log && \
@@ -60,7 +60,7 @@ COPY catalogue catalogue
 COPY servekit servekit
 COPY protos/gen/polyphony polyphony
 
-# What a service is beside that: its own folder, its ports, its command.
+# The service's own layers: its folder, its ports, its command.
 FROM runtime AS gateway
 COPY gateway gateway
 EXPOSE 8080 50050 9150

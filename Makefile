@@ -1,4 +1,4 @@
-# Polyphony. `make demo` shows it working, `make test` proves it; both install what they need.
+# Polyphony. `make demo` starts it and sends one request, `make test` runs all tests; both install what they need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 unexport PYTHONDONTWRITEBYTECODE # without bytecode each process of a fleet compiles all that it imports, for seconds
 INSTALLED := $(VENV)/.installed
 
-# What `make images` makes of what, and calls it.
+# The images of `make images`: their services, platform and tag.
 SERVICES := gateway vision speech generation retrieval tools
 GPU_SERVICES := vision speech retrieval
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -19,7 +19,7 @@ REGISTRY ?= localhost
 # cpu, or gpu: the services that run their own networks on CUDA
 TARGET ?= cpu
 TAG ?= $(VERSION)-$(REVISION)$(if $(filter gpu,$(TARGET)),-gpu)
-# linux/arm64; a Python on a slim Debian, as the Dockerfile has it; what else the engine is to be told
+# such as linux/arm64; a Python image on Debian slim instead of the Dockerfile's; further options of the engine
 PLATFORM ?=
 BASE ?=
 BUILD_FLAGS ?=
@@ -41,10 +41,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
-# Of the lock, the packages that the chassis lacks.
+# The packages of the lock that are not in locks/chassis.txt.
 MORE = $(LOCK) --constraint requirements.lock $$(sed -n 's/^\([^ ]*\)==.*/--no-emit-package \1/p' locks/chassis.txt)
 
-lock: ## resolve requirements.lock anew, for Python 3.11 to 3.13, and locks/, its parts that the images hold
+lock: ## resolve requirements.lock for Python 3.11 to 3.13, and its parts in locks/, one for each image
 	$(LOCK) $(addprefix --extra ,$(SERVICES) fleet capacity) --group dev --output-file requirements.lock
 	$(LOCK) --constraint requirements.lock --output-file locks/chassis.txt
 	for service in $(SERVICES); do $(MORE) --extra $$service --output-file locks/$$service.txt || exit; done
@@ -72,7 +72,7 @@ up: setup ## start the fleet in the background
 	@$(BIN)/polyphony models pull
 	@$(BIN)/polyphony up
 
-down: setup ## stop it
+down: setup ## stop the fleet
 	@$(BIN)/polyphony down
 
 test: setup ## unit, integration and end-to-end tests
@@ -84,7 +84,7 @@ test-isa: setup ## end-to-end tests with each instruction set of CTranslate2 tha
 	for isa in GENERIC AVX2 $$(grep --max-count=1 --only-matching avx512f /proc/cpuinfo | sed s/.*/AVX512/); do \
 	    echo "CT2_FORCE_CPU_ISA=$$isa" && CT2_FORCE_CPU_ISA=$$isa $(BIN)/pytest tests/e2e || exit; done
 
-check: build/googleapis ## everything that can be said without running it; writes nothing
+check: build/googleapis ## static checks: format, types, imports, contract, generated files; writes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -97,19 +97,19 @@ check: build/googleapis ## everything that can be said without running it; write
 	@rm -rf build/gen && $(BIN)/python protos/generate.py build/gen && diff --recursive --brief --exclude=__pycache__ build/gen/polyphony protos/gen/polyphony \
 	    || { echo "protos/gen is stale: run make protos"; exit 1; }
 
-fmt: setup ## format and fix what can be fixed
+fmt: setup ## format the code and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format --write protos
 
-bench: setup ## medians and ratios of one run, on screen and in bench.json
+bench: setup ## run the benchmarks; results in bench.json
 	@$(BIN)/polyphony models pull
 	@$(BIN)/python -m benchmarks
 
-tag: ## say how `make images` tags now
+tag: ## print the tag of `make images`
 	@echo $(TAG)
 
-images: ## build an image a service with docker, podman or buildah; see REGISTRY, TAG, TARGET, PLATFORM, BASE at the top
+images: ## build one image per service with docker, podman or buildah; see REGISTRY, TAG, TARGET, PLATFORM, BASE at the top
 	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: apt-get install podman"; exit 1; }
 	for service in $(if $(filter gpu,$(TARGET)),$(GPU_SERVICES),$(SERVICES)); do \
 	    BUILDAH_LAYERS=true $(ENGINE) build --target $(TARGET) --tag $(REGISTRY)/polyphony-$$service:$(TAG) \
@@ -121,7 +121,7 @@ push: ## push the images of `make images` to REGISTRY
 	for service in $(if $(filter gpu,$(TARGET)),$(GPU_SERVICES),$(SERVICES)); do \
 	    $(ENGINE) push $(REGISTRY)/polyphony-$$service:$(TAG) || exit; done
 
-sbom: setup ## write what packages each image holds, and their licences, as CycloneDX to build/sbom
+sbom: setup ## write the packages and licences of each image as CycloneDX to build/sbom
 	@for service in $(SERVICES); do \
 	    $(UV) venv --quiet --clear --no-project --python $(BIN)/python build/sbom/$$service && \
 	    $(UV) pip sync --quiet --python build/sbom/$$service --require-hashes locks/chassis.txt locks/$$service.txt && \
@@ -129,14 +129,14 @@ sbom: setup ## write what packages each image holds, and their licences, as Cycl
 	    --mc-type application --output-reproducible --output-file build/sbom/polyphony-$$service.cdx.json \
 	    build/sbom/$$service/bin/python || exit; done
 
-charts: setup ## render the charts for every values file into build/charts, lint them, and have checkov look at them
+charts: setup ## render the charts for every values file into build/charts, and check them with Helm's linter and checkov
 	@$(BIN)/python charts/render.py build/charts 2> >(grep --invert-match 'found symbolic link' >&2)
 	@$(UV) tool run --quiet --from checkov==3.3.0 checkov --config-file charts/checkov.yaml --directory build/charts
 
-cluster-test: ## install the charts on a cluster of kind, helm test, upgrade, remove it; skipped where there is no kind
+cluster-test: ## install, test and upgrade the charts on a kind cluster; skipped if kind is not installed
 	@missing=$$(for tool in kind helm kubectl; do command -v $$tool >/dev/null || echo $$tool; done | xargs); \
-	if test -n "$$missing"; then echo "skipped: a cluster needs $$missing, which is not here"; else \
+	if test -n "$$missing"; then echo "skipped: not installed: $$missing"; else \
 	$(MAKE) images && charts/cluster-test.sh $(ENGINE) $(REGISTRY) $(TAG); fi
 
-operations-test: setup ## dashboards and alerts: every panel of a real fleet under load, and a fault drill, with what they show
+operations-test: setup ## test dashboards and alerts on a real fleet under load and with injected faults
 	$(BIN)/pytest tests/operations --capture=no

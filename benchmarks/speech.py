@@ -24,7 +24,7 @@ from servekit.models import catalogue
 from servekit.ops.settings import available_cores
 
 CLIPS, SECONDS = 40, (3.0, 25.0)
-LEAST_SNR_DB = 10.0
+MIN_SNR_DB = 10.0
 CALLERS = 8
 ROUNDS = 2
 DEADLINE_SECONDS = 600.0
@@ -96,7 +96,7 @@ def chosen(folder: Path) -> list[EvaluationClip]:
         clip
         for clip in manifest.read(folder).clips
         if clip.language == "en" and clip.condition in ("clean", "people", "noisy")
-        if SECONDS[0] <= clip.seconds <= SECONDS[1] and (clip.snr_db is None or clip.snr_db >= LEAST_SNR_DB)
+        if SECONDS[0] <= clip.seconds <= SECONDS[1] and (clip.snr_db is None or clip.snr_db >= MIN_SNR_DB)
     ]
     clips.sort(key=lambda clip: -(clip.snr_db or 100.0))
     return clips[:CLIPS]

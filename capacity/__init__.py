@@ -1,1 +1,1 @@
-"""How much of what a fleet needs: `polyphony plan` and `polyphony simulate`."""
+"""Capacity planning: `polyphony plan` and `polyphony simulate`."""

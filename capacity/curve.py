@@ -39,7 +39,7 @@ class Curve(_Row):
         service: The service.
         call: A description of the request.
         tokens: The tokens that a request generates; 0 if it takes no slot of a language model.
-        kind: `slots`: calls run beside one another, each to its own end; `batch`: an engine takes what waits, and
+        kind: `slots`: calls run concurrently, each to its own end; `batch`: an engine takes the queued calls, and
             all of it ends together.
         engines: Slots, or engines, of a pod: its capacity in engine-seconds a second.
         batch: The most requests of one run; 1 for slots.
@@ -111,14 +111,14 @@ class Curve(_Row):
         return self.model_copy(update={"engines": min(slots, self.engines)})
 
     def grouped(self, calls: int) -> "Curve":
-        """The same pod, where one call stands for so many: fewer to simulate.
+        """The same pod, where one simulated call represents `calls` concurrent ones.
 
         Raises:
-            ValueError: A pod has less room than that.
+            ValueError: The engines or the batch of a pod are no multiple of `calls`.
         """
         room = self.batch if self.kind == "batch" else self.engines
         if room % calls:
-            raise ValueError(f"{room} is no multiple of {calls}")
+            raise ValueError(f"calls must divide {room}, got {calls}")
         update: dict[str, object] = {"batch": room // calls} if self.kind == "batch" else {"engines": room // calls}
         update["seconds"] = tuple((float(n), self.taken(n * calls)) for n in range(1, room // calls + 1))
         update["queue"] = self.queue / calls
@@ -128,7 +128,7 @@ class Curve(_Row):
         return self.model_copy(update=update)
 
     def bundled(self, calls: int) -> "Curve":
-        """The same pod, where one call stands for so many one after another: fewer to simulate, each slower."""
+        """The same pod, where one simulated call represents `calls` one after another."""
         update: dict[str, object] = {"seconds": tuple((together, calls * taken) for together, taken in self.seconds)}
         update["queue"] = self.queue / calls
         update["spread"] = self.spread / calls**0.5

@@ -27,7 +27,7 @@ class AudioClient(Connection):
         return [(_span(turn), str(value_at(turn, "speaker"))) for turn in value_at(answer, "turns")]
 
     async def align(self, recording: bytes, text: str, language: str) -> list[Span]:
-        """When each word of a text is said, in seconds."""
+        """The start and end of each word of a text in a recording, in seconds."""
         answer = await self._post("/v1/audio/align", recording, "clip.flac", text=text, language=language)
         return [_span(word) for word in value_at(answer, "words")]
 

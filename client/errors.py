@@ -1,4 +1,4 @@
-"""What can go wrong with a call, and how its response says so."""
+"""The error of a call, and how it is read from a response."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def value_at(answer: Any, *path: str | int) -> Any:
 
 
 def error_of(response: httpx.Response) -> GatewayError:
-    """The error that a response which is no success stands for; its body must have been read."""
+    """The error of an unsuccessful response, whose body must have been read."""
     try:
         error = response.json()["error"]
         param = f" ({error['param']})" if error.get("param") else ""

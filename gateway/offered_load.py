@@ -52,7 +52,7 @@ class OfferedLoadChannel:
         return call
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Callable[[Any], AsyncGenerator[Any]]:
-        """Called by the stub. A live stream lasts as long as its caller likes, so its duration is not averaged."""
+        """Called by the stub. A live stream lasts as long as its caller wants, so its duration is not averaged."""
         inner: Any = self._channel.stream_stream(*args, **kwargs)
 
         async def call(requests: Any) -> AsyncGenerator[Any]:

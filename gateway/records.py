@@ -1,4 +1,4 @@
-"""The records of files and vector stores, in the object store beside the files; vectors are retrieval's."""
+"""The records of files and vector stores, in the object store; the vectors are in the retrieval service."""
 
 import time
 import uuid

@@ -48,7 +48,7 @@ class GatewaySettings(ProcessSettings):
     scales the service up from zero."""
 
     fetch_allowed_hosts: tuple[str, ...] = ()
-    """Host names and networks that media URLs may point to beside public ones, as a JSON list."""
+    """Host names and networks that media URLs may point to in addition to public ones, as a JSON list."""
 
     max_fetch_bytes: int = Field(default=20 * MIB, gt=0)
     """The largest body that is fetched from a URL, in bytes."""

@@ -13,8 +13,8 @@ from capacity.planning.packing import Sharing
 from capacity.planning.precision import Name
 
 WIDTH = 120  # of a table that is not printed on a terminal
-MOST_RATE = 1_000_000  # requests a second
-MOST_GB = 1_000_000  # memory of a machine
+MAX_RATE = 1_000_000  # requests a second
+MAX_GB = 1_000_000  # memory of a machine
 
 
 def rates(words: str) -> dict[str, float]:
@@ -33,8 +33,8 @@ def rates(words: str) -> dict[str, float]:
             found[kind] = float(number)
         except ValueError:
             raise typer.BadParameter(f"must be KIND=REQUESTS_PER_SECOND such as chat=2, got {word!r}") from None
-        if not 0 < found[kind] <= MOST_RATE:
-            raise typer.BadParameter(f"a rate must be in (0, {MOST_RATE:,}] requests per second, got {word!r}")
+        if not 0 < found[kind] <= MAX_RATE:
+            raise typer.BadParameter(f"a rate must be in (0, {MAX_RATE:,}] requests per second, got {word!r}")
     return found
 
 
@@ -53,7 +53,7 @@ def make_plan(
     share: Annotated[Sharing, typer.Option(help="How services share GPUs.")] = "none",
     target: Annotated[float, typer.Option(min=0.05, max=1, help="Target utilization of a pod's engines.")] = 0.7,
     memory_gb: Annotated[
-        float, typer.Option(min=0, max=MOST_GB, help="With --gpu none: memory of the machine in GB.")
+        float, typer.Option(min=0, max=MAX_GB, help="With --gpu none: memory of the machine in GB.")
     ] = 0,
     adapt: Annotated[str, typer.Option(help="A language model to fine-tune by QLoRA on such a GPU.")] = "",
     adapt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one training step.")] = 2048,
@@ -74,7 +74,7 @@ def make_plan(
     from capacity.planning.training import TrainingRecipe
     from capacity.planning.values import text
 
-    question = PlanRequest(
+    request = PlanRequest(
         profile=profile,
         gpu=None if gpu.lower() == "none" else gpus.gpu(gpu),
         load=Load(context, concurrency, prefill, images, side * side, offload),
@@ -87,7 +87,7 @@ def make_plan(
         adapt=adapt,
         recipe=TrainingRecipe(tokens=adapt_tokens),
     )
-    answer = plan(question)
+    answer = plan(request)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     for table in tables(answer):
         console.print(table.title, style="bold", highlight=False)

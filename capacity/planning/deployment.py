@@ -55,7 +55,7 @@ class DeployedService:
 
     service: str
     needs: tuple[MemoryNeed, ...]
-    beside: tuple[MemoryNeed, ...] = ()
+    off_gpu: tuple[MemoryNeed, ...] = ()
 
     @property
     def total(self) -> int:
@@ -63,37 +63,37 @@ class DeployedService:
         return sum(row.total for row in self.needs)
 
 
-def shapes_of(question: PlanRequest) -> dict[str, list[Shape]]:
+def shapes_of(request: PlanRequest) -> dict[str, list[Shape]]:
     """The models by the service that runs them, in the order of the profile.
 
     Raises:
         CapacityError: The profile or the shape of a model is not known.
     """
     try:
-        profile = catalogue.profile(question.profile)
+        profile = catalogue.profile(request.profile)
     except NotFound as error:
         raise CapacityError(f"--profile: {error}") from error
     rows = [(name, shape(model)) for name, row in profile.services.items() for model in row.models]
-    rows += [(row.services[0], row) for row in map(shape, question.extra)]
+    rows += [(row.services[0], row) for row in map(shape, request.extra)]
     found: dict[str, list[Shape]] = {}
     for service, row in rows:  # vLLM is a server of its own; every other engine runs within its service
-        place = VLLM if engine_of(row, question.quantization) == "vllm" else service
+        place = VLLM if engine_of(row, request.quantization) == "vllm" else service
         found.setdefault(place, []).append(row)
     return found
 
 
-def deployed(name: str, shapes: list[Shape], question: PlanRequest) -> DeployedService:
+def deployed(name: str, shapes: list[Shape], request: PlanRequest) -> DeployedService:
     """One service with its needs.
 
     Raises:
         CapacityError: See `need`.
     """
     needs: list[MemoryNeed] = []
-    beside: list[MemoryNeed] = []
+    off_gpu: list[MemoryNeed] = []
     for row in shapes:
-        engine = engine_of(row, question.quantization)
-        off = question.gpu is not None and (row.cpu_only or (engine, "gpu") not in COSTS)
-        rows = beside if off else needs
-        device: Device = "cpu" if off or question.gpu is None else "gpu"
-        rows.append(need(row, question.load, device, question.quantization, first=not rows))
-    return DeployedService(name, tuple(needs), tuple(beside))
+        engine = engine_of(row, request.quantization)
+        off = request.gpu is not None and (row.cpu_only or (engine, "gpu") not in COSTS)
+        rows = off_gpu if off else needs
+        device: Device = "cpu" if off or request.gpu is None else "gpu"
+        rows.append(need(row, request.load, device, request.quantization, first=not rows))
+    return DeployedService(name, tuple(needs), tuple(off_gpu))

@@ -1,4 +1,5 @@
-"""The memory that an engine takes beside the model, on a GPU and on a CPU.
+"""The memory that an engine takes besides the model, on a GPU and on a CPU.
+
 
 Of GPUs, figures are what others have published (issues of the engines' repositories) or assumptions; of CPUs,
 they were measured here.

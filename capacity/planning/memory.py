@@ -5,7 +5,7 @@ Cache: 2 * layers * kv_heads * head_dim * bytes a token, of every sequence that 
     in the engine's blocks (PagedAttention, arXiv:2309.06180).
 Activations: the largest of its networks, since they run one after another. Of a transformer, the widest point of a
     layer: the residual stream and its normed copy, the MLP's inner width twice, three times with a gate; attention
-    scores, where they stand in memory as a whole; and the logits. Of convolutions, bytes per pixel.
+    scores, where they are in memory as a whole; and the logits. Of convolutions, bytes per pixel.
 Overhead: what the engine takes (`engines.py`).
 """
 

@@ -9,7 +9,7 @@ from capacity.errors import CapacityError
 from capacity.planning.deployment import VLLM, DeployedService, PlanRequest, deployed, shapes_of
 from capacity.planning.packing import Packing, pack
 from capacity.planning.refusals import check_room, check_sharing
-from capacity.planning.replicas import OfferedLoad, demands, replicas
+from capacity.planning.replicas import OfferedLoad, offered_loads, replicas
 from capacity.planning.shapes import shape
 from capacity.planning.speed import Speed, bound
 from capacity.planning.training import TrainingPlan, check, qlora
@@ -19,37 +19,37 @@ from capacity.planning.training import TrainingPlan, check, qlora
 class Plan:
     """A capacity plan. `replicas` follow from rates and `curves`; `packing` is None on CPUs."""
 
-    question: PlanRequest
+    request: PlanRequest
     services: tuple[DeployedService, ...]
     packing: Packing | None
     speeds: tuple[Speed, ...]
-    demands: tuple[OfferedLoad, ...]
+    offered_loads: tuple[OfferedLoad, ...]
     replicas: Mapping[str, int]
     curves: Curves | None = None
     training: TrainingPlan | None = None
 
 
-def plan(question: PlanRequest) -> Plan:
+def plan(request: PlanRequest) -> Plan:
     """Make a capacity plan.
 
     Raises:
-        CapacityError: Something that is named is not known, or the plan does not fit; it says why, and what would help.
+        CapacityError: A name is unknown, or the plan does not fit; the error says why, and which changes would help.
     """
-    known = _curves(question.profile) if question.rates else None
-    shapes = shapes_of(question)
-    services = tuple(deployed(name, rows, question) for name, rows in shapes.items())
-    check_room(services, shapes, question)
+    known = _curves(request.profile) if request.rates else None
+    shapes = shapes_of(request)
+    services = tuple(deployed(name, rows, request) for name, rows in shapes.items())
+    check_room(services, shapes, request)
     packing = None
-    if question.gpu:
-        packing = pack({row.service: row.total for row in services if row.needs}, question.gpu)
-        check_sharing(packing, services, question, question.gpu)
-    training = qlora(shape(question.adapt), question.recipe) if question.adapt else None
-    if training and question.gpu:
-        check(training, question.gpu)
-    speeds = _speeds(services, question)
-    asked = _demands(services, known, speeds, question) if known else ()
-    pods = replicas(asked, question.share)
-    return Plan(question, services, packing, speeds, asked, pods, known, training)
+    if request.gpu:
+        packing = pack({row.service: row.total for row in services if row.needs}, request.gpu)
+        check_sharing(packing, services, request, request.gpu)
+    training = qlora(shape(request.adapt), request.recipe) if request.adapt else None
+    if training and request.gpu:
+        check(training, request.gpu)
+    speeds = _speeds(services, request)
+    asked = _offered_loads(services, known, speeds, request) if known else ()
+    pods = replicas(asked, request.share)
+    return Plan(request, services, packing, speeds, asked, pods, known, training)
 
 
 def _curves(profile: str) -> Curves:
@@ -60,18 +60,18 @@ def _curves(profile: str) -> Curves:
         raise CapacityError(f"--rate: profile {profile} has no curves; {known} have") from error
 
 
-def _demands(
-    services: tuple[DeployedService, ...], known: Curves, speeds: tuple[Speed, ...], question: PlanRequest
+def _offered_loads(
+    services: tuple[DeployedService, ...], known: Curves, speeds: tuple[Speed, ...], request: PlanRequest
 ) -> tuple[OfferedLoad, ...]:
     instead = {"generation": VLLM} if any(row.service == VLLM for row in services) else {}
-    asked = demands(question.rates, known, instead)
+    asked = offered_loads(request.rates, known, instead)
     for row in services:
-        if question.gpu and not row.needs and any(demand.service == row.service for demand in asked):
+        if request.gpu and not row.needs and any(load.service == row.service for load in asked):
             raise CapacityError(
                 f"--rate: the curves are of GPUs, and {row.service} is on CPUs: plan one that is not, such as gpu-vllm"
             )
     bounds = _bounds(services, speeds)
-    return tuple(row.writing(question.load.concurrency, bounds.get(row.service, math.inf)) for row in asked)
+    return tuple(row.writing(request.load.concurrency, bounds.get(row.service, math.inf)) for row in asked)
 
 
 def _bounds(services: tuple[DeployedService, ...], speeds: tuple[Speed, ...]) -> dict[str, float]:
@@ -85,9 +85,9 @@ def _bounds(services: tuple[DeployedService, ...], speeds: tuple[Speed, ...]) ->
     return found
 
 
-def _speeds(services: tuple[DeployedService, ...], question: PlanRequest) -> tuple[Speed, ...]:
-    gpu = question.gpu
+def _speeds(services: tuple[DeployedService, ...], request: PlanRequest) -> tuple[Speed, ...]:
+    gpu = request.gpu
     if gpu is None:
         return ()
     found = [(shape(row.model), row) for service in services for row in service.needs]
-    return tuple(bound(known, row, question.load, gpu) for known, row in found if known.writes_text)
+    return tuple(bound(known, row, request.load, gpu) for known, row in found if known.writes_text)

@@ -1,4 +1,4 @@
-"""How many bits a weight takes, by how it is kept.
+"""The bits of a weight by its precision.
 
 Scales and zero points are counted: a group of 128 4-bit weights with a 16-bit scale and a 4-bit zero point
 takes 4 + 20/128 bits each (AWQ, arXiv:2306.00978; GPTQ, arXiv:2210.17323). NF4 with double quantization takes
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Name = Literal["fp32", "fp16", "bf16", "int8", "awq", "gptq", "nf4", "q8_0", "q4_k_m"]
-KEPT_BITS = 16.0  # of embeddings and the output layer, where a method leaves them alone
+KEPT_BITS = 16.0  # of embeddings and the output layer, where a quantization leaves them out
 
 
 @dataclass(frozen=True)
 class Precision:
-    """One way to keep weights.
+    """A precision of weights.
 
     Attributes:
-        bits: Of one weight, scales included.
-        whole: Whether embeddings and the output layer are kept the same way, too.
-        engine: Which engine of text runs it.
+        bits: The bits of one weight, scales included.
+        whole: Whether embeddings and the output layer have this precision too.
+        engine: The engine of language models that supports it.
     """
 
     bits: float
@@ -44,12 +44,12 @@ PRECISIONS: Mapping[Name, Precision] = {
 
 
 def weights_bytes(parameters: int, kept: int, name: Name) -> int:
-    """What weights take.
+    """The bytes of the weights of a network.
 
     Args:
-        parameters: All of them.
-        kept: Those of embeddings and the output layer, among them.
-        name: How they are kept.
+        parameters: The number of its parameters.
+        kept: The number of those in embeddings and the output layer.
+        name: The precision.
     """
     precision = PRECISIONS[name]
     bits = precision.bits

@@ -13,22 +13,22 @@ from capacity.planning.precision import Name
 from capacity.planning.shapes import Shape
 
 
-def check_room(services: tuple[DeployedService, ...], shapes: Mapping[str, list[Shape]], question: PlanRequest) -> None:
+def check_room(services: tuple[DeployedService, ...], shapes: Mapping[str, list[Shape]], request: PlanRequest) -> None:
     """Check that each service fits on a GPU, or all of them on the machine.
 
     Raises:
-        CapacityError: It does.
+        CapacityError: A service does not fit.
     """
-    if question.gpu:
+    if request.gpu:
         for row in services:
-            _check_gpu(row, shapes[row.service], question, question.gpu)
-    elif question.sharing != "none":
-        raise CapacityError(f"--share {question.sharing}: with --gpu none there is none to share")
-    elif question.memory_bytes:
-        _check_machine(services, question)
+            _check_gpu(row, shapes[row.service], request, request.gpu)
+    elif request.sharing != "none":
+        raise CapacityError(f"--share {request.sharing}: with --gpu none there is none to share")
+    elif request.memory_bytes:
+        _check_machine(services, request)
 
 
-def _check_gpu(row: DeployedService, shapes: list[Shape], question: PlanRequest, gpu: Gpu) -> None:
+def _check_gpu(row: DeployedService, shapes: list[Shape], request: PlanRequest, gpu: Gpu) -> None:
     if row.total <= gpu.usable:
         return
     worst = max(row.needs, key=lambda one: one.total)
@@ -36,24 +36,24 @@ def _check_gpu(row: DeployedService, shapes: list[Shape], question: PlanRequest,
         f"{row.service} does not fit on one {gpu.title}: it needs {row.total / GB:.1f} GB, "
         f"{(row.total - gpu.usable) / GB:.1f} more than the {gpu.usable / GB:.1f} that a plan may fill "
         f"({gpus.USABLE:.0%} of {gpu.memory_mib * MIB / GB:.1f}). {worst.model} takes {worst.total / GB:.1f} of it, "
-        f"most of that for {worst.largest}: {worst.parts[worst.largest] / GB:.1f}. {_helps(row, shapes, question, gpu)}"
+        f"most of that for {worst.largest}: {worst.parts[worst.largest] / GB:.1f}. {_helps(row, shapes, request, gpu)}"
     )
 
 
-def _helps(row: DeployedService, shapes: list[Shape], question: PlanRequest, gpu: Gpu) -> str:
+def _helps(row: DeployedService, shapes: list[Shape], request: PlanRequest, gpu: Gpu) -> str:
     """Single changes that make it fit, the smallest sufficient one of each kind."""
-    load = question.load
+    load = request.load
     kinds: list[dict[str, PlanRequest]] = []
     if any(known.writes_text for known in shapes):
         names: tuple[Name, ...] = ("int8", "awq")
-        kinds.append({f"--quantization {name}": replace(question, quantization=name) for name in names})
+        kinds.append({f"--quantization {name}": replace(request, quantization=name) for name in names})
         contexts, texts = _halves(load.context, 1024), _halves(load.concurrency, 1)
-        kinds.append({f"--context {size}": replace(question, load=replace(load, context=size)) for size in contexts})
+        kinds.append({f"--context {size}": replace(request, load=replace(load, context=size)) for size in contexts})
         kinds.append(
-            {f"--concurrency {size}": replace(question, load=replace(load, concurrency=size)) for size in texts}
+            {f"--concurrency {size}": replace(request, load=replace(load, concurrency=size)) for size in texts}
         )
     if any(known.engine == "diffusers" for known in shapes):
-        kinds.append({"--offload": replace(question, load=replace(load, offload=True))})
+        kinds.append({"--offload": replace(request, load=replace(load, offload=True))})
     fits: list[str] = []
     for kind in kinds:
         sizes = {change: deployed(row.service, shapes, other).total for change, other in kind.items()}
@@ -74,29 +74,29 @@ def _halves(size: int, least: int) -> list[int]:
     return found
 
 
-def _check_machine(services: tuple[DeployedService, ...], question: PlanRequest) -> None:
+def _check_machine(services: tuple[DeployedService, ...], request: PlanRequest) -> None:
     total = sum(row.total for row in services)
-    if total <= question.memory_bytes:
+    if total <= request.memory_bytes:
         return
     worst = max((one for row in services for one in row.needs), key=lambda one: one.total)
     raise CapacityError(
         f"the profile does not fit on the machine: it needs {total / GB:.1f} GB, "
-        f"{(total - question.memory_bytes) / GB:.1f} more than --memory-gb. {worst.model} takes "
+        f"{(total - request.memory_bytes) / GB:.1f} more than --memory-gb. {worst.model} takes "
         f"{worst.total / GB:.1f}, most of that for {worst.largest}: {worst.parts[worst.largest] / GB:.1f}."
     )
 
 
-def check_sharing(packing: Packing, services: tuple[DeployedService, ...], question: PlanRequest, gpu: Gpu) -> None:
+def check_sharing(packing: Packing, services: tuple[DeployedService, ...], request: PlanRequest, gpu: Gpu) -> None:
     """Check that the GPU supports the way of sharing and that the services fit.
 
     Raises:
-        CapacityError: It is such.
+        CapacityError: The GPU does not support it, or the services do not fit.
     """
-    if question.sharing == "mig" and not packing.cut:
+    if request.sharing == "mig" and not packing.cut:
         without = [service for service, profile in packing.slices.items() if profile is None]
         why = f"no slice holds {', '.join(without)}" if without else "it has no MIG"
         raise CapacityError(f"--share mig: {gpu.title} cannot be cut for this: {why}")
-    if question.sharing == "time" and len(packing.shared) > 1:
+    if request.sharing == "time" and len(packing.shared) > 1:
         total = sum(row.total for row in services)
         raise CapacityError(
             f"--share time: nothing keeps pods that take turns on one {gpu.title} apart, and together they need "

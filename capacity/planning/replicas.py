@@ -29,8 +29,7 @@ class OfferedLoad:
     bound: float = math.inf
 
     def writing(self, texts: int, tokens: float) -> "OfferedLoad":
-        """The same where a pod writes so many texts at once, and so many tokens a second at most; calls that write no
-        text are as they were."""
+        """Limit a pod to `texts` concurrent texts and `tokens` per second, if its calls generate text."""
         if not self.curve.tokens:
             return self
         return replace(self, curve=self.curve.limited(texts), bound=tokens / self.curve.tokens)
@@ -45,7 +44,7 @@ class OfferedLoad:
         return self.rate / (self.full * share)
 
 
-def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str]) -> tuple[OfferedLoad, ...]:
+def offered_loads(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str]) -> tuple[OfferedLoad, ...]:
     """The offered load of each kind, with its curve.
 
     Args:
@@ -66,6 +65,6 @@ def demands(rates: Mapping[str, float], known: Curves, instead: Mapping[str, str
 def replicas(asked: tuple[OfferedLoad, ...], share: float = SHARE) -> dict[str, int]:
     """Pods of each service; the kinds of calls of one service share its pods."""
     pods: dict[str, float] = {}
-    for demand in asked:
-        pods[demand.service] = pods.get(demand.service, 0.0) + demand.pods(share)
+    for load in asked:
+        pods[load.service] = pods.get(load.service, 0.0) + load.pods(share)
     return {service: max(1, math.ceil(count - 1e-9)) for service, count in pods.items()}

@@ -1,6 +1,6 @@
 """Shapes of models: a file of `catalogue/shapes` per model.
 
-A shape is published: parameters and dimensions stand in the model's config.json or paper, and
+Shapes are published: parameters and dimensions are in the model's config.json or paper, and
 what was measured says so in a comment.
 """
 
@@ -69,7 +69,7 @@ class Network(_Row):
         kept: Those of embeddings and the output layer, which most quantizations leave alone.
         precision: The precision of its weights, if it differs from the model's.
         file_bytes: Its weights as their file has them, in the model's own precision; 0 to count them.
-        resident_bytes: What its library keeps beside the weights, where it was measured.
+        resident_bytes: The bytes that its library keeps besides the weights, where they were measured.
         bytes_per_pixel: Peak of activations per pixel of the image, for networks of convolutions.
         activation_bytes: Peak of activations of one run, where it was measured.
         transformer: Its dimensions, if it is one.
@@ -126,7 +126,7 @@ class Shape(_Row):
         """The generating network of a language model.
 
         Raises:
-            CapacityError: It is none, though it may write otherwise, as what transcribes does.
+            CapacityError: It is no language model; a transcriber, which also generates text, is none.
         """
         for network in self.networks:
             if self.writes_text and network.transformer and network.transformer.cached:
@@ -143,7 +143,7 @@ def shape(model_id: str) -> Shape:
     """The shape of one model.
 
     Raises:
-        CapacityError: Nobody wrote it down.
+        CapacityError: There is no such file.
     """
     source = SHAPES / f"{model_id}.toml"
     if not source.is_file():

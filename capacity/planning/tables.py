@@ -14,11 +14,11 @@ from capacity.planning.training import TrainingPlan
 def tables(plan: Plan) -> Iterator[Table]:
     """All tables, in order."""
     yield memory(plan)
-    if plan.question.gpu:
-        yield sharing(plan, plan.question.gpu)
+    if plan.request.gpu:
+        yield sharing(plan, plan.request.gpu)
     if plan.speeds:
         yield speeds(plan)
-    if plan.demands:
+    if plan.offered_loads:
         yield replicas(plan)
     if plan.training:
         yield training(plan, plan.training)
@@ -26,11 +26,11 @@ def tables(plan: Plan) -> Iterator[Table]:
 
 def memory(plan: Plan) -> Table:
     """The memory of each model by part, in 10^9 bytes."""
-    gpu = plan.question.gpu
+    gpu = plan.request.gpu
     names = ("weights", "KV cache", "activations", "engine")
     right = [Column(name, justify="right") for name in (*names, "GB")]
     last = [Column("of it", justify="right")] if gpu else []
-    load = plan.question.load
+    load = plan.request.load
     where = f"on {gpu.title}" if gpu else "on a CPU"
     title = f"Memory {where}, {_texts(load.concurrency)} of {load.context:,} tokens at once"
     table = Table("service", "model", "runs on", "kept as", *right, *last, title=title, box=None)
@@ -38,7 +38,7 @@ def memory(plan: Plan) -> Table:
         for one in row.needs:
             share = [f"{one.total / (gpu.memory_mib * MIB):.0%}"] if gpu else []
             table.add_row(row.service, *_cells(one, names), *share)
-        for one in row.beside:
+        for one in row.off_gpu:
             table.add_row(row.service, *_cells(one, names), *(["CPU"] if gpu else []))
     if not gpu:
         total = sum(row.total for row in plan.services)
@@ -83,9 +83,7 @@ def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
 
 def speeds(plan: Plan) -> Table:
     """Bounds on the speed of language models."""
-    columns = [
-        Column(name, justify="right") for name in ("one text", _texts(plan.question.load.concurrency), "reading")
-    ]
+    columns = [Column(name, justify="right") for name in ("one text", _texts(plan.request.load.concurrency), "reading")]
     title = "Tokens a second at most of a whole GPU (bounds from bandwidth and arithmetic, not forecasts)"
     table = Table("model", *columns, title=title, box=None)
     for row in plan.speeds:
@@ -95,13 +93,13 @@ def speeds(plan: Plan) -> Table:
 
 def replicas(plan: Plan) -> Table:
     """Pods for the given rates, and the source of each curve."""
-    names = ("calls/s", "a full pod", f"pods at {plan.question.share:.0%}", "replicas")
+    names = ("calls/s", "a full pod", f"pods at {plan.request.share:.0%}", "replicas")
     columns = [Column(name, justify="right") for name in names]
     known = plan.curves
     title = f"Replicas, by the curves of: {known.title} ({known.machine}, {known.date})" if known else "Replicas"
     table = Table("kind", "service", *columns, "bound by", "from", title=title, box=None)
-    for row in plan.demands:
-        pods = row.pods(plan.question.share)
+    for row in plan.offered_loads:
+        pods = row.pods(plan.request.share)
         cells = (f"{row.rate:g}", f"{row.full:.2f}/s", f"{pods:.2f}", str(plan.replicas[row.service]))
         table.add_row(row.kind, row.service, *cells, _bound(row), row.curve.source)
     return table
@@ -115,7 +113,7 @@ def _bound(row: OfferedLoad) -> str:
 
 def training(plan: Plan, found: TrainingPlan) -> Table:
     """The memory of fine-tuning a model."""
-    recipe = plan.question.recipe
+    recipe = plan.request.recipe
     columns = [Column(name, justify="right") for name in (*found.parts, "GB")]
     title = f"To adapt by QLoRA, rank {recipe.rank}, {recipe.tokens:,} tokens a step"
     table = Table("model", *columns, title=title, box=None)

@@ -1,6 +1,6 @@
 """The memory of fine-tuning a language model by QLoRA (Dettmers et al., arXiv:2305.14314).
 
-Weights in NF4, embeddings and output layer in 16 bits; low-rank matrices beside every linear layer (Hu et al.,
+Weights in NF4, embeddings and output layer in 16 bits; low-rank matrices for every linear layer (Hu et al.,
 arXiv:2106.09685), each number with its gradient and Adam's two moments in 32 bits; the input of every layer, kept
 for the backward pass, and one layer worked out again: 34 bytes a token and width (Korthikanti et al.,
 arXiv:2205.05198, without attention scores); logits in 16 and 32 bits, and their gradient.
@@ -48,7 +48,7 @@ class TrainingPlan:
 
 
 def adapters(transformer: Transformer, rank: int) -> int:
-    """Parameters of the low-rank matrices beside all linear layers: rank * (in + out) of each."""
+    """Parameters of the low-rank matrices of all linear layers: rank * (in + out) of each."""
     hidden, inner = transformer.hidden, transformer.intermediate
     queries, keys = transformer.heads * transformer.head_dim, transformer.kv_heads * transformer.head_dim
     attention = 2 * (hidden + queries) + 2 * (hidden + keys)
@@ -76,7 +76,7 @@ def check(training: TrainingPlan, gpu: Gpu) -> None:
     """Check that the fine-tuning fits on a GPU.
 
     Raises:
-        CapacityError: It does.
+        CapacityError: The fine-tuning does not fit.
     """
     if training.total <= gpu.usable:
         return

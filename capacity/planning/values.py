@@ -26,11 +26,11 @@ def values(plan: Plan) -> Values:
             known.
     """
     _check_vllm(plan)
-    found: Values = {"global": {"profile": plan.question.profile}}
+    found: Values = {"global": {"profile": plan.request.profile}}
     for row in plan.services:
         found[row.service] = _deployed(row, plan)
-        if row.service == VLLM and plan.question.gpu:
-            found[VLLM] |= _vllm(row.needs[0], plan, plan.question.gpu)
+        if row.service == VLLM and plan.request.gpu:
+            found[VLLM] |= _vllm(row.needs[0], plan, plan.request.gpu)
             found["generation"] = _slots(plan, VLLM)
     return found
 
@@ -42,15 +42,17 @@ def text(plan: Plan, command: str) -> str:
         CapacityError: See `values`.
     """
     found = values(plan)
-    base = "values-gpu.yaml" if plan.question.gpu else "values-embedded.yaml"
+    base = "values-gpu.yaml" if plan.request.gpu else "values-embedded.yaml"
     files = [base, "values-vllm.yaml"] if VLLM in found else [base]
     below = " ".join(f"-f charts/polyphony/{name}" for name in files)
     head = [f"Written by `{command}`.", f"helm upgrade --install polyphony charts/polyphony {below} -f <this file>"]
-    if plan.question.extra:
-        head.append(f"Planned for, but in no profile: {', '.join(plan.question.extra)}.")
-    for one in (one for row in plan.services for one in (*row.needs, *row.beside) if one.engine in (VLLM, "llama.cpp")):
+    if plan.request.extra:
+        head.append(f"Planned for, but in no profile: {', '.join(plan.request.extra)}.")
+    for one in (
+        one for row in plan.services for one in (*row.needs, *row.off_gpu) if one.engine in (VLLM, "llama.cpp")
+    ):
         window = catalogue.model(one.model).limits.get("window_tokens")
-        if window != plan.question.load.context:
+        if window != plan.request.load.context:
             head.append(f"The context of {one.model} is in its model spec: limits.window_tokens, now {window:g}.")
         if one.engine == VLLM and "@" not in shape(one.model).hub[one.precision]:
             head.append(f"No revision of {shape(one.model).hub[one.precision]} is known: add --revision to vllm.args.")
@@ -59,7 +61,7 @@ def text(plan: Plan, command: str) -> str:
 
 def _check_vllm(plan: Plan) -> None:
     """Check that the profile calls the planned vLLM server, and that every server it calls is planned."""
-    profile = plan.question.profile
+    profile = plan.request.profile
     called = _on_vllm(profile)
     planned = {one.model for row in plan.services for one in row.needs if one.engine == VLLM}
     if alone := planned - called:
@@ -71,7 +73,7 @@ def _check_vllm(plan: Plan) -> None:
     if missing := called - planned:
         raise CapacityError(
             f"--values: profile {profile} calls a vLLM server for {', '.join(sorted(missing))}, which is planned "
-            f"elsewhere: leave out --quantization {plan.question.quantization}"
+            f"elsewhere: leave out --quantization {plan.request.quantization}"
         )
 
 
@@ -82,14 +84,14 @@ def _on_vllm(profile: str) -> set[str]:
 
 def _deployed(row: DeployedService, plan: Plan) -> Values:
     found: Values = {}
-    if plan.question.gpu and row.needs:
+    if plan.request.gpu and row.needs:
         found["gpu"] = {"count": 1, "resource": _resource(row.service, plan)}
-        found["nodeSelector"] = {"nvidia.com/gpu.product": plan.question.gpu.product}
-        if plan.question.sharing == "time":
+        found["nodeSelector"] = {"nvidia.com/gpu.product": plan.request.gpu.product}
+        if plan.request.sharing == "time":
             found["affinity"] = _one_a_node(row.service)
     else:
-        found["resources"] = _memory(sum(one.total for one in (*row.needs, *row.beside)))
-    if any(one.engine == "llama.cpp" for one in (*row.needs, *row.beside)):
+        found["resources"] = _memory(sum(one.total for one in (*row.needs, *row.off_gpu)))
+    if any(one.engine == "llama.cpp" for one in (*row.needs, *row.off_gpu)):
         return found | _slots(plan, row.service)
     return found | _scale(plan, row.service)
 
@@ -103,13 +105,13 @@ def _one_a_node(service: str) -> Values:
 
 def _slots(plan: Plan, service: str) -> Values:
     """The slots of generation, which are the engines of its pod, for each pod of the service that generates."""
-    slots, found = plan.question.load.concurrency, _scale(plan, service)
+    slots, found = plan.request.load.concurrency, _scale(plan, service)
     found["autoscaling"] = {**found.get("autoscaling", {}), "enginesPerPod": slots}
     return {"settings": {"slots": slots}, **found}
 
 
 def _resource(service: str, plan: Plan) -> str:
-    match plan.question.sharing:
+    match plan.request.sharing:
         case "mig":
             return f"nvidia.com/mig-{plan.packing and plan.packing.slices[service]}"
         case "time":
@@ -132,13 +134,13 @@ def _scale(plan: Plan, service: str) -> Values:
 
 
 def _vllm(server: MemoryNeed, plan: Plan, gpu: Gpu) -> Values:
-    known, load = shape(server.model), plan.question.load
+    known, load = shape(server.model), plan.request.load
     if server.precision not in known.hub:
         published = ", ".join(known.hub) or "none"
         raise CapacityError(f"--values: {known.id} has no published weights in {server.precision}; it has {published}")
     repository, _, revision = known.hub[server.precision].partition("@")
     # Its share of the GPU; alone on a GPU or slice it uses all of the memory for its KV cache.
-    share = math.ceil(100 * server.total / (gpu.memory_mib * MIB)) / 100 if plan.question.sharing == "time" else USABLE
+    share = math.ceil(100 * server.total / (gpu.memory_mib * MIB)) / 100 if plan.request.sharing == "time" else USABLE
     args = {
         "model": repository,
         **({"revision": revision} if revision else {}),
@@ -152,8 +154,8 @@ def _vllm(server: MemoryNeed, plan: Plan, gpu: Gpu) -> Values:
     found: Values = {"enabled": True, "args": [f"--{name}={value}" for name, value in args.items()]}
     if scale := _scale(plan, VLLM):
         # vLLM reports no engine seconds: the offered load of generation, whose slots are its texts, counts.
-        by_demand = {"type": "keda", "offeredLoadOf": "generation", "enginesPerPod": load.concurrency}
-        found["autoscaling"] = scale["autoscaling"] | by_demand
+        by_offered_load = {"type": "keda", "offeredLoadOf": "generation", "enginesPerPod": load.concurrency}
+        found["autoscaling"] = scale["autoscaling"] | by_offered_load
     return found
 
 

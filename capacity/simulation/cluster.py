@@ -15,7 +15,7 @@ from capacity.simulation.pods import BatchPod, Completion, Pod, SimulatedRequest
 from capacity.simulation.scaling import Scaler
 from capacity.simulation.traces import LoadTrace
 
-DNS_SECONDS = 1.0  # servekit/rpc/client.py asks again no sooner
+DNS_SECONDS = 1.0  # the least time between two DNS queries of servekit/rpc/client.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def replay(
     Args:
         trace: The load trace.
         curve: The curve of a pod.
-        scaler: The autoscaler; `fixed` has `behavior.least` pods.
+        scaler: The autoscaler; `fixed` has `behavior.min_replicas` pods.
         seed: The random seed; arrivals do not depend on the scaler.
         around: The environment.
     """
@@ -56,8 +56,8 @@ class _Cluster:
         self._arrivals = trace.arrivals(seed)
         self._works = _works(curve.spread, len(self._arrivals), np.random.default_rng((seed, 2)))
         self._latencies = np.full(len(self._arrivals), np.nan)
-        self._fates = np.full(len(self._arrivals), RequestOutcome.LATE, dtype=np.uint8)
-        self._moments: list[ClusterSnapshot] = []
+        self._outcomes = np.full(len(self._arrivals), RequestOutcome.LATE, dtype=np.uint8)
+        self._snapshots: list[ClusterSnapshot] = []
         self._history = hpa.History()
         self._pods: list[Pod] = []  # that the workload counts
         self._all: list[Pod] = []
@@ -68,8 +68,8 @@ class _Cluster:
         first = float(trace.rates[:60].mean()) / curve.rate
         share = scaler.target if scaler.metric in ("offered-load", "busy", "cpu") else 0.7
         behavior = scaler.behavior
-        pods = behavior.least if scaler.metric == "fixed" else ceil(first / share)
-        for _ in range(min(max(pods, behavior.least), behavior.most)):
+        pods = behavior.min_replicas if scaler.metric == "fixed" else ceil(first / share)
+        for _ in range(min(max(pods, behavior.min_replicas), behavior.max_replicas)):
             self._begin(0.0, 0.0)
 
     def run(self) -> SimulationResult:
@@ -83,8 +83,8 @@ class _Cluster:
             self._call(job)
         while self._events:
             self._happen()
-        pod_seconds = sum(min(pod.gone, self._end) - pod.created for pod in self._all)
-        return SimulationResult(self._arrivals, self._latencies, self._fates, tuple(self._moments), pod_seconds)
+        pod_seconds = sum(min(pod.exited_at, self._end) - pod.created for pod in self._all)
+        return SimulationResult(self._arrivals, self._latencies, self._outcomes, tuple(self._snapshots), pod_seconds)
 
     def _jobs(self) -> Iterator[SimulatedRequest]:
         deadline = self._curve.deadline_seconds
@@ -102,10 +102,10 @@ class _Cluster:
                 if version == pod.version:
                     self._work(pod, time)
             case "known", (int(gateway), Pod() as pod):
-                if pod.left == inf:
+                if pod.terminated_at == inf:
                     self._known[gateway].append(pod)
             case "scrape", Pod() as pod:
-                if pod.gone == inf and time < self._end:
+                if pod.exited_at == inf and time < self._end:
                     pod.sample(time)
                     self._at(time + self._scaler.scrape_seconds, "scrape", pod)
             case "sync", _:
@@ -115,7 +115,7 @@ class _Cluster:
             case "note", _:
                 if time < self._end:
                     ready = sum(pod.ready <= time for pod in self._pods)
-                    self._moments.append(ClusterSnapshot(time, ready, len(self._pods)))
+                    self._snapshots.append(ClusterSnapshot(time, ready, len(self._pods)))
                     self._at(time + hpa.SYNC_SECONDS, "note", None)
 
     def _call(self, job: SimulatedRequest) -> None:
@@ -123,14 +123,14 @@ class _Cluster:
         gateway = job.number % self._around.gateways
         known = self._known[gateway]
         if not known:
-            self._fates[job.number] = RequestOutcome.UNSERVED
+            self._outcomes[job.number] = RequestOutcome.UNSERVED
             return
         turn = self._turns[gateway] = (self._turns[gateway] + 1) % len(known)
         pod = known[turn]
         if pod.offer(job):
             self._work(pod, job.arrived)
         else:
-            self._fates[job.number] = RequestOutcome.REFUSED
+            self._outcomes[job.number] = RequestOutcome.REJECTED
 
     def _work(self, pod: Pod, now: float) -> None:
         for end in pod.work(now):
@@ -139,12 +139,12 @@ class _Cluster:
         following = pod.next()
         if following < inf:
             self._at(following, "work", (pod, pod.version))
-        elif pod.left < inf and pod.idle:
-            pod.gone = min(pod.gone, now)
+        elif pod.terminated_at < inf and pod.idle:
+            pod.exited_at = min(pod.exited_at, now)
 
     def _ended(self, end: Completion) -> None:
         if end.good:
-            self._fates[end.job.number] = RequestOutcome.ANSWERED
+            self._outcomes[end.job.number] = RequestOutcome.ANSWERED
             self._latencies[end.job.number] = end.time - end.job.arrived
 
     def _sync(self, now: float) -> None:
@@ -178,12 +178,12 @@ class _Cluster:
                 self._at(ready + float(self._chance.uniform(0, lookup)), "known", (gateway, pod))
 
     def _leave(self, pod: Pod, now: float) -> None:
-        pod.left = now
+        pod.terminated_at = now
         for known in self._known:
             if pod in known:
                 known.remove(pod)
         if pod.idle:
-            pod.gone = now
+            pod.exited_at = now
 
 
 def _works(spread: float, count: int, chance: np.random.Generator) -> NDArray[np.float64]:

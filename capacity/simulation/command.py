@@ -69,7 +69,7 @@ def simulate(
     console.print(table(f"{load.name}, {service}, curves {curves!r}", found), highlight=False)
     console.print(curve.source, style="dim", highlight=False)
     if calls > 1:
-        console.print(f"one simulated request stands for {calls}", style="dim", highlight=False)
+        console.print(f"one simulated request represents {calls}", style="dim", highlight=False)
     if picture:
         from capacity.simulation.picture import draw  # importing matplotlib takes a second
 
@@ -89,9 +89,9 @@ def table(title: str, found: Mapping[str, SimulationResult]) -> Table:
             f"{outcome.latency(0.5):.2f}",
             f"{outcome.latency(0.95):.2f}",
             f"{100 * outcome.share(RequestOutcome.LATE):.2f}",
-            f"{100 * outcome.share(RequestOutcome.REFUSED, RequestOutcome.UNSERVED):.2f}",
+            f"{100 * outcome.share(RequestOutcome.REJECTED, RequestOutcome.UNSERVED):.2f}",
             f"{outcome.pod_hours:.1f}",
-            f"{max(moment.pods for moment in outcome.moments)}",
+            f"{max(moment.pods for moment in outcome.snapshots)}",
         )
     return shown
 

@@ -11,10 +11,10 @@ from capacity.simulation.outcome import SimulationResult
 from capacity.simulation.scaling import TARGETS, Metric, Scaler
 from capacity.simulation.traces import LoadTrace
 
-PERFECT = 0.01  # of all calls may fail where the size is called perfect
-MOST_CALLS = 60_000  # that are worth simulating one by one
-COARSE_SECONDS = 0.25  # that one call may take alone where it stands for many
-LEAST_TOGETHER = 4  # calls that a full pod still works at where one stands for many
+PERFECT = 0.01  # the share of calls that may fail with the perfect number of pods
+MAX_CALLS = 60_000  # that are simulated one by one
+COARSE_SECONDS = 0.25  # the longest duration of a simulated call that represents several
+MIN_TOGETHER = 4  # concurrent simulated calls of a full pod, where each represents several
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,18 @@ class Case:
     around: Environment = field(default_factory=Environment)
 
     def shortened(self) -> tuple["Case", int]:
-        """The same where one call stands for several, if there are too many to simulate one by one; and how many."""
+        """The same case, where one simulated call represents several if there are too many; and how many."""
         curve = self.curve
         room = curve.batch if curve.kind == "batch" else curve.engines
-        wanted = self.trace.rates.sum() / MOST_CALLS
-        fit = [calls for calls in range(1, room // LEAST_TOGETHER + 1) if room % calls == 0] or [1]
-        beside = next((calls for calls in fit if calls >= wanted), fit[-1])
-        behind = max(1, min(ceil(wanted / beside), int(COARSE_SECONDS / curve.seconds[0][1])))
-        calls = beside * behind
+        wanted = self.trace.rates.sum() / MAX_CALLS
+        fit = [calls for calls in range(1, room // MIN_TOGETHER + 1) if room % calls == 0] or [1]
+        side_by_side = next((calls for calls in fit if calls >= wanted), fit[-1])
+        in_sequence = max(1, min(ceil(wanted / side_by_side), int(COARSE_SECONDS / curve.seconds[0][1])))
+        calls = side_by_side * in_sequence
         if calls == 1:
             return self, 1
         trace = replace(self.trace, rates=self.trace.rates / calls)
-        return replace(self, trace=trace, curve=curve.grouped(beside).bundled(behind)), calls
+        return replace(self, trace=trace, curve=curve.grouped(side_by_side).bundled(in_sequence)), calls
 
     def run(self, metric: Metric, target: float) -> SimulationResult:
         """Simulate one scaling metric."""
@@ -68,7 +68,7 @@ class Case:
         return high, best
 
     def _fixed(self, pods: int) -> SimulationResult:
-        fixed = replace(self.behavior, least=pods, most=max(pods, self.behavior.most))
+        fixed = replace(self.behavior, min_replicas=pods, max_replicas=max(pods, self.behavior.max_replicas))
         return replay(self.trace, self.curve, Scaler("fixed", 1.0, fixed), self.seed, self.around)
 
 

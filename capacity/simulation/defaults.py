@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from capacity.simulation.hpa import Behavior, Policy, ScalingRules
 
-LEAST, MOST = 2, 100
+MIN_REPLICAS, MAX_REPLICAS = 2, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +25,4 @@ class ScalingDefaults:
 _UP = ScalingRules(0.0, (Policy("Percent", 100, 15.0), Policy("Pods", 4, 15.0)))
 _DOWN = ScalingRules(300.0, (Policy("Percent", 100, 60.0),))
 
-DEFAULT = ScalingDefaults(0.7, Behavior(LEAST, MOST, _UP, _DOWN))  # the same for every service
+DEFAULT = ScalingDefaults(0.7, Behavior(MIN_REPLICAS, MAX_REPLICAS, _UP, _DOWN))  # the same for every service

@@ -51,13 +51,13 @@ class Behavior:
     """The part of an HPA's `spec` that the algorithm uses, without its metric.
 
     Attributes:
-        least: `minReplicas`.
-        most: `maxReplicas`.
+        min_replicas: `minReplicas`.
+        max_replicas: `maxReplicas`.
         tolerance: The deviation of the ratio from 1 that is ignored.
     """
 
-    least: int = 1
-    most: int = 100
+    min_replicas: int = 1
+    max_replicas: int = 100
     up: ScalingRules = DEFAULT_UP
     down: ScalingRules = DEFAULT_DOWN
     tolerance: float = TOLERANCE
@@ -122,8 +122,8 @@ def _up(replicas: float) -> int:
 def scale(recommended: int, current: int, now: float, behavior: Behavior, history: History) -> tuple[int, History]:
     """The desired replicas: a recommendation after stabilization, rate policies, minimum and maximum.
 
-    A workload of no replicas is left alone, unless `least` is 0 too. At the first look the windows hold the replicas
-    that there are (the controller's `recordInitialRecommendation`): they stabilise from the begin.
+    A workload of no replicas stays so, unless `min_replicas` is 0 too. In the first evaluation the windows hold the
+    current replicas (the controller's `recordInitialRecommendation`), so that they stabilise from the start.
 
     Args:
         recommended: The result of `recommend`.
@@ -134,18 +134,18 @@ def scale(recommended: int, current: int, now: float, behavior: Behavior, histor
     """
     up, down = behavior.up, behavior.down
     earlier = history.recommendations or ((now, current),)
-    if current == 0 and behavior.least > 0:
+    if current == 0 and behavior.min_replicas > 0:
         return 0, replace(history, recommendations=earlier)
     lowest = min((recommended, *(value for at, value in earlier if at > now - up.stabilization_seconds)))
     highest = max((recommended, *(value for at, value in earlier if at > now - down.stabilization_seconds)))
     stable = min(max(current, lowest), highest)
     if stable > current:
-        wanted = min(stable, behavior.most, max(current, _ceiling(up, current, now, history)))
+        wanted = min(stable, behavior.max_replicas, max(current, _ceiling(up, current, now, history)))
     elif stable < current:
-        wanted = max(stable, behavior.least, min(current, _floor(down, current, now, history)))
+        wanted = max(stable, behavior.min_replicas, min(current, _floor(down, current, now, history)))
     else:
         wanted = current
-    wanted = min(max(wanted, behavior.least), behavior.most)
+    wanted = min(max(wanted, behavior.min_replicas), behavior.max_replicas)
     longest = max(up.stabilization_seconds, down.stabilization_seconds)
     kept = (*(row for row in earlier if row[0] > now - longest), (now, recommended))
     history = replace(history, recommendations=kept)

@@ -13,7 +13,7 @@ class RequestOutcome(IntEnum):
 
     ANSWERED = 0
     LATE = 1  # admitted, and not answered before its deadline
-    REFUSED = 2
+    REJECTED = 2
     UNSERVED = 3  # no pod was known
 
 
@@ -33,33 +33,33 @@ class SimulationResult:
     Attributes:
         arrivals: The arrival time of each request in seconds, shape (calls,).
         latencies: The latency of each answer in seconds, NaN without an answer, shape (calls,).
-        fates: The `RequestOutcome` of each request, shape (calls,), uint8.
-        moments: The pods, every 15 s.
+        outcomes: The `RequestOutcome` of each request, shape (calls,), uint8.
+        snapshots: The pods, every 15 s.
         pod_seconds: The total lifetime of all pods within the trace.
     """
 
     arrivals: NDArray[np.float64]
     latencies: NDArray[np.float64]
-    fates: NDArray[np.uint8]
-    moments: Sequence[ClusterSnapshot]
+    outcomes: NDArray[np.uint8]
+    snapshots: Sequence[ClusterSnapshot]
     pod_seconds: float
 
     def latency(self, share: float) -> float:
         """The quantile `share` of the latency in seconds; NaN without answers."""
         return float(np.nanquantile(self.latencies, share)) if self.count(RequestOutcome.ANSWERED) else float("nan")
 
-    def count(self, *fates: RequestOutcome) -> int:
+    def count(self, *outcomes: RequestOutcome) -> int:
         """The number of requests with these outcomes."""
-        return int(np.isin(self.fates, fates).sum())
+        return int(np.isin(self.outcomes, outcomes).sum())
 
-    def share(self, *fates: RequestOutcome) -> float:
+    def share(self, *outcomes: RequestOutcome) -> float:
         """The share of requests with these outcomes; 0 without requests."""
-        return self.count(*fates) / max(1, len(self.fates))
+        return self.count(*outcomes) / max(1, len(self.outcomes))
 
     @property
     def failed(self) -> float:
         """The share of requests without an answer in time."""
-        return 1 - self.share(RequestOutcome.ANSWERED) if len(self.fates) else 0.0
+        return 1 - self.share(RequestOutcome.ANSWERED) if len(self.outcomes) else 0.0
 
     @property
     def pod_hours(self) -> float:

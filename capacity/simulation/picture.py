@@ -34,9 +34,9 @@ def _draw(title: str, case: Case, found: Mapping[str, SimulationResult], path: P
         colour = COLOURS[name.partition(" ")[0]]
         ours = name.startswith("offered-load")
         line = {"color": colour, "linewidth": 2.0 if ours else 1.1, "zorder": 3 if ours else 2}
-        times = [moment.seconds / 60 for moment in outcome.moments]
-        load.step(times, [moment.ready for moment in outcome.moments], where="post", label=f"ready, {name}", **line)
-        pods.step(times, [moment.pods for moment in outcome.moments], where="post", **line)
+        times = [moment.seconds / 60 for moment in outcome.snapshots]
+        load.step(times, [moment.ready for moment in outcome.snapshots], where="post", label=f"ready, {name}", **line)
+        pods.step(times, [moment.pods for moment in outcome.snapshots], where="post", **line)
         p95, misses = _by_window(outcome, case.trace.seconds)
         latency.plot(minutes, p95, **line)
         failed.plot(minutes, 100 * misses, **line)
@@ -83,10 +83,10 @@ def _by_window(outcome: SimulationResult, seconds: int) -> tuple[NDArray[np.floa
     bounds = [*np.searchsorted(outcome.arrivals, edges), len(outcome.arrivals)]
     p95, misses = np.full(len(edges), np.nan), np.full(len(edges), np.nan)
     for window, (first, last) in enumerate(pairwise(bounds)):
-        fates = outcome.fates[first:last]
-        good = outcome.latencies[first:last][fates == RequestOutcome.ANSWERED]
+        outcomes = outcome.outcomes[first:last]
+        good = outcome.latencies[first:last][outcomes == RequestOutcome.ANSWERED]
         if len(good):
             p95[window] = np.quantile(good, 0.95)
-        if len(fates):
-            misses[window] = np.mean(fates != RequestOutcome.ANSWERED)
+        if len(outcomes):
+            misses[window] = np.mean(outcomes != RequestOutcome.ANSWERED)
     return p95, misses

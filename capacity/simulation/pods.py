@@ -27,7 +27,7 @@ class Sample:
     """One scrape of a pod: counters since its start, and the queue depth."""
 
     time: float
-    demand: float
+    offered: float
     busy: float
     calls: int
     waiting: int
@@ -51,8 +51,8 @@ class Pod(ABC):
         ready: The time from which it serves.
 
     Attributes:
-        left: The time of its SIGTERM, `inf` until then.
-        gone: The time of its exit.
+        terminated_at: The time of its SIGTERM, `inf` until then.
+        exited_at: The time of its exit.
     """
 
     def __init__(self, curve: Curve, created: float, ready: float) -> None:
@@ -60,7 +60,7 @@ class Pod(ABC):
         self.created = created
         self.started = ready - curve.load_seconds
         self.ready = ready
-        self.left = self.gone = inf
+        self.terminated_at = self.exited_at = inf
         self.version = 0  # of what it will do next
         self.samples: deque[Sample] = deque()
         self._taken = [0.0] + [curve.taken(n) for n in range(1, max(curve.batch, curve.engines) + 1)]
@@ -71,14 +71,14 @@ class Pod(ABC):
             ServiceTimeModel.of_slots(curve.engines) if slots else ServiceTimeModel.of_batches(curve.batch)
         )
         self._admission = Admission("the model", self._service_time, max_queue_cost=curve.queue)
-        self._demand = self._busy = self._now = 0.0
+        self._offered = self._busy = self._now = 0.0
         self._calls = 0
 
     def offer(self, job: SimulatedRequest) -> bool:
         """Admit or reject a request by the rules of admission control."""
         now = job.arrived
         self._pass(now)
-        self._demand += job.work * self._service_time.full_seconds_per_cost
+        self._offered += job.work * self._service_time.full_seconds_per_cost
         if not self._admits(job):
             while self._queue and self._queue[0].deadline <= now:
                 self._queued -= self._queue.popleft().work
@@ -91,7 +91,7 @@ class Pod(ABC):
     def sample(self, now: float) -> None:
         """Record a scrape."""
         self._pass(now)
-        self.samples.append(Sample(now, self._demand, self._busy, self._calls, len(self._queue)))
+        self.samples.append(Sample(now, self._offered, self._busy, self._calls, len(self._queue)))
 
     @property
     def idle(self) -> bool:

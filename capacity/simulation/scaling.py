@@ -68,7 +68,7 @@ class Scaler:
         seconds = last.time - first.time
         if self.metric == "cpu":
             return _cpu(pod, first, last) / seconds / curve.cpu_cores
-        gained = last.demand - first.demand if self.metric == "offered-load" else last.busy - first.busy
+        gained = last.offered - first.offered if self.metric == "offered-load" else last.busy - first.busy
         return gained / seconds / curve.engines
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from capacity.errors import CapacityError
 
 HOUR = 3600
-MOST_HOURS = 48
-MOST_RATE = 1_000_000  # calls a second
+MAX_HOURS = 48
+MAX_RATE = 1_000_000  # calls a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _read(path: Path) -> LoadTrace:
     rates = np.array([rate for _, rate in rows])
     if len(rows) < 2 or not np.isfinite([*times, *rates]).all() or (np.diff(times) <= 0).any() or (rates < 0).any():
         raise CapacityError(f"{path} must have at least two rows, increasing times, and rates of at least 0")
-    if times[-1] - times[0] > MOST_HOURS * HOUR or rates.max() > MOST_RATE:
-        raise CapacityError(f"{path} must have at most {MOST_HOURS} hours and {MOST_RATE:,} requests per second")
+    if times[-1] - times[0] > MAX_HOURS * HOUR or rates.max() > MAX_RATE:
+        raise CapacityError(f"{path} must have at most {MAX_HOURS} hours and {MAX_RATE:,} requests per second")
     seconds = np.arange(round(times[-1] - times[0])) + times[0]
     return LoadTrace(path.stem, rates[np.searchsorted(times, seconds, side="right") - 1])

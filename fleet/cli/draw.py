@@ -24,8 +24,8 @@ WIDTH_INCHES = 11.0
 COLUMNS = 1000  # of the waveform in a row
 LETTER_SECONDS = 0.07  # width of a letter
 MARGIN_SECONDS = 0.8  # on the right of a row, for words that begin near its end
-MOST_SHIFT = 0.35  # seconds by which a word may be shifted before it moves to the second line
-MOST_SECONDS = 600.0  # longest recording that is drawn
+MAX_SHIFT = 0.35  # seconds by which a word may be shifted before it moves to the second line
+MAX_SECONDS = 600.0  # longest recording that is drawn
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def talk(path: Path, transcript: dict[str, Any], speakers: dict[str, Any]) -> Ti
         FleetError: The recording is too long, or cannot be read.
     """
     seconds = float(speakers["duration"])
-    if seconds > MOST_SECONDS:
-        raise FleetError(f"{path} must have at most {MOST_SECONDS:.0f} s, got {seconds:.0f} s")
+    if seconds > MAX_SECONDS:
+        raise FleetError(f"{path} must have at most {MAX_SECONDS:.0f} s, got {seconds:.0f} s")
     return Timeline(
         path.name,
         seconds,
@@ -158,7 +158,7 @@ def _row(ax: Axes, talk: Timeline, start: float, colours: dict[str, str]) -> Non
 def placed(words: Sequence[WordLabel], edge: float) -> list[tuple[WordLabel, float, int]]:
     """The position of each word of a row: its second, and its line, 0 or 1.
 
-    A word goes on the first line unless it would be shifted by more than `MOST_SHIFT`. No word exceeds the right
+    A word goes on the first line unless it would be shifted by more than `MAX_SHIFT`. No word exceeds the right
     `edge`, and words overlap only where both lines are full.
     """
     found: list[tuple[WordLabel, float, int]] = []
@@ -168,7 +168,7 @@ def placed(words: Sequence[WordLabel], edge: float) -> list[tuple[WordLabel, flo
         latest = edge - width
         wanted = min(word.start, latest)
         shifts = [max(0.0, since - wanted) for since in free]
-        line = 0 if shifts[0] <= min(MOST_SHIFT, latest - wanted) else int(shifts[1] < shifts[0])
+        line = 0 if shifts[0] <= min(MAX_SHIFT, latest - wanted) else int(shifts[1] < shifts[0])
         at = min(wanted + shifts[line], latest)
         found.append((word, at, line))
         free[line] = at + width

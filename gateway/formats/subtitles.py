@@ -18,7 +18,7 @@ LINES = 2
 COLUMNS = 42  # a Chinese character takes two of them
 MIN_MS, MAX_MS = 1000, 7000
 GAP_MS = 80  # two frames at 25 a second, so that a change is seen
-LEAST_MS = 100  # of a cue that has no room
+CROWDED_MIN_MS = 100  # the shortest cue where the next one leaves no room for `MIN_MS`
 MAX_SECONDS = 1e7  # later times are errors
 PAUSE_SECONDS = 0.3  # where a cue may be broken
 SILENCE_SECONDS = 1.0  # where a cue is always broken
@@ -84,7 +84,7 @@ def cues(runs: Iterable[Sequence[Timed]]) -> list[Cue]:
         start = max(group[0].start, free)
         until = groups[number + 1][0].start - GAP_MS if number + 1 < len(groups) else start + MAX_MS
         end = min(max(group[-1].end, start + MIN_MS), start + MAX_MS, until)
-        end = max(end, start + LEAST_MS)
+        end = max(end, start + CROWDED_MIN_MS)
         found.append(Cue(start, end, _lines(group)))
         free = end + GAP_MS
     return found

@@ -1,4 +1,4 @@
-"""One HTTP operation as an ASGI application: its deadline, its answer, and the cancellation of abandoned requests."""
+"""One HTTP operation as an ASGI application: its deadline, its answer, and its cancellation on disconnect."""
 
 import asyncio
 import math

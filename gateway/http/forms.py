@@ -1,4 +1,4 @@
-"""Request bodies that are forms: a file, read while it arrives, and the small fields beside it."""
+"""Multipart request bodies: a file, read while it arrives, and small form fields."""
 
 import re
 from collections import deque

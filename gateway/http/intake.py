@@ -28,7 +28,7 @@ async def read_media(
     """The options of a request, its media, and the field that has the media.
 
     Args:
-        options: The struct of a form's small fields, or of the query beside a raw body.
+        options: The struct of a form's small fields, or of the query of a raw body.
         request: The struct of a JSON body: the options and a field that names the source of the media.
         source: The name of that field.
         limit: The most bytes that the media may have.

@@ -71,7 +71,7 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._resolve = resolver
-        # A reused connection would be shared by all hosts of one address, whatever its certificate was checked for.
+        # A reused connection would be shared by all hosts of one address, though its certificate was checked for one.
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=0)
         self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 

@@ -1,4 +1,4 @@
-"""A diarized transcript: transcription and diarization at once, joined word by word."""
+"""A diarized transcript: transcription and diarization in parallel, joined word by word."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ DEFAULT_SPEAKER = "A"  # of words where the diarization found no speaker
 async def diarized_transcript(
     clients: Clients, transcribe: TranscribeRequest, diarize: DiarizeRequest
 ) -> DiarizedTranscript:
-    """Transcribe and diarize a recording at once; each word goes to the turn that it overlaps most.
+    """Transcribe and diarize a recording in parallel; each word goes to the turn that it overlaps most.
 
     Raises:
         ServeError: The first error of either call.

@@ -13,7 +13,7 @@ from gateway.formats.voices import find_voice
 from gateway.streams import completed
 from servekit.media.audio_encoder import AudioEncoder
 
-MIN_CHARACTERS = 20  # of what is synthesized at once, but at the end: "1." alone sounds chopped
+MIN_CHARACTERS = 20  # of one synthesis, except the last: "1." alone sounds chopped
 PAUSE_SECONDS = 0.35  # of silence between sentences that are synthesized apart
 # A sentence end: closing punctuation before white space, a full-width mark, or an empty line.
 # The lookbehind and the possessive quantifiers keep the search linear where a model repeats one mark.

@@ -177,8 +177,8 @@ async def _deltas(events: AsyncIterable[TranscribeResponse]) -> AsyncGenerator[m
                     TranscriptionProgress(event.progress.transcribed_seconds, event.progress.duration_seconds)
                 )
             case "segment":
-                if said := event.segment.text.strip():
-                    delta = f" {said}" if is_spaced(text, said) else said
+                if words := event.segment.text.strip():
+                    delta = f" {words}" if is_spaced(text, words) else words
                     text += delta
                     yield TextDelta(delta)
             case "finished":

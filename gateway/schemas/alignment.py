@@ -8,7 +8,7 @@ from gateway.schemas.languages import Language
 
 
 class AlignmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of an alignment.
+    """The form fields next to the `file` of an alignment.
 
     Attributes:
         text: The words of the recording. Each line becomes a subtitle cue if it is short enough.

@@ -10,7 +10,7 @@ Verdict = Literal["right", "wrong", "missing", "inserted"]
 
 
 class AssessmentForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of the speaker."""
+    """The form fields next to the `file` of the speaker."""
 
     reference_text: Annotated[str, Meta(min_length=1)]
     language: Language = ""

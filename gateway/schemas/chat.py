@@ -80,7 +80,7 @@ class UserMessage(Strict, tag_field="role", tag="user"):
 
 
 class AssistantMessage(Strict, tag_field="role", tag="assistant"):
-    """An earlier answer of the model. The fields beside `content` that answers have are accepted and ignored."""
+    """An earlier answer of the model. Fields of answers other than `content` are accepted and ignored."""
 
     content: str | Annotated[list[TextContent | RefusalContent], Meta(max_length=MAX_PARTS)] | None = None
     name: str | None = None
@@ -128,7 +128,7 @@ class SchemaForm(Strict, tag_field="type", tag="json_schema"):
 
 
 class StreamOptions(Strict):
-    """What a stream carries beside the answer: token usage at its end, and a chunk for each step that has ended."""
+    """What a stream has in addition to the answer: token usage at its end, and a chunk for each step that has ended."""
 
     include_usage: bool = False
     include_steps: bool = False

@@ -8,7 +8,7 @@ MAX_SPEAKERS = 50
 
 
 class DiarizationForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of a diarization.
+    """The form fields next to the `file` of a diarization.
 
     Attributes:
         speakers: The number of speakers; 0 if it is not known.

@@ -8,7 +8,7 @@ from gateway.schemas.languages import Language
 
 
 class EmotionForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file`; `model` is an acoustic model."""
+    """The form fields next to the `file`; `model` is an acoustic model."""
 
     language: Language = ""
     model: str = ""

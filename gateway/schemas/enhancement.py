@@ -8,7 +8,7 @@ from servekit.rpc.bounds import LOUDNESS_LUFS
 
 
 class EnhanceForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of a recording to enhance.
+    """The form fields next to the `file` of a recording to enhance.
 
     `answer`: `audio` for the audio, streamed; `json` for the measurements, and the audio as a file.
     """

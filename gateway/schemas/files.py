@@ -13,7 +13,7 @@ class ExpiresAfter(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class FileForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of an upload. Without `expires_after` the file does not expire."""
+    """The form fields next to the `file` of an upload. Without `expires_after` the file does not expire."""
 
     purpose: Literal["assistants", "user_data", "vision", "batch", "evals", "fine-tune"] = "user_data"
     expires_after: ExpiresAfter | None = None

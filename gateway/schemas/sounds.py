@@ -8,7 +8,7 @@ from servekit.rpc.bounds import FALSE_ALARM_RATE
 
 
 class FitForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the files of a sound model, which are its clips.
+    """The form fields next to the files of a sound model, which are its clips.
 
     `labels`: one for each file, in their order, for a classifier; none for an anomaly detector of normal clips.
     """
@@ -19,7 +19,7 @@ class FitForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SoundForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of a recording; `version` 0 is the last version of the model."""
+    """The form fields next to the `file` of a recording; `version` 0 is the last version of the model."""
 
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 

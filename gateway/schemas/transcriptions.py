@@ -20,7 +20,7 @@ class ServerVad(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class AudioForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of a transcription or a translation.
+    """The form fields next to the `file` of a transcription or a translation.
 
     Attributes:
         hotwords: Names and terms to expect; an extension, which OpenAI later named `keywords`.
@@ -40,7 +40,7 @@ class AudioForm(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class TranscriptionForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of a transcription."""
+    """The form fields next to the `file` of a transcription."""
 
     languages: list[Language] = []
     response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json", "diarized_json"] = "json"
@@ -52,7 +52,7 @@ class TranscriptionForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
 
 
 class TranslationForm(AudioForm, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the `file` of a translation; `language` is the language of the recording."""
+    """The form fields next to the `file` of a translation; `language` is the language of the recording."""
 
     response_format: Literal["json", "text", "srt", "vtt", "lrc", "verbose_json"] = "json"
 

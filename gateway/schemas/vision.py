@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 
 class ReadOptions(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The options of reading text: in the query beside a raw body, or beside a form's `file`."""
+    """The options of reading text: the query of a raw body, or the form fields next to `file`."""
 
     model: str = ""
     min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.0

@@ -8,7 +8,7 @@ from gateway.schemas.languages import Language
 
 
 class VoiceForm(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields beside the recording, which is the form's `audio_sample` or `file`.
+    """The form fields next to the recording, which is `audio_sample` or `file`.
 
     `consent` states who agreed, when and how; or it is `true`, and `consent_statement` states this.
     """

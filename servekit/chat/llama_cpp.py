@@ -13,7 +13,7 @@ from typing import Any
 from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 
 # Set before OpenMP is loaded: a thread that waits at a barrier spins briefly, then sleeps. By default it spins on and
-# takes the core that the thread it waits for needs, which halves the speed beside one busy process.
+# takes the core that the thread it waits for needs, which halves the speed next to one busy process.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import xllamacpp

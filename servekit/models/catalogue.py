@@ -43,7 +43,7 @@ class ModelSpec(_Row):
     Attributes:
         id: The model's name in requests, and the name of its folder of weights.
         task: The task that the model does: a row of the task table of each of its services.
-        services: The services that may load the model. Its weights lie on disk once.
+        services: The services that may load the model. Its weights are stored once.
         runtime: The runtime of that task which loads the model.
         title: A title for people to read.
         licence: An SPDX identifier.

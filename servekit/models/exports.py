@@ -1,4 +1,4 @@
-"""Networks that are exported from a model's weights once, and kept beside the weights."""
+"""Networks that are exported from a model's weights once, and stored next to the weights."""
 
 import hashlib
 import os

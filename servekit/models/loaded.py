@@ -18,8 +18,8 @@ from servekit.scheduling.tensors import TensorScheduler
 log = logging.getLogger(__name__)
 
 
-class Served(Protocol):
-    """What the chassis asks of a scheduler, and of a model that has none."""
+class Servable(Protocol):
+    """The lifecycle of a scheduler, or of a model that has none."""
 
     spec: ModelSpec
 
@@ -34,11 +34,11 @@ class Served(Protocol):
         """Let running requests end, and free the model's memory."""
 
 
-AnyServed = TypeVar("AnyServed", bound=Served)
+AnyServable = TypeVar("AnyServable", bound=Servable)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel(Generic[AnyServed]):
+class LoadedModel(Generic[AnyServable]):
     """A model in memory.
 
     Attributes:
@@ -46,10 +46,10 @@ class LoadedModel(Generic[AnyServed]):
         networks: The schedulers of its networks, by their names in the Open Inference Protocol.
     """
 
-    scheduler: AnyServed
+    scheduler: AnyServable
     networks: Mapping[str, TensorScheduler] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Served]:
+    def __iter__(self) -> Iterator[Servable]:
         yield self.scheduler
         yield from self.networks.values()
 
@@ -58,37 +58,37 @@ class LoadedModel(Generic[AnyServed]):
         """The model's spec."""
         return self.scheduler.spec
 
-    def by_name(self) -> dict[str, Served]:
+    def by_name(self) -> dict[str, Servable]:
         """Its schedulers by their names in the Open Inference Protocol."""
         return {self.spec.id: self.scheduler, **self.networks}
 
     @property
     def ready(self) -> bool:
         """Whether the model and its networks answer requests now."""
-        return all(served.ready for served in self)
+        return all(servable.ready for servable in self)
 
     async def start(self, telemetry: Telemetry) -> None:
         """Warm the model and begin to take requests.
 
         Raises:
-            ServeError: The model does not come up.
+            ServeError: The model does not start.
         """
-        begun: list[Served] = []
+        begun: list[Servable] = []
         try:
-            for served in self:
-                begun.append(served)
-                await served.start()
+            for servable in self:
+                begun.append(servable)
+                await servable.start()
         except BaseException:
-            for served in begun:  # the one that failed, too: its model is in memory
-                await served.close()
+            for servable in begun:  # including the one that failed, whose model is in memory
+                await servable.close()
             raise
         if isinstance(self.scheduler, Scheduler):  # not those of networks: they run on the engines of this model
             telemetry.engines.labels(self.scheduler.spec.id).set(self.scheduler.engines)
 
     async def close(self) -> None:
         """Let running requests end, and free the model's memory."""
-        for served in self:
-            await served.close()
+        for servable in self:
+            await servable.close()
 
 
 async def load_model(

@@ -75,7 +75,7 @@ def _check_weights(spec: ModelSpec, settings: ProcessSettings) -> None:
 
 
 def _budget(specs: Sequence[ModelSpec], rows: dict[str, TaskSpec], settings: ProcessSettings) -> MemoryBudget:
-    """The memory that is left for first-use models beside those that are loaded at the start."""
+    """The budget of first-use models: the memory that those loaded at the start leave."""
     limit = settings.max_model_memory_mb
     if not limit:
         return MemoryBudget(math.inf)
@@ -83,7 +83,7 @@ def _budget(specs: Sequence[ModelSpec], rows: dict[str, TaskSpec], settings: Pro
     largest = max((spec.memory_mb for spec in specs if rows[spec.task].load == "first_use"), default=0)
     if start + largest > limit:
         raise FailedPrecondition(
-            f"the models of {settings.process} need {start + largest} MiB at once, the limit is {limit} MiB",
+            f"the models of {settings.process} must fit in {limit} MiB together, got {start + largest} MiB",
             field="max_model_memory_mb",
         )
     return MemoryBudget(limit - start)

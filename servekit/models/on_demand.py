@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic
 
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import AnyServed, LoadedModel
+from servekit.models.loaded import AnyServable, LoadedModel
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.context import current
 from servekit.rpc.errors import Internal, ServeError, Unavailable
@@ -71,7 +71,7 @@ class MemoryBudget:
         self._changed.set()
 
 
-class OnDemandModel(Generic[AnyServed]):
+class OnDemandModel(Generic[AnyServable]):
     """A model that is loaded at the first request that needs it.
 
     Args:
@@ -88,7 +88,7 @@ class OnDemandModel(Generic[AnyServed]):
     def __init__(
         self,
         spec: ModelSpec,
-        load: Callable[[], Awaitable[LoadedModel[AnyServed]]],
+        load: Callable[[], Awaitable[LoadedModel[AnyServable]]],
         budget: MemoryBudget,
         telemetry: Telemetry,
     ) -> None:
@@ -97,8 +97,8 @@ class OnDemandModel(Generic[AnyServed]):
         self._load = load
         self._budget = budget
         self._telemetry = telemetry
-        self.loaded: LoadedModel[AnyServed] | None = None
-        self._loading: asyncio.Task[LoadedModel[AnyServed]] | None = None
+        self.loaded: LoadedModel[AnyServable] | None = None
+        self._loading: asyncio.Task[LoadedModel[AnyServable]] | None = None
         self._load_seconds = 0.0  # of the last load
 
     @property
@@ -112,7 +112,7 @@ class OnDemandModel(Generic[AnyServed]):
         return self.loaded is not None and self.loaded.ready
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[LoadedModel[AnyServed]]:
+    async def acquire(self) -> AsyncIterator[LoadedModel[AnyServable]]:
         """Keep the model in memory, loaded if it was not.
 
         Raises:
@@ -144,7 +144,7 @@ class OnDemandModel(Generic[AnyServed]):
             await asyncio.gather(self._loading, return_exceptions=True)
         await self.unload()
 
-    async def _wait_until_loaded(self) -> LoadedModel[AnyServed]:
+    async def _wait_until_loaded(self) -> LoadedModel[AnyServable]:
         cancellation = current().cancellation
         cancellation.raise_if_cancelled()
         if self._loading is None:  # one load for all requests that wait; none of them cancels it
@@ -158,7 +158,7 @@ class OnDemandModel(Generic[AnyServed]):
             retry_after = max(RETRY_SECONDS, self._load_seconds)
             raise Unavailable(f"the model {self.spec.id} is still loading", retry_after=retry_after) from None
 
-    async def _load_within_budget(self) -> LoadedModel[AnyServed]:
+    async def _load_within_budget(self) -> LoadedModel[AnyServable]:
         try:
             await self._budget.reserve(self)
             try:
@@ -171,7 +171,7 @@ class OnDemandModel(Generic[AnyServed]):
             self._loading = None
             self._budget.mark_used(self)
 
-    async def _load_and_start(self) -> LoadedModel[AnyServed]:
+    async def _load_and_start(self) -> LoadedModel[AnyServable]:
         began = time.monotonic()
         self._telemetry.model_ready.labels(self.spec.id).set(False)
         loaded = None
@@ -185,6 +185,6 @@ class OnDemandModel(Generic[AnyServed]):
         self._load_seconds = time.monotonic() - began
         return loaded
 
-    def _remove_metrics(self, loaded: LoadedModel[AnyServed] | None) -> None:
-        for name in [self.spec.id, *(served.spec.id for served in loaded or ())]:
+    def _remove_metrics(self, loaded: LoadedModel[AnyServable] | None) -> None:
+        for name in [self.spec.id, *(servable.spec.id for servable in loaded or ())]:
             self._telemetry.remove_model(name)

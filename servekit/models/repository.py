@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
-from servekit.models.loaded import AnyServed, LoadedModel, Served
+from servekit.models.loaded import AnyServable, LoadedModel, Servable
 from servekit.models.on_demand import OnDemandModel
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.errors import NotFound
 
 
-class Models(Generic[AnyServed]):
+class Models(Generic[AnyServable]):
     """The models of one task, by the names that requests use.
 
     Args:
@@ -19,17 +19,17 @@ class Models(Generic[AnyServed]):
     """
 
     def __init__(
-        self, schedulers: Iterable[AnyServed] = (), on_demand: Iterable[OnDemandModel[AnyServed]] = ()
+        self, schedulers: Iterable[AnyServable] = (), on_demand: Iterable[OnDemandModel[AnyServable]] = ()
     ) -> None:
         self._schedulers = list(schedulers)
-        self._models: list[AnyServed | OnDemandModel[AnyServed]] = [*self._schedulers, *on_demand]
+        self._models: list[AnyServable | OnDemandModel[AnyServable]] = [*self._schedulers, *on_demand]
         self._by_name = {name: model for model in self._models for name in (model.spec.id, *model.spec.aliases)}
 
-    def __iter__(self) -> Iterator[AnyServed]:
+    def __iter__(self) -> Iterator[AnyServable]:
         """Iterate over the schedulers of models that are in memory from the start."""
         return iter(self._schedulers)
 
-    def get(self, name: str = "", *, field: str = "model") -> AnyServed:
+    def get(self, name: str = "", *, field: str = "model") -> AnyServable:
         """The scheduler of a model id or alias, or of the default where the name is empty.
 
         Raises:
@@ -42,7 +42,7 @@ class Models(Generic[AnyServed]):
         return model
 
     @asynccontextmanager
-    async def acquire(self, name: str = "", *, field: str = "model") -> AsyncIterator[AnyServed]:
+    async def acquire(self, name: str = "", *, field: str = "model") -> AsyncIterator[AnyServable]:
         """Hold the scheduler of a model, which is in memory until the context ends; the names are those of `get`.
 
         Raises:
@@ -56,7 +56,7 @@ class Models(Generic[AnyServed]):
         else:
             yield model
 
-    def _find(self, name: str, field: str) -> AnyServed | OnDemandModel[AnyServed]:
+    def _find(self, name: str, field: str) -> AnyServable | OnDemandModel[AnyServable]:
         if not name and self._models:
             return self._models[0]
         if name not in self._by_name:
@@ -77,7 +77,7 @@ class ModelRepository:
         models = list(models)
         self._loaded = [model for model in models if isinstance(model, LoadedModel)]
         self._on_demand = [model for model in models if isinstance(model, OnDemandModel)]
-        self._served = {name: served for model in self._loaded for name, served in model.by_name().items()}
+        self._servables = {name: servable for model in self._loaded for name, servable in model.by_name().items()}
         self._tasks = {
             task: Models(
                 [model.scheduler for model in self._loaded if model.spec.task == task],
@@ -99,7 +99,7 @@ class ModelRepository:
         """Warm the models that are in memory from the start.
 
         Raises:
-            ServeError: A model does not come up.
+            ServeError: A model does not start.
         """
         for model in self._loaded:
             await model.start(telemetry)
@@ -115,23 +115,23 @@ class ModelRepository:
 
     def readiness(self) -> dict[str, bool]:
         """Whether each model and network answers requests now, by its name."""
-        known = {name: served.ready for name, served in self._served.items()}
+        known = {name: servable.ready for name, servable in self._servables.items()}
         for model in self._on_demand:
             known[model.spec.id] = model.ready
             if model.loaded is not None:
-                known |= {name: served.ready for name, served in model.loaded.by_name().items()}
+                known |= {name: servable.ready for name, servable in model.loaded.by_name().items()}
         return known
 
     @asynccontextmanager
-    async def acquire(self, name: str) -> AsyncIterator[Served]:
+    async def acquire(self, name: str) -> AsyncIterator[Servable]:
         """Hold the scheduler of a model or network, which is in memory until the context ends.
 
         Raises:
             NotFound: The process has no model or network of that name.
             Unavailable: The model cannot be loaded before the deadline.
         """
-        if name in self._served:
-            yield self._served[name]
+        if name in self._servables:
+            yield self._servables[name]
             return
         # The networks of a model that is not in memory are not known, but their names begin with its id.
         candidates = [model for model in self._on_demand if f"{name}-".startswith(f"{model.spec.id}-")]

@@ -1,4 +1,4 @@
-"""A row of a service's task table: what the chassis has to know of a task in order to serve its models."""
+"""A row of a service's task table: what the chassis needs to know of a task to serve its models."""
 
 import logging
 import sys
@@ -21,22 +21,22 @@ class SchedulerConfig(Protocol):
 
     @property
     def cost_unit(self) -> str:
-        """What a cost of 1 is, such as "megapixels"."""
+        """The unit of cost, such as "megapixels"."""
 
     def build(self, spec: ModelSpec, model: Any, telemetry: Telemetry) -> Any:
-        """The scheduler of one loaded model."""
+        """Build the scheduler of one loaded model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchConfig:
-    """Dynamic batching, for models that answer a request at once.
+    """Dynamic batching, for models that answer a request in one run.
 
     Attributes:
-        cost_unit: What a cost of 1 is, such as "megapixels".
+        cost_unit: The unit of cost, such as "megapixels".
         max_batch_cost: The largest cost of one run; 0 runs one request at a time.
         max_queue_cost: The largest cost that may be queued.
-        max_sessions: The most sessions at once: each holds memory.
-        threads: How many threads run the model.
+        max_sessions: The most concurrent sessions, each of which holds memory.
+        threads: The number of threads that run the model.
         prepare_thread: Whether requests are prepared on a thread of their own while a batch runs.
     """
 
@@ -62,12 +62,12 @@ class BatchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
-    """One slot for each request until its last event, for models that answer bit by bit.
+    """One slot for each request until its last event, for models that stream their answers.
 
     Attributes:
-        cost_unit: What a cost of 1 is, such as "tokens".
+        cost_unit: The unit of cost, such as "tokens".
         max_queue_cost: The largest cost that may be queued.
-        slots: How many requests run at once, a thread each.
+        slots: The number of requests that run concurrently, each on its own thread.
     """
 
     cost_unit: str
@@ -84,7 +84,7 @@ class StepConfig:
     """Continuous batching, for models that work in steps.
 
     Attributes:
-        cost_unit: What a cost of 1 is, such as "megapixel steps".
+        cost_unit: The unit of cost, such as "megapixel steps".
         max_batch_cost: The largest cost of one step.
         max_queue_cost: The largest cost that may be queued.
     """

@@ -1,4 +1,4 @@
-"""A model without a scheduler: so fast that requests call it directly."""
+"""A model without a scheduler, fast enough for requests to call it directly."""
 
 from typing import Generic, TypeVar
 

@@ -1,4 +1,4 @@
-"""Admission control: whether a queue takes more work. It is pure: no event loop, no thread, no clock of its own."""
+"""Admission control: whether a queue takes more work. It uses no event loop, thread or clock."""
 
 import sys
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Backlog:
         queued_cost: Their cost together.
         started_items: Items, or batches of them, that have left the queue: prepared for an engine, or running.
         started_cost: Their cost together.
-        engines: Engines that are alive.
+        engines: The number of engines that run.
     """
 
     queued_items: int
@@ -79,7 +79,7 @@ class Admission:
         name: The model's id, for errors.
         service_time: Predicts how long a backlog takes.
         max_queue_cost: The cost that may wait.
-        max_reservations: How many reservations there may be at once: each holds memory.
+        max_reservations: The most concurrent reservations, each of which holds memory.
     """
 
     def __init__(

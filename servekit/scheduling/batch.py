@@ -1,4 +1,4 @@
-"""Dynamic batching: models that answer at once, many callers to one run of the engine.
+"""Dynamic batching: requests of several callers in one run of the engine.
 
 While a batch runs, the next items are prepared; the moment the engine is free it
 takes whatever is prepared, up to a budget of cost. Nothing waits for a batch to fill.
@@ -77,8 +77,8 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
         telemetry: Receives the scheduler's metrics and spans.
         max_batch_cost: The cost of one run; an item that costs more runs alone. 0 runs every item alone.
         max_queue_cost: The cost that may wait.
-        max_sessions: How many sessions there may be at once: each holds memory.
-        prepares: Whether `prepare` is worth a thread of its own; otherwise the engine's thread does it.
+        max_sessions: The most concurrent sessions, each of which holds memory.
+        prepares: Whether `prepare` has its own thread; otherwise the engine's thread does it.
         clock: The current time in seconds.
     """
 
@@ -105,7 +105,7 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
         self._batch_cost = telemetry.batch_cost.labels(spec.id)
 
     async def submit(self, request: Request, cost: float = 1.0) -> Result:
-        """Run one item with whatever runs beside it.
+        """Run one item, possibly in a batch with items of other callers.
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
@@ -123,7 +123,7 @@ class BatchScheduler(Scheduler, Generic[Request, Result]):
 
         Args:
             cost: The most that all items may cost together.
-            concurrency: How many items may run at once, on as many engines.
+            concurrency: The most items that run concurrently, each on its own engine.
 
         Raises:
             Overloaded: There is no room or no time; nothing was admitted.

@@ -104,7 +104,7 @@ class FairQueue:
                     return []
 
     def take_fitting(self, budget: float, at_least: int = 0) -> list[WorkItem]:
-        """The next live items that fit the budget, without waiting; more than fit only to have `at_least` so many."""
+        """The next live items that fit the budget, without waiting; up to `at_least` items even if they do not fit."""
         with self._filled:
             return self._take(budget, sys.maxsize, at_least)
 

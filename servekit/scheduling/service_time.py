@@ -57,7 +57,7 @@ class ServiceTimeModel:
         return cls(slots)
 
     def observe(self, load: float, seconds_per_cost: float) -> None:
-        """Add a run of a load at which a unit of cost took so many seconds; both must be positive."""
+        """Add a run: its load, and its seconds per cost; both must be positive."""
         self._recent.observe(seconds_per_cost)
         if self._max_batch_cost is not None:
             self._run.observe(seconds_per_cost / load)
@@ -70,7 +70,7 @@ class ServiceTimeModel:
 
     @property
     def seconds_per_cost(self) -> float:
-        """Recent seconds per cost, at whatever load there was; 0 before the first run."""
+        """Recent seconds per cost, at the loads of recent runs; 0 before the first run."""
         return self._recent.value
 
     @property
@@ -92,12 +92,12 @@ class ServiceTimeModel:
         return seconds + slope * (self._full_load - load)
 
     def seconds(self, cost: float, runs: int = sys.maxsize) -> float:
-        """Predict the seconds of a cost that takes at most so many runs."""
+        """Predict the seconds of a cost that takes at most `runs` runs."""
         seconds = cost * self.seconds_per_cost
         return seconds if self._max_batch_cost is None else min(seconds, runs * self.seconds_per_run)
 
     def backlog_seconds(self, cost: float, items: int = sys.maxsize) -> float:
-        """Predict the seconds of a cost that is split over so many items, in batches as full as they may be."""
+        """Predict the seconds of a cost that is split over `items` items, in batches as full as possible."""
         # Where a run takes as long however full it is, the seconds per cost of half-empty runs predict too much.
         runs = ceil(cost / self._max_batch_cost) if self._max_batch_cost else items
         return self.seconds(cost, runs)

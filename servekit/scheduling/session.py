@@ -28,7 +28,7 @@ class Session(Reservation, Generic[Request, Result]):
         self.start_tag = 0.0
 
     async def submit(self, request: Request, cost: float = 1.0) -> Result:
-        """Run the next item with whatever runs beside it; it waits for its caller's fair share, and is not rejected.
+        """Run the next item, in a batch with others; it waits for its fair share of the engines and is not rejected.
 
         Raises:
             ServeError: The model rejected this item, or its caller no longer waits.

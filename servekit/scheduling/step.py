@@ -104,7 +104,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
         engines = self._engines.alive
         with self._lock:
             full = self._joined_batch_cost >= self._max_batch_cost * engines
-            # A batch with room runs beside what arrives, not before it.
+            # A batch with room takes in what arrives, which then does not wait for it.
             items, cost = (self._joined_items, self._joined_cost) if full or self._queue else (0, 0.0)
         return Backlog(len(self._queue), self._queue.cost, items, cost, engines)
 
@@ -177,7 +177,7 @@ class StepScheduler(Scheduler, Generic[Request, Event]):
     def _outputs(
         self, model: Any, batch: ContinuousBatch, members: Sequence[BatchMember]
     ) -> Sequence[StepOutput[Event] | ServeError]:
-        """Run one step of these; none where there was no memory for so many, and half of them are next."""
+        """Run one step of these members; without enough memory return nothing, and halve the next step."""
         items = [member.item for member in members]
         run = Run(items, sum(item.batch_cost for item in items), self._clock())
         with self._measured(run):

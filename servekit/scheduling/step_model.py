@@ -27,7 +27,7 @@ class StepOutput(Generic[Event]):
 
 
 class StepModel(Model, Protocol[RequestIn, State, Event]):
-    """A model that works in steps, each for several requests at once; a request is all in its state.
+    """A model that works in steps, each for several requests; all that it keeps of a request is in its state.
 
     `begin`, `step` and `finish` have a thread each, so that neither encoding a request nor decoding a result delays
     the steps of the others; they may run at the same time, on different states.
@@ -52,7 +52,7 @@ class StepModel(Model, Protocol[RequestIn, State, Event]):
         the others are taken out between two steps.
 
         Raises:
-            OutOfMemory: There is no memory for so many, and no state has changed; fewer are tried.
+            OutOfMemory: There is no memory for this many, and no state has changed; fewer are tried.
             EngineCrashed: The engine has crashed.
         """
 

@@ -78,8 +78,8 @@ class StreamScheduler(Scheduler, Generic[AnyModel]):
     ) -> AsyncGenerator[Event, None]:
         """Stream work that has to be prepared first, such as a prompt that is tokenised.
 
-        The call is admitted by an estimate of its cost before anything is computed. Then `prepare` runs beside the
-        event loop, and the call waits for a slot with its exact cost.
+        The call is admitted by an estimate of its cost before anything is computed. Then `prepare` runs on a worker
+        thread, and the call waits for a slot with its exact cost.
 
         Args:
             prepare: Returns the work, as for `stream`, and its exact cost.
@@ -151,7 +151,7 @@ class StreamScheduler(Scheduler, Generic[AnyModel]):
 
     @contextmanager
     def _finishing(self, item: WorkItem) -> Generator[None, None, None]:
-        """End the item's events, whatever happens."""
+        """End the item's events, also after an error."""
         call: _Call = item.request
         try:
             yield

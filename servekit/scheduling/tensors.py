@@ -11,7 +11,7 @@ from servekit.rpc.context import CancellationToken
 from servekit.rpc.errors import InvalidArgument, ServeError
 from servekit.scheduling.batch import BatchScheduler
 
-WARM_EXTENT = 64  # of a dynamic axis: enough for the strides of a convolutional network
+WARM_EXTENT = 64  # the size of a dynamic axis, enough for the strides of a convolutional network
 
 
 class TensorModel:
@@ -104,7 +104,7 @@ class TensorScheduler(BatchScheduler[Arrays, Arrays]):
         self.backend = backends[0]
 
     async def infer(self, arrays: Arrays) -> Arrays:
-        """Run one request's rows with whatever runs beside them.
+        """Run the rows of one request, possibly in a batch with rows of others.
 
         Raises:
             ServeError: As `submit`.

@@ -1,4 +1,4 @@
-"""What can be set of the generation service."""
+"""Settings of the generation service."""
 
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ class GenerationSettings(ProcessSettings):
 
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode; 0 means half of `threads`, which prefill. A token takes hundreds of short steps with a
-    barrier after each, so that beside other busy processes one late thread delays all."""
+    barrier after each, so that next to other busy processes one late thread delays all."""
 
     prefill_chunk_tokens: int = Field(default=64, ge=16)
     """Tokens of a prompt that one step prefills. A step cannot be interrupted: this bounds how long a long prompt

@@ -25,7 +25,7 @@ class RetrievalSettings(ProcessSettings):
     """The maximum number of connections of this process to Postgres."""
 
     provider: Provider = "cpu"
-    """Where ONNX Runtime runs the networks: on a CPU every thread is an engine of its own, a GPU has one engine."""
+    """Where ONNX Runtime runs the networks: on a CPU each thread is an engine, a GPU has one engine."""
 
     max_text_characters: int = Field(default=100_000, gt=0)
     """The maximum length of a text. A text that exceeds the model's window is truncated after it is tokenised."""

@@ -1,4 +1,4 @@
-"""What can be set of the vision service."""
+"""Settings of the vision service."""
 
 from typing import ClassVar
 

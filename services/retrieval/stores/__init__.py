@@ -49,7 +49,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is stored of a point beside its vector."""
+    """The fields of a point other than its vector."""
 
     id: str
     text: str

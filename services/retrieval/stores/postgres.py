@@ -1,6 +1,6 @@
 """Collections in Postgres with pgvector.
 
-A collection has a table of its own, so that its column has its dimensions and its index its metric. It is
+Each collection has its own table, whose column has its dimensions and whose index has its metric. It is
 searched exactly while small, from `INDEXED_FROM` points on through an HNSW index (Malkov and Yashunin 2016,
 arXiv:1603.09320).
 """

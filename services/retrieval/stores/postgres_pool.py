@@ -61,7 +61,7 @@ class PostgresPool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
-        """A connection with a transaction of its own: committed at the end, rolled back by an exception.
+        """A connection in a new transaction, which is committed at the end and rolled back by an exception.
 
         Raises:
             Unavailable: The database does not answer.

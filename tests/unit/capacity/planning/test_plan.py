@@ -9,7 +9,7 @@ from capacity.planning.deployment import PlanRequest
 from capacity.planning.gpus import gpu
 from capacity.planning.memory import Load
 from capacity.planning.plan import Plan, plan
-from capacity.planning.replicas import demands, replicas
+from capacity.planning.replicas import offered_loads, replicas
 
 FP16 = PlanRequest("gpu", gpu("L4"), Load(context=8192, concurrency=16), quantization="fp16")
 
@@ -75,7 +75,7 @@ def test_without_a_gpu_there_is_none_to_share() -> None:
 
 def test_llama_cpp_and_the_voice_stay_off_the_gpu() -> None:
     found = plan(PlanRequest("gpu", gpu("L4")))
-    beside = {one.model for row in found.services for one in row.beside}
+    beside = {one.model for row in found.services for one in row.off_gpu}
     assert {"qwen2.5-7b-instruct", "hibari", "silero-vad", "vader-en"} <= beside
     assert not any(name.startswith("whisper") for name in beside)
     assert found.packing
@@ -129,15 +129,15 @@ def test_a_diffusion_model_beside_the_profile_is_refused_where_only_offload_help
 
 def test_replicas_keep_engines_busy_to_the_share_that_is_asked_for() -> None:
     """A pod of 2 engines at half a second a call answers 4 a second, 2.8 at a share of 0.7."""
-    asked = demands({"ocr": 2.8, "chat": 2.9}, CURVES, {})
+    asked = offered_loads({"ocr": 2.8, "chat": 2.9}, CURVES, {})
     assert replicas(asked, 0.7) == {"vision": 1, "generation": 3}
-    assert replicas(demands({"ocr": 2.81}, CURVES, {}), 0.7) == {"vision": 2}
-    assert replicas(demands({"ocr": 2.8}, CURVES, {}), 0.35) == {"vision": 2}
+    assert replicas(offered_loads({"ocr": 2.81}, CURVES, {}), 0.7) == {"vision": 2}
+    assert replicas(offered_loads({"ocr": 2.8}, CURVES, {}), 0.35) == {"vision": 2}
 
 
 def test_kinds_of_calls_of_one_service_share_its_pods() -> None:
-    assert replicas(demands({"ocr": 1.4, "speak": 0.7}, CURVES, {}), 0.7) == {"vision": 1}
-    assert replicas(demands({"ocr": 1.4, "speak": 0.8}, CURVES, {}), 0.7) == {"vision": 2}
+    assert replicas(offered_loads({"ocr": 1.4, "speak": 0.7}, CURVES, {}), 0.7) == {"vision": 1}
+    assert replicas(offered_loads({"ocr": 1.4, "speak": 0.8}, CURVES, {}), 0.7) == {"vision": 2}
 
 
 CHAT = PlanRequest("gpu-vllm", gpu("L4"), Load(4096, 2), rates={"chat": 3})
@@ -146,23 +146,23 @@ CHAT = PlanRequest("gpu-vllm", gpu("L4"), Load(4096, 2), rates={"chat": 3})
 def test_a_pod_answers_no_more_than_its_bandwidth_allows() -> None:
     """fp16 weights on an L4: 38 tokens a second in two texts, though the curve of an A10 says twice that."""
     found = plan(CHAT)
-    (demand,) = found.demands
-    assert demand.full == demand.bound == found.speeds[0].together / 200 < demand.curve.rate
+    (load,) = found.offered_loads
+    assert load.full == load.bound == found.speeds[0].together / 200 < load.curve.rate
     assert found.replicas == {"vllm": 23}  # 3 / (38.2 / 200 * 0.7)
     assert [*tables.replicas(found).columns[6].cells] == ["bandwidth"]
 
 
 def test_the_first_model_of_a_server_is_the_one_that_a_rate_is_of() -> None:
     beside = replace(CHAT, gpu=gpu("A100-80"), extra=("llava-1.5-7b",))
-    assert plan(beside).demands == plan(replace(beside, extra=())).demands
+    assert plan(beside).offered_loads == plan(replace(beside, extra=())).offered_loads
 
 
 def test_a_pod_has_no_more_slots_than_texts_at_once_and_no_more_than_its_curve_knows() -> None:
     pods = {}
     for texts in (1, 4, 16, 64):
         found = plan(replace(CHAT, gpu=gpu("H200"), load=Load(4096, texts)))
-        (demand,) = found.demands
-        pods[texts] = (round(demand.full, 2), found.replicas["vllm"])
+        (load,) = found.offered_loads
+        pods[texts] = (round(load.full, 2), found.replicas["vllm"])
         assert [*tables.replicas(found).columns[6].cells] == [f"curve, {min(texts, 16)} text{'s' * (texts > 1)}"]
     assert pods == {1: (0.21, 21), 4: (0.69, 7), 16: (1.39, 4), 64: (1.39, 4)}
 
@@ -172,19 +172,19 @@ def test_slots_of_a_cpu_are_texts_at_once_and_other_calls_have_their_own() -> No
         plan(PlanRequest("embedded", None, Load(4096, texts), rates={"chat": 3, "ocr": 1})) for texts in (1, 4)
     )
     known = curves("embedded").services
-    assert one.demands[0].full == pytest.approx(1 / known["chat"].seconds[0][1])
-    assert four.demands[0].full == pytest.approx(known["chat"].rate)
-    assert one.demands[1] == four.demands[1]
-    assert one.demands[1].curve == known["ocr"]
+    assert one.offered_loads[0].full == pytest.approx(1 / known["chat"].seconds[0][1])
+    assert four.offered_loads[0].full == pytest.approx(known["chat"].rate)
+    assert one.offered_loads[1] == four.offered_loads[1]
+    assert one.offered_loads[1].curve == known["ocr"]
 
 
 def test_vllm_answers_in_place_of_generation() -> None:
-    assert replicas(demands({"chat": 1}, CURVES, {"generation": "vllm"}), 0.7) == {"vllm": 1}
+    assert replicas(offered_loads({"chat": 1}, CURVES, {"generation": "vllm"}), 0.7) == {"vllm": 1}
 
 
 def test_a_rate_without_a_curve_is_refused() -> None:
     with pytest.raises(CapacityError, match="--rate video: the profile has no such curve; it has ocr, chat, speak"):
-        demands({"video": 1}, CURVES, {})
+        offered_loads({"video": 1}, CURVES, {})
 
 
 def test_a_profile_without_curves_is_refused() -> None:

@@ -40,7 +40,7 @@ def test_one_server_waits_as_the_theory_of_queues_says():
 def test_at_twice_the_load_a_pod_answers_what_it_can_and_refuses_the_rest_at_once(curve):
     outcome = replay(load((600, 2 * curve.rate)), curve, fixed(1), 1)
     assert outcome.share(RequestOutcome.ANSWERED) == pytest.approx(0.5, abs=0.03)
-    assert outcome.share(RequestOutcome.REFUSED) == pytest.approx(0.5, abs=0.03)
+    assert outcome.share(RequestOutcome.REJECTED) == pytest.approx(0.5, abs=0.03)
     assert outcome.latency(0.95) < curve.deadline_seconds
 
 
@@ -48,19 +48,19 @@ def test_the_same_seed_gives_the_same_replay():
     scaler = Scaler("offered-load", 0.7, Behavior(1, 20))
     first, again = (replay(load((600, 4.0)), ONE, scaler, 5) for _ in range(2))
     assert np.array_equal(first.latencies, again.latencies, equal_nan=True)
-    assert list(first.moments) == list(again.moments)
+    assert list(first.snapshots) == list(again.snapshots)
 
 
 def test_demand_finds_the_pods_that_a_steady_load_needs():
     outcome = replay(load((2400, 6.5)), ONE, Scaler("offered-load", 0.7, Behavior(1, 50)), 1)
-    assert {moment.pods for moment in outcome.moments[40:]} <= {4, 5, 6}  # 6.5 * 0.5 / 0.7 = 4.6
+    assert {moment.pods for moment in outcome.snapshots[40:]} <= {4, 5, 6}  # 6.5 * 0.5 / 0.7 = 4.6
 
 
 def test_half_empty_runs_do_not_ask_for_more_pods():
     # Two full pods' load: at a price of half-empty runs this took eight.
     outcome = replay(load((1500, 2 * BATCH.rate)), BATCH, Scaler("offered-load", 0.7, Behavior(1, 50)), 1)
     assert outcome.failed < 0.01
-    assert 3 <= outcome.moments[-1].pods <= 5
+    assert 3 <= outcome.snapshots[-1].pods <= 5
 
 
 def test_refused_work_asks_for_pods_and_the_share_of_time_that_engines_run_cannot():
@@ -68,15 +68,15 @@ def test_refused_work_asks_for_pods_and_the_share_of_time_that_engines_run_canno
     pods = {}
     for metric in ("offered-load", "busy"):
         outcome = replay(crowd, ONE, Scaler(metric, 0.7, Behavior(1, 50)), 1)
-        first = next(moment.seconds for moment in outcome.moments if moment.ready >= 8)
+        first = next(moment.seconds for moment in outcome.snapshots if moment.ready >= 8)
         pods[metric] = first
     assert pods["offered-load"] < pods["busy"]
 
 
 def test_a_pod_answers_after_its_start_and_no_sooner():
     outcome = replay(load((120, 0.5), (400, 6.0)), ONE, Scaler("offered-load", 0.7, Behavior(1, 50)), 1)
-    grown = next(moment.seconds for moment in outcome.moments if moment.pods > 1)
-    ready = next(moment.seconds for moment in outcome.moments if moment.ready > 1)
+    grown = next(moment.seconds for moment in outcome.snapshots if moment.pods > 1)
+    ready = next(moment.seconds for moment in outcome.snapshots if moment.ready > 1)
     assert grown > 120 + 15
     assert 15 <= ready - grown <= 45  # 20 s of start, seen every 15 s
 
@@ -85,8 +85,8 @@ def test_pods_go_when_the_load_has_gone_and_finish_what_they_have():
     outcome = replay(
         load((600, 8.0), (900, 0.5)), ONE, Scaler("offered-load", 0.7, Behavior(1, 50, DEFAULT_UP, QUICK_DOWN)), 1
     )
-    assert max(moment.pods for moment in outcome.moments) >= 6
-    assert outcome.moments[-1].pods == 1
+    assert max(moment.pods for moment in outcome.snapshots) >= 6
+    assert outcome.snapshots[-1].pods == 1
     assert outcome.count(RequestOutcome.LATE) == 0
     assert outcome.pod_hours < 600 * 8 / 3600 + 900 * 2 / 3600
 
@@ -101,7 +101,7 @@ def test_old_connections_keep_gateways_from_new_pods():
 def test_cpu_does_not_see_work_that_needs_no_cpu():
     idle = ONE.model_copy(update={"cpu_per_engine_second": 0.1})
     outcome = replay(load((60, 0.5), (900, 8.0)), idle, Scaler("cpu", 0.7, Behavior(1, 50)), 1)
-    assert outcome.moments[-1].pods == 1
+    assert outcome.snapshots[-1].pods == 1
     assert outcome.failed > 0.7
 
 

@@ -49,7 +49,7 @@ def test_a_profile_whose_calls_take_what_anothers_do_has_its_curves():
 
 
 def test_many_calls_are_simulated_as_fewer():
-    assert "one simulated request stands for" in simulate(
+    assert "one simulated request represents" in simulate(
         "--curves", "gpu", "--service", "embed", "--hours", "0.05", "--pods", "1", "--policy", "offered-load"
     )
 

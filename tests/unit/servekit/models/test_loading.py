@@ -173,9 +173,9 @@ async def test_what_does_not_fit_the_table_is_refused(runtime, settings, row, me
 
 async def test_models_that_need_more_memory_than_is_allowed_are_refused_before_any_is_loaded(runtime, settings):
     runtime.load = None
-    with pytest.raises(FailedPrecondition, match="the models of vision need 300 MiB at once, the limit is 299 MiB"):
+    with pytest.raises(FailedPrecondition, match="the models of vision must fit in 299 MiB together, got 300 MiB"):
         await load_models([task()], settings(a=100, b=200, memory_mb=299), Telemetry(ProcessSettings()))
-    with pytest.raises(FailedPrecondition, match="need 200 MiB at once, the limit is 199 MiB"):
+    with pytest.raises(FailedPrecondition, match="must fit in 199 MiB together, got 200 MiB"):
         await load_models([task(load="first_use")], settings(a=100, b=200, memory_mb=199), Telemetry(ProcessSettings()))
     await load_models([task(load="first_use")], settings(a=100, b=200, memory_mb=200), Telemetry(ProcessSettings()))
 

@@ -53,7 +53,7 @@ class ChatRequest(_message.Message):
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_chat_pb2.ChatMessage]:
         """The conversation, oldest message first; the last must be the user's. A media
-        part may name an address in its `uri`. Video parts are refused.
+        part may have a `uri`. Video parts are rejected.
         """
 
     @_builtins.property

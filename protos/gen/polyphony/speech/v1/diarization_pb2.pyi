@@ -132,7 +132,7 @@ Global___DiarizeResponse: _TypeAlias = DiarizeResponse  # noqa: Y015
 
 @_typing.final
 class SpeakerTurn(_message.Message):
-    """A stretch of time in which one speaker speaks."""
+    """A time interval in which one speaker speaks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -389,7 +389,7 @@ class StreamingTranscribeRequest(_message.Message):
 
     @_builtins.property
     def commit(self) -> Global___CommitUtterance:
-        """Ends the current utterance, whatever voice activity detection says."""
+        """Ends the current utterance, regardless of voice activity detection."""
 
     def __init__(
         self,

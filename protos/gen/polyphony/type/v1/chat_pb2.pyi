@@ -33,7 +33,7 @@ class ChatMessage(_message.Message):
     class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ChatMessage._Role.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         ROLE_UNSPECIFIED: ChatMessage._Role.ValueType  # 0
-        """The role is not set; such a message is refused."""
+        """The role is not set; such a message is rejected."""
         ROLE_SYSTEM: ChatMessage._Role.ValueType  # 1
         """The operator's instructions to the model."""
         ROLE_USER: ChatMessage._Role.ValueType  # 2
@@ -42,10 +42,10 @@ class ChatMessage(_message.Message):
         """The model itself, in an earlier answer."""
 
     class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-        """Whose message it is."""
+        """The author of a message."""
 
     ROLE_UNSPECIFIED: ChatMessage.Role.ValueType  # 0
-    """The role is not set; such a message is refused."""
+    """The role is not set; such a message is rejected."""
     ROLE_SYSTEM: ChatMessage.Role.ValueType  # 1
     """The operator's instructions to the model."""
     ROLE_USER: ChatMessage.Role.ValueType  # 2
@@ -56,7 +56,7 @@ class ChatMessage(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     role: Global___ChatMessage.Role.ValueType
-    """Whose message it is."""
+    """The author of the message."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentPart]:
         """The content, in order. Text parts are joined without a separator."""
@@ -78,7 +78,7 @@ Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
 @_typing.final
 class ContentPart(_message.Message):
     """One part of a message: a text, or a medium. A model states in the catalogue
-    which media it takes; a part of another medium is refused by name.
+    which media it takes; a part of another medium is rejected by name.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

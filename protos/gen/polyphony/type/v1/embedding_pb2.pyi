@@ -32,7 +32,7 @@ class Embedding(_message.Message):
     class _DtypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Embedding._Dtype.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         DTYPE_UNSPECIFIED: Embedding._Dtype.ValueType  # 0
-        """Not stated; refused."""
+        """The type is not set; such a tensor is rejected."""
         DTYPE_FLOAT32: Embedding._Dtype.ValueType  # 1
         """IEEE 754 binary32, little-endian."""
         DTYPE_FLOAT16: Embedding._Dtype.ValueType  # 2
@@ -44,7 +44,7 @@ class Embedding(_message.Message):
         """How one number is stored."""
 
     DTYPE_UNSPECIFIED: Embedding.Dtype.ValueType  # 0
-    """Not stated; refused."""
+    """The type is not set; such a tensor is rejected."""
     DTYPE_FLOAT32: Embedding.Dtype.ValueType  # 1
     """IEEE 754 binary32, little-endian."""
     DTYPE_FLOAT16: Embedding.Dtype.ValueType  # 2
@@ -66,7 +66,7 @@ class Embedding(_message.Message):
     """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The extent of each axis: `[dimensions]` for one vector."""
+        """The size of each axis: `[dimensions]` for one vector."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Media(_message.Message):
     """One image, recording, video or document: carried in the message, kept in the
-    object store, or named by an address that the gateway resolves.
+    object store, or named by a URI that the gateway resolves.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

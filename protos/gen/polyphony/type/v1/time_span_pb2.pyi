@@ -18,7 +18,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class TimeSpan(_message.Message):
-    """A half-open stretch of a recording or film, counted from its first sample."""
+    """A half-open time interval of a recording or video, from its first sample on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

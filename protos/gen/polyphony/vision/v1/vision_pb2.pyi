@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ReadTextRequest(_message.Message):
-    """Asks for the text of one image."""
+    """A request for the text of one image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,10 +30,12 @@ class ReadTextRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """A model id of the catalogue; empty for the service's default."""
+    """The id or an alias of a model of the catalogue; empty means the service's
+    default.
+    """
     min_confidence: _builtins.float
-    """Lines below this confidence, 0 to 1, are left out. 0 leaves the choice to
-    the model.
+    """The lowest confidence of the lines that are returned, in [0, 1]; 0 means the
+    service's default.
     """
     @_builtins.property
     def image(self) -> _media_pb2.Media:
@@ -56,7 +58,7 @@ Global___ReadTextRequest: _TypeAlias = ReadTextRequest  # noqa: Y015
 
 @_typing.final
 class ReadTextResponse(_message.Message):
-    """What an image says."""
+    """The text of an image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -69,10 +71,10 @@ class ReadTextResponse(_message.Message):
     height: _builtins.int
     """The height of the upright image, in pixels."""
     model: _builtins.str
-    """The model that read it."""
+    """The id of the model that read the text."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextLine]:
-        """The lines in reading order; none where the image holds no text."""
+        """The lines in reading order; none if the image has no text."""
 
     def __init__(
         self,
@@ -101,16 +103,16 @@ class TextLine(_message.Message):
     BOUNDING_BOX_FIELD_NUMBER: _builtins.int
     CORNERS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text."""
+    """The text of the line."""
     confidence: _builtins.float
-    """How sure the model is, 0 to 1."""
+    """The confidence of the recognition, 0 to 1."""
     @_builtins.property
     def bounding_box(self) -> _bounding_box_pb2.BoundingBox:
         """The upright rectangle around the line."""
 
     @_builtins.property
     def corners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
-        """The line's own outline, which may be tilted: four corners, clockwise from
+        """The outline of the line, which may be rotated: four corners, clockwise from
         the one where the text begins.
         """
 
@@ -139,9 +141,9 @@ class Point(_message.Message):
     X_FIELD_NUMBER: _builtins.int
     Y_FIELD_NUMBER: _builtins.int
     x: _builtins.float
-    """To the right, in pixels."""
+    """The distance from the left edge, in pixels."""
     y: _builtins.float
-    """Downwards, in pixels."""
+    """The distance from the top edge, in pixels."""
     def __init__(
         self,
         *,

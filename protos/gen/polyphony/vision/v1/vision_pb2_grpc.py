@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VisionServiceStub:
-    """Understands images and films.
+    """Recognizes the content of images.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class VisionServiceStub:
 
 
 class VisionServiceServicer:
-    """Understands images and films.
+    """Recognizes the content of images.
     """
 
     def ReadText(self, request, context):
@@ -70,7 +70,7 @@ def add_VisionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VisionService:
-    """Understands images and films.
+    """Recognizes the content of images.
     """
 
     @staticmethod

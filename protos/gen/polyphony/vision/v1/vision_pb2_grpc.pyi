@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class VisionServiceStub:
-    """Understands images and films."""
+    """Recognizes the content of images."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,14 +38,14 @@ class VisionServiceStub:
 
 @_typing.type_check_only
 class VisionServiceAsyncStub(VisionServiceStub):
-    """Understands images and films."""
+    """Recognizes the content of images."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReadText: _aio.UnaryUnaryMultiCallable[_vision_pb2.ReadTextRequest, _vision_pb2.ReadTextResponse]  # type: ignore[assignment]
     """Reads the text of one image (OCR), line by line in reading order."""
 
 class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Understands images and films."""
+    """Recognizes the content of images."""
 
     @_abc_1.abstractmethod
     def ReadText(
