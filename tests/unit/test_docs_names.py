@@ -1,6 +1,7 @@
-"""The pages name settings, metrics and classes that exist."""
+"""Pages and deployments name settings, metrics and classes that exist."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from fleet.settings import FleetSettings
@@ -13,6 +14,17 @@ from services.vision.settings import VisionSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path: path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]}
+# A variable that no process reads is ignored in silence.
+DEPLOYMENTS = {
+    path: path.read_text()
+    for path in [
+        *(ROOT / name for name in ("Dockerfile", "Makefile", "skaffold.yaml")),
+        *ROOT.glob("compose*.yaml"),
+        *(path for path in (ROOT / "charts").rglob("*") if path.suffix in {".yaml", ".tpl", ".md"}),
+        *(ROOT / "examples").rglob("*.*"),
+    ]
+    if path.is_file()
+}
 PROCESSES: dict[str, type[ProcessSettings]] = {
     "FLEET": FleetSettings,
     "GATEWAY": GatewaySettings,
@@ -53,15 +65,16 @@ def variables() -> set[str]:
     }
 
 
-def mentioned(pattern: str) -> dict[str, str]:
-    """All matches of a pattern in the pages, each with the name of a page."""
-    return {name: page.name for page, text in PAGES.items() for name in re.findall(pattern, text)}
+def mentioned(pattern: str, texts: Mapping[Path, str] = PAGES) -> dict[str, str]:
+    """All matches of a pattern in the texts, each with the name of a file that has it."""
+    return {name: path.name for path, text in texts.items() for name in re.findall(pattern, text)}
 
 
 def test_settings_exist() -> None:
-    named = mentioned(r"\bPOLYPHONY_[A-Z0-9_]*[A-Z0-9]\b")
-    assert len(named) > 20
-    assert {name: page for name, page in named.items() if name not in variables()} == {}
+    for texts in (PAGES, DEPLOYMENTS):
+        named = mentioned(r"\bPOLYPHONY_[A-Z0-9_]*[A-Z0-9]\b", texts)
+        assert len(named) > 20
+        assert {name: page for name, page in named.items() if name not in variables()} == {}
 
 
 def test_metrics_exist() -> None:
