@@ -38,7 +38,7 @@ async def read_media(
         TooLarge: The media have more than `limit` bytes.
     """
     state, tenant = context.state, context.caller.tenant
-    match content_type := context.request.headers.get("content-type", "").partition(";")[0].strip():
+    match content_type := context.request.headers.get("content-type", "").partition(";")[0].strip().lower():
         case "multipart/form-data":
             return *await _form(context, options, limit), "file"
         case "application/json":

@@ -51,6 +51,12 @@ async def test_a_large_image_goes_by_reference(http, orders, state):
         ("/v1/vision/read?modle=x", {"content": b"x"}, 400, "modle"),
         ("/v1/vision/read", {"files": {"file": ("a", b"")}}, 400, "file"),
         ("/v1/vision/read", {"json": {"image_url": "ftp://x"}}, 400, "image_url"),
+        (
+            "/v1/vision/read",
+            {"content": b'{"image_url": "ftp://x"}', "headers": {"content-type": "Application/JSON"}},
+            400,
+            "image_url",
+        ),
         ("/v1/audio/transcriptions", {"content": b"x"}, 400, "body"),
         ("/v1/audio/transcriptions", {"data": {"model": "x"}, "files": {"other": (None, b"x")}}, 400, "other"),
         ("/v1/audio/transcriptions", {"files": {"file": ("a.wav", b"")}}, 400, "file"),
