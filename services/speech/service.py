@@ -34,7 +34,6 @@ from services.speech.tasks import tasks
 from services.speech.transcription.transcription import LongFormTranscriber
 from services.speech.transcription.transcripts import message, transcription_options, vad_options_of
 from services.speech.voice_activity import SpeechDetector
-from services.speech.voices.dictation import Dictation
 from services.speech.voices.references import References
 from services.speech.voices.voices import VoiceCatalogue
 
@@ -66,7 +65,7 @@ class SpeechServicer:
         store, catalogue_voices = ObjectStore(settings.object_store_url), CatalogueVoices(settings.catalogue)
         recordings, max_characters = Recordings(store, settings), settings.max_transcript_characters
         transcription = LongFormTranscriber(transcribers, detector)
-        references, dictation = References(recordings, detector), Dictation(transcription)
+        references = References(recordings, detector)
         diarizers: list[RecordingDiarizer] = [
             *(EndToEndDiarizer(scheduler) for scheduler in models["diarize"]),
             *(ClusteringDiarizer(scheduler, detector) for scheduler in models["embed_speaker"]),
@@ -77,7 +76,7 @@ class SpeechServicer:
         self._alignment = ForcedAlignment(
             models["align"], transcribers, transcription, detector, recordings, max_characters
         )
-        self._voices = VoiceCatalogue(synthesizers, store, references, dictation.write_down, catalogue_voices, settings)
+        self._voices = VoiceCatalogue(synthesizers, store, references, transcription, catalogue_voices, settings)
         self._synthesis = Synthesis(self._voices, catalogue_voices, settings)
         self._enhancement = SpeechEnhancement(models["enhance"], detector, recordings, settings.max_enhance_seconds)
         self._assessor = Assessor(recordings, transcription, max_characters)
@@ -118,7 +117,7 @@ class SpeechServicer:
                 yield event
 
     async def ListVoices(self, request: voices_pb.ListVoicesRequest, context: object) -> voices_pb.ListVoicesResponse:
-        return await self._voices.known(request)
+        return await self._voices.list_voices(request)
 
     async def CreateVoice(
         self, request: voices_pb.CreateVoiceRequest, context: object

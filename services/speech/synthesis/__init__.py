@@ -1,4 +1,4 @@
-"""The port of what speaks: a piece of text in, its sound out."""
+"""The port of speech synthesis: a chunk of text in, its audio out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from servekit.scheduling.engines import Model
 
 @dataclass(frozen=True, slots=True)
 class VoiceRow:
-    """A voice that a model has, and the ISO 639-1 codes of what it speaks, its own first."""
+    """A voice of a model, and its languages as ISO 639-1 codes, the native one first."""
 
     name: str
     languages: tuple[str, ...]
@@ -21,11 +21,11 @@ class VoiceRow:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Somebody's voice, to be spoken with.
+    """A reference recording for voice cloning.
 
     Attributes:
-        recording: A WAV file of it.
-        text: What is said in it; empty where nobody knows.
+        recording: The recording as a WAV file.
+        text: The transcript of the recording; empty if it is unknown.
     """
 
     recording: bytes
@@ -34,12 +34,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who speaks.
+    """The voice and language of a request.
 
     Attributes:
-        voice: The name of one of the model's voices; empty where there is a reference.
-        language: ISO 639-1 code of what is spoken.
-        reference: Whose voice it is, where it is none of the model's.
+        voice: The name of a voice of the model; empty with a reference.
+        language: The language of the text as an ISO 639-1 code.
+        reference: The recording of a voice to clone; None for a voice of the model.
     """
 
     voice: str
@@ -49,34 +49,34 @@ class Speaker:
 
 @runtime_checkable
 class Synthesizer(Model, Protocol):
-    """Speaks."""
+    """Synthesizes speech."""
 
     @property
     def sample_rate(self) -> int:
-        """Of what it speaks, in Hz."""
+        """The sample rate of the audio in hertz."""
 
     @property
     def voices(self) -> tuple[VoiceRow, ...]:
-        """Its own, the default first; none where it only speaks with a reference."""
+        """The built-in voices, the default first; empty if the model requires a reference."""
 
     @property
     def cloned_languages(self) -> tuple[str, ...]:
-        """What it speaks with a reference, as ISO 639-1 codes; nothing where it cannot."""
+        """The languages of voice cloning as ISO 639-1 codes; empty if the model does not support it."""
 
     @property
     def speeds(self) -> tuple[float, float]:
-        """How slow and how fast it can speak by itself; 1 is its own pace. What is beyond is stretched."""
+        """The minimum and maximum speed of the model, 1 is normal; time stretching extends the range."""
 
     @property
     def max_characters(self) -> int:
-        """Of one piece."""
+        """The maximum length of one call."""
 
     def speak(
         self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
     ) -> Iterator[NDArray[np.float32]]:
-        """Speak a piece of at most `max_characters` in letters of the language: arrays of (samples,) in [-1, 1].
+        """Synthesize at most `max_characters` in letters of the language: chunks of (samples,) in [-1, 1].
 
         Raises:
-            InvalidArgument: It cannot be told how to pronounce it.
-            Cancelled, DeadlineExceeded: The cancellation token was set.
+            InvalidArgument: The model cannot pronounce the text.
+            Cancelled, DeadlineExceeded: The request was cancelled.
         """

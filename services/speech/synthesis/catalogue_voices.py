@@ -1,4 +1,4 @@
-"""Who reads what: the catalogue's voices by the letters that they know, and those that can take on another's voice."""
+"""The synthesizers of the catalogue: their languages, and the profiles with voice cloning."""
 
 from pathlib import Path
 
@@ -7,26 +7,26 @@ from services.speech.synthesis.scripts import unreadable
 
 
 class CatalogueVoices:
-    """What the catalogue says of models that speak: `options.languages` of a spec, and `options.clones`.
+    """The synthesizers of the catalogue, by the options `languages` and `clones` of a spec.
 
     Args:
-        catalogue: A folder of rows beside the catalogue's own.
+        catalogue: A folder that extends the catalogue.
     """
 
     def __init__(self, catalogue: Path | None) -> None:
         self._catalogue = catalogue
 
     def advice(self, letter: str) -> str:
-        """Which models of the catalogue read a letter, for a caller whose voice does not."""
-        catalogue_voices = [
+        """A text that names the models of the catalogue that support a letter."""
+        supporting = [
             spec.id
             for spec in self._specs()
             if any(not unreadable(letter, language) for language in spec.options.get("languages", ()))
         ]
-        return f"{', '.join(catalogue_voices)} can" if catalogue_voices else "no model of the catalogue can"
+        return f"models that support it: {', '.join(supporting) or 'none'}"
 
     def cloning_profiles(self) -> list[str]:
-        """The profiles in which somebody's voice can be spoken with, but those of fakes."""
+        """The profiles with a model for voice cloning, without fakes."""
         specs = [spec for spec in self._specs() if not spec.runtime.startswith("fake-")]
         cloning = {spec.id for spec in specs if spec.options.get("clones")}
         rows = {name: profile(name, self._catalogue) for name in names("profiles", self._catalogue)}

@@ -24,11 +24,11 @@ _ORDINALS = {
 }
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _ROMAN_FORM = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
-MAX_DIGITS = 15  # of a number that is read as one; more are read one by one
+MAX_DIGITS = 15  # of a number that is read as a whole; longer ones are read digit by digit
 
 
 def cardinal(number: int) -> str:
-    """1250 as `one thousand two hundred fifty`."""
+    """The cardinal words of a number: 1250 as `one thousand two hundred fifty`."""
     if number < 0:
         return f"minus {cardinal(-number)}"
     if number < 20:
@@ -42,17 +42,20 @@ def cardinal(number: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """21 as `twenty-first`."""
+    """The ordinal words of a number: 21 as `twenty-first`."""
     return re.sub(r"\w+$", lambda last: _ORDINALS.get(last[0], re.sub(r"y$", "ie", last[0]) + "th"), cardinal(number))
 
 
 def digits(text: str) -> str:
-    """Each digit of a text: `4 0 7` as `four zero seven`."""
+    """The digits of a text one by one: `4 0 7` as `four zero seven`."""
     return " ".join(_ONES[int(digit)] for digit in text if digit.isdecimal())
 
 
 def number(text: str) -> str:
-    """`-1,234.50` as `minus one thousand two hundred thirty-four point five zero`; 007 digit by digit."""
+    """The words of a decimal: `-1,234.50` as `minus one thousand two hundred thirty-four point five zero`.
+
+    A number with leading zeros, such as 007, is read digit by digit.
+    """
     sign, bare = ("minus ", text[1:]) if text[0] in "-−" else ("", text)
     whole, _, fraction = bare.replace(",", "").partition(".")
     long = len(whole) > MAX_DIGITS or (len(whole) > 1 and whole[0] == "0")
@@ -61,7 +64,7 @@ def number(text: str) -> str:
 
 
 def year(number: int) -> str:
-    """1905 as `nineteen oh five`, 2004 as `two thousand four`, 2024 as `twenty twenty-four`."""
+    """The words of a year: 1905 as `nineteen oh five`, 2004 as `two thousand four`, 2024 as `twenty twenty-four`."""
     century, rest = divmod(number, 100)
     if century < 10 or century > 99 or number // 10 == 200 or (century % 10 == 0 and not rest):
         return cardinal(number)
@@ -71,13 +74,13 @@ def year(number: int) -> str:
 
 
 def decade(number: int) -> str:
-    """1990 as `nineteen nineties`."""
+    """The words of a decade: 1990 as `nineteen nineties`."""
     words = year(number)
     return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
 
 
 def roman(text: str) -> int:
-    """XIV as 14; 0 where it is no roman numeral."""
+    """The value of a Roman numeral: XIV as 14; 0 if it is none."""
     if not text or not _ROMAN_FORM.fullmatch(text):
         return 0
     values = [_ROMAN[letter] for letter in text]

@@ -1,17 +1,17 @@
-"""The pace of spoken sound: silence at its edges cut off, its tempo changed without its pitch."""
+"""Trimming of silence, and time stretching at constant pitch."""
 
 import av
 import numpy as np
 from av.filter import Graph
 from numpy.typing import NDArray
 
-SILENCE = 0.004  # the amplitude below which a voice is silent: -48 dB
-EDGE_SECONDS = 0.03  # of silence that stays around a voice, so that no onset is cut
-_SLOWEST = 0.5  # of one filter
+SILENCE = 0.004  # the maximum amplitude of silence: -48 dB
+EDGE_SECONDS = 0.03  # of silence that is kept around speech, so that no onset is cut
+_MIN_TEMPO = 0.5  # the minimum tempo of one filter
 
 
 def trimmed(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """(n,) samples without the silence before and after the voice; nothing where there is no voice."""
+    """(samples,) without the silence before and after speech; empty without speech."""
     loud = np.flatnonzero(np.abs(samples) > SILENCE)
     if not len(loud):
         return samples[:0]
@@ -20,13 +20,16 @@ def trimmed(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float3
 
 
 def silence(seconds: float, sample_rate: int) -> NDArray[np.float32]:
-    """So much of nothing."""
+    """Silence of a duration."""
     return np.zeros(int(seconds * sample_rate), np.float32)
 
 
-class Stretcher:
-    """Speaks samples `tempo` times as fast at the same pitch, as they come: FFmpeg's `atempo` (waveform similarity
-    overlap-add).
+class TimeStretcher:
+    """Changes the tempo of a stream at constant pitch, by FFmpeg's `atempo` (waveform similarity overlap-add).
+
+    Args:
+        sample_rate: The sample rate in hertz.
+        tempo: The factor of the tempo; above 1 is faster.
     """
 
     def __init__(self, sample_rate: int, tempo: float) -> None:
@@ -34,7 +37,7 @@ class Stretcher:
         self._graph = Graph()
         last = self._graph.add_abuffer(sample_rate=sample_rate, format="flt", layout="mono", time_base=None)
         while tempo != 1.0:
-            step = max(tempo, _SLOWEST)
+            step = max(tempo, _MIN_TEMPO)
             filter_ = self._graph.add("atempo", f"{step:.6f}")
             last.link_to(filter_)
             last, tempo = filter_, tempo / step
@@ -42,7 +45,7 @@ class Stretcher:
         self._graph.configure()
 
     def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is ready after the next (n,) samples."""
+        """Process the next (samples,), and return the output that is ready."""
         mono = np.ascontiguousarray(samples, dtype=np.float32).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(mono, format="flt", layout="mono")
         frame.sample_rate = self._sample_rate
@@ -50,7 +53,7 @@ class Stretcher:
         return self._pull()
 
     def finish(self) -> NDArray[np.float32]:
-        """The rest. Nothing may be fed afterwards."""
+        """End the stream, and return the remaining output."""
         self._graph.push(None)
         return self._pull()
 

@@ -1,4 +1,4 @@
-"""How English signs, units and abbreviations are read: tables for `normalization`."""
+"""The words for English symbols, units and abbreviations: tables of `normalization`."""
 
 
 def _words(text: str) -> list[str]:
@@ -7,7 +7,7 @@ def _words(text: str) -> list[str]:
 
 MONTHS = _words("January February March April May June July August September October November December")
 
-# One and many of each.
+# The singular and plural of each unit.
 UNITS = {
     "km": ("kilometer", "kilometers"),
     "m": ("meter", "meters"),
@@ -71,7 +71,7 @@ UNITS = {
     "¢": ("cent", "cents"),
 }
 
-# Sign or code: one, many, and the hundredth part, one and many.
+# By symbol or code: singular and plural of the unit, and of a hundredth of it.
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"),
@@ -87,7 +87,7 @@ CURRENCIES = {
 }
 SCALES = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "tn": "trillion"}
 
-# With a point, however they are written else.
+# Abbreviations that are written with a point.
 ABBREVIATIONS = {
     "Mr": "Mister",
     "Mrs": "Missus",
@@ -139,8 +139,8 @@ ABBREVIATIONS = {
     "Dec": "December",
 }
 
-# Before a number.
-COUNTED = {
+# Abbreviations before a number.
+NUMBER_PREFIXES = {
     "No": "number",
     "Nos": "numbers",
     "Fig": "figure",
@@ -156,19 +156,19 @@ COUNTED = {
     "Art": "article",
 }
 
-# After these a roman numeral is sure to be one: of a thing, of a person.
-NUMBERED = _words(
+# Words before a Roman numeral: nouns, and names of monarchs and popes.
+NUMBERED_NOUNS = _words(
     "Chapter Part Act Scene Section Volume Vol Book Phase Article Title Appendix Figure Table Type Level Stage "
     "Class Grade Round Episode Apollo Rocky Mark chapter part section volume book phase article table type level "
     "stage class"
 )
-REIGNING = _words(
+REGNAL_NAMES = _words(
     "Henry Louis Edward George William Charles James Richard Elizabeth Napoleon Pius Benedict Paul Leo Philip "
     "Alexander Nicholas Peter Catherine Ivan Frederick Francis Gregory Felipe Gustav Christian Ferdinand Ramesses "
     "Ptolemy Mary"
 )
 
-SIGNS = {
+SYMBOLS = {
     "&": "and",
     "@": "at",
     "+": "plus",
@@ -194,7 +194,7 @@ SIGNS = {
     "$": "dollars",
     "©": "copyright",
 }
-IN_ADDRESSES = {
+ADDRESS_SYMBOLS = {
     ".": "dot",
     "/": "slash",
     "-": "dash",
@@ -209,4 +209,4 @@ IN_ADDRESSES = {
     "+": "plus",
     "@": "at",
 }
-TOP_DOMAINS = _words("com org net edu gov io ai dev app info biz eu us uk co de fr es it nl ch jp cn ca au")
+TOP_LEVEL_DOMAINS = _words("com org net edu gov io ai dev app info biz eu us uk co de fr es it nl ch jp cn ca au")

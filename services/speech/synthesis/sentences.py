@@ -1,7 +1,7 @@
-"""Text cut to pieces that are spoken one after another: sentences, and clauses where these are long.
+"""The segmentation of text for synthesis: into sentences, and long sentences into clauses.
 
-The first piece is short, so that the sound begins early, and the next ones may each be twice as long: a voice
-that is twice as quick as its speech is never waited for.
+The first piece is short, so that the audio begins early, and each of the next may be twice as long: a model that
+synthesizes at twice real time causes no gaps.
 """
 
 import re
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 FIRST_CHARACTERS = 40  # of the first piece: two to three seconds of speech
 GROWTH = 2
 PARAGRAPH_SECONDS, SENTENCE_SECONDS, CLAUSE_SECONDS, WORD_SECONDS = 0.7, 0.35, 0.12, 0.02  # of silence after each
-MAX_SENTENCE = 1000  # characters; what goes on for longer is ended at the next point
+MAX_SENTENCE = 1000  # characters; a longer sentence ends at the next end mark
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
-_WRAPPED = 60  # characters of a line that ended because its page did
+_WRAPPED = 60  # the minimum length of a line that was wrapped
 _END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s|$)|[。！？．｡]++[」』”’）】》\])"']*+""")
-_QUOTED = re.compile(r"(?:と|って|、|，)")  # what goes on after a quotation in Japanese
+_QUOTED = re.compile(r"(?:と|って|、|，)")  # continues a sentence after a Japanese quotation
 _CLAUSE = re.compile(r"""[,;:–—]+["'”’»)\]]*(?=\s)|(?<=\s)[–—-](?=\s)|[、，；：]""")
-_JOINT = re.compile(
+_CONJUNCTION = re.compile(
     r"\s(?=(?:and|or|but|that|which|who|because|when|while|if|than|as|to|of|in|on|at|for|with|from|by)\s)"
 )
 _CLOSED = re.compile(r"""["'”’»)\]]+$""")
@@ -30,7 +30,7 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
-# What a point after does not end a sentence, whatever follows; and what ends one only where a new one clearly begins.
+# A point after one of `_TITLES` never ends a sentence; after one of `_SOMETIMES_FINAL`, only before one of `_STARTERS`.
 _TITLES = frozenset(
     _words(
         "dr mr mrs ms prof st gen rep sen lt col sgt capt cpt rev hon mt gov pres supt messrs mme mlle vs cf e.g i.e "
@@ -38,7 +38,7 @@ _TITLES = frozenset(
         "oct nov dec mon tue tues wed thu thur thurs fri sat sun"
     )
 )
-_PERHAPS = frozenset(
+_SOMETIMES_FINAL = frozenset(
     _words("etc inc ltd co corp jr sr bros dept est ave blvd rd a.m p.m al u.s u.k u.n d.c ph.d b.a m.a")
 )
 _STARTERS = frozenset(
@@ -51,11 +51,11 @@ _STARTERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is spoken at once.
+    """A piece of text that is synthesized in one call.
 
     Attributes:
-        text: Of it.
-        pause: Seconds of silence after it, at the pace of a voice's own.
+        text: The text.
+        pause: Seconds of silence after it at normal speed.
     """
 
     text: str
@@ -63,8 +63,10 @@ class Piece:
 
 
 def sentences(text: str) -> Iterator[Piece]:
-    """The sentences of a text, one by one. Not the end of one: the points of abbreviations, initials, numbers and
-    addresses, and what ends a quotation in the middle of a sentence.
+    """Split a text into sentences.
+
+    The points of abbreviations, initials, numbers and addresses do not end a sentence, nor does the end of a quotation
+    inside it.
     """
     for paragraph in _PARAGRAPH.split(text.strip()):
         lines = [sentence for line in _lines(paragraph) for sentence in _of_line(line)]
@@ -73,7 +75,7 @@ def sentences(text: str) -> Iterator[Piece]:
 
 
 def _lines(paragraph: str) -> Iterator[str]:
-    """Lines, joined where one was only wrapped at the edge of a page."""
+    """The lines of a paragraph; wrapped lines are joined."""
     whole = ""
     for line in filter(None, (line.strip() for line in paragraph.splitlines())):
         if whole and not (len(whole.rpartition("\n")[2]) >= _WRAPPED or line[0].islower()):
@@ -95,29 +97,35 @@ def _of_line(line: str) -> Iterator[str]:
 
 
 def _ends(sentence: str, following: str) -> bool:
-    """Whether a sentence ends where it might."""
+    """Whether a possible end of a sentence is one.
+
+    Args:
+        sentence: The text up to the end mark.
+        following: The text after it.
+    """
     sentence = sentence.strip()
     if not following or len(sentence) > MAX_SENTENCE:
         return True
     if following[0].islower() or (sentence[-1] in "」』" and _QUOTED.match(following)):
         return False
-    said = _CLOSED.sub("", sentence)
-    if not said.endswith(".") or said.endswith(".."):
+    bare_sentence = _CLOSED.sub("", sentence)
+    if not bare_sentence.endswith(".") or bare_sentence.endswith(".."):
         return True
-    if _ITEM.fullmatch(said):
+    if _ITEM.fullmatch(bare_sentence):
         return False
-    word = said.rsplit(None, 1)[-1].lstrip("(\"“'‘[").lower()
+    word = bare_sentence.rsplit(None, 1)[-1].lstrip("(\"“'‘[").lower()
     bare = word[:-1]
     if bare in _TITLES:
         return False
-    if bare in _PERHAPS or _INITIALS.fullmatch(word):
+    if bare in _SOMETIMES_FINAL or _INITIALS.fullmatch(word):
         return following.split()[0].strip("\"“'‘(,.;").lower() in _STARTERS
     return True
 
 
 def pieces(text: str, most: int, first: int) -> Iterator[str]:
-    """A sentence in pieces: of at most `first` characters, then of twice as many each, never of more than `most`. Cut
-    after a clause, else before a word that joins, else between words, else anywhere.
+    """Split a sentence into pieces: at most `first` characters, then twice as many for each, but at most `most`.
+
+    It is split after a clause, else before a conjunction or preposition, else between words, else anywhere.
     """
     limit = min(first, most)
     while len(text) > limit:
@@ -130,10 +138,10 @@ def pieces(text: str, most: int, first: int) -> Iterator[str]:
 
 
 def _cut(text: str, limit: int) -> int:
-    """Where to cut so that at most `limit` characters come before."""
+    """The position of a split after at most `limit` characters."""
     least = limit // 4
     window = text[: limit + 1]
-    for places in (_CLAUSE, _JOINT, re.compile(r"\s")):
+    for places in (_CLAUSE, _CONJUNCTION, re.compile(r"\s")):
         ends = [place.end() for place in places.finditer(window) if least <= place.end() <= limit]
         if ends:
             return ends[-1]
@@ -141,12 +149,12 @@ def _cut(text: str, limit: int) -> int:
 
 
 def plan(sentences_: Iterator[Piece], most: int, first: int = FIRST_CHARACTERS) -> Iterator[Piece]:
-    """What is spoken one after another, its first piece of at most `first` characters, none longer than `most`.
+    """Split sentences into pieces; the first has at most `first` characters, and all at most `most`.
 
     Args:
-        sentences_: Taken one by one, when the pieces before are.
-        most: Characters of a piece.
-        first: Characters of the first.
+        sentences_: The sentences, consumed lazily.
+        most: The maximum length of a piece in characters.
+        first: The maximum length of the first piece.
     """
     limit = min(first, most)
     for sentence in sentences_:

@@ -1,7 +1,7 @@
-"""Speaking: a text's pieces through a voice, one after another, as one stream of encoded sound.
+"""The RPC Synthesize: synthesizes the pieces of a text one after another, as one stream of encoded audio.
 
-The first piece is on its way while the others are spoken; the scheduler runs ahead of a slow reader by as many events
-as it holds, so that playback has no gaps.
+The first piece is sent while the others are synthesized; the scheduler buffers a number of events for a slow client, so
+that playback has no gaps.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, Synthesizer
 from services.speech.synthesis.catalogue_voices import CatalogueVoices
 from services.speech.synthesis.normalization import english
-from services.speech.synthesis.pace import Stretcher, silence
+from services.speech.synthesis.pace import TimeStretcher, silence
 from services.speech.synthesis.scripts import has_words, spoken, unreadable
 from services.speech.synthesis.sentences import Piece, plan, sentences
 from services.speech.voices.voices import VoiceCatalogue
 
 
 class Synthesis:
-    """Speaks texts.
+    """Synthesizes texts.
 
     Args:
-        voices: Who there is to speak.
-        catalogue_voices: Which models read what, for those who ask the wrong one.
-        settings: How long a text may be.
+        voices: The available voices.
+        catalogue_voices: Names the models that support a letter in error messages.
+        settings: The maximum length of a text.
     """
 
     def __init__(self, voices: VoiceCatalogue, catalogue_voices: CatalogueVoices, settings: SpeechSettings) -> None:
@@ -43,24 +43,24 @@ class Synthesis:
         self._max_characters = settings.max_text_characters
 
     async def synthesize(self, request: pb.SynthesizeRequest) -> AsyncGenerator[pb.SynthesizeResponse]:
-        """Speak; the sound begins with the first clause.
+        """Synthesize a text; the audio begins after the first clause.
 
         Raises:
             TooLarge: The text is too long.
-            InvalidArgument: There is nothing to say in it, the voice cannot read it, or a field has no such value.
-            NotFound: There is no such model, or the tenant has no such voice.
+            InvalidArgument: The text has no words or the voice does not support its letters, or a field is invalid.
+            NotFound: No such model is loaded, or the tenant has no such voice.
         """
         most = self._max_characters
         if len(request.text) > most:
-            raise TooLarge(f"{len(request.text)} characters to speak, at most {most} are accepted", field="text")
+            raise TooLarge(f"text must have at most {most} characters, got {len(request.text)}", field="text")
         speed = within(request.speed or 1.0, *SPEED, "speed")
         text = await asyncio.to_thread(spoken, request.text)
         if not has_words(text):
-            raise InvalidArgument("there are no words to speak in the text", field="text")
+            raise InvalidArgument("text must contain words", field="text")
         scheduler, speaker = await self._voices.choose(request.model, request.voice, request.language, text)
         if letter := unreadable(text, speaker.language):
-            who = await asyncio.to_thread(self._catalogue_voices.advice, letter)
-            message = f"this voice speaks {speaker.language!r} and cannot read {letter!r}; {who}"
+            advice = await asyncio.to_thread(self._catalogue_voices.advice, letter)
+            message = f"this voice reads {speaker.language!r}, and does not support {letter!r}; {advice}"
             raise InvalidArgument(message, field="text")
         encoder = await asyncio.to_thread(AudioEncoder, request.mime_type or "audio/pcm", scheduler.model.sample_rate)
         work = _Speech(text, speaker, request.voice, speed, encoder, scheduler)
@@ -70,7 +70,7 @@ class Synthesis:
 
 
 class _Speech:
-    """One text on its way: what the slot's thread does."""
+    """The synthesis of one text, run by the thread of a slot."""
 
     def __init__(
         self,
@@ -86,17 +86,17 @@ class _Speech:
         self._encoder = encoder
         self._model_id = scheduler.spec.id
         slowest, fastest = scheduler.model.speeds
-        self._own_speed = min(max(speed, slowest), fastest)
+        self._model_speed = min(max(speed, slowest), fastest)
 
     def run(self, model: Synthesizer, cancellation: CancellationToken) -> Iterator[pb.SynthesizeResponse]:
-        """The events of the answer."""
+        """Yield the events of the response."""
         rate = self._encoder.sample_rate
         started = pb.SynthesisStarted(
             mime_type=self._encoder.mime_type, sample_rate_hertz=rate, model=self._model_id, voice=self._voice
         )
         yield pb.SynthesizeResponse(started=started)
         length = 0
-        for samples in self._sound(model, cancellation):
+        for samples in self._audio(model, cancellation):
             length += len(samples)
             if chunk := self._encoder.encode(samples):
                 yield pb.SynthesizeResponse(chunk=chunk)
@@ -104,29 +104,29 @@ class _Speech:
             yield pb.SynthesizeResponse(chunk=chunk)
         yield pb.SynthesizeResponse(finished=pb.SynthesisFinished(duration_seconds=length / rate))
 
-    def _sound(self, model: Synthesizer, cancellation: CancellationToken) -> Iterator[NDArray[np.float32]]:
-        """Pieces, with silence between them."""
+    def _audio(self, model: Synthesizer, cancellation: CancellationToken) -> Iterator[NDArray[np.float32]]:
+        """The audio of the pieces, with silence between them."""
         pause = 0.0
-        for piece in plan(self._said(), model.max_characters):
+        for piece in plan(self._sentences(), model.max_characters):
             cancellation.raise_if_cancelled()
             if pause:
                 yield silence(pause / self._speed, model.sample_rate)
             yield from self._paced(model, piece.text, cancellation)
             pause = piece.pause
 
-    def _said(self) -> Iterator[Piece]:
-        """Sentences as they are read aloud."""
+    def _sentences(self) -> Iterator[Piece]:
+        """The normalized sentences."""
         for sentence in sentences(self._text):
-            said = english(sentence.text) if self._speaker.language == "en" else sentence.text
-            if has_words(said):
-                yield Piece(said, sentence.pause)
+            normalized = english(sentence.text) if self._speaker.language == "en" else sentence.text
+            if has_words(normalized):
+                yield Piece(normalized, sentence.pause)
 
     def _paced(self, model: Synthesizer, text: str, cancellation: CancellationToken) -> Iterator[NDArray[np.float32]]:
-        sound = model.speak(text, self._speaker, self._own_speed, cancellation)
-        if math.isclose(self._own_speed, self._speed):
-            yield from sound
+        audio = model.speak(text, self._speaker, self._model_speed, cancellation)
+        if math.isclose(self._model_speed, self._speed):
+            yield from audio
             return
-        stretcher = Stretcher(model.sample_rate, self._speed / self._own_speed)
-        for samples in sound:
+        stretcher = TimeStretcher(model.sample_rate, self._speed / self._model_speed)
+        for samples in audio:
             yield stretcher.feed(samples)
         yield stretcher.finish()

@@ -1,4 +1,4 @@
-"""Recordings that voices are made of: 3 to 30 seconds of somebody speaking, and nothing much beside."""
+"""The reference recordings of custom voices: 3 to 30 seconds of speech of one speaker."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from services.speech.audio.recording import Recordings
 from services.speech.voice_activity import SpeechDetector
 from services.speech.voice_activity.voice_activity import Span, VadOptions, VoiceActivity
 
-LEAST_SECONDS, MOST_SECONDS = 3.0, 30.0  # of speech
-MAX_SOUND_SECONDS = 60.0  # of the recording, its silences included
-REFERENCE_RATE = 24_000  # what is kept; the models that take on voices hear at no more
-SENSITIVITY = VadOptions(min_silence_seconds=0.5, padding_seconds=0.1)
+MIN_SPEECH_SECONDS, MAX_SPEECH_SECONDS = 3.0, 30.0  # of speech
+MAX_RECORDING_SECONDS = 60.0  # of the recording, with silence
+REFERENCE_RATE = 24_000  # of the stored recording; no cloning model uses a higher rate
+VAD_OPTIONS = VadOptions(min_silence_seconds=0.5, padding_seconds=0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceAudio:
-    """Somebody speaking.
+    """A reference recording.
 
     Attributes:
         recording: A WAV file, mono, from the first word to the last.
-        seconds: Of speech in it.
+        seconds: The duration of the speech in it.
     """
 
     recording: bytes
@@ -33,11 +33,11 @@ class ReferenceAudio:
 
 
 class References:
-    """Reads such recordings.
+    """Reads reference recordings.
 
     Args:
-        recordings: Opens them.
-        detector: Tells speech from noise.
+        recordings: Opens recordings.
+        detector: Detects speech.
     """
 
     def __init__(self, recordings: Recordings, detector: SpeechDetector) -> None:
@@ -45,12 +45,12 @@ class References:
         self._detector = detector
 
     async def read(self, media: Media, field: str) -> ReferenceAudio:
-        """A recording, cut to its speech.
+        """Read a recording, and trim it to its speech.
 
         Raises:
-            InvalidArgument: There are no 3 to 30 seconds of speech in it, or it goes on for more than a minute.
+            InvalidArgument: It does not have 3 to 30 seconds of speech, or is longer than a minute.
         """
-        activity = VoiceActivity(self._detector, SENSITIVITY)
+        activity = VoiceActivity(self._detector, VAD_OPTIONS)
         spans: list[Span] = []
         async with self._recordings.open(media, field) as recording:
             length = 0
@@ -60,8 +60,8 @@ class References:
                 spans += await asyncio.to_thread(activity.feed, samples)
             spans += await asyncio.to_thread(activity.finish)
             seconds = sum(map(len, spans)) / SAMPLE_RATE
-            if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-                message = f"there are {seconds:.1f} s of speech in the recording; 3 to 30 are needed"
+            if not MIN_SPEECH_SECONDS <= seconds <= MAX_SPEECH_SECONDS:
+                message = f"the recording must have 3 to 30 s of speech, got {seconds:.1f} s"
                 raise InvalidArgument(message, field=field)
             start, end = spans[0].start / SAMPLE_RATE, spans[-1].end / SAMPLE_RATE
             full = np.concatenate([samples async for samples in recording.chunks(REFERENCE_RATE)])
@@ -71,7 +71,7 @@ class References:
 
 
 def _check_length(seconds: float, field: str) -> None:
-    if seconds > MAX_SOUND_SECONDS:
+    if seconds > MAX_RECORDING_SECONDS:
         raise InvalidArgument(
-            f"the recording is longer than {MAX_SOUND_SECONDS:g} s; cut it to its speech", field=field
+            f"the recording must be at most {MAX_RECORDING_SECONDS:g} s long: cut it to its speech", field=field
         )

@@ -1,4 +1,4 @@
-"""VoiceCatalogue without models: tones, deterministic from the text, settable in slowness and failures."""
+"""A fake synthesizer: tones that are derived from the words, with configurable faults."""
 
 import zlib
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ WORD_SECONDS = 0.2
 
 
 class FakeSynthesizer:
-    """A fifth of a second of tone for every word, its pitch drawn from the word; two voices, an octave apart.
+    """Returns a tone of 0.2 s for each word, with a pitch by the hash of the word; two voices, an octave apart.
 
-    With a reference, it speaks two octaves up, shifted by what the recording is.
+    With a reference, the tone is two octaves higher, shifted by the hash of the recording.
     """
 
     sample_rate = 24_000
@@ -42,12 +42,12 @@ class FakeSynthesizer:
         yield np.concatenate([0.3 * np.sin(2 * np.pi * pitch * seconds, dtype=np.float32) for pitch in pitches])
 
     def warm(self) -> None:
-        """Always warm."""
+        """The fake needs no warm-up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The fake holds no resources."""
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> FakeSynthesizer:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeSynthesizer(spec)

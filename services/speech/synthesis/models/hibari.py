@@ -1,4 +1,4 @@
-"""Hibari: small English voices at 24 kHz, a network each."""
+"""Hibari: small English voices at 24 kHz, one network for each voice."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,21 +16,21 @@ from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, VoiceRow
 from services.speech.synthesis.pace import trimmed
 
-MAX_PHONEMES = 400  # what a network sees at once: bounds the memory and the time of one step
+MAX_PHONEMES = 400  # of one run of the network, to bound its memory and time
 
-_LONG_WORD = re.compile(r"\S{40}")  # the library's time grows with the cube of a word's hyphens and points
+_LONG_WORD = re.compile(r"\S{40}")  # split, since the time of the library is cubic in the hyphens and points of a word
 _BREAK = re.compile(r"(?<=[,;:—])\s+|\s+")
 
 
 class Hibari:
-    """The voices of a model folder; safe to use from several threads at once.
+    """The voices of a model folder. Thread-safe.
 
     Args:
-        engines: By the names of their voices, the default first.
+        engines: The engines by the name of the voice, the default first.
     """
 
     cloned_languages: tuple[str, ...] = ()
-    speeds = (0.5, 2.0)  # beyond, its durations have no frames left to lose
+    speeds = (0.5, 2.0)  # at higher speeds, phonemes would have no frames
     max_characters = 200
 
     def __init__(self, engines: Mapping[str, Engine]) -> None:
@@ -42,11 +42,11 @@ class Hibari:
         self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
     ) -> Iterator[NDArray[np.float32]]:
         engine = self._engines[speaker.voice]
-        noise = np.random.default_rng(0)  # the same text sounds the same every time
+        noise = np.random.default_rng(0)  # makes the audio of a text deterministic
         try:
             phonemes = engine.g2p(_LONG_WORD.sub(lambda word: f"{word[0]} ", piece))
         except (LookupError, ValueError) as error:
-            raise InvalidArgument(f"cannot tell how to pronounce {piece[:40]!r}", field="text") from error
+            raise InvalidArgument(f"text must be pronounceable, got {piece[:40]!r}", field="text") from error
         for portion in _portions(phonemes):
             cancellation.raise_if_cancelled()
             yield trimmed(engine.from_ids(engine.ids(portion), speed, noise), self.sample_rate)
@@ -61,7 +61,7 @@ class Hibari:
 
 
 def _portions(phonemes: str) -> Iterator[str]:
-    """Phonemes in portions of at most `MAX_PHONEMES`, cut between words where there are any."""
+    """Split phonemes into portions of at most `MAX_PHONEMES`, between words where possible."""
     while len(phonemes) > MAX_PHONEMES:
         breaks = [place.start() for place in _BREAK.finditer(phonemes, 1, MAX_PHONEMES)]
         cut = breaks[-1] if breaks else MAX_PHONEMES
@@ -71,8 +71,9 @@ def _portions(phonemes: str) -> Iterator[str]:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> Hibari:
-    """Load the voices of the spec's `options.voices`, files of these names in the model's folder. The lexicon and the
-    rules come with the library; voices of one accent share them.
+    """Load the voices of the option `voices` of the spec: a file in the folder of the model for each name.
+
+    The lexicon and the rules come with the library; voices of one accent share them.
     """
     folder = spec.folder(settings.models_dir)
     engines: dict[str, Engine] = {}

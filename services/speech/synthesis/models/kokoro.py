@@ -1,7 +1,7 @@
-"""Kokoro 82M: one network, a style for each voice; English, Chinese and Japanese at 24 kHz.
+"""Kokoro 82M: one network with a style for each voice; English, Chinese and Japanese at 24 kHz.
 
-StyleTTS 2 with an iSTFTNet decoder. The network takes (1, n) phoneme ids framed by 0, the (1, 256) style of a voice
-for so many phonemes, and a speed.
+It is StyleTTS 2 with an iSTFTNet decoder. The network takes (1, n) phoneme ids with a 0 at both ends, the (1, 256)
+style of a voice for that number of phonemes, and a speed.
 """
 
 import json
@@ -23,18 +23,18 @@ from services.speech.synthesis import Speaker, VoiceRow
 from services.speech.synthesis.models.phonemes import Phonemize, phonemizers
 from services.speech.synthesis.pace import trimmed
 
-MAX_PHONEMES = 500  # a style has a row for each length up to 510
+MAX_PHONEMES = 500  # a style has one row for each length up to 510
 LANGUAGES = {"a": "en", "b": "en", "z": "zh", "j": "ja"}
 _BREAK = re.compile(r"(?<=[,.!?;:])\s*|\s+")
 
 
 class Kokoro:
-    """The voices of one network; safe to use from several threads at once.
+    """The voices of one network. Thread-safe.
 
     Args:
         backend: The network.
-        styles: (510, 1, 256) of each voice by its name, the default first; its first letter says its accent.
-        catalogue_voices: Text to phonemes, by accent.
+        styles: The style (510, 1, 256) of each voice by its name, the default first; the first letter is the accent.
+        phonemizers: The conversion of text to phonemes by accent.
     """
 
     sample_rate = 24_000
@@ -46,11 +46,11 @@ class Kokoro:
         self,
         backend: TensorBackend,
         styles: Mapping[str, NDArray[np.float32]],
-        catalogue_voices: Mapping[str, Phonemize],
+        phonemizers: Mapping[str, Phonemize],
     ) -> None:
         self._backend = backend
         self._styles = styles
-        self._catalogue_voices = catalogue_voices
+        self._phonemizers = phonemizers
         self._ids: Mapping[str, int] = json.loads((files("hibari") / "assets/vocab.json").read_text())
         self.voices = tuple(VoiceRow(name, (LANGUAGES[name[0]],)) for name in styles)
 
@@ -58,9 +58,9 @@ class Kokoro:
         self, piece: str, speaker: Speaker, speed: float, cancellation: CancellationToken
     ) -> Iterator[NDArray[np.float32]]:
         try:
-            phonemes = self._catalogue_voices[speaker.voice[0]](piece)
+            phonemes = self._phonemizers[speaker.voice[0]](piece)
         except (LookupError, ValueError) as error:
-            raise InvalidArgument(f"cannot tell how to pronounce {piece[:40]!r}", field="text") from error
+            raise InvalidArgument(f"text must be pronounceable, got {piece[:40]!r}", field="text") from error
         style = self._styles[speaker.voice]
         for portion in _portions("".join(phoneme for phoneme in phonemes if phoneme in self._ids)):
             cancellation.raise_if_cancelled()
@@ -84,7 +84,7 @@ class Kokoro:
 
 
 def _portions(phonemes: str) -> Iterator[str]:
-    """Phonemes in portions of at most `MAX_PHONEMES`, cut where something ends."""
+    """Split phonemes into portions of at most `MAX_PHONEMES`, after a mark or a word where possible."""
     while len(phonemes) > MAX_PHONEMES:
         breaks = [place.end() for place in _BREAK.finditer(phonemes, 1, MAX_PHONEMES)]
         cut = breaks[-1] if breaks else MAX_PHONEMES
@@ -95,11 +95,12 @@ def _portions(phonemes: str) -> Iterator[str]:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> Kokoro:
-    """Load `options.network` and the voices `options.voices` of the arrays in `options.styles`, an npz that holds no
-    pickles.
+    """Load the network and the voices.
+
+    Options of the spec: `network`, a file; `styles`, an npz file of arrays; `voices`, names of these arrays.
 
     Raises:
-        FailedPrecondition: The library that reads one of the languages is not installed.
+        FailedPrecondition: The library for one of the languages is not installed.
     """
     folder = spec.folder(settings.models_dir)
     names = spec.options["voices"]

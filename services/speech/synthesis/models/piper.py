@@ -1,4 +1,4 @@
-"""Piper: VITS voices at 16 or 22 kHz. The library is GPL-3.0-or-later: it comes with the extra `piper` alone."""
+"""Piper: VITS voices at 16 or 22 kHz. The library is licensed GPL-3.0-or-later, so it is only in the extra `piper`."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,12 @@ from services.speech.synthesis.pace import trimmed
 
 
 class Piper:
-    """The voices of a model folder, all of one rate.
+    """The voices of a model folder, which have one sample rate.
 
     Args:
-        library: The package `piper`.
-        engines: Its voices by their names, the default first.
-        languages: What they speak, as ISO 639-1 codes.
+        library: The module `piper`.
+        engines: The voices by name, the default first.
+        languages: The languages of the voices as ISO 639-1 codes.
     """
 
     cloned_languages: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Piper:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> Piper:
-    """Load the voices of the spec's `options.voices`, files of these names with their `.json` beside them.
+    """Load the voices of the option `voices` of the spec: for each name a file, with a `.json` file beside it.
 
     Raises:
         FailedPrecondition: The library is not installed.
@@ -61,7 +61,7 @@ def load(spec: ModelSpec, settings: SpeechSettings) -> Piper:
     try:
         library = importlib.import_module("piper")
     except ImportError as error:
-        message = "piper-tts is not installed: it is GPL-3.0-or-later and comes with the extra `piper` alone"
+        message = "piper-tts, licensed GPL-3.0-or-later, is not installed: install the extra `piper`"
         raise FailedPrecondition(message) from error
     folder = spec.folder(settings.models_dir)
     engines = {name: library.PiperVoice.load(folder / file) for name, file in spec.options["voices"].items()}

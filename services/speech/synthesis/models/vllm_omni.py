@@ -1,7 +1,7 @@
-"""VoiceCatalogue on a vLLM-Omni server, reached over its `/v1/audio/speech`: its own, or one that a recording shows it.
+"""Synthesis on a vLLM-Omni server by its `/v1/audio/speech`, with built-in or cloned voices.
 
-The wire is that of vLLM-Omni's speech API: OpenAI's fields, and `language`, `task_type`, `ref_audio` and `ref_text`
-beside them. Raw samples are streamed as they are decoded.
+The API has the fields of OpenAI, and `language`, `task_type`, `ref_audio` and `ref_text`. Raw samples are streamed as
+they are decoded.
 """
 
 import base64
@@ -18,7 +18,7 @@ from servekit.rpc.errors import FailedPrecondition
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, VoiceRow
 
-# What the server calls languages.
+# The names of languages in the API of the server.
 _LANGUAGES = {
     "en": "English",
     "zh": "Chinese",
@@ -34,17 +34,17 @@ _LANGUAGES = {
 
 
 class VllmOmni:
-    """A `Synthesizer` whose engine is a vLLM-Omni server. Closing a stream makes the server stop speaking it.
+    """A synthesizer with a vLLM-Omni server as its engine. Closing a stream cancels it on the server.
 
     Args:
-        url: Where the server is.
-        served_as: The name under which the server serves the model.
-        voices: The model's own.
-        cloned_languages: What it speaks with a reference; nothing where the checkpoint cannot.
-        sample_rate: Of what it speaks, in Hz.
+        url: The base URL of the server.
+        served_as: The name of the model on the server.
+        voices: The built-in voices.
+        cloned_languages: The languages of voice cloning; empty if the checkpoint does not support it.
+        sample_rate: The sample rate of the audio in hertz.
     """
 
-    speeds = (1.0, 1.0)  # the server streams at its own pace only
+    speeds = (1.0, 1.0)  # the server does not support a speed when it streams
     max_characters = 400
 
     def __init__(
@@ -56,7 +56,7 @@ class VllmOmni:
         cloned_languages: tuple[str, ...],
         sample_rate: int,
     ) -> None:
-        self._server = VllmServer(url, "vLLM-Omni", refusal="the model cannot speak this", field="text")
+        self._server = VllmServer(url, "vLLM-Omni", refusal="the model cannot synthesize this text", field="text")
         self._served_as = served_as
         self.voices = voices
         self.cloned_languages = cloned_languages
@@ -102,13 +102,15 @@ class VllmOmni:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> VllmOmni:
-    """Reach the server of `settings.vllm_omni_url`; the spec's options say what it serves.
+    """Create the client of the server `settings.vllm_omni_url`.
+
+    Options of the spec: `languages`, `served_as`, `voices`, `clones`, `sample_rate` (24000).
 
     Raises:
-        FailedPrecondition: No server is set.
+        FailedPrecondition: No server is configured.
     """
     if not settings.vllm_omni_url:
-        raise FailedPrecondition(f"{spec.id} runs on vLLM-Omni: say where it is", field="vllm_omni_url")
+        raise FailedPrecondition(f"{spec.id} runs on vLLM-Omni: vllm_omni_url must be set", field="vllm_omni_url")
     languages = tuple(spec.options["languages"])
     return VllmOmni(
         settings.vllm_omni_url,

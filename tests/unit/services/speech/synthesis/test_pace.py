@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.speech.synthesis.pace import Stretcher, silence, trimmed
+from services.speech.synthesis.pace import TimeStretcher, silence, trimmed
 
 RATE = 24_000
 
@@ -14,7 +14,7 @@ def tone(seconds, pitch=220):
 
 @pytest.mark.parametrize("tempo", [0.25, 0.5, 0.8, 1.5, 3.0, 4.0])
 def test_tempo_changes_the_length_and_not_the_pitch(tempo):
-    stretcher = Stretcher(RATE, tempo)
+    stretcher = TimeStretcher(RATE, tempo)
     sound = tone(3.0)
     paced = np.concatenate([*(stretcher.feed(part) for part in np.split(sound, 6)), stretcher.finish()])
     assert len(paced) == pytest.approx(len(sound) / tempo, rel=0.05)

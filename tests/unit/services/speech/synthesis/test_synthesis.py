@@ -98,7 +98,7 @@ async def test_what_cannot_be_said_is_named(stub, text, fields, error, field):
 
 
 async def test_who_could_read_a_letter_is_named(stub):
-    with pytest.raises(InvalidArgument, match=r"cannot read '好'; .*kokoro-82m.* can"):
+    with pytest.raises(InvalidArgument, match=r"does not support '好'; models that support it: .*kokoro-82m"):
         await synthesize(stub, "Hello 好")
 
 

@@ -48,14 +48,14 @@ async def test_silence_around_the_voice_is_cut_off(references, spoken):
 
 async def test_a_third_of_a_second_is_too_little(references, spoken):
     start = int(np.flatnonzero(np.abs(spoken) > 0.1)[0])
-    with pytest.raises(InvalidArgument, match=r"there are 0\.\d s of speech in the recording; 3 to 30 are needed"):
+    with pytest.raises(InvalidArgument, match=r"must have 3 to 30 s of speech, got 0\.\d s"):
         await references.read(media(spoken[start : start + 7200]), "reference_audio")
 
 
 @pytest.mark.parametrize("level", [0.0, 0.01, 0.3])
 async def test_noise_is_no_speech(references, level):
     noise = np.random.default_rng(0).normal(0, level, 8 * 24_000) if level else np.zeros(8 * 24_000)
-    with pytest.raises(InvalidArgument, match=r"there are [012]\.\d s of speech") as raised:
+    with pytest.raises(InvalidArgument, match=r"got [012]\.\d s") as raised:
         await references.read(media(np.clip(noise, -1, 1)), "reference_audio")
     assert raised.value.field == "reference_audio"
 
@@ -63,5 +63,5 @@ async def test_noise_is_no_speech(references, level):
 async def test_music_is_no_speech(references):
     seconds = np.arange(8 * 24_000) / 24_000
     chord = sum(np.sin(2 * np.pi * pitch * seconds) for pitch in (220, 277, 330)) * 0.2 * (1 + np.sin(8 * seconds)) / 2
-    with pytest.raises(InvalidArgument, match=r"there are [012]\.\d s of speech"):
+    with pytest.raises(InvalidArgument, match=r"got [012]\.\d s"):
         await references.read(media(chord), "reference_audio")

@@ -124,5 +124,5 @@ def test_a_server_that_is_gone_is_said_to_be(tmp_path):
     with pytest.raises(EngineCrashed):
         omni.warm()
     omni.close()
-    with pytest.raises(FailedPrecondition, match="say where it is"):
+    with pytest.raises(FailedPrecondition, match="vllm_omni_url must be set"):
         load(model("qwen3-tts-base-vllm"), SpeechSettings(home=tmp_path))
