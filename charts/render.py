@@ -1,4 +1,4 @@
-"""Renders the charts for every values file, an object a file: `python charts/render.py build/charts`."""
+"""Renders the charts for every values file, one file per object: `python charts/render.py build/charts`."""
 
 import argparse
 import shutil
@@ -15,7 +15,7 @@ UMBRELLA = CHARTS / "polyphony"
 SERVICE = CHARTS / "service"
 RELEASE, NAMESPACE = "polyphony", "models"
 
-# What is deployed, and the values files that say so, in the order of `helm install --values`.
+# The deployments, each with its values files in the order of `helm install --values`.
 DEPLOYMENTS: Mapping[str, Sequence[str]] = {
     "default": (),
     "embedded": ("values-embedded.yaml",),
@@ -32,7 +32,7 @@ Values = dict[str, Any]
 
 
 def merged(*layers: Values) -> Values:
-    """The layers upon each other as Helm lays them: mappings by key, the last one wins."""
+    """Merge values as Helm does: mappings key by key, of other values the last."""
     result: Values = {}
     for layer in layers:
         for key, value in layer.items():
@@ -45,16 +45,16 @@ def merged(*layers: Values) -> Values:
 
 
 def values(deployment: str) -> Values:
-    """What a deployment's files say."""
+    """The merged values of a deployment."""
     return merged(*(yaml.safe_load((UMBRELLA / name).read_text()) for name in DEPLOYMENTS[deployment]))
 
 
 def manifests(chosen: Values) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of the umbrella under these values, with the template that made it.
+    """Every object of the umbrella chart under these values, with its template.
 
     Raises:
-        HelmError: The values are refused.
-        yaml.YAMLError: What a template made is no YAML.
+        HelmError: Helm rejects the values.
+        yaml.YAMLError: The output of a template is no YAML.
     """
     with helm.Chart.load(UMBRELLA) as chart:
         for template, text in chart.render(chosen, name=RELEASE, namespace=NAMESPACE).items():
@@ -65,7 +65,7 @@ def manifests(chosen: Values) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def findings(deployment: str) -> list[str]:
-    """What Helm's linter says of the umbrella under a deployment's values, and of the service chart within it."""
+    """The findings of Helm's linter for the umbrella chart under a deployment's values, and for the service chart."""
     chosen = values(deployment)
     whole = merged(yaml.safe_load((UMBRELLA / "values.yaml").read_text()), chosen)
     alone = {**whole["vision"], "global": whole["global"]}
@@ -78,7 +78,7 @@ def findings(deployment: str) -> list[str]:
 
 
 def main() -> None:
-    """Lint and write every deployment; exit with what was found."""
+    """Lint and write every deployment; exit with the findings, if any."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder

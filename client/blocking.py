@@ -1,4 +1,4 @@
-"""The same calls for threads: without a deadline over all, and without a retry."""
+"""The same calls for threads, without an overall deadline and without a retry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

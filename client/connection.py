@@ -34,7 +34,7 @@ class Connection:
 
     @asynccontextmanager
     async def stream(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
-        """The response to a call, its body not read yet. A call that is shed is made again when the gateway says.
+        """The response to a call, its body not read yet. A call that is rejected is retried once, after `Retry-After`.
 
         Raises:
             GatewayError: The call is refused, fails, or exceeds its deadline.

@@ -1,1 +1,1 @@
-"""What operators look at and are woken by, as Python: `python -m dashboards` writes it into the chart."""
+"""Grafana dashboards and Prometheus rules as Python: `python -m dashboards` writes them into the chart."""

@@ -1,9 +1,9 @@
 """Metrics of answers, each 0 to 1.
 
-Two texts are compared as they were meant, not as they were typed. Speech has no capitals and no
-punctuation: `spoken` leaves words alone. Print has both: `written` only evens out spaces. Both fold
-Unicode's compatibility forms first (NFKC), so that a full-width comma is a comma. Chinese writes no
-spaces: each of its characters is a word of its own, and a space beside one means nothing.
+Texts are normalized before they are compared. Speech has no capitals and no punctuation: `spoken` keeps words
+only. Print has both: `written` only normalizes spaces. Both apply Unicode's compatibility normalization (NFKC), so
+that a full-width comma is a comma. Chinese is written without spaces: each character is a word, and spaces next to
+it are removed.
 """
 
 import re
@@ -34,17 +34,17 @@ def written(text: str) -> str:
     return _SPACE_OF_HAN.sub("", " ".join(_folded(text).split()))
 
 
-def word_error_rate(expected: Sequence[str], heard: Sequence[str]) -> float:
+def word_error_rate(expected: Sequence[str], transcripts: Sequence[str]) -> float:
     """Word error rate: substitutions, deletions and insertions over the expected words, pooled over the texts.
 
     (S + D + I) / N by the least edits: Morris, Maier and Green, "From WER and RIL to MER and WIL", Interspeech
     2004, as jiwer counts it. Additions can outnumber the words; such a rate is given as 1.
 
     Args:
-        expected: What was said, at least one word in each.
-        heard: What was written down, text by text.
+        expected: The reference texts, at least one word in each.
+        transcripts: The recognized text of each.
     """
-    pairs = [" ".join(words(text)) for text in expected], [" ".join(words(text)) for text in heard]
+    pairs = [" ".join(words(text)) for text in expected], [" ".join(words(text)) for text in transcripts]
     return min(1.0, jiwer.wer(*pairs))
 
 
@@ -52,8 +52,8 @@ def character_error_rate(expected: Sequence[str], found: Sequence[str]) -> float
     """Character error rate, spaces included, of texts as `spoken` or `written` returns them.
 
     Args:
-        expected: The right texts, at least one character in each.
-        found: What was found, text by text.
+        expected: The reference texts, at least one character in each.
+        found: The recognized text of each.
     """
     return min(1.0, jiwer.cer(list(expected), list(found)))
 
@@ -64,9 +64,9 @@ def recall(relevant: Sequence[Collection[str]], found: Sequence[Sequence[str]], 
     Manning, Raghavan and Schütze, "Introduction to Information Retrieval", 2008, chapter 8.
 
     Args:
-        relevant: What each query should find, at least one thing.
-        found: What it found, best first.
-        k: How many of these count.
+        relevant: The relevant items of each query, at least one.
+        found: The results of each query, best first.
+        k: The number of results that count.
     """
     shares = [len({*wanted} & {*got[:k]}) / len({*wanted}) for wanted, got in zip(relevant, found, strict=True)]
     return sum(shares) / len(shares)

@@ -1,9 +1,8 @@
 """Synthetic machine sounds, for the evaluation of anomaly detectors without recordings of machines.
 
-A machine is a kind (motor, fan, pump) and an instance of it: its own speed, resonances and colour, drawn from a number.
-A clip of it is normal, or has a fault laid over it: knocking, an alarm, the whine of a bearing. Every clip has its own
-wobble and its own background, which is the noise of a hall at a stated ratio. No two clips are the same; the same
-arguments give the same clip.
+A machine is an instance of a kind (motor, fan, pump), whose number determines its speed, resonances and spectrum. A
+clip is normal, or a fault is mixed in: knocking, an alarm, the whine of a bearing. Each clip has its own modulation and
+its own background noise at a given ratio. No two clips are the same; the same arguments give the same clip.
 """
 
 from collections.abc import Callable
@@ -24,15 +23,15 @@ Samples = NDArray[np.float64]
 def machine(
     kind: str, instance: int, condition: str, clip: int, *, seconds: float = 4.0, snr_db: float = 10.0
 ) -> Samples:
-    """One clip, (samples,) in [-1, 1] at `RATE`.
+    """Generate one clip, float64 `[samples]` in [-1, 1] at `RATE`.
 
     Args:
         kind: One of `KINDS`.
-        instance: Which machine of that kind.
+        instance: The number of the machine of that kind.
         condition: One of `CONDITIONS`.
-        clip: Which clip of it.
-        seconds: How long it is.
-        snr_db: The machine over the hall that it stands in.
+        clip: The number of the clip of that machine and condition.
+        seconds: The duration in seconds.
+        snr_db: The ratio of the machine to the background noise, in dB.
     """
     own = np.random.default_rng([KINDS.index(kind), instance])
     now = np.random.default_rng([KINDS.index(kind), instance, CONDITIONS.index(condition), clip])

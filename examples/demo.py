@@ -1,7 +1,7 @@
-"""What `make demo` shows: one request made of a photograph, a spoken question and a document.
+"""The demo of `make demo`: one request with a photograph, a spoken question and a document.
 
 The photograph of a page and the words of the document come with scikit-image; the question is
-spoken by the fleet itself. Everything is asked with the `polyphony` command, as anyone can.
+synthesized by the fleet itself. All requests are sent with the `polyphony` command.
 """
 
 import inspect
@@ -24,13 +24,13 @@ PICTURES = ("astronaut", "camera", "cat", "coffee", "coins", "moon", "page", "ro
 
 
 def document() -> str:
-    """What scikit-image says of the pictures that it carries, without the sections on code and licences."""
+    """The descriptions of scikit-image's own pictures, without the sections on code and licences."""
     texts = {name: inspect.getdoc(getattr(skimage.data, name)) or "" for name in PICTURES}
     return "\n\n".join(f"{name}: {re.split(SECTION, text)[0].strip()}" for name, text in texts.items())
 
 
 def gateway() -> str:
-    """Where HTTP is answered: by the gateway that `polyphony ask` is told of, or by the fleet that runs here."""
+    """The URL of the gateway: the one that `polyphony ask` is configured with, or that of the fleet on this machine."""
     if url := os.environ.get("POLYPHONY_FLEET_GATEWAY_URL"):
         return url
     listing = json.loads(subprocess.check_output([POLYPHONY, "status", "--json"]))
@@ -38,7 +38,7 @@ def gateway() -> str:
 
 
 def main() -> None:
-    """Lay out the media, then ask."""
+    """Create the media, then send the request."""
     folder = Path(tempfile.mkdtemp(prefix="polyphony-demo-"))
     page, spoken, text = folder / "page.png", folder / "question.wav", folder / "pictures.txt"
     page.write_bytes((Path(skimage.data.__file__).parent / "page.png").read_bytes())

@@ -28,11 +28,11 @@ class FliteVoice:
     """One voice of flite.
 
     Args:
-        name: `slt` and `rms` are American, `awb` is Scottish, all made from recordings of people (CMU ARCTIC); the
-            times of the first two were seen to agree with their sound to a frame of 5 ms, those of `awb` do not.
+        name: `slt` and `rms` are American, `awb` is Scottish, all made from recordings of people (CMU ARCTIC). The
+            word times of the first two are accurate to a frame of 5 ms, those of `awb` are not.
 
     Raises:
-        Missing: It is not installed.
+        PackageMissing: The package is not installed.
     """
 
     def __init__(self, name: str) -> None:

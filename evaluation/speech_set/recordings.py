@@ -56,7 +56,7 @@ def words_said_apart() -> Iterator[SourceRecording]:
     """A man who names playing cards, in a room.
 
     Raises:
-        Missing: The package is not installed.
+        PackageMissing: The package is not installed.
     """
     folder = POCKETSPHINX / "cards"
     try:
@@ -74,7 +74,7 @@ def two_words() -> Iterator[SourceRecording]:
     """A woman who names loudspeakers, a second or two each.
 
     Raises:
-        Missing: The package is not installed.
+        PackageMissing: The package is not installed.
     """
     files = sorted(ALSA.glob("*_*.wav"))
     if not files:
@@ -91,7 +91,7 @@ def telephone(cache: Path) -> Iterator[SourceRecording]:
     """Two women on the telephone, half a minute, with their turns marked by hand.
 
     Raises:
-        Missing: The package cannot be had.
+        PackageMissing: The package cannot be downloaded.
     """
     samples = sound.decode(member(PYANNOTE, f"{SAMPLE}.wav", cache))
     marked = member(PYANNOTE, f"{SAMPLE}.rttm", cache).read_text().splitlines()

@@ -40,7 +40,7 @@ class TestVoice(ABC):
         """Synthesize a text as samples, with the times of its words if the voice reports them.
 
         Raises:
-            Missing: What it needs is not here.
+            PackageMissing: A package that it needs is not installed.
         """
 
 
@@ -161,7 +161,7 @@ class VoiceSet:
         """Synthesize a text at a normalized level, with word times if known.
 
         Raises:
-            Missing: This voice cannot be had here; `missing` notes it.
+            PackageMissing: The voice is not available here; `missing` notes it.
         """
         if not (voice := self._voices.get(name)):
             raise PackageMissing(f"unknown voice {name}")

@@ -159,7 +159,7 @@ class WebServer:
         await self._server.listening.wait()
 
     async def stop(self) -> None:
-        """Refuse new connections, and let the running requests end within `drain_seconds`."""
+        """Refuse new connections, and let the running requests end within `drain_timeout_seconds`."""
         self._server.should_exit = True
         if self._running is not None:
             await self._running
