@@ -100,8 +100,12 @@ class Records:
         self._files = _Files(store, "file", FileRecord)
 
     async def add_file(self, tenant: str, record: FileRecord) -> None:
-        """Record a file."""
-        await self._files.create(tenant, record.id, record)
+        """Record a file whose bytes are stored.
+
+        Raises:
+            Unavailable: The bytes were deleted meanwhile, with another file of the same bytes.
+        """
+        await self._files.adopt(tenant, record.id, record)
 
     async def file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
         """Return a file.

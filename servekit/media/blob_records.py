@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError
+from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,21 @@ class BlobRecords(Generic[Row]):
             await self._store.create_record(tenant, self._kind, name, fields)
         except AlreadyExists:
             raise self.exists(name) from None
+
+    async def adopt(self, tenant: str, name: str, record: Row) -> None:
+        """Create a record of bytes that were stored outside of `blob`, such as a stream.
+
+        Raises:
+            AlreadyExists: The tenant has a record of this name.
+            Unavailable: The bytes were deleted meanwhile, with another record that referred to them.
+        """
+        async with self._lock:
+            try:
+                await self._store.metadata(tenant, record.reference)
+            except NotFound:
+                problem = f"another {self._noun} of the same bytes was deleted during the upload: send them again"
+                raise Unavailable(problem, retry_after=0.0) from None
+            await self.create(tenant, name, record)
 
     async def delete(self, tenant: str, name: str, field: str = "name") -> None:
         """Delete a record, damaged or not, after its bytes: a deletion that fails midway can be repeated.

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import struct
 
@@ -14,6 +15,22 @@ async def test_models_are_listed_with_their_aliases(http):
     assert (await http.get("/v1/models/fake-reader")).json()["task"] == "read_text"
     response = await http.get("/v1/models/none")
     assert (response.status_code, response.json()["error"]["param"]) == (404, "model")
+
+
+async def test_an_upload_whose_bytes_are_deleted_with_another_file_is_not_recorded(http):
+    """The form ends late: between its file and its end, another file of the same bytes is deleted."""
+    other = (await http.post("/v1/files", files={"file": ("a.txt", b"same")})).json()["id"]
+
+    async def body():
+        yield b'--b\r\ncontent-disposition: form-data; name="file"; filename="b.txt"\r\n\r\nsame\r\n--b\r\n'
+        await asyncio.sleep(0.2)
+        assert (await http.delete(f"/v1/files/{other}")).status_code == 200
+        yield b'content-disposition: form-data; name="purpose"\r\n\r\nassistants\r\n--b--\r\n'
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    response = await http.post("/v1/files", content=body(), headers=headers)
+    assert response.status_code == 503, response.text
+    assert (await http.get("/v1/files")).json()["data"] == []
 
 
 @pytest.mark.parametrize("way", ["raw", "form", "json"])
