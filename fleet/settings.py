@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from servekit.ops.settings import SHARED_PREFIX, ProcessSettings
 
 

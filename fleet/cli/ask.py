@@ -13,7 +13,7 @@ from rich.text import Text
 
 from client.errors import GatewayError
 from client.gateway import GatewayClient
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import state
 from fleet.settings import FleetSettings
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import state
 from fleet.settings import FleetSettings
 

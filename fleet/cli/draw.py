@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 
 # The palette of Okabe and Ito, which is safe for colour blindness; the speaker's label says the same.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#666666")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fleet.cli.canary import check_url
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import state
 from fleet.settings import FleetSettings
 

@@ -16,7 +16,7 @@ from client.errors import GatewayError
 from fleet.cli import evaluate, models
 from fleet.cli.ask import Question, ask_question, connect, read_file, seconds_table, sources_table
 from fleet.cli.canary import canary
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import control
 from fleet.runner.logs import follow, tail
 from fleet.settings import FleetSettings

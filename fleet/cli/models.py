@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner.lock import exclusive
 from fleet.settings import FleetSettings
 from fleet.weights import weights

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner.process import Process
 from fleet.runner.state import ProcessState
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import health, state
 from fleet.runner.lock import is_held
 from fleet.runner.state import FleetState, lock_path

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 
 PERIOD_SECONDS = 0.2
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 
 
 def free() -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 
 ROLE = "polyphony"
 DATABASE = "polyphony"

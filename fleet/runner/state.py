@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner.lock import is_held
 
 Protocol = Literal["grpc", "http", "postgres"]

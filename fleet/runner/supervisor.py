@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import plan
 from fleet.runner.child import Child
 from fleet.runner.lock import exclusive

@@ -15,7 +15,7 @@ import httpx
 from obstore.exceptions import BaseError as StoreError
 from obstore.store import S3Store
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.settings import FleetSettings
 
 CHUNK = 1 << 20

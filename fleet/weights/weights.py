@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.settings import FleetSettings
 from fleet.weights.sources import CHUNK, Report, Sources
 from servekit.models import catalogue

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.settings import FleetSettings
 
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from fleet.cli.errors import FleetError
 from fleet.cli.main import app
+from fleet.errors import FleetError
 
 DEAD = "http://127.0.0.1:9"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fleet.cli.draw import COLUMNS, LETTER_SECONDS, SECONDS_A_ROW, WordLabel, draw, placed, talk
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from servekit.media.audio_encoder import encode_audio
 
 WORDS = [{"word": "Hello", "start": 0.2, "end": 0.6}, {"word": "there", "start": 16.0, "end": 16.4}]

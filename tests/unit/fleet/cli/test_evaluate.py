@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from evaluation.speech_set import maker, manifest
 from evaluation.speech_set.manifest import EvaluationClip
-from fleet.cli.errors import FleetError
 from fleet.cli.main import app
+from fleet.errors import FleetError
 
 DEAD = "http://127.0.0.1:9"
 MADE = {"voices": ("ann",), "condition": "clean", "seconds": 1.0, "origin": "a test", "licence": "Apache-2.0"}

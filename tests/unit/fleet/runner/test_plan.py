@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import plan
 from fleet.runner.postgres import Postgres
 from fleet.runner.process import Process

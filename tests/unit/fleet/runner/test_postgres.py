@@ -6,7 +6,7 @@ import psutil
 import psycopg
 import pytest
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import plan
 from fleet.runner.postgres import Postgres
 from fleet.settings import FleetSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.runner import state
 from fleet.runner.lock import exclusive, is_held
 from fleet.runner.process import Process

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cli.errors import FleetError
+from fleet.errors import FleetError
 from fleet.settings import FleetSettings
 from fleet.weights import weights
 from fleet.weights.sources import Sources

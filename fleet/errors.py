@@ -1,4 +1,4 @@
-"""Errors of the `polyphony` command."""
+"""The error of the fleet and of the `polyphony` command."""
 
 
 class FleetError(Exception):
