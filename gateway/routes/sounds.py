@@ -65,10 +65,8 @@ async def score(context: HandlerContext) -> Response:
     with rename_fields(audio="file"):
         request = pb.DetectAnomalyRequest(name=name, version=form.version, audio=audio)
         answer = await context.state.clients.anomaly.DetectAnomaly(request)
-    stretches = [schemas.ScoredSpan(row.time.start_seconds, row.time.end_seconds, row.score) for row in answer.segments]
-    return json_response(
-        schemas.SoundScore(answer.score, answer.threshold, answer.anomalous, stretches, answer.version)
-    )
+    spans = [schemas.ScoredSpan(row.time.start_seconds, row.time.end_seconds, row.score) for row in answer.segments]
+    return json_response(schemas.SoundScore(answer.score, answer.threshold, answer.anomalous, spans, answer.version))
 
 
 async def classify(context: HandlerContext) -> Response:
@@ -78,13 +76,13 @@ async def classify(context: HandlerContext) -> Response:
         request = pb.ClassifySoundRequest(name=name, version=form.version, audio=audio)
         answer = await context.state.clients.anomaly.ClassifySound(request)
     classes = [schemas.SoundClass(row.label, row.probability) for row in answer.classes]
-    stretches = [
+    spans = [
         schemas.ClassifiedSpan(
             row.time.start_seconds, row.time.end_seconds, row.sound_class.label, row.sound_class.probability
         )
         for row in answer.segments
     ]
-    return json_response(schemas.SoundClassification(classes, stretches, answer.version))
+    return json_response(schemas.SoundClassification(classes, spans, answer.version))
 
 
 async def _asked(context: HandlerContext) -> tuple[str, schemas.SoundForm, Media]:

@@ -1,8 +1,8 @@
-"""The weights of a file of torch's, read without torch and without running anything that the file names.
+"""Reads the weights of a torch checkpoint without torch, and without running code from the file.
 
-The format is the one before torch 1.6: five pickles (a number, a version, the machine, the objects, the keys of
-the storages), then each storage as its count and its raw numbers. A pickle may name any function to be called; here
-only the three names that a state of float tensors is made of mean anything, and they mean classes of ours.
+The format is that before torch 1.6: five pickles (magic number, version, system, objects, keys of the storages), then
+each storage as its length and its raw values. A pickle may name any function to call; only the three names that a state
+of float tensors needs are allowed, and they are mapped to safe replacements.
 """
 
 import pickle
@@ -22,7 +22,7 @@ _VERSION = 1001
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """Where a tensor's numbers are: which storage, from which of its numbers on, and in what shape."""
+    """The location of the values of a tensor: its storage, offset, shape and strides."""
 
     storage: str
     offset: int
@@ -30,41 +30,41 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-def _rebuilt(storage: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> _Tensor:
+def _rebuild_tensor(storage: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> _Tensor:
     return _Tensor(storage, offset, shape, strides)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the names in `_ADMITTED`, and refuses all others before anything is called."""
+    """Resolves the names in `_ALLOWED`, and rejects all others before anything is called."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"the file names {module}.{name}, which is no part of float tensors")
-        return _ADMITTED[module, name]
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"the file must have only float tensors, got {module}.{name}")
+        return _ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> str:
-        """A storage: its type, key, device, count and, of a view, the whole."""
+        """The key of a storage; `pid` has its type, key, device and length."""
         return str(pid[2])
 
 
-_ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuilt,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch", "FloatStorage"): float,
 }
 
 
 def read_checkpoint(path: Path, entry: str) -> Mapping[str, NDArray[np.float32]]:
-    """The tensors of one entry of a checkpoint, such as `model_state`, by their names.
+    """Read the tensors of one entry of a checkpoint, such as `model_state`, by name.
 
     Raises:
-        ValueError: The file is of another format, or names anything but float tensors.
+        ValueError: The file has another format, or anything but float tensors.
     """
     with path.open("rb") as file:
         try:
             magic, version, _ = (_Unpickler(file).load() for _ in range(3))
             if (magic, version) != (_MAGIC, _VERSION):
-                raise ValueError(f"{path.name} is not of torch's format {_VERSION}")
+                raise ValueError(f"{path.name} must have torch's format {_VERSION}")
             content = _Unpickler(file).load()
             storages = {key: _storage(file) for key in _Unpickler(file).load()}
         except (pickle.UnpicklingError, EOFError, TypeError) as error:
@@ -82,5 +82,5 @@ def _array(tensor: _Tensor, storages: Mapping[str, NDArray[np.float32]]) -> NDAr
     numbers = storages[tensor.storage][tensor.offset : tensor.offset + count]
     dense = tuple(prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape)))
     if len(numbers) != count or tensor.strides != dense:
-        raise ValueError(f"a tensor of {list(tensor.shape)} is not stored whole and in order")
+        raise ValueError(f"tensors must be complete and contiguous, got one of shape {list(tensor.shape)}")
     return numbers.reshape(tensor.shape)

@@ -1,8 +1,8 @@
-"""The speaker encoder of Resemblyzer as one ONNX graph, made from its checkpoint without torch.
+"""Exports the speaker encoder of Resemblyzer to one ONNX graph, without torch.
 
-The network is Wan et al. 2018 (arXiv:1710.10467), as Corentin Jemine trained it: three LSTM layers over the mel
-frames of 1.6 s, the last state through a linear layer, ReLU, and the L2 norm. Standard operators only, so that
-every engine that reads ONNX runs it.
+The network is Wan et al. 2018 (arXiv:1710.10467), trained by Corentin Jemine: three LSTM layers over the mel
+frames of 1.6 s, and a linear layer, ReLU and L2 normalization of the last state. It has only standard operators, so
+that every ONNX runtime supports it.
 """
 
 import argparse
@@ -18,33 +18,35 @@ from onnx import TensorProto, helper, numpy_helper
 from servekit.models.exports import exported
 from services.speech.checkpoint import read_checkpoint
 
-EXPORTER = 1  # counted up when the graph changes, so that older files are made anew
+EXPORTER = 1  # increased when the graph changes, so that older files are exported again
 OPSET = 20
-IR_VERSION = 10  # of opset 20 and later; older engines still read it
-LEAST_NORM = 1e-6  # of silence, whose vector may be zero
+IR_VERSION = 10  # the oldest version with opset 20, for older runtimes
+MIN_NORM = 1e-6  # avoids a division by zero for silence
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 
 def network(folder: Path) -> Path | bytes:
-    """The ONNX file of the model in `folder`, made when it is missing or its weights have changed; its bytes where
-    the folder may only be read.
+    """Export the model in `folder` if its ONNX file is missing, or if the weights or the exporter have changed.
 
-    Takes `mel`, float32 `[batch, frames, channels]`; gives `embedding`, float32 `[batch, dimensions]`, L2-normalised.
+    Returns the path of the file, or its bytes if the folder is read-only.
+
+    The network takes `mel`, float32 `[batch, frames, channels]`; gives `embedding`, float32 `[batch, dimensions]`,
+    L2-normalized.
     """
     weights = folder / "pretrained.pt"
     return exported(weights, EXPORTER, lambda: build(read_checkpoint(weights, "model_state")).SerializeToString())
 
 
 def build(weights: Weights) -> onnx.ModelProto:
-    """The network of these weights, by their names in the checkpoint: `lstm.weight_ih_l0`, ..., `linear.bias`."""
+    """Build the network from the weights of the checkpoint: `lstm.weight_ih_l0`, ..., `linear.bias`."""
     channels = weights["lstm.weight_ih_l0"].shape[1]
     dimensions, hidden = weights["linear.weight"].shape
     layers = sum(name.startswith("lstm.weight_ih_l") for name in weights)
     constants = {
         "one": np.array([1], np.int64),
         "zero": np.array([0], np.int64),
-        "least": np.array(LEAST_NORM, np.float32),
+        "least": np.array(MIN_NORM, np.float32),
         "linear.weight": weights["linear.weight"],
         "linear.bias": weights["linear.bias"],
     }
@@ -76,7 +78,7 @@ def build(weights: Weights) -> onnx.ModelProto:
 
 
 def _lstm(weights: Weights, layer: int) -> dict[str, NDArray[np.float32]]:
-    """A layer's weights as ONNX has them: one direction, and the gates in its order."""
+    """The weights of a layer in the layout of ONNX: one direction, and its order of the gates."""
     input_bias, state_bias = (_gates(weights[f"lstm.bias_{part}_l{layer}"]) for part in ("ih", "hh"))
     return {
         "input": _gates(weights[f"lstm.weight_ih_l{layer}"])[None],
@@ -86,15 +88,15 @@ def _lstm(weights: Weights, layer: int) -> dict[str, NDArray[np.float32]]:
 
 
 def _gates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """From torch's order (input, forget, cell, output) to that of ONNX (input, output, forget, cell)."""
+    """Reorder gates from torch (input, forget, cell, output) to ONNX (input, output, forget, cell)."""
     entry, forget, cell, output = np.split(rows, 4)
     return np.concatenate([entry, output, forget, cell])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the ONNX file of a speaker encoder.")
-    parser.add_argument("folder", type=Path, help="holds pretrained.pt")
-    made = network(parser.parse_args().folder)
-    if isinstance(made, bytes):
-        parser.error("the folder cannot be written")
-    sys.stdout.write(f"{made}\n")
+    parser = argparse.ArgumentParser(description="Export a speaker encoder to ONNX.")
+    parser.add_argument("folder", type=Path, help="folder of pretrained.pt")
+    path = network(parser.parse_args().folder)
+    if isinstance(path, bytes):
+        parser.error("the folder must be writable")
+    sys.stdout.write(f"{path}\n")

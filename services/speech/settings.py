@@ -112,8 +112,8 @@ class SpeechSettings(ProcessSettings):
     """The execution provider of ONNX Runtime for the networks beside Whisper: speakers, alignment, emotion."""
 
     max_speakers: int = Field(default=10, gt=0, le=50)
-    """The most speakers that are told apart in a recording, and the most known speakers of a request: with more, the
-    voices of two become hard to distinguish."""
+    """The maximum number of speakers in a recording, and of known speakers in a request: with more, similar voices are
+    confused."""
 
     max_batch_voice_windows: int = Field(default=32, gt=0)
     """The largest batch of the speaker encoder in windows: more are no faster on a CPU."""

@@ -1,4 +1,4 @@
-"""The words of a text as they are compared with others."""
+"""The words of a text, with keys for comparison."""
 
 import re
 import unicodedata
@@ -14,9 +14,9 @@ class TextWord:
     """One word of a text.
 
     Attributes:
-        text: As it stands there, with the punctuation around it.
-        key: What is compared: see `fold`.
-        line: The line of the text that it stands in, from 0.
+        text: The word with its punctuation.
+        key: The normalized word: see `fold`.
+        line: The index of its line, from 0.
     """
 
     text: str
@@ -25,7 +25,7 @@ class TextWord:
 
 
 def split(text: str) -> list[TextWord]:
-    """The words of a text in order; punctuation that stands alone goes with the word before it in its line, if any."""
+    """Split a text into words; separate punctuation is appended to the previous word of its line, if any."""
     found: list[TextWord] = []
     for line, row in enumerate(text.splitlines()):
         for word in words(row):
@@ -37,6 +37,6 @@ def split(text: str) -> list[TextWord]:
 
 
 def fold(word: str) -> str:
-    """A word as it is compared: NFKC, small letters, no marks but inner apostrophes and decimal points."""
+    """Normalize a word: NFKC, lower case, without punctuation except inner apostrophes and decimal points."""
     folded = unicodedata.normalize("NFKC", word).casefold().replace("’", "'")
     return _MARKS.sub(lambda mark: "" if mark[1] else mark[0], folded)

@@ -103,7 +103,7 @@ class AttentionAligner:
         Raises:
             Overloaded: The queue is full, or the recording cannot be finished before the deadline.
         """
-        # Of a longer one most is found when it is written down, which is admitted by itself.
+        # Most words of a longer recording are aligned by its transcription, which is admitted separately.
         async with self._scheduler.session(min(seconds, WINDOW_SECONDS)) as session:
             yield _AttentionSession(self._scheduler, session)
 
@@ -117,10 +117,10 @@ class _AttentionSession:
         window = Window(speech_window.samples, TranscriptionOptions(language, word_times=True), text=text)
         try:
             result = await transcribe_window(self._session, self._scheduler.model, window)
-        except TooLarge:  # nobody says so much in so short a time: it is not said here
+        except TooLarge:  # too many words for the window, so they are not spoken in it
             return [None] * len(words), language
-        told = [word for segment in result.segments for word in segment.words]
-        return by_letters([word.key for word in words], told), result.language
+        recognized = [word for segment in result.segments for word in segment.words]
+        return by_letters([word.key for word in words], recognized), result.language
 
 
 RecordingAligner = CtcAligner | AttentionAligner

@@ -15,7 +15,7 @@ from servekit.models.repository import Models
 from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.alignment import WordTiming
 from services.speech.alignment.aligners import AlignerScheduler, AttentionAligner, CtcAligner, RecordingAligner, Timings
-from services.speech.alignment.anchors import anchored, complete, heard_words
+from services.speech.alignment.anchors import anchored, complete, recognized_words
 from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, Recordings
 from services.speech.spans import span
@@ -86,13 +86,13 @@ class ForcedAlignment:
             language = request.language
             timings: list[WordTiming | None] = []
             if len(speech_windows) < 2:
-                seconds = cutter.heard / SAMPLE_RATE
+                seconds = cutter.received / SAMPLE_RATE
                 (speech_window,) = speech_windows
                 found, language = await session.align(speech_window, words, language)
                 timings += _in_recording(speech_window, found)
             else:
-                heard, language, seconds = await self._transcribe(recording, language)
-                plan = await asyncio.to_thread(_Plan, keys, heard, seconds)
+                recognized, language, seconds = await self._transcribe(recording, language)
+                plan = await asyncio.to_thread(_Plan, keys, recognized, seconds)
                 async for speech_window, part, found in plan.parts(recording, self._cutter()):
                     if not (found and aligner.is_transcriber) and words[part]:
                         found, _ = await session.align(speech_window, words[part], language)
@@ -134,16 +134,16 @@ class _Plan:
 
     Args:
         keys: The words of the text.
-        heard: The recognized words of the recording.
+        recognized: The recognized words of the recording.
         seconds: The duration of the recording.
     """
 
-    def __init__(self, keys: Sequence[str], heard: Sequence[RecognizedWord], seconds: float) -> None:
+    def __init__(self, keys: Sequence[str], recognized: Sequence[RecognizedWord], seconds: float) -> None:
         self._keys = keys
-        self._heard, self._timings = heard_words(heard)
-        guesses = complete(anchored(keys, self._heard, self._timings), keys, seconds)
-        self._moments = [(timing.start + timing.end) / 2 for timing in guesses]
-        self._heard_moments = [(timing.start + timing.end) / 2 for timing in self._timings]
+        self._recognized, self._timings = recognized_words(recognized)
+        guesses = complete(anchored(keys, self._recognized, self._timings), keys, seconds)
+        self._times = [(timing.start + timing.end) / 2 for timing in guesses]
+        self._recognized_times = [(timing.start + timing.end) / 2 for timing in self._timings]
 
     async def parts(
         self, recording: Recording, cutter: WindowCutter
@@ -159,9 +159,9 @@ class _Plan:
             while speech_window:
                 after = await anext(speech_windows, None)
                 end = speech_window.spans[-1].end / SAMPLE_RATE
-                until = bisect_left(self._moments, end, word) if after else len(self._keys)
-                at_end = bisect_left(self._heard_moments, end, at) if after else len(self._heard)
-                same = self._heard[at:at_end] == self._keys[word:until]
+                until = bisect_left(self._times, end, word) if after else len(self._keys)
+                at_end = bisect_left(self._recognized_times, end, at) if after else len(self._recognized)
+                same = self._recognized[at:at_end] == self._keys[word:until]
                 known = [_in_window(speech_window, timing) for timing in self._timings[at:at_end]] if same else []
                 yield speech_window, slice(word, until), known
                 speech_window, word, at = after, until, at_end

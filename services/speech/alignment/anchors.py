@@ -1,4 +1,4 @@
-"""Anchors: the words of a text that were heard in its recording, and what their times say of the others."""
+"""Anchors: the words of a text that were recognized in its recording, and times of the other words from theirs."""
 
 import re
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from services.speech.words import fold, split
 _NO_LETTER = re.compile(r"[\W_]")
 
 
-def heard_words(words: Sequence[RecognizedWord]) -> tuple[list[str], list[WordTiming]]:
-    """What was heard, as a text's words are compared: one that is several shares its time among them."""
+def recognized_words(words: Sequence[RecognizedWord]) -> tuple[list[str], list[WordTiming]]:
+    """The keys and timings of recognized words; a word with several keys shares its time among them."""
     keys: list[str] = []
     timings: list[WordTiming] = []
     for word in words:
@@ -28,13 +28,13 @@ def heard_words(words: Sequence[RecognizedWord]) -> tuple[list[str], list[WordTi
     return keys, timings
 
 
-def anchored(keys: Sequence[str], heard: Sequence[str], timings: Sequence[WordTiming]) -> list[WordTiming | None]:
+def anchored(keys: Sequence[str], recognized: Sequence[str], timings: Sequence[WordTiming]) -> list[WordTiming | None]:
     """The timings of the recognized words that match the words of a text; substitutions have confidence 0.
 
-    The pairs are those of the fewest changes from one to the other (Levenshtein).
+    The words are paired by the minimum edit distance.
     """
     found: list[WordTiming | None] = [None] * len(keys)
-    for step in Levenshtein.opcodes(keys, heard):
+    for step in Levenshtein.opcodes(keys, recognized):
         for word, at in zip(
             range(step.src_start, step.src_end), range(step.dest_start, step.dest_end), strict=step.tag == "equal"
         ):
@@ -44,25 +44,25 @@ def anchored(keys: Sequence[str], heard: Sequence[str], timings: Sequence[WordTi
 
 
 def by_letters(keys: Sequence[str], words: Sequence[RecognizedWord]) -> list[WordTiming | None]:
-    """The timings of words, from the same letters cut into other words: None for those without a common letter."""
+    """The timings of words by the letters of other words; None for those without a common letter."""
     letters: list[str] = []
     timings: list[WordTiming] = []
     for word in words:
-        own = _NO_LETTER.sub("", fold(word.text))
-        length = (word.end - word.start) / max(1, len(own))
-        for number, letter in enumerate(own):
+        letters_of_word = _NO_LETTER.sub("", fold(word.text))
+        length = (word.end - word.start) / max(1, len(letters_of_word))
+        for number, letter in enumerate(letters_of_word):
             letters.append(letter)
             timings.append(
                 WordTiming(word.start + number * length, word.start + (number + 1) * length, word.probability)
             )
-    wanted = [_NO_LETTER.sub("", key) for key in keys]
-    said = anchored("".join(wanted), letters, timings)
+    expected = [_NO_LETTER.sub("", key) for key in keys]
+    letter_timings = anchored("".join(expected), letters, timings)
     found: list[WordTiming | None] = []
-    for end, key in zip(accumulate(map(len, wanted)), wanted, strict=True):
-        own_places = [timing for timing in said[end - len(key) : end] if timing]
-        if own_places:
-            confidence = sum(timing.confidence for timing in own_places) / len(key)
-            found.append(WordTiming(own_places[0].start, own_places[-1].end, confidence))
+    for end, key in zip(accumulate(map(len, expected)), expected, strict=True):
+        matches = [timing for timing in letter_timings[end - len(key) : end] if timing]
+        if matches:
+            confidence = sum(timing.confidence for timing in matches) / len(key)
+            found.append(WordTiming(matches[0].start, matches[-1].end, confidence))
         else:
             found.append(None)
     return found
@@ -75,19 +75,19 @@ def complete(timings: Sequence[WordTiming | None], keys: Sequence[str], seconds:
     """
     whole: list[WordTiming] = []
     now = 0.0
-    waiting: list[str] = []
+    pending: list[str] = []
 
     def share(until: float) -> None:
         nonlocal now
-        each = (until - now) / max(1, sum(map(len, waiting)))
-        for key in waiting:
+        each = (until - now) / max(1, sum(map(len, pending)))
+        for key in pending:
             whole.append(WordTiming(now, min(now + each * len(key), until), 0.0))
             now = whole[-1].end
-        waiting.clear()
+        pending.clear()
 
     for timing, key in zip(timings, keys, strict=True):
         if timing is None:
-            waiting.append(key)
+            pending.append(key)
             continue
         start = min(max(timing.start, now), seconds)
         share(start)

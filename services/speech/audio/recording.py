@@ -1,4 +1,4 @@
-"""Recordings: what callers send to be heard, decoded bit by bit beside the event loop."""
+"""The recordings of requests, decoded in chunks on threads."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
 
 CHUNK_SECONDS = 1.0
-CROWDED_SECONDS = 1.0  # what a caller is told to wait while too many are open
+RETRY_SECONDS = 1.0  # the retry delay while too many recordings are open
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ class Recordings:
             Overloaded: Too many recordings are open.
         """
         if self._open >= self._most:
-            raise Overloaded(f"too many open recordings ({self._most})", retry_after=CROWDED_SECONDS)
+            raise Overloaded(f"too many open recordings ({self._most})", retry_after=RETRY_SECONDS)
         limits = replace(self._limits, max_seconds=min(max_seconds, self._limits.max_seconds))
         self._open += 1
         try:

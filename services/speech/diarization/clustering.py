@@ -63,7 +63,7 @@ def cluster(
     best = alone, _centroids(embeddings, alone)
     max_speakers = min(speakers or max_speakers, len(embeddings))
     if max_speakers < 2:
-        return _told(embeddings, *best)
+        return _result(embeddings, *best)
     step = -(-len(embeddings) // MOST_NODES)
     nodes = embeddings[::step]
     space = _spectrum(nodes, max_speakers, cancellation)
@@ -82,10 +82,10 @@ def cluster(
             failures += 1
             if failures == 2:
                 break
-    return _told(embeddings, *best)
+    return _result(embeddings, *best)
 
 
-def _told(embeddings: NDArray[np.float32], labels: NDArray[np.int64], centroids: NDArray[np.float32]) -> Clusters:
+def _result(embeddings: NDArray[np.float32], labels: NDArray[np.int64], centroids: NDArray[np.float32]) -> Clusters:
     scores = SHARPNESS * embeddings @ centroids.T
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
     chosen = shares[np.arange(len(labels)), labels] / shares.sum(axis=1)

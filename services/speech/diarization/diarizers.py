@@ -102,7 +102,7 @@ class ClusteringDiarizer:
         if embeddings:
             cancellation = current().cancellation
             result = await through(self._cluster, embeddings, windows, speakers, max_speakers, cancellation)
-        return DiarizedRecording(result, windows.heard / SAMPLE_RATE)
+        return DiarizedRecording(result, windows.received / SAMPLE_RATE)
 
     def _cluster(
         self,

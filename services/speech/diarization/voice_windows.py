@@ -23,13 +23,13 @@ class VoiceWindows:
     Attributes:
         spans: The closed spans of speech.
         centers: The center of every window that was cut, in samples.
-        heard: The samples received so far.
+        received: The samples received so far.
     """
 
     def __init__(self, activity: VoiceActivity, size: int) -> None:
         self.spans: list[Span] = []
         self.centers: list[int] = []
-        self.heard = 0
+        self.received = 0
         self._activity, self._size, self._half = activity, size, size // 2
         self._next = 0  # the earliest middle of a window that is yet to be planned
         self._planned: deque[int] = deque()
@@ -40,11 +40,11 @@ class VoiceWindows:
         """Take the next samples, (samples,). Returns the windows that are complete, `[windows, size]`."""
         closed = self._activity.feed(samples)
         self._kept = np.concatenate([self._kept, samples])
-        self.heard += len(samples)
+        self.received += len(samples)
         self._close(closed)
         if self._activity.speaking_since is not None:
-            self._plan(self._activity.speaking_since, self._activity.silent_since or self.heard)
-        windows = self._cut(self.heard)
+            self._plan(self._activity.speaking_since, self._activity.silent_since or self.received)
+        windows = self._cut(self.received)
         needed = min([*list(self._planned)[:1], max(self._next, self._activity.undecided)]) - self._half
         self._kept, self._offset = self._kept[max(0, needed - self._offset) :], max(self._offset, needed)
         return windows
@@ -53,7 +53,7 @@ class VoiceWindows:
         """The sound is at its end. Returns the windows that were not complete, silence after them."""
         self._close(self._activity.finish())
         self._kept = np.concatenate([self._kept, np.zeros(self._size, np.float32)])
-        return self._cut(self.heard + self._half)
+        return self._cut(self.received + self._half)
 
     def _close(self, spans: list[Span]) -> None:
         for span in spans:

@@ -118,7 +118,7 @@ class LongFormTranscriber:
                     yield event
             if not queue.has_started:
                 yield queue.start("", 0.0)
-            yield TranscriptFinished(cutter.heard / SAMPLE_RATE, cutter.speech / SAMPLE_RATE)
+            yield TranscriptFinished(cutter.received / SAMPLE_RATE, cutter.speech / SAMPLE_RATE)
 
 
 async def collect(

@@ -65,7 +65,7 @@ class WindowCutter:
         self._spans: list[Span] = []  # of the window that is being filled
         self._pieces: list[NDArray[np.float32]] = []
         self._filled = 0
-        self.heard = 0  # samples received
+        self.received = 0  # samples received
         self.speech = 0  # samples of speech in windows
 
     @property
@@ -76,10 +76,10 @@ class WindowCutter:
     def feed(self, samples: NDArray[np.float32]) -> list[SpeechWindow]:
         """Add samples, (samples,) in [-1, 1]. Returns the windows that are full."""
         self._tail = np.concatenate([self._tail, samples])
-        self.heard += len(samples)
+        self.received += len(samples)
         speech_windows = [speech_window for span in self._activity.feed(samples) for speech_window in self._add(span)]
         if (since := self._activity.speaking_since) is not None:
-            speech_windows += self._cut_long(since, self.heard)
+            speech_windows += self._cut_long(since, self.received)
         needed = max(self._cut, self._activity.undecided)
         self._tail, self._before = self._tail[max(0, needed - self._before) :], max(needed, self._before)
         return speech_windows

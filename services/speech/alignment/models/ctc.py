@@ -1,9 +1,10 @@
-"""Forced alignment by a CTC trellis: the likeliest way to say known tokens, frame by frame.
+"""Forced alignment by a CTC trellis: the most probable path of known tokens through frames.
 
-A path goes through the tokens in their order; before, between and after them it may stay in the blank, and between two
-equal tokens it has to (Graves et al., "Connectionist Temporal Classification", ICML 2006, section 4.1). The likeliest
-path is found by Viterbi's rule and read backwards, as in Kürzinger et al., "CTC-Segmentation of Large Corpora for
-German End-to-End Speech Recognition", arXiv:2007.09127; its probability at a token's frames is the token's confidence.
+A path passes the tokens in order; before, between and after them it may pass blanks, and between equal tokens it must
+(Graves et al., "Connectionist Temporal Classification", ICML 2006, section 4.1). The most probable path is found by
+the Viterbi algorithm and read backwards, as in Kürzinger et al., "CTC-Segmentation of Large Corpora for German
+End-to-End Speech Recognition", arXiv:2007.09127; its probability at the frames of a token is the confidence of the
+token.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ NEVER = np.float32(-np.inf)
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The likeliest path.
+    """The most probable path.
 
     Attributes:
         starts: (tokens,) the first frame of each token.
@@ -32,10 +33,10 @@ class Path:
 
 
 def align(log_probabilities: NDArray[np.float32], tokens: NDArray[np.int64], blank: int) -> Path | None:
-    """The likeliest path of (tokens,) through (frames, vocabulary), in O(frames x tokens) time and bytes.
+    """The most probable path of (tokens,) through (frames, vocabulary), in O(frames x tokens) time and bytes.
 
     Returns:
-        The path; None where there are fewer frames than any path takes.
+        The path; None if there are too few frames for any path.
     """
     frames, count = len(log_probabilities), len(tokens)
     if not count or frames < count + int((tokens[1:] == tokens[:-1]).sum()):

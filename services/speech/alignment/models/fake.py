@@ -1,4 +1,4 @@
-"""An aligner that shares a window out among its words, by their length."""
+"""A fake aligner, which divides a window among its words by their length."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -13,14 +13,14 @@ from services.speech.settings import SpeechSettings
 
 
 class FakeAligner:
-    """Sure of every word."""
+    """Returns a confidence of 0.9 for every word."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.faults = Faults(spec)
 
     def check(self, language: str, words: Sequence[str]) -> None:  # noqa: ARG002
         if language and (len(language) != 2 or not language.isalpha()):
-            raise InvalidArgument(f"no language has the code {language!r}", field="language")
+            raise InvalidArgument(f"language must be an ISO 639-1 code, got {language!r}", field="language")
 
     def prepare(self, request: AlignmentInput) -> AlignmentInput:
         return request
@@ -30,10 +30,10 @@ class FakeAligner:
         return [_shares(item) for item in items]
 
     def warm(self) -> None:
-        """Always warm."""
+        """The fake needs no warm-up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The fake holds no resources."""
 
 
 def _shares(item: AlignmentInput) -> list[WordTiming]:
@@ -43,5 +43,5 @@ def _shares(item: AlignmentInput) -> list[WordTiming]:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> FakeAligner:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeAligner(spec)

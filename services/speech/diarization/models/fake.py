@@ -1,4 +1,4 @@
-"""Models of speakers without models: a voice is where in the spectrum its sound lies."""
+"""Fakes of speaker models: the embedding of a voice is its spectrum."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ BANDS = 16
 
 
 class _Fake:
-    """What both share: faults, of which a run is a step."""
+    """The base of the fakes; a run is a step for the faults."""
 
     verification_threshold = 0.9
 
@@ -26,14 +26,14 @@ class _Fake:
         self.faults = Faults(spec)
 
     def warm(self) -> None:
-        """Always warm."""
+        """The fake needs no warm-up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The fake holds no resources."""
 
 
 class FakeSpeakerEncoder(_Fake):
-    """The power of a partial in sixteen bands of an octave's third each, from 80 Hz."""
+    """Returns the power of a partial in sixteen third-octave bands from 80 Hz."""
 
     dimensions = BANDS
     partial_samples = SAMPLE_RATE // 2
@@ -54,7 +54,7 @@ class FakeSpeakerEncoder(_Fake):
 
 
 class FakeDiarizer(_Fake):
-    """Two speakers who take turns every two seconds of a recording, whatever is in it; silence is nobody's."""
+    """Returns turns of two seconds by alternating speakers; silence has no turn."""
 
     def prepare(self, request: DiarizationInput) -> DiarizationInput:
         return request
@@ -88,10 +88,10 @@ def _turns(recording: DiarizationInput) -> DiarizationResult:
 
 
 def load_encoder(spec: ModelSpec, settings: SpeechSettings) -> FakeSpeakerEncoder:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeSpeakerEncoder(spec)
 
 
 def load_diarizer(spec: ModelSpec, settings: SpeechSettings) -> FakeDiarizer:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeDiarizer(spec)

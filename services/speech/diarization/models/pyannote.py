@@ -1,7 +1,7 @@
-"""pyannote.audio's pipelines, which hear overlapping speech; written, not run here: their weights are gated.
+"""The pipelines of pyannote.audio, which detect overlapping speech. Not tested with weights, which are gated.
 
-They come from a hub to whoever has accepted their terms; `load` says how. They run on torch, which is in an extra of
-its own and is imported with this file only.
+The weights can be downloaded after their terms are accepted, see `load`. The pipelines run on torch, which is in an
+extra and is only imported here.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from services.speech.settings import SpeechSettings
 
 
 class Pyannote:
-    """One pipeline, one recording at a time.
+    """A diarizer with one pipeline; runs one recording at a time.
 
     Args:
-        pipeline: Of pyannote.audio 4, on its device.
-        verification_threshold: The cosine from which the embeddings of two recordings are of one speaker.
+        pipeline: The pipeline of pyannote.audio 4, on its device.
+        verification_threshold: The minimum cosine similarity of the embeddings of one speaker.
     """
 
     def __init__(self, pipeline: Any, verification_threshold: float) -> None:
@@ -41,10 +41,10 @@ class Pyannote:
         return request
 
     def run(self, items: Sequence[DiarizationInput], cancellation: CancellationToken) -> Sequence[DiarizationResult]:
-        return [self._tell(item, cancellation) for item in items]
+        return [self._diarize(item, cancellation) for item in items]
 
-    def _tell(self, recording: DiarizationInput, cancellation: CancellationToken) -> DiarizationResult:
-        def look(*_: object, **__: object) -> None:
+    def _diarize(self, recording: DiarizationInput, cancellation: CancellationToken) -> DiarizationResult:
+        def check(*_: object, **__: object) -> None:
             """Called by the pipeline after every step and batch."""
             cancellation.raise_if_cancelled()
 
@@ -54,15 +54,15 @@ class Pyannote:
             {"num_speakers": recording.speakers} if recording.speakers else {"max_speakers": recording.max_speakers}
         )
         try:
-            told = self._pipeline({"waveform": waveform, "sample_rate": SAMPLE_RATE}, hook=look, **bounds)
+            output = self._pipeline({"waveform": waveform, "sample_rate": SAMPLE_RATE}, hook=check, **bounds)
         except torch.cuda.OutOfMemoryError as error:
-            raise OutOfMemory("the GPU has no memory for this recording") from error
-        speakers = {label: number for number, label in enumerate(told.speaker_diarization.labels())}
+            raise OutOfMemory("the recording must fit into the memory of the GPU") from error
+        speakers = {label: number for number, label in enumerate(output.speaker_diarization.labels())}
         turns = [
             DiarizedTurn(max(0.0, turn.start), min(turn.end, recording.seconds), speakers[label], 1.0)
-            for turn, _, label in told.speaker_diarization.itertracks(yield_label=True)
+            for turn, _, label in output.speaker_diarization.itertracks(yield_label=True)
         ]
-        embeddings = np.nan_to_num(np.asarray(told.speaker_embeddings, np.float32)[: len(speakers)])
+        embeddings = np.nan_to_num(np.asarray(output.speaker_embeddings, np.float32)[: len(speakers)])
         lengths = np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-9)
         return DiarizationResult(
             tuple(sorted(turns, key=lambda turn: turn.start)), np.asarray(embeddings / lengths, np.float32)
@@ -70,12 +70,12 @@ class Pyannote:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> Pyannote:
-    """Load a pipeline from the model's folder, which holds its repository: config.yaml and what that names.
+    """Load a pipeline from the folder of the model, which has config.yaml and the files that it names.
 
     Options of the spec: `device` (cuda), `verification_threshold` (0.5).
 
     Raises:
-        FailedPrecondition: The folder does not hold it.
+        FailedPrecondition: The folder has no config.yaml.
     """
     folder = spec.folder(settings.models_dir)
     if not (folder / "config.yaml").is_file():

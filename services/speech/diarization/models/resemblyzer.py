@@ -1,8 +1,8 @@
 """Resemblyzer's speaker encoder on onnxruntime.
 
-What it hears is made here as the package makes it: the power spectrum of windows of 25 ms every 10 ms, in 40 mel
-bands, without a logarithm (so that loudness counts and is evened out first). Steady noise, which makes all embeddings
-alike, is then taken out; the package does not do that.
+The features are those of the package: the power spectrum of windows of 25 ms every 10 ms in 40 mel bands, without a
+logarithm, so the loudness is normalized first. Unlike in the package, stationary noise, which makes all embeddings
+similar, is subtracted then.
 """
 
 from collections.abc import Sequence
@@ -24,25 +24,23 @@ WINDOW = SAMPLE_RATE * 25 // 1000
 STEP = SAMPLE_RATE * 10 // 1000
 BANDS = 40
 FRAMES = 160
-LOUDNESS = 10 ** (-30 / 20)  # root mean square of a partial that the network was trained on; quieter ones are raised
-SMOOTHED = 10  # frames whose mean is taken before the quietest are looked for
-QUIETEST = 0.1  # of all, which are taken for noise
-LEAST_LEFT = 0.02  # of a band's power, where the noise is taken out
-RUN_PARTIALS = (
-    32  # in one run of the network: more is no faster on a CPU, and looks at the cancellation token less often
-)
+TRAINING_LEVEL = 10 ** (-30 / 20)  # the RMS level of partials in training; quieter partials are amplified
+SMOOTHING_FRAMES = 10  # the number of frames in a mean, of which the quantile is taken
+NOISE_QUANTILE = 0.1  # the quantile that is the noise level
+MIN_RESIDUAL = 0.02  # the minimum fraction of the power of a band after subtraction
+RUN_PARTIALS = 32  # per run of the network: more are not faster on a CPU, and delay a cancellation
 
 
 class Resemblyzer:
-    """Makes mel frames, and runs partials of different callers together.
+    """A speaker encoder that batches the partials of different callers.
 
     Args:
         backend: The network: `mel`, float32 `[batch, frames, 40]`, to `embedding`, float32 `[batch, 256]`.
     """
 
     partial_samples = FRAMES * STEP
-    # In two halves of one speaker's speech it is 0.87 and more; of two speakers 0.80 and less in quiet, 0.86 at 10 dB:
-    # docs/explanation/decisions/0010-diarization.md has the measurement.
+    # Cosine similarities are at least 0.87 for one speaker; for two speakers at most 0.80 without noise, and 0.86 at
+    # 10 dB: see docs/explanation/decisions/0010-diarization.md.
     clustering_threshold = 0.84
     verification_threshold = 0.8
 
@@ -60,15 +58,15 @@ class Resemblyzer:
         self.backend.close()
 
     def prepare(self, request: Partials) -> NDArray[np.float32]:
-        """What the network hears of each partial, float32 `[partials, FRAMES, BANDS]`."""
+        """Compute the features of each partial, float32 `[partials, FRAMES, BANDS]`."""
         level = np.sqrt(np.mean(np.square(request), axis=1, keepdims=True))
-        evened = request * np.maximum(LOUDNESS / np.maximum(level, 1e-6), 1.0)
-        padded = np.pad(evened, ((0, 0), (WINDOW // 2, WINDOW // 2)))
+        normalized = request * np.maximum(TRAINING_LEVEL / np.maximum(level, 1e-6), 1.0)
+        padded = np.pad(normalized, ((0, 0), (WINDOW // 2, WINDOW // 2)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=1)[:, ::STEP][:, :FRAMES]
         spectrum = np.fft.rfft(windows * self._shape)
         mel: NDArray[np.float32] = (np.square(np.abs(spectrum)) @ self._bands).astype(np.float32)
-        left: NDArray[np.float32] = np.maximum(mel - _noise(mel), LEAST_LEFT * mel)
-        return left
+        residual: NDArray[np.float32] = np.maximum(mel - _noise(mel), MIN_RESIDUAL * mel)
+        return residual
 
     def run(self, items: Sequence[NDArray[np.float32]], cancellation: CancellationToken) -> Sequence[Embeddings]:
         frames = np.concatenate(items)
@@ -81,16 +79,16 @@ class Resemblyzer:
 
 
 def _noise(mel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The steady part of every band, [BANDS]: what it falls to for a tenth of the time (after Martin, 2001)."""
-    smooth = mel[:, : FRAMES // SMOOTHED * SMOOTHED].reshape(-1, SMOOTHED, BANDS).mean(axis=1)
-    noise: NDArray[np.float32] = np.quantile(smooth, QUIETEST, axis=0).astype(np.float32)
+    """The stationary noise of every band, [BANDS]: the 10% quantile of its power (after Martin, 2001)."""
+    smooth = mel[:, : FRAMES // SMOOTHING_FRAMES * SMOOTHING_FRAMES].reshape(-1, SMOOTHING_FRAMES, BANDS).mean(axis=1)
+    noise: NDArray[np.float32] = np.quantile(smooth, NOISE_QUANTILE, axis=0).astype(np.float32)
     return noise
 
 
 class Bounded:
-    """A speaker encoder that refuses long rows and takes many in parts.
+    """A backend that rejects long rows, and splits large batches.
 
-    The memory of a run is then bounded whatever a caller of the Open Inference Protocol sends.
+    This bounds the memory of a request of the Open Inference Protocol.
     """
 
     def __init__(self, backend: TensorBackend) -> None:
@@ -106,7 +104,7 @@ class Bounded:
         """
         mel = arrays["mel"]
         if mel.shape[1] > FRAMES:
-            raise TooLarge(f"{mel.shape[1]} frames exceed the {FRAMES} of a partial", field="inputs.mel")
+            raise TooLarge(f"inputs.mel must have at most {FRAMES} frames, got {mel.shape[1]}", field="inputs.mel")
         parts = [
             self._backend.infer({"mel": mel[row : row + RUN_PARTIALS]})["embedding"]
             for row in range(0, len(mel), RUN_PARTIALS)
@@ -114,12 +112,12 @@ class Bounded:
         return {"embedding": np.concatenate(parts)}
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Free the memory."""
         self._backend.close()
 
 
 def mel_bands() -> NDArray[np.float32]:
-    """Slaney's mel filters (Auditory Toolbox, 1998), each of area 1: `[frequencies, BANDS]`."""
+    """The mel filters of Slaney (Auditory Toolbox, 1998) with an area of 1, `[frequencies, BANDS]`."""
     frequencies = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
     edges = _hertz(np.linspace(0.0, _mel(SAMPLE_RATE / 2), BANDS + 2))
     rising = (frequencies[:, None] - edges[:-2]) / np.diff(edges)[:-1]
@@ -140,5 +138,5 @@ def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> SpeakerEncoder:
-    """The model in its folder; its ONNX file is made at the first load."""
+    """Load the model; the first load creates its ONNX file."""
     return Resemblyzer(OnnxBackend(network(spec.folder(settings.models_dir)), threads=1))

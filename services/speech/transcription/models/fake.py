@@ -1,4 +1,4 @@
-"""A transcriber without a model: words that are drawn from the samples."""
+"""A fake transcriber: words by a hash of the samples."""
 
 import zlib
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ WORDS = ("amber", "birch", "copper", "delta", "ember", "fjord", "garnet", "harbo
 
 
 class FakeTranscriber:
-    """A segment of two words for every five seconds that are not silent; each is a step for its faults.
+    """Returns a segment of two words for every five seconds that are not silent; each is a step for the faults.
 
-    A prefix comes before them; a text that is known takes their place, its words spread evenly.
+    A prefix is put before the words; a given text replaces them, with its words at even times.
     """
 
     batches = False
@@ -31,24 +31,24 @@ class FakeTranscriber:
 
     def check(self, options: TranscriptionOptions) -> None:
         if options.language and (len(options.language) != 2 or not options.language.isalpha()):
-            raise InvalidArgument(f"no language has the code {options.language!r}", field="language")
+            raise InvalidArgument(f"language must be an ISO 639-1 code, got {options.language!r}", field="language")
 
     def cost(self, window: Window) -> float:
         return window.seconds
 
     def warm(self) -> None:
-        """Always warm."""
+        """The fake needs no warm-up."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The fake holds no resources."""
 
     def prepare(self, request: Window) -> Window:
         return request
 
     def run(self, items: Sequence[Window], cancellation: CancellationToken) -> Sequence[WindowResult | ServeError]:
-        return [self._hear(window, cancellation) for window in items]
+        return [self._transcribe(window, cancellation) for window in items]
 
-    def _hear(self, window: Window, cancellation: CancellationToken) -> WindowResult | ServeError:
+    def _transcribe(self, window: Window, cancellation: CancellationToken) -> WindowResult | ServeError:
         step = int(PIECE_SECONDS * SAMPLE_RATE)
         segments: list[Segment] = []
         try:
@@ -64,11 +64,13 @@ class FakeTranscriber:
         if window.text:
             segments = [_spread(window.text.split(), 0.0, window.seconds, word_times=True)]
         elif window.prefix:
-            begun = segments[0] if segments else Segment(0.0, window.seconds, "", -0.1, 0.01)
-            texts = [*window.prefix.split(), *begun.text.split()]
-            segments[:1] = [_spread(texts, begun.start, begun.end, word_times=window.options.word_times)]
-        stated = window.options.language
-        return WindowResult(stated or ("en" if segments else ""), 1.0 if stated or segments else 0.0, tuple(segments))
+            first = segments[0] if segments else Segment(0.0, window.seconds, "", -0.1, 0.01)
+            texts = [*window.prefix.split(), *first.text.split()]
+            segments[:1] = [_spread(texts, first.start, first.end, word_times=window.options.word_times)]
+        language = window.options.language
+        return WindowResult(
+            language or ("en" if segments else ""), 1.0 if language or segments else 0.0, tuple(segments)
+        )
 
 
 def _segment(piece: NDArray[np.float32], start: float, *, word_times: bool) -> Segment:
@@ -78,12 +80,12 @@ def _segment(piece: NDArray[np.float32], start: float, *, word_times: bool) -> S
 
 
 def _spread(texts: list[str], start: float, end: float, *, word_times: bool) -> Segment:
-    """A segment whose words all take as long."""
+    """A segment whose words have equal durations."""
     step = (end - start) / len(texts)
     words = tuple(RecognizedWord(start + i * step, start + (i + 1) * step, text, 0.9) for i, text in enumerate(texts))
     return Segment(start, end, " ".join(texts), -0.1, 0.01, words=words if word_times else ())
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> FakeTranscriber:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeTranscriber(spec)

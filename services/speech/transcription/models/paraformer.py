@@ -1,8 +1,8 @@
-"""FunASR's Paraformer as one ONNX graph: Chinese, with English words in it, written down in one step.
+"""FunASR's Paraformer as one ONNX graph: non-autoregressive transcription of Chinese with English words.
 
 Gao et al., "Paraformer: Fast and Accurate Parallel Transformer for Non-autoregressive End-to-End Speech Recognition",
-Interspeech 2022, arXiv:2206.08317. The files are those that `funasr-onnx` reads. It has no beam, takes no prompt,
-writes no punctuation, and looks only at the sound that there is: windows of different lengths are masked.
+Interspeech 2022, arXiv:2206.08317. The files are those of `funasr-onnx`. The model has no beam search, prompt or
+punctuation. It masks padding, so windows of different lengths can run in one batch.
 """
 
 import json
@@ -26,11 +26,11 @@ from services.speech.transcription import RecognizedWord, Segment, Transcription
 from services.speech.transcription.models.fbank import FilterBank
 
 BANDS = 80
-STACKED, STEP = 7, 6  # frames that the network takes as one, and how far it goes on
-PEAK_SECONDS = 0.02  # between two values of the curve whose peaks are the characters
-PEAK_LAG = 1.5  # of these values: a peak comes that much late
-LONGEST_CHARACTER = 30  # of these values; what is longer is silence after it
-MARKS = ("<blank>", "<s>", "</s>")  # tokens that are no text
+STACKED, STEP = 7, 6  # the number of frames in one input of the network, and the step between inputs
+PEAK_SECONDS = 0.02  # between two values of the curve whose peaks are tokens
+PEAK_LAG = 1.5  # the delay of a peak, in these values
+MAX_TOKEN = 30  # the maximum duration of a token, in these values; the rest is silence
+MARKS = ("<blank>", "<s>", "</s>")  # tokens without text
 _HAN = re.compile("[\u3007\u3400-\u9fff\uf900-\ufaff]")
 _UNIT = re.compile(rf"{_HAN.pattern}|(?:(?!{_HAN.pattern})\S)+")
 
@@ -42,17 +42,17 @@ class _Task:
 
 
 class Paraformer:
-    """A network, its tokens and the mean and scale of its features.
+    """A transcriber with one network.
 
     Args:
         backend: Takes `speech`, float32 (batch, frames, 560), and `speech_lengths`, int32 (batch,); gives log
-            probabilities (batch, tokens, vocabulary), how many tokens there are (batch,) and, in an export that tells
-            times, two curves (batch, 3 x frames) of which the second peaks where a token begins.
-        tokens: By their numbers; `@@` ends one that goes on in the next.
-        shift: Added to the features, (560,).
-        scale: That they are then multiplied with, (560,).
-        batches: Whether windows run together.
-        end_tokens: How many of the tokens stand for the end.
+            probabilities (batch, tokens, vocabulary), the number of tokens (batch,) and, in an export with timestamps,
+            two curves (batch, 3 x frames), the second of which has a peak where a token begins.
+        tokens: The text of each token; `@@` at its end means that the next token belongs to the same word.
+        shift: Added to the features first, (560,).
+        scale: Multiplied with the features then, (560,).
+        batches: Whether windows run in batches.
+        end_tokens: The number of end tokens in the output.
     """
 
     def __init__(
@@ -70,38 +70,38 @@ class Paraformer:
         self._shift, self._scale = shift, scale
         self._filters = FilterBank(BANDS)
         self._end_tokens = end_tokens
-        self._tells_times = len(backend.outputs) == 4
+        self._has_timestamps = len(backend.outputs) == 4
         self.batches = batches
 
     def check(self, options: TranscriptionOptions) -> None:
         if options.language not in ("", "zh", "en"):
-            raise InvalidArgument(f"the model knows zh, en, not {options.language!r}", field="language")
-        wanted = {
+            raise InvalidArgument(f"language must be zh or en, got {options.language!r}", field="language")
+        requested = {
             "task": options.task == "translate",
             "prompt": bool(options.prompt),
             "hotwords": bool(options.hotwords),
             "temperature": bool(options.temperature),
-            "word_times": options.word_times and not self._tells_times,
+            "word_times": options.word_times and not self._has_timestamps,
         }
-        for field, is_wanted in wanted.items():
-            if is_wanted:
-                raise InvalidArgument(f"the model takes no {field}", field=field)
+        for field, is_requested in requested.items():
+            if is_requested:
+                raise InvalidArgument(f"the model does not support {field}", field=field)
 
     def cost(self, window: Window) -> float:
         return window.seconds
 
     def prepare(self, request: Window) -> _Task:
         if request.text:
-            raise InvalidArgument("the model does not align words that are known", field="text")
+            raise InvalidArgument("the model does not support the alignment of a text", field="text")
         features = stacked(self._filters(request.samples))
         return _Task(request, ((features + self._shift) * self._scale).astype(np.float32))
 
     def run(self, items: Sequence[_Task], cancellation: CancellationToken) -> list[WindowResult]:
-        heard = [task for task in items if len(task.features) and task.window.samples.any()]
-        passages = dict(zip(map(id, heard), self._hear(heard, cancellation), strict=True))
-        return [passages.get(id(task), _nothing(task.window)) for task in items]
+        audible = [task for task in items if len(task.features) and task.window.samples.any()]
+        results = dict(zip(map(id, audible), self._transcribe(audible, cancellation), strict=True))
+        return [results.get(id(task), _empty(task.window)) for task in items]
 
-    def _hear(self, tasks: Sequence[_Task], cancellation: CancellationToken) -> list[WindowResult]:
+    def _transcribe(self, tasks: Sequence[_Task], cancellation: CancellationToken) -> list[WindowResult]:
         if not tasks:
             return []
         cancellation.raise_if_cancelled()
@@ -109,15 +109,15 @@ class Paraformer:
         speech = np.stack([np.pad(task.features, ((0, max(lengths) - len(task.features)), (0, 0))) for task in tasks])
         try:
             arrays = self._backend.infer({"speech": speech, "speech_lengths": lengths})
-        except (Fail, RuntimeException):  # it finds no token, and its decoder cannot be run on none
+        except (Fail, RuntimeException):  # the model found no tokens, and its decoder fails on an empty input
             if len(tasks) == 1:
-                return [_nothing(tasks[0].window)]
-            return [result for task in tasks for result in self._hear([task], cancellation)]
+                return [_empty(tasks[0].window)]
+            return [result for task in tasks for result in self._transcribe([task], cancellation)]
         scores, counts, *curves = (arrays[spec.name] for spec in self._backend.outputs)
         peaks = curves[1] if curves else [None] * len(tasks)
-        return [self._passage(task, *found) for task, *found in zip(tasks, scores, counts, peaks, strict=True)]
+        return [self._result(task, *found) for task, *found in zip(tasks, scores, counts, peaks, strict=True)]
 
-    def _passage(
+    def _result(
         self, task: _Task, scores: NDArray[np.float32], count: int, peaks: NDArray[np.float32] | None
     ) -> WindowResult:
         window, options = task.window, task.window.options
@@ -128,21 +128,21 @@ class Paraformer:
         times = None if peaks is None else token_times(peaks.reshape(-1), len(texts), len(task.features))
         words = joined(texts, scores.max(axis=1), times or [(0.0, window.seconds)] * len(texts))
         if not words:
-            return _nothing(window)
+            return _empty(window)
         units = [word.text for word in words]
         if prefix := _UNIT.findall(window.prefix):
             units = prefix + units[len(prefix) :]
-        likely = float(scores.max(axis=1).mean())
+        mean_log_probability = float(scores.max(axis=1).mean())
         segment = Segment(
             start=words[0].start,
             end=min(words[-1].end, window.seconds),
             text=sentence(units),
-            mean_log_probability=likely,
+            mean_log_probability=mean_log_probability,
             no_speech_probability=0.0,
             words=tuple(words) if options.word_times and times else (),
         )
         language = options.language or ("zh" if _HAN.search(segment.text) else "en")
-        return WindowResult(language, 1.0 if options.language else float(np.exp(likely)), (segment,))
+        return WindowResult(language, 1.0 if options.language else float(np.exp(mean_log_probability)), (segment,))
 
     def warm(self) -> None:
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLE_RATE).astype(np.float32)
@@ -152,13 +152,13 @@ class Paraformer:
         self._backend.close()
 
 
-def _nothing(window: Window) -> WindowResult:
+def _empty(window: Window) -> WindowResult:
     language = window.options.language
     return WindowResult(language, 1.0 if language else 0.0, ())
 
 
 def stacked(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Frames, (frames, bands), `STACKED` of them side by side every `STEP`; the first and the last are repeated."""
+    """Stack `STACKED` of (frames, bands) every `STEP`; the first and last frames are repeated as padding."""
     if not len(features):
         return np.zeros((0, features.shape[1] * STACKED), np.float32)
     count = -(-len(features) // STEP)
@@ -169,14 +169,14 @@ def stacked(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def token_times(peaks: NDArray[np.float32], count: int, frames: int) -> list[tuple[float, float]] | None:
-    """From when to when each token lasts, in seconds; None where there are not as many peaks as the tokens want.
+    """The start and end of each token in seconds; None if the number of peaks does not match the tokens.
 
-    A peak is where a token begins and the one before it ends, as `funasr-onnx` reads them.
+    At a peak, a token begins and the one before it ends, as in `funasr-onnx`.
     """
     fires = np.flatnonzero(peaks[: 3 * frames] > 1.0 - 1e-4) - PEAK_LAG
     if len(fires) != count + 1 or not count:
         return None
-    starts, ends = fires[:-1], np.minimum(fires[1:], fires[:-1] + LONGEST_CHARACTER)
+    starts, ends = fires[:-1], np.minimum(fires[1:], fires[:-1] + MAX_TOKEN)
     bounds = np.maximum(0.0, np.stack([starts, ends], axis=1)) * PEAK_SECONDS
     return [(float(start), float(end)) for start, end in bounds]
 
@@ -184,48 +184,48 @@ def token_times(peaks: NDArray[np.float32], count: int, frames: int) -> list[tup
 def joined(
     tokens: Sequence[str], scores: NDArray[np.float64], times: Sequence[tuple[float, float]]
 ) -> list[RecognizedWord]:
-    """Tokens as words: a Chinese character is one, pieces that end in `@@` belong to the next."""
+    """Join tokens to words: a Chinese character is a word; a token that ends in `@@` belongs to the next."""
     words: list[RecognizedWord] = []
-    goes_on = False
+    continues = False
     for token, score, (start, end) in zip(tokens, scores, times, strict=True):
         if token in MARKS:
             continue
         piece, probability = token.removesuffix("@@"), float(np.exp(score))
-        if goes_on:
-            begun = words.pop()
-            piece, start, probability = begun.text + piece, begun.start, min(begun.probability, probability)
+        if continues:
+            previous = words.pop()
+            piece, start, probability = previous.text + piece, previous.start, min(previous.probability, probability)
         words.append(RecognizedWord(start, end, piece, probability))
-        goes_on = token.endswith("@@")
+        continues = token.endswith("@@")
     return words
 
 
 def sentence(words: Sequence[str]) -> str:
-    """Words as they are written: no space beside a Chinese character."""
+    """Join words to a text, without spaces beside Chinese characters."""
     text = " ".join(words)
     return re.sub(rf"(?<={_HAN.pattern}) | (?={_HAN.pattern})", "", text)
 
 
 def read_normalisation(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The shift and the scale of a Kaldi nnet1 text file, `am.mvn`.
+    """Read the shift and the scale from a Kaldi nnet1 text file, `am.mvn`.
 
     Raises:
-        FailedPrecondition: It has no such rows.
+        FailedPrecondition: The file does not have these rows.
     """
     text = path.read_text()
     found = [re.search(rf"<{name}>.*?\[([^\]]*)\]", text, re.DOTALL) for name in ("AddShift", "Rescale")]
     if not all(found):
-        raise FailedPrecondition(f"{path.name} is no file of AddShift and Rescale")
+        raise FailedPrecondition(f"{path.name} must have AddShift and Rescale")
     shift, scale = (np.array(row[1].split(), np.float32) for row in found if row)
     return shift, scale
 
 
 def load(model_spec: ModelSpec, settings: SpeechSettings) -> Paraformer:
-    """Load `model.onnx`, `am.mvn` and `tokens.json` of the model's folder.
+    """Load `model.onnx`, `am.mvn` and `tokens.json` from the folder of the model.
 
-    Options of the spec: `end_tokens` (1), the predictor's bias.
+    Options of the spec: `end_tokens` (1), the bias of the predictor.
 
     Raises:
-        FailedPrecondition: They are not there.
+        FailedPrecondition: A file is missing.
     """
     folder = model_spec.folder(settings.models_dir)
     if not (folder / "model.onnx").is_file():

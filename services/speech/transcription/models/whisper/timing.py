@@ -1,8 +1,8 @@
-"""The words that Whisper's cross-attention finds: whole, and at the times when the sound has them.
+"""Corrects the words and word times of Whisper's cross-attention.
 
-Attention moves on to the next word a little before that is heard, and gives pauses to the word after them. So every
-edge is moved by `LEAD_SECONDS`, and one that is near a pause to the ends of that pause. Pauses are told by level:
-stretches that are well below speech and not above the noise.
+Attention moves to the next word slightly before it is spoken, and assigns pauses to the word after them. So every edge
+is moved by `LEAD_SECONDS`, and an edge near a pause is moved to the start and end of that pause. Pauses are detected by
+level: well below that of speech, and not above that of the noise.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ from services.speech.audio import SAMPLE_RATE
 from services.speech.transcription import RecognizedWord
 
 LEAD_SECONDS = 0.08  # measured: docs/how-to/subtitles.md
-PAUSE_SECONDS = 0.1  # the shortest; the closure of a consonant is shorter
-REACH_SECONDS = 0.35  # how far from a pause an edge may have been told
+PAUSE_SECONDS = 0.1  # the minimum duration of a pause; the closure of a consonant is shorter
+REACH_SECONDS = 0.35  # the maximum distance between an edge and its pause
 HOP = SAMPLE_RATE // 100
 BELOW_SPEECH_DB = 35.0
 ABOVE_NOISE_DB = 6.0
-LOUDEST_DB = 20.0  # below speech, whatever the noise is: less than this is soft speech
+LOUDEST_DB = 20.0  # the minimum difference to speech at any noise level: a higher level is soft speech
 
 
 def joined(found: Sequence[RecognizedWord]) -> list[RecognizedWord]:
-    """Words as they are written: what has no space before it, as in `cold-hearted` or `9.45`, is of the word before.
+    """Join words without a space between them, such as `cold-hearted` or `9.45`.
 
     Args:
-        found: In order, each with the space before it, if it has one. Where a script writes none they stay as they are.
+        found: The words in order, each with its leading space, if any. Words of unspaced scripts are not joined.
     """
     words: list[RecognizedWord] = []
     for part in found:
@@ -44,18 +44,21 @@ def joined(found: Sequence[RecognizedWord]) -> list[RecognizedWord]:
 
 
 def sharpened(words: Sequence[RecognizedWord], samples: NDArray[np.float32]) -> list[RecognizedWord]:
-    """Words that follow one another, with sharper edges: each begins where the one before it ends, or after a pause.
+    """Correct the times of words: each begins at the end of the one before it, or after a pause.
 
     Args:
-        words: In order, their times as the attention has them.
-        samples: (samples,) in [-1, 1] at `SAMPLE_RATE`, that these are times in.
+        words: The words in order, with the times by attention.
+        samples: The audio of these times, (samples,) in [-1, 1] at `SAMPLE_RATE`.
     """
     if not words:
         return []
     length = len(samples) / SAMPLE_RATE
     edges = np.array([words[0].start, *(word.end for word in words)])
     edges[edges > 0] += LEAD_SECONDS
-    ends, starts = edges.copy(), edges.copy()  # of the word before an edge, and of the word after it
+    ends, starts = (
+        edges.copy(),
+        edges.copy(),
+    )  # the end of the word before each edge, and the start of the word after it
     free = np.ones(len(edges), bool)
     for begin, end in sorted(pauses(samples), key=lambda pause: pause[0] - pause[1]):
         distance = np.maximum(np.maximum(begin - edges, edges - end), 0.0)
@@ -72,7 +75,7 @@ def sharpened(words: Sequence[RecognizedWord], samples: NDArray[np.float32]) -> 
 
 
 def pauses(samples: NDArray[np.float32]) -> list[tuple[float, float]]:
-    """Where it is quiet for `PAUSE_SECONDS` and more, from when to when in seconds."""
+    """The start and end in seconds of each pause of at least `PAUSE_SECONDS`."""
     hops = samples[: len(samples) // HOP * HOP].reshape(-1, HOP)
     if not len(hops):
         return []

@@ -3,14 +3,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.speech.alignment import WordTiming
-from services.speech.alignment.anchors import anchored, by_letters, complete, heard_words
+from services.speech.alignment.anchors import anchored, by_letters, complete, recognized_words
 from services.speech.transcription import RecognizedWord
 
 PLACES = [WordTiming(second, second + 1, 0.9) for second in range(5)]
 
 
 def test_what_was_heard_is_cut_as_texts_are():
-    keys, timings = heard_words(
+    keys, timings = recognized_words(
         [RecognizedWord(0, 1, "Hello,", 0.9), RecognizedWord(1, 3, "今天", 0.5), RecognizedWord(3, 4, "—", 0.5)]
     )
     assert keys == ["hello", "今", "天"]

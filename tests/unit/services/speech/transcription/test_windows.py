@@ -21,7 +21,7 @@ def cut(samples, piece=RATE, **vad_options):
         held = len(cutter._tail) + sum(map(len, cutter._pieces))
         assert held <= 2 * MAX_SAMPLES + piece + 4 * RATE
     speech_windows += cutter.finish()
-    assert cutter.heard == len(samples)
+    assert cutter.received == len(samples)
     assert cutter.speech == sum(len(speech_window.samples) for speech_window in speech_windows)
     return speech_windows
 

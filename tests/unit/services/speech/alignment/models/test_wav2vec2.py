@@ -105,7 +105,7 @@ def test_it_says_what_it_lacks(tmp_path):
         load(SPEC, SpeechSettings(home=tmp_path))
     with pytest.raises(FailedPrecondition, match="blank"):
         Wav2Vec2(Certain(""), {"a": 0}, ["en"])
-    with pytest.raises(InvalidArgument, match="knows en"):
+    with pytest.raises(InvalidArgument, match="one of en"):
         Wav2Vec2(Certain(""), LETTERS, ["en"]).check("zh", ["tea"])
     with pytest.raises(InvalidArgument, match="letters"):
         Wav2Vec2(Certain(""), LETTERS, ["en"]).check("", ["茶", "水", "tea"])
