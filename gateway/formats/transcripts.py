@@ -1,4 +1,4 @@
-"""A transcript of one recording, and the structures of the HTTP interface that are made of it."""
+"""The transcript of a recording, and its structures in the HTTP interface."""
 
 from collections.abc import AsyncIterable, Collection
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""Hears and speaks."""
+"""The speech service."""

@@ -150,7 +150,7 @@ class AnomalyDetection:
         return pb.ClassifySoundResponse(
             classes=[pb.SoundClass(label=label, probability=probability) for probability, label in whole],
             segments=[
-                pb.ClassifiedSegment(time=span(*time), sound_class=_likeliest(row, model.labels))
+                pb.ClassifiedSegment(time=span(*time), sound_class=_most_probable(row, model.labels))
                 for time, row in zip(sound.times.tolist(), probabilities, strict=True)
             ],
             version=record.version,
@@ -206,7 +206,7 @@ def _rate(rate: float) -> float:
     return within(round(rate, 6), *FALSE_ALARM_RATE, "false_alarm_rate") if rate else DEFAULT_RATE
 
 
-def _likeliest(probabilities: NDArray[np.float32], labels: Sequence[str]) -> pb.SoundClass:
+def _most_probable(probabilities: NDArray[np.float32], labels: Sequence[str]) -> pb.SoundClass:
     best = int(probabilities.argmax())
     return pb.SoundClass(label=labels[best], probability=float(probabilities[best]))
 

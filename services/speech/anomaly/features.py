@@ -85,7 +85,7 @@ def _cuts(frames: int) -> list[tuple[int, int]]:
 
 
 def _features(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of (frames, `BANDS`): `SPECTRUM` features, its level the last of them, then `SHAPE` features."""
+    """The features of (frames, `BANDS`): `SPECTRUM` features, the last of which is the level, then `SHAPE` features."""
     mean, deviation = spectra.mean(axis=0), spectra.std(axis=0)
     level = mean.mean(keepdims=True)
     change = np.abs(np.diff(spectra, axis=0)).mean(axis=0)

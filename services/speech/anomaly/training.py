@@ -1,6 +1,6 @@
 """Train anomaly detectors and classifiers from clips of machine sound.
 
-Normal sounds are modelled as a Gaussian, which found faults best of what was tried on the synthetic set
+Normal sounds are modelled as a Gaussian, which was the most accurate model on the synthetic set
 (docs/how-to/anomaly-detection.md); classes are modelled by a linear discriminant. Both shrink their covariance
 (Ledoit and Wolf, 2004), because segments are few and features many. Reported figures are cross-validated over clips.
 

@@ -1,1 +1,1 @@
-"""How well a learner says a text."""
+"""Pronunciation assessment."""

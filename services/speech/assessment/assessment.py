@@ -1,4 +1,4 @@
-"""Assess: a learner's recording beside the text that it should say."""
+"""The RPC Assess: compares a recording with its reference text."""
 
 import asyncio
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from servekit.rpc.context import CancellationToken
 
 LEAST_WINDOWS = 5  # of a speaker: two seconds
-MOST_NODES = 500  # of the graph; of more windows it takes every second, every third, ... but all are then told apart
+MOST_NODES = 500  # of the graph; a longer recording is subsampled, and all windows are then assigned to the speakers
 NEIGHBOURS = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)  # shares of all nodes that are tried
 ROUNDS = 3
 SHARPNESS = 20.0  # of a cosine as a log probability
@@ -142,16 +142,16 @@ def _centroids(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> ND
 def _smooth(
     embeddings: NDArray[np.float32], centroids: NDArray[np.float32], after_pause: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The likeliest sequence of speakers, and their centroids by it; whoever never speaks is left out."""
+    """The most probable sequence of speakers, and their centroids; speakers without a window are removed."""
     for _ in range(ROUNDS):
-        labels = _likeliest(SHARPNESS * embeddings @ centroids.T, after_pause)
+        labels = _most_probable_path(SHARPNESS * embeddings @ centroids.T, after_pause)
         centroids = _centroids(embeddings, labels)
-    labels = _likeliest(SHARPNESS * embeddings @ centroids.T, after_pause)
+    labels = _most_probable_path(SHARPNESS * embeddings @ centroids.T, after_pause)
     present, labels = np.unique(labels, return_inverse=True)
     return labels, centroids[present]
 
 
-def _likeliest(scores: NDArray[np.floating], after_pause: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _most_probable_path(scores: NDArray[np.floating], after_pause: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Viterbi's algorithm over log probabilities `[windows, speakers]`, where every change has its price."""
     speakers = np.arange(scores.shape[1])
     came_from = np.zeros(scores.shape, np.int64)
@@ -174,8 +174,8 @@ def match_speakers(
     """Match speakers with known ones, `{speaker: known}`: the most similar first, each at most once.
 
     Args:
-        centroids: Of the speakers, `[speakers, dimensions]`.
-        known: Of the known ones, `[dimensions]` each.
+        centroids: The centroids of the speakers, `[speakers, dimensions]`.
+        known: The embeddings of the known speakers, `[dimensions]` each.
         least: The cosine from which two are one.
     """
     if not known:

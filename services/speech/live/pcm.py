@@ -13,7 +13,7 @@ class PcmStream:
     """Turns 16-bit little-endian mono PCM into samples at `SAMPLE_RATE`.
 
     Args:
-        rate: Of what comes in, in hertz.
+        rate: The sample rate of the input in hertz.
 
     Attributes:
         seconds: What has come in.

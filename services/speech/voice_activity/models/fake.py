@@ -18,5 +18,5 @@ class FakeSpeechDetector:
 
 
 def load(spec: ModelSpec, settings: SpeechSettings) -> FakeSpeechDetector:  # noqa: ARG001
-    """The fake of a spec."""
+    """Create the fake of a spec."""
     return FakeSpeechDetector()

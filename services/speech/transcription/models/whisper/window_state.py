@@ -143,14 +143,14 @@ class WindowState:
         if draft.is_acceptable and len(draft.tokens) < self.max_tokens:
             return draft
         ended = [one for one in drafts if not self._is_repetitive(one, tokenizer)]
-        likeliest = max(ended or drafts, key=lambda one: one.mean_log_probability)
+        best = max(ended or drafts, key=lambda one: one.mean_log_probability)
         if ended:
-            return likeliest
-        truncated = _truncate_repetition(likeliest.tokens, tokenizer)
+            return best
+        truncated = _truncate_repetition(best.tokens, tokenizer)
         most = min(self.max_tokens, MAX_WRITTEN_TOKENS)
-        is_loop = len(truncated) < len(likeliest.tokens) or len(likeliest.tokens) >= most
-        is_hallucination = is_loop and likeliest.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
-        return replace(likeliest, tokens=[] if is_hallucination or likeliest.is_improbable else truncated)
+        is_loop = len(truncated) < len(best.tokens) or len(best.tokens) >= most
+        is_hallucination = is_loop and best.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
+        return replace(best, tokens=[] if is_hallucination or best.is_improbable else truncated)
 
     def _is_repetitive(self, draft: Draft, tokenizer: Tokenizer) -> bool:
         """Whether a text repeats itself, or is longer than speech can be."""
