@@ -1,9 +1,9 @@
 """Spectral clustering of the speaker embeddings of a recording.
 
-A graph of nearest neighbours is cut by its spectrum, the neighbours counted as Park et al. do (arXiv:2003.02405), for
-two speakers, three, and so on. The gap of eigenvalues alone also finds several speakers where there is one, who changes
-his tone; so each cut is smoothed in time, as speakers rarely change within half a second, and is accepted only if no
-two of its speakers are as similar as parts of one speaker's speech.
+A graph of nearest neighbours, whose number is chosen as by Park et al. (arXiv:2003.02405), is partitioned by its
+spectrum for two speakers, three, and so on. The eigengap alone also splits one speaker with a varying tone; so each
+partition is smoothed in time, as speakers rarely change within half a second, and is accepted only if no two of its
+speakers are as similar as parts of the speech of one speaker.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from servekit.rpc.context import CancellationToken
 
-LEAST_WINDOWS = 5  # of a speaker: two seconds
-MOST_NODES = 500  # of the graph; a longer recording is subsampled, and all windows are then assigned to the speakers
-NEIGHBOURS = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)  # shares of all nodes that are tried
+LEAST_WINDOWS = 5  # the minimum number of windows of a speaker: two seconds
+MOST_NODES = 500  # the maximum size of the graph; longer recordings are subsampled
+NEIGHBOURS = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)  # the fractions of all nodes that are tried
 ROUNDS = 3
-SHARPNESS = 20.0  # of a cosine as a log probability
-CHANGE = 4.0  # log probability that a change of speaker costs in the midst of speech
-CHANGE_AT_PAUSE = 1.5  # and after a pause
+SHARPNESS = 20.0  # the log probability per unit of cosine similarity
+CHANGE = 4.0  # the penalty in log probability for a change of speaker during speech
+CHANGE_AT_PAUSE = 1.5  # the penalty after a pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Clusters:
     """The speakers of a recording.
 
     Attributes:
-        labels: int64 `[windows]`, a speaker each, numbered from 0.
-        centroids: float32 `[speakers, dimensions]`, of length 1.
-        confidences: float32 `[windows]`, how much likelier this speaker is than the others together, 0 to 1.
+        labels: The speaker of each window from 0, int64 `[windows]`.
+        centroids: The centroids of length 1, float32 `[speakers, dimensions]`.
+        confidences: The confidence of each label from 0 to 1, float32 `[windows]`.
     """
 
     labels: NDArray[np.int64]
@@ -111,7 +111,7 @@ def _spectrum(nodes: NDArray[np.float32], max_speakers: int, cancellation: Cance
 
 
 def _means(points: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """k-means, begun with points far from one another, so that it is the same every time."""
+    """Deterministic k-means, initialized with points far from one another."""
     chosen = [int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmax())]
     while len(chosen) < count:
         chosen.append(int(_distances(points, points[chosen]).min(axis=1).argmax()))
@@ -133,7 +133,7 @@ def _distances(points: NDArray[np.float64], centroids: NDArray[np.float64]) -> N
 
 
 def _centroids(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The mean voice of every label that occurs, `[speakers, dimensions]`, of length 1."""
+    """The mean embedding of every label that occurs, `[speakers, dimensions]`, of length 1."""
     sums = np.stack([embeddings[labels == label].sum(axis=0) for label in np.unique(labels)])
     centroids: NDArray[np.float32] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
     return centroids
@@ -152,7 +152,7 @@ def _smooth(
 
 
 def _most_probable_path(scores: NDArray[np.floating], after_pause: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Viterbi's algorithm over log probabilities `[windows, speakers]`, where every change has its price."""
+    """The Viterbi algorithm over log probabilities `[windows, speakers]`, with a penalty for every change."""
     speakers = np.arange(scores.shape[1])
     came_from = np.zeros(scores.shape, np.int64)
     best = scores[0].astype(np.float64)
@@ -171,12 +171,12 @@ def _most_probable_path(scores: NDArray[np.floating], after_pause: NDArray[np.bo
 def match_speakers(
     centroids: NDArray[np.float32], known: Sequence[NDArray[np.float32]], least: float
 ) -> dict[int, int]:
-    """Match speakers with known ones, `{speaker: known}`: the most similar first, each at most once.
+    """Match speakers with known speakers, `{speaker: known}`: the most similar first, each at most once.
 
     Args:
         centroids: The centroids of the speakers, `[speakers, dimensions]`.
         known: The embeddings of the known speakers, `[dimensions]` each.
-        least: The cosine from which two are one.
+        least: The minimum cosine similarity of a match.
     """
     if not known:
         return {}

@@ -1,4 +1,4 @@
-"""What takes noise out: as long as it came, nothing moved, less noise."""
+"""Enhancers keep the length and the alignment of a recording, and reduce its noise."""
 
 import ctypes
 import os
