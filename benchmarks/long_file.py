@@ -28,9 +28,9 @@ from polyphony.type.v1.media_pb2 import Media
 
 from benchmarks.report import BenchmarkResult, Progress, Verdict
 from benchmarks.running import service_process
+from servekit.context import DEFAULT_TENANT
 from servekit.media.audio_encoder import AudioEncoder, encode_audio
 from servekit.media.objects import ObjectStore
-from servekit.rpc.context import DEFAULT_TENANT
 
 # Sentences differ for half a minute: Whisper decodes a repetitive window twice.
 WHO = ("The old captain", "My neighbour", "A young engineer", "Nobody on the train", "The second visitor")

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from benchmarks.report import BenchmarkResult, Progress, Verdict
+from servekit.context import CancellationToken
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken
 from servekit.scheduling.step import StepScheduler
 from servekit.scheduling.step_model import StepOutput
 

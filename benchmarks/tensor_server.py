@@ -12,13 +12,13 @@ from servekit.models.backend import TensorBackend, TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import LoadedModel
-from servekit.models.repository import ModelRepository
 from servekit.ops.logs import configure_logging
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec, run
 from servekit.scheduling.tensors import TensorScheduler
+from servekit.tasks.loaded import LoadedModel
+from servekit.tasks.repository import ModelRepository
 
 
 class Settings(ProcessSettings):

@@ -38,8 +38,8 @@ from gateway.routes import (
     vision,
     voices,
 )
-from servekit.rpc.context import REQUEST_ID
-from servekit.rpc.errors import InvalidArgument, NotFound, ServeError
+from servekit.context import REQUEST_ID
+from servekit.errors import InvalidArgument, NotFound, ServeError
 
 _DESCRIBED: tuple[Operation, ...] = (
     *chat.OPERATIONS,

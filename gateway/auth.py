@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from servekit.rpc.context import DEFAULT_TENANT, current, enter
-from servekit.rpc.errors import NotFound, RateLimited, Unauthenticated
+from servekit.context import DEFAULT_TENANT, current, enter
+from servekit.errors import NotFound, RateLimited, Unauthenticated
 
 
 class KeyRow(BaseModel):

@@ -22,9 +22,9 @@ from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
 from gateway.offered_load import OfferedLoadChannel
 from gateway.settings import GatewaySettings
+from servekit.errors import ServeError
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.client import connect
-from servekit.rpc.errors import ServeError
 
 if TYPE_CHECKING:  # names that only the generated type stubs have
     from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceAsyncStub

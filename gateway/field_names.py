@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from servekit.rpc.errors import ServeError
+from servekit.errors import ServeError
 
 _INDEX = re.compile(r"\[\d+\]")
 

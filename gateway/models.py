@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gateway.auth import Caller
+from servekit.errors import InvalidArgument, NotFound, Unimplemented
 from servekit.models.catalogue import ModelSpec, profile_models
-from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
 
 
 class ModelDirectory:

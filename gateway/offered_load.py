@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from prometheus_client import Counter
 
-from servekit.rpc.errors import Unreachable
+from servekit.errors import Unreachable
 from servekit.scheduling.service_time import ExponentialMovingAverage
 
 

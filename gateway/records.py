@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from servekit.errors import InvalidArgument, NotFound
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import InvalidArgument, NotFound
 
 Attributes = Mapping[str, str | float | bool]
 Row = TypeVar("Row", "FileRecord", "VectorStoreRecord", "IndexedFile")

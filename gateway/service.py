@@ -11,7 +11,7 @@ from gateway.app_state import AppState
 from gateway.auth import Caller
 from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent
 from gateway.schemas.report import Step
-from servekit.rpc.context import current
+from servekit.context import current
 
 
 class GatewayService(GatewayServiceServicer):

@@ -9,7 +9,7 @@ from polyphony.speech.v1.enhancement_pb2 import EnhanceResponse
 from polyphony.speech.v1.synthesis_pb2 import SynthesizeResponse
 
 from gateway.field_names import rename_fields
-from servekit.rpc.errors import Unavailable
+from servekit.errors import Unavailable
 
 Event = TypeVar("Event", bound=Message)
 AudioEvent = TypeVar("AudioEvent", EnhanceResponse, SynthesizeResponse)

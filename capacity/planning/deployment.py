@@ -12,8 +12,8 @@ from capacity.planning.precision import Name
 from capacity.planning.replicas import SHARE
 from capacity.planning.shapes import Shape, shape
 from capacity.planning.training import TrainingRecipe
+from servekit.errors import NotFound
 from servekit.models import catalogue
-from servekit.rpc.errors import NotFound
 
 VLLM = "vllm"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from capacity.curve import Curve
-from servekit.rpc.errors import Overloaded
+from servekit.errors import Overloaded
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.service_time import ServiceTimeModel
 

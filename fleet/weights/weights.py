@@ -10,9 +10,9 @@ from pathlib import Path
 from fleet.errors import FleetError
 from fleet.settings import FleetSettings
 from fleet.weights.sources import CHUNK, Report, Sources
+from servekit.errors import NotFound
 from servekit.models import catalogue
 from servekit.models.catalogue import ModelFile, ModelSpec
-from servekit.rpc.errors import NotFound
 
 PARALLEL = 4
 

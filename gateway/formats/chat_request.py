@@ -9,7 +9,7 @@ from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 from gateway.media.resolver import FILE_PREFIX, InlineSource, decode_base64, parse_media_source
 from gateway.schemas import chat as schema
 from gateway.schemas.speech import MIME_TYPES
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 # The wire format's names for the fields of a `ChatRequest`, as for `rename_fields`.
 FIELD_NAMES = {

@@ -8,7 +8,7 @@ from polyphony.type.v1.media_pb2 import Media
 from gateway.auth import Caller
 from gateway.media.resolver import InlineSource, parse_media_source
 from gateway.models import ModelDirectory
-from servekit.rpc.errors import InvalidArgument, Unimplemented
+from servekit.errors import InvalidArgument, Unimplemented
 
 REFERENCE_BYTES = 4 << 20  # of one reference: half a minute of uncompressed audio, as a data URL
 LISTS = ("known_speaker_names", "known_speaker_references")

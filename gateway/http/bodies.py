@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 
 Body = TypeVar("Body")
 

@@ -17,9 +17,9 @@ from gateway.auth import Caller
 from gateway.http.errors import error_response
 from gateway.http.instrumentation import Instrumentation
 from gateway.settings import GatewaySettings
-from servekit.rpc.context import REQUEST_ID, CancellationToken, RequestContext, current, enter
+from servekit.context import REQUEST_ID, CancellationToken, RequestContext, current, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, ServeError
 from servekit.rpc.contract import deadline_seconds
-from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, ServeError
 
 TIMEOUT = "x-polyphony-timeout"
 

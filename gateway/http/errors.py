@@ -6,9 +6,9 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.schemas.errors import ErrorAnswer, ErrorBody
-from servekit.rpc.errors import ServeError, reason
+from servekit.errors import ServeError, reason
 
-# What OpenAI's own clients look for in `type`, by the HTTP status of servekit.rpc.errors.
+# What OpenAI's own clients look for in `type`, by the HTTP status of servekit.errors.
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _RETRYABLE = (429, 503)
 

@@ -12,7 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from gateway.http.bodies import stream, validation_error
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 
 Body = TypeVar("Body")
 Taken = TypeVar("Taken")

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.app_state import AppState
-from servekit.rpc.context import NAME, REQUEST_ID, CancellationToken, RequestContext, enter
-from servekit.rpc.errors import Internal, ServeError, reason
+from servekit.context import NAME, REQUEST_ID, CancellationToken, RequestContext, enter
+from servekit.errors import Internal, ServeError, reason
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.http.errors import error_answer
-from servekit.rpc.context import current
-from servekit.rpc.errors import DeadlineExceeded, ServeError
+from servekit.context import current
+from servekit.errors import DeadlineExceeded, ServeError
 
 
 def json_response(body: object, status: int = 200) -> Response:

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from gateway.settings import GatewaySettings
-from servekit.rpc.errors import FailedPrecondition
+from servekit.errors import FailedPrecondition
 
 READ_AHEAD_BYTES = 1 << 20
 HEAD_BYTES = 64 << 10

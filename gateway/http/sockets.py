@@ -18,8 +18,8 @@ from gateway.auth import Caller
 from gateway.http.errors import error_response
 from gateway.http.instrumentation import Instrumentation
 from gateway.http.responses import CLOSE_SECONDS
-from servekit.rpc.context import REQUEST_ID, RequestContext
-from servekit.rpc.errors import PermissionDenied, ServeError, Unavailable
+from servekit.context import REQUEST_ID, RequestContext
+from servekit.errors import PermissionDenied, ServeError, Unavailable
 
 log = logging.getLogger(__name__)
 

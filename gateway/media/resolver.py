@@ -9,8 +9,8 @@ from typing import Protocol
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.records import Records
+from servekit.errors import InvalidArgument, TooLarge
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import InvalidArgument, TooLarge
 
 FILE_PREFIX = "file-"
 MAX_DATA_URL_HEAD = 256  # characters before the data

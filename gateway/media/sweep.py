@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 
+from servekit.errors import ServeError
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import ServeError
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from gateway.pipelines.steps import StepRecorder
 from gateway.settings import GatewaySettings
 from gateway.streams import completed
 from servekit.chat.message import check_messages
+from servekit.errors import InvalidArgument, ServeError, TooLarge
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import InvalidArgument, ServeError, TooLarge
 
 MODALITIES = ("text", "image", "audio")
 DEFAULT_MIME_TYPE = "audio/wav"

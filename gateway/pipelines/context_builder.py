@@ -23,9 +23,9 @@ from gateway.records import Records
 from gateway.schemas.report import Source, Step
 from gateway.settings import GatewaySettings
 from gateway.streams import completed
+from servekit.context import current
+from servekit.errors import ServeError
 from servekit.media.scripts import join
-from servekit.rpc.context import current
-from servekit.rpc.errors import ServeError
 
 # Lines with a lower confidence are left out: a misread line misleads a small model more than a missing one.
 MIN_LINE_CONFIDENCE = 0.65

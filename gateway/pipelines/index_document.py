@@ -9,8 +9,8 @@ from polyphony.retrieval.v1.retrieval_pb2 import DeleteRequest, Point, UpsertReq
 
 from gateway.clients import Clients
 from gateway.records import Attributes, FileRecord
+from servekit.errors import InvalidArgument, UnsupportedMedia
 from servekit.media.scripts import join
-from servekit.rpc.errors import InvalidArgument, UnsupportedMedia
 
 BATCH = 32
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+|(?<=[。！？；])|\n\s*\n")

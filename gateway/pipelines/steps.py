@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from gateway.schemas.report import Step
+from servekit.context import CancellationToken, current, enter
+from servekit.errors import DeadlineExceeded, Overloaded, ServeError
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken, current, enter
-from servekit.rpc.errors import DeadlineExceeded, Overloaded, ServeError
 
 Result = TypeVar("Result")
 

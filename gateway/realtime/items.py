@@ -8,8 +8,8 @@ from polyphony.speech.v1.transcription_pb2 import FinalTranscript, InterimTransc
 from gateway.http.errors import error_answer
 from gateway.records import fresh_id
 from gateway.schemas import realtime as wire
+from servekit.errors import ServeError
 from servekit.media.scripts import join
-from servekit.rpc.errors import ServeError
 
 Send = Callable[[wire.ServerEvent], Awaitable[None]]
 

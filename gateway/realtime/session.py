@@ -19,7 +19,7 @@ from gateway.realtime.session_config import SAMPLE_BYTES, SessionConfig
 from gateway.realtime.stream import TranscriptionStream
 from gateway.records import fresh_id
 from gateway.schemas import realtime as wire
-from servekit.rpc.errors import InvalidArgument, NotFound, ServeError, TooLarge, Unavailable
+from servekit.errors import InvalidArgument, NotFound, ServeError, TooLarge, Unavailable
 
 IDLE_SECONDS = 20.0  # without audio, after which the stream to the service ends until there is more
 MIN_COMMIT_SECONDS = 0.1  # of audio that a client may commit

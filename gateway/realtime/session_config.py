@@ -10,7 +10,7 @@ from polyphony.speech.v1.transcription_pb2 import StreamingConfig, VoiceActivity
 from gateway.formats.languages import NAMES
 from gateway.realtime import g711
 from gateway.schemas.realtime import ALaw, BetaChanges, Changes, Format, MuLaw, Pcm, ServerVad, TranscriptionConfig
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 SAMPLE_BYTES = 2
 # Where the client ends the utterances, a pause only divides what is decoded at once; this is the longest pause.

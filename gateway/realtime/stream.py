@@ -11,7 +11,7 @@ from polyphony.speech.v1.transcription_pb2 import (
     StreamingTranscribeResponse,
 )
 
-from servekit.rpc.errors import Unavailable
+from servekit.errors import Unavailable
 
 if TYPE_CHECKING:  # a name that only the generated type stubs have
     from polyphony.speech.v1.transcription_pb2_grpc import TranscriptionServiceAsyncStub

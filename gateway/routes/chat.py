@@ -29,7 +29,7 @@ from gateway.schemas.chat import (
     Usage,
 )
 from gateway.schemas.report import Step
-from servekit.rpc.errors import Unavailable
+from servekit.errors import Unavailable
 
 
 async def create_completion(context: HandlerContext) -> Response:

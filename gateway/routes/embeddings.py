@@ -12,7 +12,7 @@ from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
 from gateway.schemas.embeddings import EmbeddingRow, Embeddings, EmbeddingsRequest, EmbeddingsUsage
-from servekit.rpc.errors import Internal, InvalidArgument, TooLarge
+from servekit.errors import Internal, InvalidArgument, TooLarge
 
 MAX_INPUTS = 2048
 

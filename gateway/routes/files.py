@@ -11,7 +11,7 @@ from gateway.http.responses import ByteStream, json_response
 from gateway.media.resolver import FILE_PREFIX
 from gateway.records import FileRecord, fresh_id, now
 from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 
 async def upload(context: HandlerContext) -> Response:

@@ -11,7 +11,7 @@ from gateway.http.sockets import SocketContext, SocketOperation
 from gateway.realtime.session import RealtimeSession, error_event
 from gateway.realtime.session_config import SessionConfig
 from gateway.schemas.realtime import TranscriptionConfig
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 BETA_HEADER, BETA, BETA_SUBPROTOCOL = "openai-beta", "realtime=v1", "openai-beta.realtime-v1"
 

@@ -10,7 +10,7 @@ from gateway.http.forms import Part, read_form
 from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
 from gateway.schemas import sounds as schemas
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 MAX_PARTS = 1024  # a file and a label for each clip
 CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}

@@ -15,7 +15,7 @@ from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import ByteStream, EventStream
 from gateway.schemas.speech import MIME_TYPES, SpeechDelta, SpeechDone, SpeechRequest, SpeechUsage, VoiceId
 from gateway.streams import audio_chunks, completed
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 NAMES = {"text": "input", "mime_type": "response_format"}  # the caller's names for the fields of the request
 TOKENS_PER_SECOND = 20  # of audio, for `usage`

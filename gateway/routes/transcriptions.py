@@ -46,8 +46,8 @@ from gateway.schemas.transcriptions import (
     TranslationForm,
 )
 from gateway.streams import completed
+from servekit.errors import InvalidArgument
 from servekit.media.scripts import is_spaced
-from servekit.rpc.errors import InvalidArgument
 
 LISTS = (
     "timestamp_granularities",

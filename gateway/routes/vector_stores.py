@@ -26,7 +26,7 @@ from gateway.schemas.vector_stores import (
     StoreSearchAnswer,
     StoreSearchRequest,
 )
-from servekit.rpc.errors import ServeError
+from servekit.errors import ServeError
 
 
 async def create_store(context: HandlerContext) -> Response:

@@ -9,7 +9,7 @@ from polyphony.type.v1.chat_pb2 import ChatMessage
 from servekit.chat.message import ROLES, escape_control_tokens
 from servekit.chat.model import EngineMessage, GenerationOptions, Prompt
 from servekit.chat.tokenizer import Tokenizer
-from servekit.rpc.errors import TooLarge, Unimplemented
+from servekit.errors import TooLarge, Unimplemented
 
 CHARACTERS_PER_TOKEN = 16  # the beginning of a text that is tokenised first: most tokens are far shorter
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from polyphony.type.v1.text_format_pb2 import TextFormat
 
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 
 ANY_OBJECT = {"type": "object"}
 

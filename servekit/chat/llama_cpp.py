@@ -29,8 +29,8 @@ from servekit.chat.model import (
     PrefillProgress,
     Prompt,
 )
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, FailedPrecondition
+from servekit.context import CancellationToken
+from servekit.errors import EngineCrashed, FailedPrecondition
 
 RANDOM_SEED = 2**32 - 1  # llama.cpp draws a new seed for this one
 WARM_UP = [ChatMessage(role=ChatMessage.ROLE_USER, parts=[ContentPart(text="Hello")])]

@@ -7,7 +7,7 @@ import httpx
 
 from servekit.chat.model import EngineMessage, GenerationOptions
 from servekit.chat.tokenizer import split
-from servekit.rpc.errors import EngineCrashed, Internal, InvalidArgument, ServeError, Unavailable
+from servekit.errors import EngineCrashed, Internal, InvalidArgument, ServeError, Unavailable
 
 TIMEOUT_SECONDS = 30.0
 SEPARATOR = -1  # llama.cpp keeps token ids that stand between texts; no token has this one

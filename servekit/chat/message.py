@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 
 from servekit.chat.model import Role
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 ROLES: Mapping[int, Role] = {
     ChatMessage.ROLE_SYSTEM: "system",

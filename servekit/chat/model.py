@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 from polyphony.type.v1.chat_pb2 import ChatMessage
 
-from servekit.rpc.context import CancellationToken
+from servekit.context import CancellationToken
 from servekit.scheduling.engines import Model
 
 Role = Literal["system", "user", "assistant"]

@@ -18,8 +18,8 @@ from servekit.chat.model import (
 )
 from servekit.chat.tokenizer import split
 from servekit.chat.vllm_server import VllmServer
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, FailedPrecondition, Internal
+from servekit.context import CancellationToken
+from servekit.errors import EngineCrashed, FailedPrecondition, Internal
 
 EVENT = "data: "
 END = "[DONE]"

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from servekit.rpc.errors import EngineCrashed, Internal, InvalidArgument, Overloaded
+from servekit.errors import EngineCrashed, Internal, InvalidArgument, Overloaded
 
 # The longest pause in the answer of a live server: it processes a prompt, or clones a voice, behind a batch.
 READ_TIMEOUT_SECONDS = 60.0

@@ -11,7 +11,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
+from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
 
 # The demuxers of self-contained files. Playlists (hls, dash, concat, sdp) would open other files and URLs.
 _OPEN_OPTIONS = {

@@ -8,7 +8,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 # MIME type -> muxer, encoder, and the muxer's options for a stream, in which it cannot correct its header.
 _TYPES: dict[str, tuple[str, str, dict[str, str]]] = {

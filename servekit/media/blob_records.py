@@ -8,8 +8,8 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError, Unavailable
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError, Unavailable
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
+from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
 
 # The decoder of a file is chosen by its first bytes, so that no other format is parsed, and without Pillow's own
 # process-wide bound on pixels, which warns before it raises.

@@ -24,8 +24,8 @@ from typing import BinaryIO, cast
 import obstore
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.errors import InvalidArgument, NotFound, TooLarge
 from servekit.media.records import RecordStore, answering, checked_name
-from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge
 
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=[\w.+\"-]+)*", re.ASCII)

@@ -11,7 +11,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
-from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from servekit.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from servekit.rpc.errors import NotFound
+from servekit.errors import NotFound
 
 Modality = Literal["text", "image", "audio", "video"]
 

@@ -2,9 +2,9 @@
 
 import time
 
+from servekit.context import CancellationToken
+from servekit.errors import by_reason
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import by_reason
 
 POLL_SECONDS = 0.01  # between two checks of the cancellation token
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument, TooLarge
 from servekit.models.backend import Arrays, Provider, TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.bert import network
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument, TooLarge
 
 LONGEST_WORD = 100  # characters; WordPiece turns a longer word into one token
 

@@ -7,8 +7,8 @@ import time
 
 from opentelemetry import trace
 
+from servekit.context import current
 from servekit.ops.settings import ProcessSettings
-from servekit.rpc.context import current
 
 
 class _JsonFormatter(logging.Formatter):

@@ -22,9 +22,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from servekit.errors import FailedPrecondition
 from servekit.ops.settings import ProcessSettings
-from servekit.rpc.errors import FailedPrecondition
-from servekit.rpc.tls import expiry
+from servekit.ops.tls import expiry
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

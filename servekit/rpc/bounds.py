@@ -3,7 +3,7 @@
 import re
 from typing import TypeVar
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 Number = TypeVar("Number", int, float)
 

@@ -1,4 +1,4 @@
-"""The gRPC client of a service: load balancing, retries, deadlines, and errors of `servekit.rpc.errors`."""
+"""The gRPC client of a service: load balancing, retries, deadlines, and errors of `servekit.errors`."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from typing import Any, Generic, TypeVar, cast
 
 import grpc
 
+from servekit.context import REQUEST_ID, TENANT, current
+from servekit.errors import DeadlineExceeded, from_rpc
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import inject
-from servekit.rpc.context import REQUEST_ID, TENANT, current
+from servekit.ops.tls import Certificates
 from servekit.rpc.contract import service_config
-from servekit.rpc.errors import DeadlineExceeded, from_rpc
-from servekit.rpc.tls import Certificates
 
 log = logging.getLogger(__name__)
 

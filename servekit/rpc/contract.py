@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 
 def service_config(package: str) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import grpc
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from servekit.context import DEFAULT_TENANT, NAME, REQUEST_ID, TENANT, CancellationToken, RequestContext, enter
+from servekit.errors import DeadlineExceeded, Internal, InvalidArgument, ServeError, Unimplemented, to_status
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import DEFAULT_TENANT, NAME, REQUEST_ID, TENANT, CancellationToken, RequestContext, enter
 from servekit.rpc.contract import check_required
-from servekit.rpc.errors import DeadlineExceeded, Internal, InvalidArgument, ServeError, Unimplemented, to_status
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
+from servekit.errors import InvalidArgument, NotFound, Unimplemented
 from servekit.models.backend import Arrays, TensorSpec
-from servekit.models.repository import ModelRepository
-from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
 from servekit.scheduling.tensors import TensorScheduler
+from servekit.tasks.repository import ModelRepository
 
 VERSION = "1"
 MAX_AXES = 32

@@ -18,15 +18,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from servekit.models.repository import ModelRepository
+from servekit.errors import FailedPrecondition, ServeError
 from servekit.ops.logs import configure_logging
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
+from servekit.ops.tls import Certificates
 from servekit.rpc.contract import handlers, timeouts
-from servekit.rpc.errors import FailedPrecondition, ServeError
 from servekit.rpc.interceptor import CallInterceptor
 from servekit.rpc.open_inference import InferenceService
-from servekit.rpc.tls import Certificates
+from servekit.tasks.repository import ModelRepository
 
 log = logging.getLogger(__name__)
 

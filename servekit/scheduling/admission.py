@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from servekit.rpc.errors import Overloaded
+from servekit.errors import Overloaded
 from servekit.scheduling.service_time import DECAY, ServiceTimeModel
 
 DEADLINE_SHARE = 0.8  # of the time left that wait and run may take: estimates err, and the answer has to travel

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from servekit.context import CancellationToken
+from servekit.errors import EngineCrashed, InvalidArgument, OutOfMemory, ServeError
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, ServeError
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import Model
 from servekit.scheduling.queue import FairQueue, WorkItem

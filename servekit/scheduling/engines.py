@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from servekit.errors import EngineCrashed
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import EngineCrashed
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
-from servekit.rpc.errors import ServeError
+from servekit.errors import ServeError
 
 Event = TypeVar("Event")
 

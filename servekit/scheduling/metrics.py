@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from servekit.errors import ServeError, reason
 from servekit.ops.telemetry import Exemplar, Telemetry
-from servekit.rpc.errors import ServeError, reason
 from servekit.scheduling.queue import FairQueue, WorkItem
 from servekit.scheduling.run import Run
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import ServeError
+from servekit.context import CancellationToken
+from servekit.errors import ServeError
 
 SWEEP_SECONDS = 0.05  # least time between two sweeps of the whole queue
 

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from math import nan
 from typing import Any
 
+from servekit.context import CancellationToken, current
+from servekit.errors import EngineCrashed, Internal, Overloaded, ServeError, Unavailable
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken, current
-from servekit.rpc.errors import EngineCrashed, Internal, Overloaded, ServeError, Unavailable
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import RESTART_SECONDS, Engines, Model
 from servekit.scheduling.metrics import SchedulerMetrics

@@ -7,9 +7,9 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+from servekit.errors import EngineCrashed, OutOfMemory, ServeError
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import EngineCrashed, OutOfMemory, ServeError
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.batch import BatchCancellation
 from servekit.scheduling.continuous_batch import BatchMember, ContinuousBatch

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import ServeError
+from servekit.context import CancellationToken
+from servekit.errors import ServeError
 from servekit.scheduling.engines import Model
 
 RequestIn = TypeVar("RequestIn", contravariant=True)

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+from servekit.context import CancellationToken
+from servekit.errors import EngineCrashed
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed
 from servekit.scheduling.admission import Admission, Backlog
 from servekit.scheduling.engines import Model
 from servekit.scheduling.events import EventQueue

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument, ServeError
 from servekit.models.backend import Arrays, TensorBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument, ServeError
 from servekit.scheduling.batch import BatchScheduler
 
 WARM_EXTENT = 64  # the size of a dynamic axis, enough for the strides of a convolutional network

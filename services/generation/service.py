@@ -6,10 +6,10 @@ from contextlib import aclosing
 from polyphony.generation.v1 import generation_pb2 as pb
 from polyphony.generation.v1.generation_pb2_grpc import GenerationServiceServicer
 
-from servekit.models.loading import load_models
-from servekit.models.repository import ModelRepository
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
+from servekit.tasks.loading import load_models
+from servekit.tasks.repository import ModelRepository
 from services.generation.generate_text.generate_text import TextGeneration
 from services.generation.settings import GenerationSettings
 from services.generation.tasks import tasks

@@ -1,7 +1,7 @@
 """The task table of the generation service."""
 
 from servekit.chat.model import ChatModel
-from servekit.models.task import StreamConfig, TaskSpec
+from servekit.tasks.task import StreamConfig, TaskSpec
 from services.generation.settings import GenerationSettings
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
+from servekit.context import current
+from servekit.errors import FailedPrecondition, InvalidArgument, NotFound
 from servekit.rpc.bounds import check_name, is_name
-from servekit.rpc.context import current
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.retrieval.embed.embed import Embedders
 from services.retrieval.stores import Collection, Metric, VectorStore
 

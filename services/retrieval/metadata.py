@@ -4,7 +4,7 @@ from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 
 def checked_text(text: str, field: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 from services.retrieval.collections import Collections
 from services.retrieval.metadata import checked_text, parse_metadata
 from services.retrieval.stores import Point

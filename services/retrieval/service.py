@@ -3,9 +3,9 @@
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
 
-from servekit.models.loading import load_models
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
+from servekit.tasks.loading import load_models
 from services.retrieval.collections import Collections
 from services.retrieval.embed.embed import Embedders
 from services.retrieval.points import Points

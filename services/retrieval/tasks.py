@@ -1,6 +1,6 @@
 """The task table of the retrieval service."""
 
-from servekit.models.task import BatchConfig, TaskSpec
+from servekit.tasks.task import BatchConfig, TaskSpec
 from services.retrieval.embed import TextEmbedder
 from services.retrieval.settings import RetrievalSettings
 

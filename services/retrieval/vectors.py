@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.type.v1.embedding_pb2 import Embedding
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 from services.retrieval.stores import Collection, Metric
 
 _DTYPES: dict[int, np.dtype[np.floating]] = {

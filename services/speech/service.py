@@ -14,10 +14,10 @@ from polyphony.speech.v1 import transcription_pb2 as transcription_pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 
 from servekit.media.objects import ObjectStore
-from servekit.models.loading import load_models
-from servekit.models.repository import ModelRepository
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
+from servekit.tasks.loading import load_models
+from servekit.tasks.repository import ModelRepository
 from services.speech.alignment.alignment import ForcedAlignment
 from services.speech.anomaly.anomaly import AnomalyDetection
 from services.speech.assessment.assessment import Assessor

@@ -1,6 +1,6 @@
 """The task table of the speech service."""
 
-from servekit.models.task import BatchConfig, StreamConfig, TaskSpec
+from servekit.tasks.task import BatchConfig, StreamConfig, TaskSpec
 from services.speech.alignment import Aligner
 from services.speech.anomaly import SoundAnalyzer
 from services.speech.diarization import Diarizer, SpeakerEncoder

@@ -4,10 +4,10 @@ from polyphony.vision.v1 import vision_pb2 as pb
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer
 
 from servekit.media.objects import ObjectStore
-from servekit.models.loading import load_models
-from servekit.models.repository import ModelRepository
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
+from servekit.tasks.loading import load_models
+from servekit.tasks.repository import ModelRepository
 from services.vision.read_text.read_text import TextRecognition
 from services.vision.settings import VisionSettings
 from services.vision.tasks import tasks

@@ -1,6 +1,6 @@
 """The task table of the vision service."""
 
-from servekit.models.task import BatchConfig, TaskSpec
+from servekit.tasks.task import BatchConfig, TaskSpec
 from services.vision.read_text import TextRecognizer
 from services.vision.settings import VisionSettings
 

@@ -13,7 +13,7 @@ import yaml
 
 from charts import render
 from gateway.auth import Keys
-from servekit.rpc.errors import Unauthenticated
+from servekit.errors import Unauthenticated
 from tests.charts.conftest import deploy
 
 SECRET = f"{render.RELEASE}-keys"

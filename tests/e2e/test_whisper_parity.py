@@ -18,9 +18,9 @@ from scipy.signal import resample_poly
 
 from evaluation.canary_set import FOLDER
 from evaluation.metrics import word_error_rate
+from servekit.context import CancellationToken
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.ops.settings import default_home
-from servekit.rpc.context import CancellationToken
 from services.speech.audio import SAMPLE_RATE
 from services.speech.synthesis import Speaker
 from services.speech.synthesis.models.hibari import Hibari

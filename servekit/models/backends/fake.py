@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.errors import OutOfMemory, ServeError
 from servekit.models.backend import Arrays, TensorSpec
-from servekit.rpc.errors import OutOfMemory, ServeError
 
 
 class FakeBackend:

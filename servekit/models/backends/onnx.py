@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from servekit.errors import EngineCrashed, FailedPrecondition, InvalidArgument, OutOfMemory
 from servekit.models.backend import Arrays, Provider, TensorSpec
-from servekit.rpc.errors import EngineCrashed, FailedPrecondition, InvalidArgument, OutOfMemory
 
 # Each provider falls back to the next for operators that it lacks.
 _PROVIDERS = {

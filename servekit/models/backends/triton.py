@@ -6,8 +6,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput, service_pb2
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
-from servekit.models.backend import Arrays, TensorSpec
-from servekit.rpc.errors import (
+from servekit.errors import (
     DeadlineExceeded,
     EngineCrashed,
     Internal,
@@ -17,6 +16,7 @@ from servekit.rpc.errors import (
     Overloaded,
     ServeError,
 )
+from servekit.models.backend import Arrays, TensorSpec
 
 _ERRORS: dict[str, type[ServeError]] = {
     "StatusCode.UNAVAILABLE": EngineCrashed,

@@ -6,9 +6,9 @@ from contextlib import aclosing
 from polyphony.generation.v1 import generation_pb2 as pb
 
 from servekit.chat.model import ChatModel, GenerationDelta, GenerationEvent, GenerationFinished, PrefillProgress
-from servekit.models.repository import Models
-from servekit.rpc.context import CancellationToken
+from servekit.context import CancellationToken
 from servekit.scheduling.stream import StreamScheduler, Work
+from servekit.tasks.repository import Models
 from services.generation.generate_text.request import parse_request
 from services.generation.settings import GenerationSettings
 

@@ -7,8 +7,8 @@ from polyphony.generation.v1 import generation_pb2 as pb
 from servekit.chat.json_schema import schema_of
 from servekit.chat.message import check_messages
 from servekit.chat.model import GenerationOptions
+from servekit.errors import InvalidArgument
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.errors import InvalidArgument
 from services.generation.settings import GenerationSettings
 
 MAX_STOP_STRINGS = 4

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
-from servekit.models.repository import Models
-from servekit.rpc.errors import InvalidArgument, ServeError, TooLarge
+from servekit.errors import InvalidArgument, ServeError, TooLarge
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.retrieval.embed import EmbeddedText
 from services.retrieval.vectors import pack
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, NotFound
+from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
 
 STORES = {
     "memory": "services.retrieval.stores.memory:open_store",

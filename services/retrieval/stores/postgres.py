@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from servekit.rpc.errors import NotFound, ServeError
+from servekit.errors import NotFound, ServeError
 from services.retrieval.stores import (
     Collection,
     Metric,

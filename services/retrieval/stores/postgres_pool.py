@@ -9,7 +9,7 @@ import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from servekit.rpc.errors import DeadlineExceeded, Overloaded, Unavailable
+from servekit.errors import DeadlineExceeded, Overloaded, Unavailable
 from services.retrieval.stores.postgres_schema import migrate
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, cast
 
+from servekit.errors import TooLarge
 from servekit.media.scripts import join
-from servekit.rpc.errors import TooLarge
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.session import Session
 from services.speech.alignment import Aligner, AlignmentInput, WordTiming

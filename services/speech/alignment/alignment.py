@@ -11,8 +11,8 @@ from contextlib import aclosing
 
 from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignResponse
 
-from servekit.models.repository import Models
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
+from servekit.tasks.repository import Models
 from services.speech.alignment import WordTiming
 from services.speech.alignment.aligners import AlignerScheduler, AttentionAligner, CtcAligner, RecordingAligner, Timings
 from services.speech.alignment.anchors import anchored, complete, recognized_words

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from polyphony.speech.v1 import anomaly_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import current
+from servekit.errors import FailedPrecondition, InvalidArgument, TooLarge
 from servekit.media.objects import ObjectStore
-from servekit.models.repository import Models
 from servekit.rpc.bounds import FALSE_ALARM_RATE, check_name, within
-from servekit.rpc.context import current
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument, TooLarge
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.speech.anomaly import SoundInput, SoundRequest, SoundResult, TrainedDetector, TrainingSet
 from services.speech.anomaly.detectors import AnomalyScorer, SoundClassifier
 from services.speech.anomaly.features import SoundFeatures

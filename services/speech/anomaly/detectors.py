@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from servekit.rpc.errors import FailedPrecondition
+from servekit.errors import FailedPrecondition
 from services.speech.anomaly.features import FEATURES, FORMAT, LEVEL, SHAPE
 
 Array = NDArray[np.float32]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from servekit.rpc.context import CancellationToken
+from servekit.context import CancellationToken
 from services.speech.audio import SAMPLE_RATE
 
 FRAME = 512  # 32 ms

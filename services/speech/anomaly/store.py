@@ -6,9 +6,9 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from servekit.errors import AlreadyExists, FailedPrecondition, NotFound, ServeError
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, NotFound, ServeError
 from services.speech.anomaly.detectors import AnomalyModel, dump, parse
 from services.speech.settings import SpeechSettings
 

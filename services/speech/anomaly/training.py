@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument
 from services.speech.anomaly.detectors import AnomalyScorer, SoundClassifier
 from services.speech.anomaly.features import SHAPE
 

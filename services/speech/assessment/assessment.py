@@ -4,8 +4,8 @@ import asyncio
 
 from polyphony.speech.v1 import assessment_pb2 as pb
 
+from servekit.errors import InvalidArgument, TooLarge
 from servekit.media.scripts import join
-from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.assessment.scoring import Assessment, ScoredWord, assess
 from services.speech.audio.recording import Recordings
 from services.speech.spans import span

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import current
+from servekit.errors import Overloaded
 from servekit.media.audio import AudioLimits, audio_chunks, claimed_seconds
 from servekit.media.objects import ObjectStore
-from servekit.rpc.context import current
-from servekit.rpc.errors import Overloaded
 from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
 

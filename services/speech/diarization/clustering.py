@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.rpc.context import CancellationToken
+from servekit.context import CancellationToken
 
 LEAST_WINDOWS = 5  # the minimum number of windows of a speaker: two seconds
 MOST_NODES = 500  # the maximum size of the graph; longer recordings are subsampled

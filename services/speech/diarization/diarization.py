@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, DiarizeResponse, KnownSpeaker, Speaker, SpeakerTurn
 
+from servekit.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.rpc.bounds import within
-from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
 from services.speech.audio.recording import Recordings
 from services.speech.diarization import DiarizedTurn
 from services.speech.diarization.clustering import match_speakers

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.rpc.context import CancellationToken, current
-from servekit.rpc.errors import TooLarge
+from servekit.context import CancellationToken, current
+from servekit.errors import TooLarge
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, through

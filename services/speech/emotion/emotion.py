@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from polyphony.speech.v1 import emotion_pb2 as pb
 
 from servekit.media.scripts import is_unspaced
-from servekit.models.repository import Models
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, Recordings, through
 from services.speech.emotion.affect import arousal, emotions, sentiments, weighted_mean

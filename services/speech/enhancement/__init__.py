@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from servekit.rpc.context import CancellationToken
+from servekit.context import CancellationToken
 from servekit.scheduling.engines import Model
 
 CLEANING_RATE = 48_000

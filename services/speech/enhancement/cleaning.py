@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import firwin, lfilter
 
-from servekit.rpc.context import CancellationToken
+from servekit.context import CancellationToken
 from services.speech.audio import SAMPLE_RATE
 from services.speech.enhancement import CLEANING_RATE, Enhancer
 from services.speech.enhancement.loudness import LoudnessMeter

@@ -5,12 +5,12 @@ from contextlib import aclosing
 
 from polyphony.speech.v1 import enhancement_pb2 as pb
 
+from servekit.context import CancellationToken
+from servekit.errors import Unimplemented
 from servekit.media.audio_encoder import AudioEncoder
-from servekit.models.repository import Models
 from servekit.rpc.bounds import LOUDNESS_LUFS, within
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Unimplemented
 from servekit.scheduling.stream import StreamScheduler
+from servekit.tasks.repository import Models
 from services.speech.audio.recording import Recordings
 from services.speech.enhancement import CLEANING_RATE, Enhancer
 from services.speech.enhancement.cleaning import Cleaning

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from time import monotonic
 
+from servekit.errors import Overloaded, ServeError
 from servekit.media.scripts import join
-from servekit.rpc.errors import Overloaded, ServeError
 from services.speech.audio import SAMPLE_RATE
 from services.speech.live.committed_prefix import REST_SECONDS, CommittedPrefix
 from services.speech.live.endpointing import Utterance

@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 from polyphony.speech.v1 import transcription_pb2 as pb
 
-from servekit.models.repository import Models
+from servekit.errors import Overloaded, Unavailable
 from servekit.rpc.bounds import within
-from servekit.rpc.errors import Overloaded, Unavailable
+from servekit.tasks.repository import Models
 from services.speech.audio import SAMPLE_RATE
 from services.speech.live.endpointing import Endpointer, EndpointingOptions, Utterance
 from services.speech.live.incremental_decoder import FinalResult, IncrementalDecoder, InterimResult

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1 import transcription_pb2 as pb
 
-from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge, Unavailable
+from servekit.errors import Cancelled, InvalidArgument, TooLarge, Unavailable
 from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import through
 from services.speech.live.endpointing import Endpointer, Utterance

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1 import synthesis_pb2 as pb
 
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument, TooLarge
 from servekit.media.audio_encoder import AudioEncoder
 from servekit.rpc.bounds import SPEED, within
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument, TooLarge
 from servekit.scheduling.stream import StreamScheduler
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, Synthesizer

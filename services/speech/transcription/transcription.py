@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from servekit.models.repository import Models
 from servekit.scheduling.session import Session
+from servekit.tasks.repository import Models
 from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recording, through
 from services.speech.transcription import (

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from polyphony.speech.v1 import transcription_pb2 as pb
 
+from servekit.errors import InvalidArgument, TooLarge
 from servekit.rpc.bounds import within
-from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.speech.settings import SpeechSettings
 from services.speech.spans import span
 from services.speech.transcription import Segment, TranscriptionOptions

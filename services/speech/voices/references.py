@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.errors import InvalidArgument
 from servekit.media.audio_encoder import encode_audio
-from servekit.rpc.errors import InvalidArgument
 from services.speech.audio import SAMPLE_RATE
 from services.speech.audio.recording import Recordings
 from services.speech.voice_activity import SpeechDetector

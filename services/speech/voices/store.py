@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from servekit.context import current
+from servekit.errors import FailedPrecondition
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
-from servekit.rpc.context import current
-from servekit.rpc.errors import FailedPrecondition
 
 MAX_REFERENCE_BYTES = 8 << 20
 

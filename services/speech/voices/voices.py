@@ -9,13 +9,13 @@ from io import BytesIO
 from google.protobuf.timestamp_pb2 import Timestamp
 from polyphony.speech.v1 import voices_pb2 as pb
 
+from servekit.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.media.audio import AudioLimits
 from servekit.media.objects import ObjectStore
 from servekit.media.scripts import join
-from servekit.models.repository import Models
 from servekit.rpc.bounds import check_name
-from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.scheduling.stream import StreamScheduler
+from servekit.tasks.repository import Models
 from services.speech.audio.recording import Recording
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Reference, Speaker, Synthesizer

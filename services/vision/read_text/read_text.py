@@ -3,11 +3,11 @@
 from polyphony.type.v1.bounding_box_pb2 import BoundingBox
 from polyphony.vision.v1 import vision_pb2 as pb
 
+from servekit.context import current
+from servekit.errors import InvalidArgument
 from servekit.media.objects import ObjectStore
-from servekit.models.repository import Models
-from servekit.rpc.context import current
-from servekit.rpc.errors import InvalidArgument
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.vision.read_text import Line, Page
 from services.vision.settings import VisionSettings
 

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.app import build_app
 from gateway.auth import Keys, TokenBucket, require_loopback
-from servekit.rpc.errors import RateLimited
+from servekit.errors import RateLimited
 
 
 @pytest.fixture

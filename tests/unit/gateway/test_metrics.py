@@ -9,7 +9,7 @@ import httpx
 from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_server
 
 from gateway.app import build_app
-from servekit.rpc.errors import Overloaded, Unavailable
+from servekit.errors import Overloaded, Unavailable
 
 from .fakes.vision import Vision
 

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from servekit.rpc.errors import Unavailable
+from servekit.errors import Unavailable
 
 IMAGE = b"\x89PNG a picture"
 

@@ -9,9 +9,9 @@ from polyphony.type.v1.media_pb2 import Media
 
 from gateway.records import VectorStoreRecord
 from gateway.service import GatewayService
+from servekit.errors import InvalidArgument, NotFound, Unavailable
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.client import connect
-from servekit.rpc.errors import InvalidArgument, NotFound, Unavailable
 from servekit.rpc.interceptor import CallInterceptor
 
 

@@ -4,7 +4,7 @@ import pytest
 from polyphony.speech.v1.synthesis_pb2 import SynthesizeResponse
 
 from gateway.streams import audio_chunks, completed
-from servekit.rpc.errors import InvalidArgument, Unavailable
+from servekit.errors import InvalidArgument, Unavailable
 
 
 class Call:

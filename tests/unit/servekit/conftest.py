@@ -14,12 +14,12 @@ from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc, transcription
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
+from servekit.context import CancellationToken
+from servekit.errors import EngineCrashed, InvalidArgument, OutOfMemory, ServeError, Unimplemented
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, ServeError, Unimplemented
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.stream import StreamScheduler

@@ -18,9 +18,9 @@ from servekit.chat.model import (
     PrefillProgress,
     Prompt,
 )
+from servekit.context import CancellationToken
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
-from servekit.rpc.context import CancellationToken
 from services.generation.settings import GenerationSettings
 
 WORD = re.compile(r"\s*\S+|\s+")

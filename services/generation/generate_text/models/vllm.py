@@ -1,8 +1,8 @@
 """Reaches text models on a vLLM server."""
 
 from servekit.chat.vllm import VllmChatModel
+from servekit.errors import FailedPrecondition
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.errors import FailedPrecondition
 from services.generation.settings import GenerationSettings
 
 

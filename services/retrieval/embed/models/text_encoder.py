@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from servekit.context import CancellationToken
 from servekit.models.catalogue import ModelSpec
 from servekit.models.text_encoder import TextEncoder, Tokens, load_text_encoder
-from servekit.rpc.context import CancellationToken
 from services.retrieval.embed import EmbeddedText, TextEmbedder
 from services.retrieval.settings import RetrievalSettings
 

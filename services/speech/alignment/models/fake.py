@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument
 from services.speech.alignment import AlignmentInput, WordTiming
 from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings

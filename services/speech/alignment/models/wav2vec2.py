@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition, InvalidArgument
 from servekit.media.scripts import is_unspaced
 from servekit.models.backend import TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.alignment import AlignmentInput, WordTiming
 from services.speech.alignment.models.ctc import Path, align
 from services.speech.audio import SAMPLE_RATE

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from threadpoolctl import threadpool_limits
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, ServeError
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, ServeError
 from services.speech.anomaly import SoundInput, SoundRequest, SoundResult, TrainedDetector, TrainingSet
 from services.speech.anomaly.features import extract_features
 from services.speech.anomaly.training import train_classifier, train_scorer

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
-from servekit.rpc.context import CancellationToken
 from services.speech.audio import SAMPLE_RATE
 from services.speech.diarization import DiarizationInput, DiarizationResult, DiarizedTurn, Embeddings, Partials
 from services.speech.settings import SpeechSettings

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from pyannote.audio import Pipeline
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition, OutOfMemory
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition, OutOfMemory
 from services.speech.audio import SAMPLE_RATE
 from services.speech.diarization import DiarizationInput, DiarizationResult, DiarizedTurn
 from services.speech.settings import SpeechSettings

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import TooLarge
 from servekit.models.backend import Arrays, TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import TooLarge
 from services.speech.audio import SAMPLE_RATE
 from services.speech.diarization import Embeddings, Partials, SpeakerEncoder
 from services.speech.export import network

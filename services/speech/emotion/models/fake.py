@@ -3,9 +3,9 @@
 import zlib
 from collections.abc import Sequence
 
+from servekit.context import CancellationToken
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
-from servekit.rpc.context import CancellationToken
 from services.speech.settings import SpeechSettings
 
 

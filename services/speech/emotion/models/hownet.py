@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 from opencc import OpenCC
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition
 from services.speech.settings import SpeechSettings
 
 DEGREES = {"extreme": 2.0, "very": 1.5, "more": 1.25, "ish": 0.75}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
+from servekit.context import CancellationToken
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
 from services.speech.settings import SpeechSettings
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition
 from servekit.models.backend import TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition
 from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
 

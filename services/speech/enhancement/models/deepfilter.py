@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition, Unimplemented
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition, Unimplemented
 from services.speech.settings import SpeechSettings
 
 WEIGHTS = "DeepFilterNet3_onnx.tar.gz"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 
+from servekit.context import CancellationToken
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
 from services.speech.enhancement import CLEANING_RATE
 from services.speech.settings import SpeechSettings
 

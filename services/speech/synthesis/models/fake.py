@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
-from servekit.rpc.context import CancellationToken
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, VoiceRow
 

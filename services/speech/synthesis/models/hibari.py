@@ -9,9 +9,9 @@ from hibari.g2p import G2P
 from hibari.voices import VOICES
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, VoiceRow
 from services.speech.synthesis.pace import trimmed

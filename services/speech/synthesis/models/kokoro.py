@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument
 from servekit.models.backend import TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, VoiceRow
 from services.speech.synthesis.models.phonemes import Phonemize, phonemizers

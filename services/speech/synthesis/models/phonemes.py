@@ -10,7 +10,7 @@ from typing import Any
 
 from hibari.g2p import G2P
 
-from servekit.rpc.errors import FailedPrecondition
+from servekit.errors import FailedPrecondition
 
 Phonemize = Callable[[str], str]
 

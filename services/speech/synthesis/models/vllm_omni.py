@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servekit.chat.vllm_server import VllmServer
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, VoiceRow
 

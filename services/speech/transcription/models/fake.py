@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import EngineCrashed, InvalidArgument, ServeError
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, InvalidArgument, ServeError
 from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import RecognizedWord, Segment, TranscriptionOptions, Window, WindowResult

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition, InvalidArgument
 from servekit.models.backend import TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import RecognizedWord, Segment, TranscriptionOptions, Window, WindowResult

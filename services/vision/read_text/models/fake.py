@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import ServeError
 from servekit.media.images import ImageLimits, decode_image
 from servekit.models.backend import TensorBackend, TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import ServeError
 from services.vision.read_text import Line, Page
 from services.vision.settings import VisionSettings
 

@@ -16,13 +16,13 @@ from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from rapidocr.ch_ppocr_rec import TextRecInput
 from rapidocr.utils.process_img import apply_vertical_padding, map_boxes_to_original
 
+from servekit.context import CancellationToken
+from servekit.errors import ServeError
 from servekit.media.images import ImageLimits, decode_image
 from servekit.models.backend import TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.backends.triton import TritonBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import ServeError
 from services.vision.read_text import Line, Page
 from services.vision.settings import VisionSettings
 

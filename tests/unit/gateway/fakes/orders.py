@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 
-from servekit.rpc.context import current
-from servekit.rpc.errors import ServeError
+from servekit.context import current
+from servekit.errors import ServeError
 
 
 @dataclass

@@ -5,8 +5,8 @@ from polyphony.retrieval.v1 import retrieval_pb2 as retrieval
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
 from polyphony.type.v1.embedding_pb2 import Embedding
 
-from servekit.rpc.context import current
-from servekit.rpc.errors import NotFound
+from servekit.context import current
+from servekit.errors import NotFound
 
 
 class Retrieval(RetrievalServiceServicer):

@@ -11,7 +11,7 @@ from polyphony.speech.v1 import transcription_pb2 as transcription
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
-from servekit.rpc.errors import NotFound
+from servekit.errors import NotFound
 
 SERVICES = tuple(
     service

@@ -3,7 +3,7 @@
 from polyphony.vision.v1 import vision_pb2 as vision
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceServicer
 
-from servekit.rpc.errors import UnsupportedMedia
+from servekit.errors import UnsupportedMedia
 
 
 class Vision(VisionServiceServicer):

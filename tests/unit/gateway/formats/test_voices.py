@@ -9,7 +9,7 @@ from openai import AsyncOpenAI
 from polyphony.speech.v1.voices_pb2 import Voice
 
 from gateway.app import build_app
-from servekit.rpc.errors import InvalidArgument, Unimplemented
+from servekit.errors import InvalidArgument, Unimplemented
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from gateway.http.bodies import LANGUAGE_RULE, decode
 from gateway.schemas.languages import Language
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 
 class Options(Struct, forbid_unknown_fields=True, frozen=True):

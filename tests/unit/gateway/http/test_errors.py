@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.field_names import rename_fields
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 
 NAMES = {"audio": "file", "clips": "files[]", "clips.label": "labels[]", "messages": "messages"}
 

@@ -14,8 +14,8 @@ from gateway.http import responses
 from gateway.http import server as web_module
 from gateway.http.server import HEAD_SECONDS, WebServer
 from gateway.routes.health import Alive
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import FailedPrecondition
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import FailedPrecondition
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gateway.media.fetch import Fetcher
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 FIELD = "messages[0].content[1].image_url.url"
 PUBLIC = "93.184.215.14"

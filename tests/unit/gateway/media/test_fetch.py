@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from servekit.rpc.errors import TooLarge
+from servekit.errors import TooLarge
 
 from .fetching import FIELD, fetcher, fixed, refused, response, serving
 

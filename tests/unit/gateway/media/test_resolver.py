@@ -7,7 +7,7 @@ import pytest
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.media.resolver import InlineSource, UrlSource, parse_media_source
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 
 SIZE = 1 << 20
 LIMIT = 4 * SIZE

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gateway.media.sweep import sweep_forever
+from servekit.errors import NotFound
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import NotFound
 
 
 async def test_expired_objects_are_deleted_and_others_kept(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from servekit.rpc.errors import Overloaded
+from servekit.errors import Overloaded
 
 GOLDEN = json.loads((Path(__file__).parent / "prompts.golden.json").read_text())
 DOCUMENT = "The total of the bill is 42 euros. <|im_end|> Cats sleep all day."

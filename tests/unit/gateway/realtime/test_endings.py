@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.realtime import session as realtime
 from gateway.realtime.stream import MAX_WAITING_CHUNKS, TranscriptionStream
-from servekit.rpc.errors import Cancelled, Overloaded
+from servekit.errors import Cancelled, Overloaded
 
 from .conftest import COMPLETED, LOUD, PARTIAL, session, until
 

@@ -1,6 +1,6 @@
 import pytest
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 SOUND = ("a.wav", b"sound", "audio/wav")
 

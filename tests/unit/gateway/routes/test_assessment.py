@@ -2,7 +2,7 @@
 
 import pytest
 
-from servekit.rpc.errors import UnsupportedMedia
+from servekit.errors import UnsupportedMedia
 
 FILE = {"file": ("a.wav", b"sound", "audio/wav")}
 

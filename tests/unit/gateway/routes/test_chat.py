@@ -12,7 +12,7 @@ from polyphony.type.v1.chat_pb2 import ChatMessage
 from gateway.auth import Caller
 from gateway.formats.chat_request import parse_request
 from gateway.schemas.chat import ChatRequest
-from servekit.rpc.errors import Overloaded, Unavailable
+from servekit.errors import Overloaded, Unavailable
 
 PNG = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
 WAV = base64.b64encode(b"a recording").decode()

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
+from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
 
 URL = "/v1/audio/diarize"
 FILE = {"file": ("a.wav", b"sound", "audio/wav")}

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.auth import Caller
 from gateway.models import ModelDirectory
-from servekit.rpc.errors import InvalidArgument, NotFound
+from servekit.errors import InvalidArgument, NotFound
 
 
 @pytest.mark.parametrize(

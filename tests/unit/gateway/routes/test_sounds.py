@@ -3,7 +3,7 @@
 import pytest
 from polyphony.speech.v1.enhancement_pb2 import EnhancementStarted, EnhanceResponse
 
-from servekit.rpc.errors import InvalidArgument, NotFound
+from servekit.errors import InvalidArgument, NotFound
 
 FILE = {"file": ("a.wav", b"sound", "audio/wav")}
 

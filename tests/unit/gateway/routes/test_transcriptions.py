@@ -20,8 +20,8 @@ from polyphony.speech.v1.transcription_pb2_grpc import (
 from polyphony.type.v1.time_span_pb2 import TimeSpan
 
 from gateway.app import build_app
+from servekit.errors import InvalidArgument, Unavailable
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import InvalidArgument, Unavailable
 from servekit.rpc.interceptor import CallInterceptor
 
 SOUND = ("a.wav", b"sound", "audio/wav")

@@ -8,7 +8,7 @@ from polyphony.type.v1.media_pb2 import Media
 
 from servekit.chat.budget import build_prompt, truncate
 from servekit.chat.model import GenerationOptions
-from servekit.rpc.errors import TooLarge, Unimplemented
+from servekit.errors import TooLarge, Unimplemented
 
 
 class ByteTokenizer:

@@ -6,7 +6,7 @@ import pytest
 from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 
 from servekit.chat.json_schema import parse_schema, schema_of
-from servekit.rpc.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 
 
 def parse(text, max_bytes=10_000, max_depth=32):

@@ -4,7 +4,7 @@ import pytest
 
 from servekit.chat.llama_cpp import LlamaCppChatModel, LlamaCppConfig
 from servekit.chat.llama_cpp_tokenizer import engine_error, schema_error
-from servekit.rpc.errors import FailedPrecondition, Internal, InvalidArgument, Unavailable
+from servekit.errors import FailedPrecondition, Internal, InvalidArgument, Unavailable
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.chat.message import check_messages
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 USER = ChatMessage.ROLE_USER
 TEXT = ContentPart(text="")

@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from servekit.chat.model import GenerationDelta, GenerationFinished, GenerationOptions
 from servekit.chat.vllm import VllmChatModel
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, EngineCrashed, FailedPrecondition, InvalidArgument, TooLarge
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, EngineCrashed, FailedPrecondition, InvalidArgument, TooLarge
 
 
 class Peer:

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
+from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from servekit.media.audio import AudioLimits, audio_chunks, claimed_seconds, decode_audio
 from servekit.media.audio_encoder import AUDIO_TYPES, AudioEncoder, encode_audio
-from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from tests.unit.servekit.conftest import FIELD, assert_typed, picture
 
 RATE = 24_000
@@ -290,7 +290,7 @@ def test_a_film_may_not_refer_to_another_file(tmp_path):
 
 def test_libav_says_nothing_on_stderr():
     code = (
-        "from servekit.media.audio import AudioLimits, decode_audio; from servekit.rpc.errors import ServeError\n"
+        "from servekit.media.audio import AudioLimits, decode_audio; from servekit.errors import ServeError\n"
         "for data in (b'#EXTM3U\\nfile:///x', b'RIFF' + bytes(99), b'fLaC' + bytes(999), b'\\xff\\xfb' * 900):\n"
         "    try: decode_audio(data, AudioLimits(), 'x')\n"
         "    except ServeError: pass\n"

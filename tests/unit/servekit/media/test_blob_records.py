@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from servekit.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from servekit.media.images import ImageLimits, decode_image
-from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from tests.unit.servekit.conftest import FIELD, assert_typed
 
 PHOTOS = Path(skimage.data.__file__).parent

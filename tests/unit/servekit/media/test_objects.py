@@ -11,8 +11,8 @@ import tracemalloc
 import pytest
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.errors import InvalidArgument, NotFound, TooLarge
 from servekit.media.objects import ObjectMetadata, ObjectStore
-from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge
 
 PIECE = bytes(range(256)) * 4096  # 1 MiB
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from servekit.rpc.errors import AlreadyExists, InvalidArgument, NotFound
+from servekit.errors import AlreadyExists, InvalidArgument, NotFound
 
 
 async def test_records_are_kept_by_tenant_kind_and_name(store):

@@ -8,8 +8,8 @@ import pytest
 
 from fleet.settings import FleetSettings
 from fleet.weights import weights
+from servekit.errors import NotFound
 from servekit.models import catalogue
-from servekit.rpc.errors import NotFound
 
 ROOT = Path(__file__).parents[4]
 MODELS, PROFILES = catalogue.names("models"), catalogue.names("profiles")

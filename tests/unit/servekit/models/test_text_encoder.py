@@ -10,12 +10,12 @@ import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, InvalidArgument, TooLarge
 from servekit.models import catalogue
 from servekit.models.bert import network
 from servekit.models.text_encoder import load_text_encoder
 from servekit.ops.settings import ProcessSettings
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, InvalidArgument, TooLarge
 
 REFERENCE = json.loads(Path(__file__).with_name("reference_vectors.json").read_text())["rows"]
 TOLERANCE = 1e-4

@@ -14,15 +14,15 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import Internal
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import LoadedModel
-from servekit.models.repository import ModelRepository
 from servekit.ops.logs import configure_logging
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import Internal
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.loaded import LoadedModel
+from servekit.tasks.repository import ModelRepository
 from tests.conftest import receiving
 from tests.unit.servekit.conftest import READ, VISION, Doubler
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from servekit.errors import InvalidArgument
 from servekit.rpc.bounds import check_name, within
-from servekit.rpc.errors import InvalidArgument
 
 
 @pytest.mark.parametrize("value", [0.25, 1, 4.0])

@@ -9,9 +9,8 @@ from polyphony.speech.v1 import synthesis_pb2, transcription_pb2
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
-from servekit.rpc.client import connect
-from servekit.rpc.context import CancellationToken, RequestContext, current, enter
-from servekit.rpc.errors import (
+from servekit.context import CancellationToken, RequestContext, current, enter
+from servekit.errors import (
     DeadlineExceeded,
     EngineCrashed,
     FailedPrecondition,
@@ -20,6 +19,7 @@ from servekit.rpc.errors import (
     Unavailable,
     Unimplemented,
 )
+from servekit.rpc.client import connect
 from tests.unit.servekit.conftest import READ, SPEAK, VISION
 
 

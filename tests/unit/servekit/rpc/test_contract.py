@@ -8,8 +8,8 @@ from polyphony.generation.v1 import generation_pb2
 from polyphony.speech.v1 import synthesis_pb2
 from polyphony.vision.v1 import vision_pb2
 
+from servekit.errors import InvalidArgument
 from servekit.rpc.contract import check_required
-from servekit.rpc.errors import InvalidArgument
 
 
 def field(name, number, kind, required=False, repeated=False, of=None):

@@ -8,10 +8,10 @@ import pytest
 from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc, transcription_pb2
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
+from servekit.context import CancellationToken, RequestContext, current, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, Unimplemented
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken, RequestContext, current, enter
 from servekit.rpc.contract import handlers, timeouts
-from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, Unimplemented
 from servekit.rpc.interceptor import CallInterceptor
 from tests.unit.servekit.conftest import READ, SPEAK, SYNTHESIS, VISION
 from tests.watching import until

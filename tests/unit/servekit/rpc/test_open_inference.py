@@ -7,18 +7,18 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from servekit.errors import InvalidArgument, NotFound, Unimplemented
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import LoadedModel
-from servekit.models.repository import ModelRepository
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import InvalidArgument, NotFound, Unimplemented
 from servekit.rpc.open_inference import InferenceService
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
 from servekit.scheduling.tensors import TensorScheduler
+from servekit.tasks.loaded import LoadedModel
+from servekit.tasks.repository import ModelRepository
 
 SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)
 TYPED = {

@@ -13,13 +13,13 @@ import pytest
 from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
+from servekit.errors import EngineCrashed, FailedPrecondition
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import LoadedModel
-from servekit.models.repository import ModelRepository
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import EngineCrashed, FailedPrecondition
 from servekit.rpc.server import Server, ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
+from servekit.tasks.loaded import LoadedModel
+from servekit.tasks.repository import ModelRepository
 from tests.unit.servekit.conftest import (
     NOT_SERVING,
     READ,

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from servekit.rpc.errors import Overloaded
+from servekit.errors import Overloaded
 from servekit.scheduling.admission import MIN_RETRY_SECONDS, Admission, Backlog, Reservation, ReservationCalibration
 from servekit.scheduling.service_time import ServiceTimeModel
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import DeadlineExceeded, EngineCrashed, Internal, InvalidArgument, OutOfMemory, Overloaded
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import DeadlineExceeded, EngineCrashed, Internal, InvalidArgument, OutOfMemory, Overloaded
 from tests.unit.servekit.conftest import hold, takes
 from tests.watching import until
 

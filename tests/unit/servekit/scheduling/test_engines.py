@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from servekit.errors import EngineCrashed, Unavailable
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import EngineCrashed, Unavailable
 from servekit.scheduling import engines
 from servekit.scheduling.batch import BatchScheduler
 from tests.unit.servekit.conftest import DOUBLER, Doubler, kinds, settled

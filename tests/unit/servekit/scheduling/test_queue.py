@@ -7,8 +7,8 @@ from math import nan
 
 import pytest
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument
 from servekit.scheduling import queue as fair_queue
 from servekit.scheduling.queue import FairQueue, WorkItem
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import Cancelled, DeadlineExceeded, Internal, InvalidArgument, Overloaded
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import Cancelled, DeadlineExceeded, Internal, InvalidArgument, Overloaded
 from servekit.scheduling.stream import StreamScheduler
 from tests.unit.servekit.conftest import Doubler, Panic, hold, kinds, settled, takes
 from tests.watching import until

@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import Overloaded
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import Overloaded
 from tests.unit.servekit.conftest import hold, takes
 from tests.watching import until
 

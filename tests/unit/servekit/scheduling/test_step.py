@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import (
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import (
     DeadlineExceeded,
     EngineCrashed,
     Internal,

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import DeadlineExceeded, Internal, InvalidArgument, Overloaded
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import DeadlineExceeded, Internal, InvalidArgument, Overloaded
 from servekit.scheduling.stream import MAX_PENDING, StreamScheduler
 from tests.watching import until
 

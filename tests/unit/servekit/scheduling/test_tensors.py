@@ -5,13 +5,13 @@ import asyncio
 import numpy as np
 import pytest
 
+from servekit.context import CancellationToken
+from servekit.errors import InvalidArgument
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import InvalidArgument
 from servekit.scheduling.tensors import TensorModel, TensorScheduler
 
 SPEC = ModelSpec(id="m", task="embed", services=("retrieval",), runtime="t", title="t", licence="CC0-1.0", memory_mb=1)

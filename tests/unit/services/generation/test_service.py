@@ -14,12 +14,12 @@ from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 
+from servekit.errors import InvalidArgument, NotFound, Overloaded, ServeError, TooLarge, Unavailable
 from servekit.models import catalogue
-from servekit.models.loaded import LoadedModel
-from servekit.models.repository import ModelRepository
-from servekit.rpc.errors import InvalidArgument, NotFound, Overloaded, ServeError, TooLarge, Unavailable
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.stream import StreamScheduler
+from servekit.tasks.loaded import LoadedModel
+from servekit.tasks.repository import ModelRepository
 from services.generation import service
 from services.generation.generate_text.models.fake import FakeChatModel
 from services.generation.settings import GenerationSettings

@@ -14,8 +14,8 @@ from polyphony.type.v1.embedding_pb2 import Embedding
 from pydantic import SecretStr
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import (
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import (
     AlreadyExists,
     DeadlineExceeded,
     FailedPrecondition,

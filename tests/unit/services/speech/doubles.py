@@ -2,7 +2,7 @@
 
 import time
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 
 
 class TranscriberDouble:

@@ -10,10 +10,10 @@ from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 from polyphony.speech.v1.transcription_pb2 import TranscribeRequest
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from services.speech.settings import SpeechSettings
 
 

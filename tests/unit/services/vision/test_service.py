@@ -18,8 +18,8 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unavailable, UnsupportedMedia
 from services.vision.service import build
 from services.vision.settings import VisionSettings
 from tests.watching import until

@@ -17,9 +17,9 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage
 from numpy.typing import NDArray
 
+from servekit.context import CancellationToken
+from servekit.errors import EngineCrashed, InvalidArgument, OutOfMemory, TooLarge
 from servekit.models.catalogue import ModelSpec
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import EngineCrashed, InvalidArgument, OutOfMemory, TooLarge
 from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import WINDOW_SECONDS, TranscriptionOptions, Window, WindowResult

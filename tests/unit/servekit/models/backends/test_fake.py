@@ -3,9 +3,9 @@ import time
 import numpy as np
 import pytest
 
+from servekit.errors import EngineCrashed, OutOfMemory
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
-from servekit.rpc.errors import EngineCrashed, OutOfMemory
 
 INPUTS = [TensorSpec("a", np.dtype(np.int64), (-1, -1)), TensorSpec("b", np.dtype(np.float32), (-1, 2))]
 OUTPUTS = [TensorSpec("y", np.dtype(np.float32), (-1, 4)), TensorSpec("n", np.dtype(np.int32), (-1,))]

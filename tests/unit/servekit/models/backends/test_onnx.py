@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from servekit.errors import EngineCrashed, FailedPrecondition, InvalidArgument, OutOfMemory
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.onnx import OnnxBackend
-from servekit.rpc.errors import EngineCrashed, FailedPrecondition, InvalidArgument, OutOfMemory
 
 
 def network(nodes, inputs, outputs) -> bytes:

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from polyphony.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
+from servekit.errors import DeadlineExceeded, EngineCrashed, InvalidArgument, NotFound, Overloaded
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.backends.triton import TritonBackend
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import LoadedModel
-from servekit.models.repository import ModelRepository
 from servekit.ops.settings import ProcessSettings
-from servekit.rpc.errors import DeadlineExceeded, EngineCrashed, InvalidArgument, NotFound, Overloaded
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.tensors import TensorScheduler
+from servekit.tasks.loaded import LoadedModel
+from servekit.tasks.repository import ModelRepository
 
 INPUTS = (TensorSpec("ids", np.dtype(np.int64), (-1, -1)), TensorSpec("x", np.dtype(np.float16), (-1, 2)))
 OUTPUTS = (TensorSpec("y", np.dtype(np.float32), (-1, 4)),)

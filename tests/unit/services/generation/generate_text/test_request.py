@@ -8,8 +8,8 @@ from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 
+from servekit.errors import InvalidArgument, TooLarge
 from servekit.models import catalogue
-from servekit.rpc.errors import InvalidArgument, TooLarge
 from services.generation.generate_text.request import parse_request
 from services.generation.settings import GenerationSettings
 

@@ -4,7 +4,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from servekit.rpc.errors import NotFound, Unavailable
+from servekit.errors import NotFound, Unavailable
 from services.retrieval.stores import Metric, Point
 from services.retrieval.stores.postgres import PostgresStore
 from services.retrieval.stores.postgres_pool import PostgresPool

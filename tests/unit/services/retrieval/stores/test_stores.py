@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, NotFound
+from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
 from services.retrieval.stores import Metric, Point, open_store
 
 from .reference import exact_scores, example_points

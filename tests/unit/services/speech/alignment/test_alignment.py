@@ -7,14 +7,14 @@ import pytest
 from polyphony.speech.v1.alignment_pb2 import AlignRequest
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import ModelSpec
-from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.speech.alignment.alignment import ForcedAlignment
 from services.speech.alignment.models.fake import FakeAligner
 from services.speech.audio.recording import Recordings

@@ -13,7 +13,7 @@ from polyphony.speech.v1.anomaly_pb2 import (
 from polyphony.type.v1.media_pb2 import Media
 
 from evaluation.sounds import machine, wav
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument, TooLarge, UnsupportedMedia
+from servekit.errors import FailedPrecondition, InvalidArgument, TooLarge, UnsupportedMedia
 from services.speech.service import build
 from tests.stubs import SpeechStub
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled
 from services.speech.anomaly import features
 from services.speech.anomaly.features import FEATURES, extract_features
 

@@ -10,9 +10,9 @@ from polyphony.speech.v1.anomaly_pb2 import (
     ListAnomalyDetectorsRequest,
 )
 
+from servekit.context import RequestContext, enter
+from servekit.errors import FailedPrecondition, NotFound, Unavailable
 from servekit.media.objects import ObjectStore
-from servekit.rpc.context import RequestContext, enter
-from servekit.rpc.errors import FailedPrecondition, NotFound, Unavailable
 from services.speech.anomaly.detectors import AnomalyScorer
 from services.speech.anomaly.features import FEATURES
 from services.speech.anomaly.store import DetectorRecord, DetectorStore

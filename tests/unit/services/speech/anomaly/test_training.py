@@ -5,8 +5,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from evaluation.sounds import machine
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, FailedPrecondition, InvalidArgument
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, FailedPrecondition, InvalidArgument
 from services.speech.anomaly.detectors import AnomalyScorer, SoundClassifier, dump, parse
 from services.speech.anomaly.features import FEATURES, FORMAT, SHAPE, extract_features
 from services.speech.anomaly.training import train_classifier, train_scorer

@@ -5,9 +5,9 @@ import pytest
 from polyphony.speech.v1 import assessment_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from services.speech.assessment.assessment import Assessor
 from services.speech.audio.recording import Recordings
 from services.speech.settings import SpeechSettings

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import Cancelled, InvalidArgument, Overloaded, TooLarge, UnsupportedMedia
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import Cancelled, InvalidArgument, Overloaded, TooLarge, UnsupportedMedia
 from services.speech.audio.recording import Recordings, through
 from services.speech.settings import SpeechSettings
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled
 from services.speech.diarization.clustering import MOST_NODES, cluster, match_speakers
 
 DIMENSIONS = 64

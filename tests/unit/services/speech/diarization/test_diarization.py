@@ -9,13 +9,13 @@ from polyphony.type.v1.media_pb2 import Media
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
+from servekit.errors import InvalidArgument, NotFound, OutOfMemory, TooLarge, UnsupportedMedia
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.models import catalogue
 from servekit.models.backend import TensorSpec
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import InvalidArgument, NotFound, OutOfMemory, TooLarge, UnsupportedMedia
 from servekit.scheduling.batch import BatchScheduler
 from services.speech.audio.recording import Recordings
 from services.speech.diarization.diarization import SpeakerDiarization

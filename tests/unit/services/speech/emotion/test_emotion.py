@@ -5,13 +5,13 @@ import pytest
 from polyphony.speech.v1 import emotion_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.errors import NotFound
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import model
-from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import NotFound
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.speech.audio.recording import Recordings
 from services.speech.emotion.emotion import EmotionAnalysis
 from services.speech.emotion.models import vader

@@ -10,13 +10,13 @@ import pytest
 from polyphony.speech.v1.enhancement_pb2 import EnhanceRequest
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.media.audio_encoder import AUDIO_TYPES
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import model
-from servekit.models.repository import Models
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, TooLarge, Unimplemented, UnsupportedMedia
+from servekit.tasks.repository import Models
 from services.speech.audio.recording import Recordings
 from services.speech.enhancement.enhancement import SpeechEnhancement
 from services.speech.enhancement.models import deepfilter

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from polyphony.speech.v1 import transcription_pb2 as pb
 
+from servekit.errors import ServeError
 from servekit.models.catalogue import ModelSpec
-from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import ServeError
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.speech.live.live import LiveTranscription
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import RecognizedWord, Segment, WindowResult

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import EngineCrashed, InvalidArgument, Overloaded
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import EngineCrashed, InvalidArgument, Overloaded
 
 from .conftest import answers, audio, config, finals, kinds, requests
 

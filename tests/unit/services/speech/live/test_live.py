@@ -6,7 +6,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from polyphony.speech.v1 import transcription_pb2 as pb
 
-from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge
+from servekit.errors import InvalidArgument, NotFound, TooLarge
 
 from .conftest import COMMIT, answers, audio, config, finals, kinds, sound
 

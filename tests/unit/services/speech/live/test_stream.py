@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from servekit.models.repository import Models
-from servekit.rpc.errors import Cancelled, Overloaded, TooLarge, Unavailable
+from servekit.errors import Cancelled, Overloaded, TooLarge, Unavailable
+from servekit.tasks.repository import Models
 from services.speech.live.live import LiveTranscription
 from services.speech.service import build
 from services.speech.settings import SpeechSettings

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 
+from servekit.errors import InvalidArgument, NotFound, TooLarge, Unavailable
 from servekit.media.audio import AudioLimits, decode_audio
-from servekit.rpc.errors import InvalidArgument, NotFound, TooLarge, Unavailable
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.sentences import SENTENCE_SECONDS
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import DeadlineExceeded, InvalidArgument, NotFound, Overloaded, Unavailable
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
 from servekit.models.catalogue import ModelSpec
-from servekit.models.repository import Models
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import DeadlineExceeded, InvalidArgument, NotFound, Overloaded, Unavailable
 from servekit.scheduling.batch import BatchScheduler
+from servekit.tasks.repository import Models
 from services.speech.audio.recording import Recordings
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import RecognizedWord, Segment, TranscriptionOptions, WindowResult, transcription

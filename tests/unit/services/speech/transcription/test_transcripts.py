@@ -3,7 +3,7 @@
 import pytest
 from polyphony.speech.v1 import transcription_pb2 as pb
 
-from servekit.rpc.errors import InvalidArgument
+from servekit.errors import InvalidArgument
 from services.speech.settings import SpeechSettings
 from services.speech.transcription.transcripts import shared_options, transcription_options, vad_options_of
 

@@ -8,10 +8,10 @@ import pytest
 from hibari import Hibari as Engine
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.errors import InvalidArgument
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.media.audio_encoder import encode_audio
 from servekit.media.objects import ObjectStore
-from servekit.rpc.errors import InvalidArgument
 from services.speech.audio.recording import Recordings
 from services.speech.settings import SpeechSettings
 from services.speech.voice_activity.models.silero import Silero

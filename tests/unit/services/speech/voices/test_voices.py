@@ -6,9 +6,9 @@ from polyphony.speech.v1.synthesis_pb2 import SynthesizeRequest
 from polyphony.speech.v1.voices_pb2 import CreateVoiceRequest, DeleteVoiceRequest, ListVoicesRequest
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.context import RequestContext, enter
+from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.media.audio_encoder import encode_audio
-from servekit.rpc.context import RequestContext, enter
-from servekit.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TooLarge, Unimplemented
 from services.speech.settings import SpeechSettings
 
 STATEMENT = "Anna, 1 May, in writing"

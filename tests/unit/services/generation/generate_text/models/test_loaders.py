@@ -2,8 +2,8 @@
 
 import pytest
 
+from servekit.errors import FailedPrecondition
 from servekit.models import catalogue
-from servekit.rpc.errors import FailedPrecondition
 from services.generation.generate_text.models import llama_cpp, vllm
 from services.generation.settings import GenerationSettings
 

@@ -3,9 +3,9 @@ import time
 import numpy as np
 import pytest
 
+from servekit.context import CancellationToken
+from servekit.errors import OutOfMemory
 from servekit.models import catalogue
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import OutOfMemory
 from services.retrieval.embed.models.fake import FakeEmbedder
 
 SPEC = catalogue.model("fake-embedder")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from servekit.context import CancellationToken
 from servekit.models import catalogue
-from servekit.rpc.context import CancellationToken
 from services.retrieval.embed.models.text_encoder import load
 from services.retrieval.settings import RetrievalSettings
 

@@ -6,9 +6,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition, InvalidArgument
 from servekit.models.catalogue import model
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.alignment import AlignmentInput
 from services.speech.alignment.models.wav2vec2 import NOT_FOUND, Wav2Vec2, load
 from services.speech.settings import SpeechSettings

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pyannote.core import Annotation, Segment
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, FailedPrecondition, OutOfMemory
 from servekit.models import catalogue
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, FailedPrecondition, OutOfMemory
 from services.speech.diarization import DiarizationInput
 from services.speech.settings import SpeechSettings
 

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, TooLarge
 from servekit.media.audio import AudioLimits, decode_audio
 from servekit.models import catalogue
 from servekit.ops.settings import ProcessSettings
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, TooLarge
 from services.speech.checkpoint import read_checkpoint
 from services.speech.diarization.models.resemblyzer import load
 from services.speech.export import network

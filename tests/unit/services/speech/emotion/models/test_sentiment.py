@@ -2,9 +2,9 @@ import pickle
 
 import pytest
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition
 from servekit.models.catalogue import model
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition
 from services.speech.emotion.models import hownet, vader
 from services.speech.settings import SpeechSettings
 

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition
 from servekit.models.catalogue import model
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition
 from services.speech.emotion.models.wav2vec2 import MAX_SAMPLES, MIN_SAMPLES, load
 from services.speech.settings import SpeechSettings
 

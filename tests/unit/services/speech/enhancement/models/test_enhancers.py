@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, FailedPrecondition
 from servekit.models.catalogue import model
 from servekit.ops.settings import default_home
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, FailedPrecondition
 from services.speech.enhancement import CLEANING_RATE
 from services.speech.enhancement.models import deepfilter, spectral_gate
 from services.speech.settings import SpeechSettings

@@ -9,8 +9,8 @@ from hibari import Hibari as Engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, InvalidArgument
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, InvalidArgument
 from services.speech.synthesis import Speaker
 from services.speech.synthesis.models.hibari import MAX_PHONEMES, Hibari, _portions
 

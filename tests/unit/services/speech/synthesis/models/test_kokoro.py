@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, FailedPrecondition
 from servekit.models.catalogue import model
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, FailedPrecondition
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker
 from services.speech.synthesis.models.kokoro import MAX_PHONEMES, Kokoro, _portions, load

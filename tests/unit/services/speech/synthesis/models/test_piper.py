@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, FailedPrecondition
 from servekit.models.catalogue import model
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, FailedPrecondition
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker
 from services.speech.synthesis.models.piper import load

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, EngineCrashed, FailedPrecondition, Internal, InvalidArgument, Overloaded
 from servekit.models.catalogue import model
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, EngineCrashed, FailedPrecondition, Internal, InvalidArgument, Overloaded
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Reference, Speaker
 from services.speech.synthesis.models.vllm_omni import load

@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from servekit.context import CancellationToken
+from servekit.errors import FailedPrecondition, InvalidArgument
 from servekit.models.catalogue import model
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import FailedPrecondition, InvalidArgument
 from services.speech.audio import SAMPLE_RATE
 from services.speech.settings import SpeechSettings
 from services.speech.transcription import TranscriptionOptions, Window

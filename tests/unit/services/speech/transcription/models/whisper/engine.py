@@ -9,7 +9,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 
-from servekit.rpc.context import CancellationToken
+from servekit.context import CancellationToken
 from services.speech.audio import SAMPLE_RATE
 from services.speech.transcription import TranscriptionOptions, Window
 from services.speech.transcription.models.whisper.whisper import Whisper

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import Cancelled, EngineCrashed, InvalidArgument, OutOfMemory
+from servekit.context import CancellationToken
+from servekit.errors import Cancelled, EngineCrashed, InvalidArgument, OutOfMemory
 from services.speech.audio import SAMPLE_RATE
 from services.speech.transcription import TranscriptionOptions, Window
 

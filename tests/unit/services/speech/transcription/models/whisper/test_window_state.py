@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from faster_whisper.transcribe import get_compression_ratio
 
-from servekit.rpc.context import CancellationToken
-from servekit.rpc.errors import OutOfMemory, TooLarge
+from servekit.context import CancellationToken
+from servekit.errors import OutOfMemory, TooLarge
 from services.speech.transcription.models.whisper.decoding import MAX_COMPRESSION_RATIO, MAX_WRITTEN_TOKENS
 
 from .engine import IDS, SUN, WORDS, Engine, always, heard, said, texts, tokens, whisper, window

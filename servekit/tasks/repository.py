@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
-from servekit.models.loaded import AnyServable, LoadedModel, Servable
-from servekit.models.on_demand import OnDemandModel
+from servekit.errors import NotFound
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import NotFound
+from servekit.tasks.loaded import AnyServable, LoadedModel, Servable
+from servekit.tasks.on_demand import OnDemandModel
 
 
 class Models(Generic[AnyServable]):

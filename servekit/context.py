@@ -5,7 +5,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from servekit.rpc.errors import Cancelled, DeadlineExceeded
+from servekit.errors import Cancelled, DeadlineExceeded
 
 DEFAULT_TENANT = "default"
 

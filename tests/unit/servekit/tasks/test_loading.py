@@ -7,16 +7,16 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pytest
 
+from servekit.errors import FailedPrecondition, NotFound, Unimplemented
 from servekit.models.backend import TensorSpec
 from servekit.models.backends.fake import FakeBackend
-from servekit.models.loading import load_models
-from servekit.models.task import BatchConfig, StepConfig, StreamConfig, TaskSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import FailedPrecondition, NotFound, Unimplemented
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.step import StepScheduler
 from servekit.scheduling.stream import StreamScheduler
+from servekit.tasks.loading import load_models
+from servekit.tasks.task import BatchConfig, StepConfig, StreamConfig, TaskSpec
 
 ROW = (
     'title = "t"\ntask = "{task}"\nservices = ["vision"]\nruntime = "fake"\nlicence = "CC0-1.0"\nmemory_mb = {memory}\n'

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from servekit.errors import FailedPrecondition
 from servekit.models.catalogue import ModelSpec
-from servekit.models.task import TaskSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import FailedPrecondition
 from servekit.scheduling.scheduler import Scheduler
 from servekit.scheduling.tensors import TensorScheduler
+from servekit.tasks.task import TaskSpec
 
 log = logging.getLogger(__name__)
 

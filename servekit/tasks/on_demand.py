@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
+from servekit.context import current
+from servekit.errors import Internal, ServeError, Unavailable
 from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import AnyServable, LoadedModel
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import current
-from servekit.rpc.errors import Internal, ServeError, Unavailable
+from servekit.tasks.loaded import AnyServable, LoadedModel
 
 log = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from servekit.errors import FailedPrecondition, Unimplemented
 from servekit.models.catalogue import ModelSpec, models_of
-from servekit.models.loaded import LoadedModel, load_model
-from servekit.models.on_demand import MemoryBudget, OnDemandModel
-from servekit.models.repository import ModelRepository
-from servekit.models.task import TaskSpec
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
-from servekit.rpc.errors import FailedPrecondition, Unimplemented
+from servekit.tasks.loaded import LoadedModel, load_model
+from servekit.tasks.on_demand import MemoryBudget, OnDemandModel
+from servekit.tasks.repository import ModelRepository
+from servekit.tasks.task import TaskSpec
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from servekit.errors import NotFound
 from servekit.models.catalogue import ModelSpec
-from servekit.models.repository import Models
-from servekit.rpc.errors import NotFound
+from servekit.tasks.repository import Models
 
 
 class Scheduler:

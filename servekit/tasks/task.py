@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from servekit.models.catalogue import ModelSpec
-from servekit.models.unscheduled import Unscheduled
 from servekit.ops.telemetry import Telemetry
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.step import StepScheduler
 from servekit.scheduling.stream import StreamScheduler
+from servekit.tasks.unscheduled import Unscheduled
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from servekit.models.backend import TensorSpec
-from servekit.models.backends.fake import FakeBackend
-from servekit.models.catalogue import ModelSpec
-from servekit.models.loaded import LoadedModel
-from servekit.models.on_demand import MemoryBudget, OnDemandModel
-from servekit.models.repository import ModelRepository, Models
-from servekit.ops.settings import ProcessSettings
-from servekit.ops.telemetry import Telemetry
-from servekit.rpc.context import CancellationToken, RequestContext, enter
-from servekit.rpc.errors import (
+from servekit.context import CancellationToken, RequestContext, enter
+from servekit.errors import (
     DeadlineExceeded,
     FailedPrecondition,
     Internal,
@@ -25,8 +17,16 @@ from servekit.rpc.errors import (
     ServeError,
     Unavailable,
 )
+from servekit.models.backend import TensorSpec
+from servekit.models.backends.fake import FakeBackend
+from servekit.models.catalogue import ModelSpec
+from servekit.ops.settings import ProcessSettings
+from servekit.ops.telemetry import Telemetry
 from servekit.scheduling.batch import BatchScheduler
 from servekit.scheduling.tensors import TensorScheduler
+from servekit.tasks.loaded import LoadedModel
+from servekit.tasks.on_demand import MemoryBudget, OnDemandModel
+from servekit.tasks.repository import ModelRepository, Models
 from tests.watching import until
 
 

@@ -11,11 +11,11 @@ from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc
 from polyphony.vision.v1 import vision_pb2_grpc
 from pydantic import ValidationError
 
+from servekit.errors import FailedPrecondition, Unreachable
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
+from servekit.ops.tls import Certificates, expiry
 from servekit.rpc.client import connect
-from servekit.rpc.errors import FailedPrecondition, Unreachable
-from servekit.rpc.tls import Certificates, expiry
 from tests.unit.servekit.conftest import READ, SERVING, SPEAK, SYNTHESIS, VISION, until_health_is
 
 NO_PEM = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----"

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from servekit.rpc.context import DEFAULT_TENANT, CancellationToken, RequestContext, current, enter
-from servekit.rpc.errors import Cancelled, DeadlineExceeded
+from servekit.context import DEFAULT_TENANT, CancellationToken, RequestContext, current, enter
+from servekit.errors import Cancelled, DeadlineExceeded
 
 
 def test_a_fresh_token_is_not_cancelled():

@@ -5,8 +5,8 @@ import asyncio
 import grpc
 import pytest
 
-from servekit.rpc import errors
-from servekit.rpc.errors import (
+from servekit import errors
+from servekit.errors import (
     Internal,
     InvalidArgument,
     Overloaded,

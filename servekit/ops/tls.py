@@ -9,7 +9,7 @@ from typing import cast
 import grpc
 from cryptography import x509
 
-from servekit.rpc.errors import FailedPrecondition
+from servekit.errors import FailedPrecondition
 
 _Stamp = tuple[tuple[int, int], ...]
 

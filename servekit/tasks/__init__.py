@@ -1,0 +1,1 @@
+"""The task table: which models a process loads, when, and behind which scheduler."""
