@@ -14,8 +14,8 @@ from servekit.ops.settings import SHARED_PREFIX, available_cores
 USUAL = {
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime sends telemetry otherwise
     "MALLOC_ARENA_MAX": "2",  # one arena per thread otherwise, and a long-lived process grows
-    # Bytes. By default the memory of each request of half a megabyte may go back to the kernel, and its page faults cost
-    # the gateway 2 ms; whether it does depends on what else is allocated.
+    # Bytes. By default the memory of a request of half a megabyte may go back to the kernel each time, and the page
+    # faults cost the gateway 2 ms; whether it does depends on the layout of the heap.
     "MALLOC_MMAP_THRESHOLD_": "4194304",
     "MALLOC_TRIM_THRESHOLD_": "16777216",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",  # it keeps 1.5 MB for each length of audio otherwise
