@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,15 @@ from services.speech.synthesis.normalization import english
 from services.speech.synthesis.pace import TimeStretcher, silence
 from services.speech.synthesis.scripts import has_words, spoken, unreadable
 from services.speech.synthesis.sentences import Piece, plan, sentences
-from services.speech.voices.voices import VoiceCatalogue
+
+
+class VoiceSelector(Protocol):
+    """Chooses who speaks a text; `services.speech.voices` implements it."""
+
+    async def choose(
+        self, model: str, voice: str, language: str, text: str
+    ) -> tuple[StreamScheduler[Synthesizer], Speaker]:
+        """Choose the scheduler and the speaker for a text; see `VoiceCatalogue.choose`."""
 
 
 class Synthesis:
@@ -37,7 +46,7 @@ class Synthesis:
         settings: The maximum length of a text.
     """
 
-    def __init__(self, voices: VoiceCatalogue, catalogue_voices: CatalogueVoices, settings: SpeechSettings) -> None:
+    def __init__(self, voices: VoiceSelector, catalogue_voices: CatalogueVoices, settings: SpeechSettings) -> None:
         self._voices = voices
         self._catalogue_voices = catalogue_voices
         self._max_characters = settings.max_text_characters
