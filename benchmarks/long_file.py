@@ -29,6 +29,7 @@ from polyphony.type.v1.media_pb2 import Media
 from benchmarks.report import BenchmarkResult, Progress, Verdict
 from benchmarks.running import service_process
 from servekit.context import DEFAULT_TENANT
+from servekit.media.audio import pcm_samples
 from servekit.media.audio_encoder import AudioEncoder, encode_audio
 from servekit.media.objects import ObjectStore
 
@@ -93,7 +94,7 @@ class BenchmarkClient:
     def synthesize(self, text: str) -> Samples:
         """Synthesize a text, at 24 kHz."""
         events = self._synthesis.Synthesize(SynthesizeRequest(text=text), timeout=60)
-        return np.frombuffer(b"".join(event.chunk for event in events), "<i2").astype(np.float32) / np.float32(32768)
+        return pcm_samples(b"".join(event.chunk for event in events))
 
     def transcribe(self, audio: Media) -> tuple[float, float]:
         """Transcribe a recording; return how long that took and how long the recording is, in seconds."""

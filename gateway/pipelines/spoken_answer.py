@@ -11,6 +11,7 @@ from gateway.clients import Clients
 from gateway.field_names import rename_fields
 from gateway.formats.voices import find_voice
 from gateway.streams import completed
+from servekit.media.audio import pcm_samples
 from servekit.media.audio_encoder import AudioEncoder
 
 MIN_CHARACTERS = 20  # of one synthesis, except the last: "1." alone sounds chopped
@@ -88,7 +89,7 @@ async def synthesize_sentences(
                 if event.HasField("started") and encoder is None:
                     encoder = await asyncio.to_thread(AudioEncoder, mime_type, event.started.sample_rate_hertz)
                 if event.HasField("chunk") and encoder is not None:
-                    samples = np.frombuffer(event.chunk, "<i2").astype(np.float32) / np.float32(32768)
+                    samples = pcm_samples(event.chunk)
                     if encoded := await asyncio.to_thread(encoder.encode, samples):
                         yield encoded
             text = await sentences.take()

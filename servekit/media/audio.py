@@ -43,6 +43,11 @@ def decode_audio(data: bytes, limits: AudioLimits, field: str, rate: int = 16_00
     return np.concatenate(list(audio_chunks(data, limits, field, rate)))
 
 
+def pcm_samples(data: bytes) -> NDArray[np.float32]:
+    """The samples of `audio/pcm`, 16-bit little-endian mono: (samples,) in [-1, 1); `data` has whole samples."""
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+
+
 def audio_chunks(
     source: BinaryIO | bytes, limits: AudioLimits, field: str, rate: int = 16_000
 ) -> Iterator[NDArray[np.float32]]:

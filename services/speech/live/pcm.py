@@ -4,6 +4,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.media.audio import pcm_samples
 from services.speech.audio import SAMPLE_RATE
 
 SAMPLE_BYTES = 2
@@ -33,7 +34,7 @@ class PcmStream:
         whole = len(data) - len(data) % SAMPLE_BYTES
         self._odd = data[whole:]
         self.seconds += whole / SAMPLE_BYTES / self._rate
-        samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768)
+        samples = pcm_samples(data[:whole])
         if self._resampler is None or not len(samples):
             return samples
         frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="flt", layout="mono")

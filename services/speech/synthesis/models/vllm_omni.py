@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from servekit.chat.vllm_server import VllmServer
 from servekit.context import CancellationToken
 from servekit.errors import FailedPrecondition
+from servekit.media.audio import pcm_samples
 from servekit.models.catalogue import ModelSpec
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Speaker, VoiceRow
@@ -76,7 +77,7 @@ class VllmOmni:
                 whole = len(rest + data) // 2 * 2
                 samples, rest = (rest + data)[:whole], (rest + data)[whole:]
                 if samples:
-                    yield np.frombuffer(samples, "<i2").astype(np.float32) / np.float32(32768)
+                    yield pcm_samples(samples)
 
     def _request(self, piece: str, speaker: Speaker) -> dict[str, Any]:
         body = {
