@@ -80,7 +80,8 @@ class ChatPipeline:
                     messages = self._template.render(request.messages, extracted, sources)
                     async with aclosing(self._generate(request, messages, finished)) as deltas:
                         async for delta in deltas:
-                            sentences.append(delta.text)
+                            if request.HasField("spoken"):
+                                sentences.append(delta.text)
                             await channel.send(delta)
                 sentences.end()
         except ExceptionGroup as errors:
