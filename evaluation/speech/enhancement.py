@@ -35,7 +35,7 @@ class EnhancementTask(EvaluationTask):
     async def ask(self, asking: TaskContext) -> tuple[Sequence[MetricTable], Sequence[ReviewedAnswer]]:
         async def ask(clip: EvaluationClip) -> tuple[EnhancementScores, EnhancementScores]:
             noisy = asking.sound(clip)
-            return await _heard(asking, clip, noisy), await _heard(asking, clip, await asking.gateway.enhance(noisy))
+            return await _score(asking, clip, noisy), await _score(asking, clip, await asking.gateway.enhance(noisy))
 
         answered = await asking.each(self.clips, ask, lambda clip: clip.id)
         rows = [_row(name, [pair for _, pair in pairs]) for name, pairs in grouped(answered).items()]
@@ -56,7 +56,7 @@ class EnhancementTask(EvaluationTask):
         return [MetricTable("Noise suppression", columns, rows, note)] if rows else [], looks
 
 
-async def _heard(asking: TaskContext, clip: EvaluationClip, version: bytes) -> EnhancementScores:
+async def _score(asking: TaskContext, clip: EvaluationClip, version: bytes) -> EnhancementScores:
     text, _ = await asking.transcript(version)
     clean, samples = sound.decode((asking.folder / f"{clip.clean}.flac").read_bytes()), sound.decode(version)
     return EnhancementScores(
