@@ -81,16 +81,32 @@ async def test_a_stream_ended_by_the_service_fails_and_releases_its_sender(refus
     assert "too many" in error.message if refuses else "ended" in error.message
 
 
-async def test_audio_is_not_buffered_beyond_the_queue(url, orders):
+async def test_a_stream_queues_a_few_chunks_that_the_service_has_not_read():
+    class Service:
+        async def StreamingTranscribe(self, requests):
+            await asyncio.Event().wait()
+            yield
+
+    async def ignore(response): ...
+
+    stream = TranscriptionStream(Service(), StreamingConfig(), ignore, print)
+    for _ in range(MAX_WAITING_CHUNKS):
+        await stream.send(LOUD)
+    sending = asyncio.create_task(stream.send(LOUD))
+    done, _ = await asyncio.wait([sending], timeout=0.1)
+    assert not done
+    await stream.cancel()
+    await sending
+
+
+async def test_a_client_that_sends_faster_than_its_audio_is_read_waits(url, orders):
     orders.seconds["piece"] = 60
+    message = LOUD * 100
     async with session(url, write_limit=1 << 16, close_timeout=0.1) as ws:
-        sent = 0
         with pytest.raises(TimeoutError):  # noqa: PT012
-            async with asyncio.timeout(1):
-                while True:
-                    await ws.send(LOUD * 100)
-                    sent += len(LOUD) * 100
-        assert sent < 32 << 20  # what gRPC, the kernel and either WebSocket hold
+            for _ in range((256 << 20) // len(message)):  # far more than gRPC, the kernel and either WebSocket hold
+                async with asyncio.timeout(3):
+                    await ws.send(message)
         ws.transport.abort()
 
 
