@@ -24,7 +24,7 @@ PLATFORM ?=
 BASE ?=
 BUILD_FLAGS ?=
 
-.PHONY: help setup demo up down test test-isa check fmt protos lock bench tag images push sbom charts cluster-test operations-test
+.PHONY: help setup demo up down test test-isa check fmt protos lock bench drill tag images push sbom charts cluster-test operations-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -105,6 +105,9 @@ fmt: setup ## format the code and fix what the linter can fix
 bench: setup ## run the benchmarks; results in bench.json
 	@$(BIN)/polyphony models pull
 	@$(BIN)/python -m benchmarks
+
+drill: setup ## inject faults into a fleet of fakes: kills, hangs, a full disk, slow clients; a table of what held
+	@$(BIN)/python -m drill
 
 tag: ## print the tag of `make images`
 	@echo $(TAG)

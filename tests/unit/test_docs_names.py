@@ -39,6 +39,7 @@ FOLDERS = [
     "charts",
     "client",
     "dashboards",
+    "drill",
     "evaluation",
     "fleet",
     "gateway",

@@ -12,6 +12,7 @@ OURS = (
     "capacity",
     "client",
     "dashboards",
+    "drill",
     "evaluation",
     "examples",
     "fleet",
