@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from servekit.database.pool import DatabasePool
 from servekit.errors import NotFound, ServeError
 from services.retrieval.stores import (
     Collection,
@@ -26,7 +27,7 @@ from services.retrieval.stores import (
     collection_exists,
     collection_not_found,
 )
-from services.retrieval.stores.postgres_pool import PostgresPool
+from services.retrieval.stores.postgres_schema import open_pool
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class PostgresStore:
         indexed_from: The number of points from which on a collection has an HNSW index.
     """
 
-    def __init__(self, pool: PostgresPool, indexed_from: int = INDEXED_FROM) -> None:
+    def __init__(self, pool: DatabasePool, indexed_from: int = INDEXED_FROM) -> None:
         self._pool = pool
         self._indexed_from = indexed_from
         self._indexing: dict[int, asyncio.Task[None]] = {}
@@ -215,4 +216,4 @@ def _table(collection: Collection) -> sql.Identifier:
 
 def open_store(url: str, connections: int) -> VectorStore:
     """The store in the database of this URL."""
-    return PostgresStore(PostgresPool(url, connections))
+    return PostgresStore(open_pool(url, connections))

@@ -4,16 +4,16 @@ import numpy as np
 import psycopg
 import pytest
 
+from servekit.database.pool import DatabasePool
 from servekit.errors import NotFound, Unavailable
 from services.retrieval.stores import Metric, Point
 from services.retrieval.stores.postgres import PostgresStore
-from services.retrieval.stores.postgres_pool import PostgresPool
-from services.retrieval.stores.postgres_schema import MIGRATIONS
+from services.retrieval.stores.postgres_schema import SCHEMA, open_pool
 
 from .reference import exact_scores, example_points
 
 
-async def until_ready(pool: PostgresPool, *, ready: bool = True, seconds: float = 15.0) -> None:
+async def until_ready(pool: DatabasePool, *, ready: bool = True, seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
         while pool.ready is not ready:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.02)
@@ -21,7 +21,7 @@ async def until_ready(pool: PostgresPool, *, ready: bool = True, seconds: float 
 
 @pytest.fixture
 async def pool(database_url):
-    pool = PostgresPool(database_url, 4)
+    pool = open_pool(database_url, 4)
     await pool.start()
     await until_ready(pool)
     yield pool
@@ -91,19 +91,19 @@ async def test_upsert_writes_all_or_nothing(store):
 
 
 async def test_replicas_that_start_together_make_the_schema_once(database_url):
-    pools = [PostgresPool(database_url, 1) for _ in range(6)]
+    pools = [open_pool(database_url, 1) for _ in range(6)]
     for pool in pools:
         await pool.start()
     await asyncio.gather(*(until_ready(pool) for pool in pools))
     async with pools[0].connection() as connection:
         cursor = await connection.execute("SELECT version FROM retrieval.migrations")
-        assert await cursor.fetchall() == [(n,) for n in range(len(MIGRATIONS))]
+        assert await cursor.fetchall() == [(n,) for n in range(len(SCHEMA.migrations))]
     for pool in pools:
         await pool.stop()
 
 
 async def test_a_database_that_goes_and_comes_back(postgres, database_url):
-    pool = PostgresPool(database_url, 4)
+    pool = open_pool(database_url, 4)
     store = PostgresStore(pool)
     await store.start()
     await until_ready(pool)
@@ -127,7 +127,7 @@ async def test_a_database_that_goes_and_comes_back(postgres, database_url):
         await store.stop()
 
 
-async def tables_and_indexes(pool: PostgresPool) -> int:
+async def tables_and_indexes(pool: DatabasePool) -> int:
     """How many relations the schema has."""
     async with pool.connection() as connection:
         cursor = await connection.execute(

@@ -2,45 +2,48 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import LiteralString
 
 import psycopg
-from pgvector.psycopg import register_vector_async
+from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from servekit.errors import DeadlineExceeded, Overloaded, Unavailable
-from services.retrieval.stores.postgres_schema import migrate
+from servekit.database.schema import Schema, migrate
+from servekit.errors import DeadlineExceeded, Overloaded, ServeError, Unavailable
 
 log = logging.getLogger(__name__)
 
 # The cores belong to the engines: a query runs on one, and starts no workers.
-# A search reads `ef_search` candidates first and goes on while a filter leaves too few of them.
-SESSION = """
+SESSION: LiteralString = """
     SET statement_timeout = '30s';
     SET plan_cache_mode = force_custom_plan;
     SET max_parallel_workers_per_gather = 0;
-    SET hnsw.ef_search = 100;
-    SET hnsw.iterative_scan = strict_order;
-    SET hnsw.max_scan_tuples = 200000;
 """
 
 CONNECT_SECONDS = 5
 PROBE_SECONDS = 1.0  # between two probes of the database
 ACQUIRE_SECONDS = 5.0  # how long a call may wait for a free connection
 
+Configure = Callable[[psycopg.AsyncConnection], Awaitable[None]]
 
-class PostgresPool:
+
+class DatabasePool:
     """Connections to one database, open while it answers; opened anew when it has recovered.
 
     Args:
-        url: `postgresql://user:password@host/database`.
+        url: `postgresql://user:password@host/database`. Its user owns the schema.
         connections: The number of connections for calls; one more probes the database.
+        schema: The schema, migrated before calls get a connection.
+        configure: Prepares each connection that calls get, such as by registering types.
     """
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, schema: Schema, configure: Configure | None = None) -> None:
         self._url = url
         self._connections = connections
+        self._schema = schema
+        self._prepare = configure
         self._pool: AsyncConnectionPool | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -81,12 +84,21 @@ class PostgresPool:
         except psycopg.OperationalError as error:
             raise Unavailable("the database does not answer", retry_after=PROBE_SECONDS) from error
 
+    @asynccontextmanager
+    async def transaction(self, tenant: str) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A transaction that sees and writes rows of one tenant only; raises as `connection` does."""
+        async with self.connection() as connection:
+            await connection.execute("SELECT set_config('polyphony.tenant', %s, true)", (tenant,))
+            yield connection
+
     async def _watch(self) -> None:
+        problem = ""
         while True:
             try:
                 await self._stay_connected()
-            except (psycopg.OperationalError, TimeoutError) as error:
-                log.warning("the database does not answer: %s", error)
+            except (psycopg.Error, ServeError, TimeoutError) as error:
+                if problem != (problem := str(error)):  # an outage is logged once, not every second
+                    log.warning("the database cannot be used: %s", problem)
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _stay_connected(self) -> None:
@@ -94,13 +106,13 @@ class PostgresPool:
         async with await psycopg.AsyncConnection.connect(
             self._url, autocommit=True, connect_timeout=CONNECT_SECONDS
         ) as probe:
-            await migrate(probe)
+            await migrate(probe, self._schema)
             pool = AsyncConnectionPool(
                 self._url,
                 min_size=1,
                 max_size=self._connections,
                 open=False,
-                configure=_configure,
+                configure=self._configure,
                 kwargs={"connect_timeout": CONNECT_SECONDS},
             )
             try:
@@ -115,8 +127,10 @@ class PostgresPool:
                 self._pool = None
                 await pool.close(timeout=1)  # calls that wait for a connection fail now
 
-
-async def _configure(connection: psycopg.AsyncConnection) -> None:
-    await connection.execute(SESSION)
-    await register_vector_async(connection)
-    await connection.commit()
+    async def _configure(self, connection: psycopg.AsyncConnection) -> None:
+        await connection.execute(SESSION)
+        if self._prepare is not None:
+            await self._prepare(connection)
+        if self._schema.role:
+            await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._schema.role)))
+        await connection.commit()

@@ -1,16 +1,12 @@
-"""A Postgres with pgvector for the tests of the stores."""
+"""A Postgres with pgvector for tests."""
 
 import asyncio
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from fleet.runner.postgres import ENVIRONMENT, Postgres
 
@@ -50,20 +46,3 @@ class RunningPostgres:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url.rpartition("/")[0] + f"/{name}"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[RunningPostgres]:
-    """One server for all tests."""
-    folder = Path(tempfile.mkdtemp(prefix="polyphony-postgres-"))
-    folder.chmod(0o755)
-    running = RunningPostgres(folder)
-    yield running
-    running.stop()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def database_url(postgres: RunningPostgres, request: pytest.FixtureRequest) -> str:
-    """A database of the test's own."""
-    return postgres.database(f"test_{abs(hash(request.node.nodeid)):x}")

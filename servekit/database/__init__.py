@@ -1,0 +1,1 @@
+"""Postgres: connections that outlive its restarts, schemas and their migrations, row-level security by tenant."""
