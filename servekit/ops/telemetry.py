@@ -27,6 +27,7 @@ from servekit.ops.settings import ProcessSettings
 from servekit.ops.tls import expiry
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+LAGS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 COSTS = tuple(4.0**n for n in range(-2, 13))
 EXPORT_SECONDS = 2.0  # timeout of an export, so that an unreachable collector does not delay the shutdown
@@ -95,6 +96,14 @@ class Telemetry:
         )
         self.pipeline_responses = counter(
             "polyphony_pipeline_responses", "Responses of pipelines, by whether an optional step failed.", ["degraded"]
+        )
+        self.event_loop_lag = histogram(
+            "polyphony_event_loop_lag_seconds", "Delay of a periodic timer of the event loop.", buckets=LAGS
+        )
+        self.event_loop_busy = histogram(
+            "polyphony_event_loop_busy_seconds",
+            "Part of that delay in which the process used the CPU; in the rest it waited for a core.",
+            buckets=LAGS,
         )
         size = gauge("polyphony_filesystem_size_bytes", "Size of the file system that holds the folder.", ["folder"])
         available = gauge(

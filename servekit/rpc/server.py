@@ -20,6 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from servekit.errors import FailedPrecondition, ServeError
 from servekit.ops.logs import configure_logging
+from servekit.ops.loop_lag import LoopLag
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.telemetry import Telemetry
 from servekit.ops.tls import Certificates
@@ -87,6 +88,7 @@ class Server:
         services = [service.full_name for service in service_spec.services]
         self._names = ("", *services, OPEN_INFERENCE.full_name)
         self._watcher: asyncio.Task[None] | None = None
+        self._loop_lag: LoopLag | None = None
         age = int(settings.max_connection_age_seconds * 1000)
         self._server = grpc.aio.server(
             interceptors=[CallInterceptor(telemetry, timeouts(*services))],
@@ -131,12 +133,15 @@ class Server:
         await self._service_spec.start()
         await self._service_spec.models.start(self._telemetry)
         self._watcher = asyncio.create_task(self._report_health())
+        self._loop_lag = LoopLag(self._telemetry)
         log.info("serving on %s:%d", self._settings.host, self.port)
 
     async def stop(self) -> None:
         """Report NOT_SERVING, reject new calls after the pre-stop delay, let running ones finish, free everything."""
         if self._watcher is not None:
             self._watcher.cancel()
+        if self._loop_lag is not None:
+            self._loop_lag.stop()
         await self._health.enter_graceful_shutdown()
         await asyncio.gather(self._drain(), self._service_spec.drain())
         if self._plain is not None:
