@@ -58,6 +58,10 @@ def made() -> Dashboard:
               "bytes", {"{{instance}}": f"process_resident_memory_bytes{{{JOB}}}"}),
         lines("CPU", "Cores in use.", "short",
               {"{{instance}}": rate("process_cpu_seconds_total", "instance", JOB)}),
+        lines("Event loop lag", "Share of the loop's timers that are over 0.1 s late: one caller's request delays all "
+              "others. Busy: the process computed meanwhile; where it is lower, it waited for a core.", "percentunit",
+              {f"{{{{instance}}}} {name}": _late(f"polyphony_event_loop_{name}_seconds") for name in ("lag", "busy")},
+              limits=(0.01, 0.1)),
         lines("Models ready", "0: the model is loading or its engine crashed; the pod gets no requests.", "short",
               {"{{instance}} {{model}}": f"polyphony_model_ready{{{JOB}}}"}),
         lines("Load duration", "Of a model, at the start of its process: scaling up takes at least this long.", "s",
@@ -74,3 +78,12 @@ def made() -> Dashboard:
         {"Requests": requests, "Queue": queue, "Engines": engines, "Processes": process},
         choose={"job": f"label_values(polyphony_model_ready{{{SERVICES}}}, job)"},
     )
+
+
+def _late(histogram: str) -> str:
+    """The share of the observations above 0.1 s."""
+    below, count = (
+        rate(f"{histogram}_{part}", "instance", f"{JOB}{bound}")
+        for part, bound in (("bucket", ', le="0.1"'), ("count", ""))
+    )
+    return f"1 - {below} / {count}"

@@ -1,6 +1,6 @@
-"""Alerts on processes: down, restarting, leaking memory, full disks, expiring certificates."""
+"""Alerts on processes: down, restarting, unresponsive, leaking memory, full disks, expiring certificates."""
 
-from dashboards.promql import GATEWAY, PROCESSES, ours
+from dashboards.promql import GATEWAY, PROCESSES, ours, quantile
 from dashboards.rules.rule import Alert, Group
 
 DAY = 86400
@@ -36,6 +36,14 @@ def group() -> Group:
                 "0m",
                 "{{ $labels.job }} at {{ $labels.instance }} has restarted {{ $value }} times in 15 minutes",
                 "It exits soon after each start: the kernel kills it for its memory, or the same error recurs.",
+            ),
+            Alert(
+                "EventLoopLags",
+                "warning",
+                f"{quantile(0.99, 'polyphony_event_loop_lag_seconds', 'job, instance', PROCESSES, '5m')} > 0.1",
+                "10m",
+                "The event loop of {{ $labels.job }} at {{ $labels.instance }} lags by {{ $value | humanizeDuration }}",
+                "One request in a hundred finds the process unresponsive for that long, health checks included.",
             ),
             Alert(
                 "MemoryGrows",
