@@ -8,6 +8,7 @@ import time
 import httpx
 import openai
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.app import build_app
 from gateway.http import responses
@@ -198,3 +199,34 @@ async def test_pipelined_requests_are_bounded(address, orders):
     orders.seconds["ReadText"] = 30
     one = b"POST /v1/vision/read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"
     assert await closed(address, *[one * 100] * 8)
+
+
+async def test_the_chunks_of_a_body_are_passed_on_together(address, monkeypatch):
+    """Each was appended to the body on its own, which copied the body."""
+    passed, on_body = [], HttpToolsProtocol.on_body
+
+    def counted(self, body):
+        passed.append(len(body))
+        on_body(self, body)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", counted)
+    head = b"POST /v1/vision/read HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+    writer.write(head + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert sum(passed) == 100_000
+    assert len(passed) < 1000
+
+
+async def test_pipelined_requests_beyond_the_limit_are_not_parsed(address, monkeypatch):
+    begun, on_message_begin = [], HttpToolsProtocol.on_message_begin
+
+    def counted(self):
+        begun.append(self)
+        on_message_begin(self)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_message_begin", counted)
+    assert await closed(address, b"GET / HTTP/1.1\r\n\r\n" * 10_000)
+    assert len(begun) <= web_module.MAX_PIPELINED + 2
