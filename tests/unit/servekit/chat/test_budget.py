@@ -1,5 +1,7 @@
 """Prompts cut and bounded, with bytes for tokens."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,16 @@ def test_a_longer_beginning_is_tokenised_where_tokens_are_long():
     tokenizer = LongTokenizer()
     assert truncate(["x" * 10_000, "short"], [5, 5], tokenizer) == ["x" * 200, "short"]
     assert tokenizer.calls == [[80, 5], [320]]
+
+
+def test_a_decoding_that_differs_from_its_text_is_compared_in_linear_time():
+    class SpacingTokenizer(ByteTokenizer):
+        def decode(self, tokens):
+            return " " + super().decode(tokens)
+
+    began = time.thread_time()
+    assert truncate([" x" + "y" * 500_000, "z" * 500_000], [400_000, 400_000], SpacingTokenizer()) == [" ", ""]
+    assert time.thread_time() - began < 1  # to drop one character at a time would take several seconds
 
 
 def test_all_parts_are_tokenised_in_one_call():
