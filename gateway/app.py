@@ -39,6 +39,7 @@ from gateway.routes import (
     voices,
 )
 from servekit.context import REQUEST_ID
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, NotFound, ServeError
 
 _DESCRIBED: tuple[Operation, ...] = (
@@ -77,10 +78,10 @@ def build_app(state: AppState) -> Starlette:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     """The response where no route matches: an unknown path, or a method that the path does not have."""
-    path = request.url.path
+    path = cut(request.url.path)
     failure: ServeError = NotFound(f"no route for {path}")
     if isinstance(error, HTTPException) and error.status_code == 405:
-        failure = InvalidArgument(f"no method {request.method} for {path}")
+        failure = InvalidArgument(f"no method {cut(request.method)} for {path}")
     response = error_response(failure)
     if isinstance(error, HTTPException):
         response.status_code = error.status_code

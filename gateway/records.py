@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, NotFound
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
@@ -178,7 +179,7 @@ async def _named(found: Awaitable[dict[str, Any]], kind: str, name: str, field: 
     try:
         return await found
     except (NotFound, InvalidArgument):  # a malformed name names nothing
-        raise NotFound(f"no {kind} named {name[:80]!r}", field=field) from None
+        raise NotFound(f"no {kind} named {cut(name)!r}", field=field) from None
 
 
 def _newest(rows: Iterable[Row]) -> list[Row]:

@@ -14,15 +14,22 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from grpc_status import rpc_status
 
+from servekit.echo import cut_bytes
+
 DOMAIN = "polyphony"
+
+# An error may repeat what its caller sent. Over gRPC its message is sent twice and percent-encoded once, in trailers
+# that may have 8 KiB.
+MAX_MESSAGE_BYTES = 1000
+MAX_FIELD_BYTES = 200
 
 
 class ServeError(Exception):
     """An error that is sent to the caller.
 
     Args:
-        message: What must hold and what was given, for the caller to read.
-        field: The request field at fault, such as `messages[0].role`.
+        message: What must hold and what was given, for the caller to read; cut to `MAX_MESSAGE_BYTES`.
+        field: The request field at fault, such as `messages[0].role`; cut to `MAX_FIELD_BYTES`.
         retry_after: The seconds after which a retry may succeed.
     """
 
@@ -30,9 +37,9 @@ class ServeError(Exception):
     http: ClassVar[int] = 500
 
     def __init__(self, message: str, *, field: str = "", retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
+        self.message = cut_bytes(message, MAX_MESSAGE_BYTES)
+        super().__init__(self.message)
+        self.field = cut_bytes(field, MAX_FIELD_BYTES)
         self.retry_after = retry_after
 
 
@@ -158,6 +165,8 @@ _CLASSES: tuple[type[ServeError], ...] = (
     EngineCrashed,
     Unreachable,
 )
+# Errors whose messages quote what the caller sent, which stays out of the log.
+_QUOTING = (InvalidArgument, NotFound, AlreadyExists, PermissionDenied)
 _BY_REASON = {cls.__name__: cls for cls in _CLASSES}
 _BY_CODE = {cls.code: cls for cls in reversed(_CLASSES)}
 
@@ -166,6 +175,12 @@ def reason(error: ServeError) -> str:
     """The error's name in ErrorInfo, logs and metrics: `INVALID_ARGUMENT`, `TOO_LARGE`."""
     name = type(error).__name__
     return "".join(f"_{c}" if c.isupper() else c.upper() for c in name).lstrip("_")
+
+
+def log_text(error: ServeError) -> str:
+    """The error as the log has it: its reason and field, and its message unless that may quote the request."""
+    text = f"{reason(error)} ({error.field})" if error.field else reason(error)
+    return text if isinstance(error, _QUOTING) else f"{text}: {error.message}"
 
 
 def by_reason(name: str) -> type[ServeError]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 
 Body = TypeVar("Body")
@@ -14,6 +15,8 @@ Body = TypeVar("Body")
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
 LANGUAGE_RULE = "a language must be an ISO 639 code of two or three lower-case letters, such as en"
 _NAMED = re.compile(r"field `(?P<name>[^`]+)`")
+_QUOTED = re.compile(r"'([^']*)'")
+_TEXT_ENDS = 500  # characters at each end of msgspec's text, whose middle is a value or a key of the caller
 
 
 async def stream(request: Request, limit: int, field: str = "") -> AsyncIterator[bytes]:
@@ -76,11 +79,14 @@ async def read_json(request: Request, kind: type[Body], limit: int) -> Body:
 def validation_error(error: msgspec.ValidationError) -> InvalidArgument:
     """The error of msgspec, which says what a field must be, with the path of the field."""
     text = str(error)
+    if len(text) > 2 * _TEXT_ENDS:
+        text = f"{text[:_TEXT_ENDS]}…{text[-_TEXT_ENDS:]}"
+    text = _QUOTED.sub(lambda quoted: f"'{cut(quoted[1])}'", text)
     at, named = _PATH.search(text), _NAMED.search(text)
     field = at["path"] if at else ""
     message = _PATH.sub("", text)
     if named:  # a missing or an unknown field
-        field = f"{field}.{named['name']}".lstrip(".")
+        field = f"{field}.{cut(named['name'])}".lstrip(".")
         message = f"{field} is required" if "required" in text else f"no field {field}"
     elif "[a-z]{2,3}" in text:
         message = LANGUAGE_RULE  # rather than its pattern

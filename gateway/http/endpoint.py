@@ -18,6 +18,7 @@ from gateway.http.errors import error_response
 from gateway.http.instrumentation import Instrumentation
 from gateway.settings import GatewaySettings
 from servekit.context import REQUEST_ID, CancellationToken, RequestContext, current, enter
+from servekit.echo import cut
 from servekit.errors import DeadlineExceeded, InvalidArgument, ServeError
 from servekit.rpc.contract import deadline_seconds
 
@@ -196,5 +197,5 @@ def _requested_seconds(headers: Headers) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds > 0:
-        raise InvalidArgument(f"{TIMEOUT} must be a positive number of seconds, got {text[:40]!r}", field=TIMEOUT)
+        raise InvalidArgument(f"{TIMEOUT} must be a positive number of seconds, got {cut(text)!r}", field=TIMEOUT)
     return seconds

@@ -12,6 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from gateway.http.bodies import stream, validation_error
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 
 Body = TypeVar("Body")
@@ -20,6 +21,7 @@ Taken = TypeVar("Taken")
 FIELD_BYTES = 64 * 1024
 MAX_PARTS = 64
 MANY_FIELDS = 8
+PART_HEADER_BYTES = 4096  # of one header of a part
 _KEYED = re.compile(r"(\w+)\[(\w+)\]")
 
 
@@ -39,7 +41,7 @@ class Part:
 
     def __init__(self, form: "Form", headers: dict[str, str]) -> None:
         _, options = parse_options_header(headers.get("content-disposition", ""))
-        self.name = options.get(b"name", b"").decode(errors="replace")
+        self.name = cut(options.get(b"name", b"").decode(errors="replace"))
         self.filename = options.get(b"filename", b"").decode(errors="replace")
         self.mime_type = headers.get("content-type", "").partition(";")[0].strip()
         self._form = form
@@ -124,9 +126,16 @@ class Form:
 
     def _field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
+        self._check_header(self._name)
 
     def _of_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._check_header(self._value)
+
+    @staticmethod
+    def _check_header(text: bytes) -> None:
+        if len(text) > PART_HEADER_BYTES:
+            raise TooLarge(f"a header of a part must have at most {PART_HEADER_BYTES} bytes", field="body")
 
     def _header(self) -> None:
         self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")

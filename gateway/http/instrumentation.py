@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.app_state import AppState
 from servekit.context import NAME, REQUEST_ID, CancellationToken, RequestContext, enter
-from servekit.errors import Internal, ServeError, reason
+from servekit.errors import Internal, ServeError, log_text
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Instrumentation:
                 await answer(context)
         except ServeError as error:
             code = error.code.name
-            log.info("%s: %s: %s", self.name, reason(error), error.message)
+            log.info("%s: %s", self.name, log_text(error))
             await fail(error)
         except asyncio.CancelledError:
             code = "CANCELLED"

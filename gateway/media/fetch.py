@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import httpx
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 
 Address = IPv4Address | IPv6Address
@@ -135,9 +136,9 @@ class Fetcher:
         try:
             found = [ip_address(text) for text in await self._resolve(host, url.port or _PORTS[url.scheme])]
         except (OSError, ValueError) as error:
-            raise InvalidArgument(f"the host {url.host[:253]} could not be resolved", field=field) from error
+            raise InvalidArgument(f"the host {cut(url.host)} could not be resolved", field=field) from error
         if not found or not all(self._allowed(host, address) for address in found):
-            raise InvalidArgument(f"the host {url.host[:253]} must have public or allowed addresses only", field=field)
+            raise InvalidArgument(f"the host {cut(url.host)} must have public or allowed addresses only", field=field)
         return found
 
     def _allowed(self, host: str, address: Address) -> bool:

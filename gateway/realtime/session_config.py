@@ -10,6 +10,7 @@ from polyphony.speech.v1.transcription_pb2 import StreamingConfig, VoiceActivity
 from gateway.formats.languages import NAMES
 from gateway.realtime import g711
 from gateway.schemas.realtime import ALaw, BetaChanges, Changes, Format, MuLaw, Pcm, ServerVad, TranscriptionConfig
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 
 SAMPLE_BYTES = 2
@@ -61,7 +62,7 @@ class SessionConfig:
             given = msgspec.structs.asdict(named["transcription"])
             given = {name: value for name, value in given.items() if value is not UNSET}
             if (language := given.get("language")) and language not in NAMES:
-                raise InvalidArgument(f"no transcription in the language {language}", field="language")
+                raise InvalidArgument(f"no transcription in the language {cut(language)!r}", field="language")
             named["transcription"] = msgspec.structs.replace(self.transcription, **given)
         return replace(self, **named)
 

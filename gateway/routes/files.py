@@ -13,6 +13,8 @@ from gateway.records import FileRecord, fresh_id, now
 from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
 from servekit.errors import InvalidArgument
 
+MAX_FILENAME = 255  # characters
+
 
 async def upload(context: HandlerContext) -> Response:
     """Upload a file. It is streamed to the object store while it arrives."""
@@ -27,6 +29,8 @@ async def upload(context: HandlerContext) -> Response:
 
 
 async def _keep(context: HandlerContext, part: Part) -> FileRecord:
+    if len(part.filename) > MAX_FILENAME:
+        raise InvalidArgument(f"filename must have at most {MAX_FILENAME} characters", field="file")
     store, tenant = context.state.store, context.caller.tenant
     reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.state.settings.max_file_bytes)
     metadata = await store.metadata(tenant, reference)

@@ -11,6 +11,7 @@ from gateway.http.sockets import SocketContext, SocketOperation
 from gateway.realtime.session import RealtimeSession, error_event
 from gateway.realtime.session_config import SessionConfig
 from gateway.schemas.realtime import TranscriptionConfig
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 
 BETA_HEADER, BETA, BETA_SUBPROTOCOL = "openai-beta", "realtime=v1", "openai-beta.realtime-v1"
@@ -30,7 +31,7 @@ async def converse(context: SocketContext) -> None:
     socket = context.socket
     intent = socket.query_params.get("intent", "transcription")
     if intent != "transcription":
-        raise InvalidArgument(f"intent must be transcription, got {intent[:40]!r}", field="intent")
+        raise InvalidArgument(f"intent must be transcription, got {cut(intent)!r}", field="intent")
     name = socket.query_params.get("model", "")
     model = context.state.models.resolve("transcribe", name, context.caller)
     beta = socket.headers.get(BETA_HEADER) == BETA or BETA_SUBPROTOCOL in socket.scope["subprotocols"]

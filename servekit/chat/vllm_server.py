@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from servekit.echo import cut
 from servekit.errors import EngineCrashed, Internal, InvalidArgument, Overloaded
 
 # The longest pause in the answer of a live server: it processes a prompt, or clones a voice, behind a batch.
@@ -71,9 +72,9 @@ class VllmServer:
             return
         match response.status_code:
             case 400 | 422:
-                raise InvalidArgument(f"{self._refusal}: {response.text[:500]}", field=self._field)
+                raise InvalidArgument(f"{self._refusal}: {cut(response.text, 500)}", field=self._field)
             case 429:
                 raise Overloaded(f"{self._name} is full", retry_after=1.0)
             case 502 | 503 | 504:
                 raise EngineCrashed(f"{self._name} is not ready", retry_after=1.0)
-        raise Internal(f"{self._name} answered {response.status_code}: {response.text[:500]}")
+        raise Internal(f"{self._name} answered {response.status_code}")  # its text may quote the prompt

@@ -8,6 +8,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 
 # MIME type -> muxer, encoder, and the muxer's options for a stream, in which it cannot correct its header.
@@ -83,7 +84,7 @@ def encode_audio(samples: NDArray[np.float32], mime_type: str, sample_rate: int)
 class _Writer:
     def __init__(self, sink: IO[bytes], mime_type: str, sample_rate: int) -> None:
         if mime_type not in _TYPES:
-            message = f"mime_type must be one of {', '.join(_TYPES)}, got {mime_type!r}"
+            message = f"mime_type must be one of {', '.join(_TYPES)}, got {cut(mime_type)!r}"
             raise InvalidArgument(message, field="mime_type")
         if not 8_000 <= sample_rate <= 192_000:
             message = f"sample_rate must be in [8000, 192000], got {sample_rate}"

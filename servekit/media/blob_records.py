@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from servekit.echo import cut
 from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError, Unavailable
 from servekit.media.objects import ObjectStore
 
@@ -141,15 +142,17 @@ class BlobRecords(Generic[Row]):
 
     def exists(self, name: str) -> AlreadyExists:
         """The error for a name that is in use."""
-        return AlreadyExists(f"a {self._noun} named {name!r} already exists", field="name")
+        return AlreadyExists(f"a {self._noun} named {cut(name)!r} already exists", field="name")
 
     def not_found(self, name: str, field: str = "name") -> NotFound:
         """The error for a name without a record."""
-        return NotFound(f"no {self._noun} named {name[:80]!r}", field=field)
+        return NotFound(f"no {self._noun} named {cut(name)!r}", field=field)
 
     def damaged(self, name: str, field: str = "name") -> FailedPrecondition:
         """The error for a record that cannot be read, or whose bytes cannot."""
-        return FailedPrecondition(f"the {self._noun} {name!r} is damaged: delete it and create it again", field=field)
+        return FailedPrecondition(
+            f"the {self._noun} {cut(name)!r} is damaged: delete it and create it again", field=field
+        )
 
     async def _delete_blob(self, tenant: str, reference: str, name: str = "") -> None:
         """Delete bytes, unless another record than `name` refers to them."""

@@ -24,6 +24,7 @@ from typing import BinaryIO, cast
 import obstore
 from polyphony.type.v1.media_pb2 import Media
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, NotFound, TooLarge
 from servekit.media.records import RecordStore, answering, checked_name
 
@@ -87,7 +88,7 @@ class ObjectStore(RecordStore):
         """
         mime_type = mime_type or "application/octet-stream"
         if len(mime_type) > 255 or not _MIME_TYPE.fullmatch(mime_type):
-            raise InvalidArgument(f"mime_type must be type/subtype, got {mime_type[:80]!r}", field="mime_type")
+            raise InvalidArgument(f"mime_type must be type/subtype, got {cut(mime_type)!r}", field="mime_type")
         content = _Counted(_once(data) if isinstance(data, bytes) else data, max_bytes, field)
         upload = f"{checked_name(tenant, 'tenant')}/uploads/{uuid.uuid4().hex}"
         with answering():
@@ -111,8 +112,8 @@ class ObjectStore(RecordStore):
             InvalidArgument: The reference is malformed.
             NotFound: The tenant has no such object, or the object has expired.
         """
-        missing = NotFound(f"no object {reference}", field=field)
         digest = _digest(reference, field)
+        missing = NotFound(f"no object {reference}", field=field)
         try:
             metadata = await self._metadata(tenant, digest)
             with answering():

@@ -11,6 +11,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
+from servekit.echo import cut
 from servekit.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -112,7 +113,7 @@ def checked_name(value: str, field: str) -> str:
     """
     if not _NAME.fullmatch(value):
         raise InvalidArgument(
-            f"a name must be 1 to 128 letters, digits, dots, dashes and underscores, got {value[:80]!r}", field=field
+            f"a name must be 1 to 128 letters, digits, dots, dashes and underscores, got {cut(value)!r}", field=field
         )
     return value
 

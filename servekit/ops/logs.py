@@ -1,14 +1,29 @@
-"""The log of a process: JSON lines with the request and the trace of each record."""
+"""The log of a process: JSON lines with the request and the trace of each record.
+
+A line is bounded, and has no content of requests: an error that may quote its request is logged by `log_text`, and of
+an exception that is a bug only the frames and, where it cannot quote a request, the text.
+"""
 
 import json
 import logging
 import sys
 import time
+import traceback
 
 from opentelemetry import trace
 
 from servekit.context import current
+from servekit.echo import MAX_NAME, cut, cut_bytes
+from servekit.errors import ServeError, log_text
 from servekit.ops.settings import ProcessSettings
+
+MESSAGE_BYTES, EXCEPTION_BYTES = 2000, 5000  # of a line, which is shorter than 8 KiB
+EXCEPTION_TEXT = 300  # characters
+MAX_FRAMES, MAX_CAUSES = 12, 4
+# Exceptions whose text describes the machine, a library or a device. That of others, such as a ValueError or a
+# KeyError, may quote a request.
+_DESCRIPTIVE = (OSError, RuntimeError, MemoryError, ImportError)
+_DESCRIPTIVE_LIBRARY = "onnxruntime"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -26,15 +41,46 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "process": self._process,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _bounded(record.getMessage(), MESSAGE_BYTES),
         }
         if context.request_id:
-            line |= {"request_id": context.request_id, "tenant": context.tenant}
+            line |= {"request_id": cut(context.request_id, MAX_NAME), "tenant": cut(context.tenant, MAX_NAME)}
         if span.is_valid:
             line |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = _bounded(_description(record.exc_info[1]), EXCEPTION_BYTES)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _bounded(text: str, limit: int) -> str:
+    """As much of a text as takes `limit` bytes in JSON, where an escape takes up to six for one."""
+    text = cut_bytes(text, limit)
+    return text if len(json.dumps(text, ensure_ascii=False).encode()) <= limit + 2 else cut_bytes(text, limit // 6)
+
+
+def _description(error: BaseException) -> str:
+    """An exception and its causes, each with its last frames."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(parts) < MAX_CAUSES:
+        parts.append(_headline(cause) + "\n" + "".join(traceback.format_tb(cause.__traceback__, -MAX_FRAMES)))
+        cause = _cause(cause)
+    return "caused by ".join(parts)
+
+
+def _headline(error: BaseException) -> str:
+    if isinstance(error, ServeError):
+        return log_text(error)
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    if isinstance(error, _DESCRIPTIVE) or name.startswith(_DESCRIPTIVE_LIBRARY):
+        return f"{name}: {cut(str(error), EXCEPTION_TEXT)}"
+    return name
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not None or error.__suppress_context__:
+        return error.__cause__
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__context__
 
 
 def configure_logging(settings: ProcessSettings) -> None:
@@ -43,6 +89,8 @@ def configure_logging(settings: ProcessSettings) -> None:
     handler.setFormatter(_JsonFormatter(settings.process))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for each request
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs the path and the query of each WebSocket
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed form
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_late_response)
 
 

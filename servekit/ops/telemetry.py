@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Literal
 from wsgiref.simple_server import WSGIServer
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -30,8 +31,10 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 LAGS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 COSTS = tuple(4.0**n for n in range(-2, 13))
+MAX_TRACE_CHARACTERS = 512  # of a caller's `traceparent` and `tracestate`, each
 EXPORT_SECONDS = 2.0  # timeout of an export, so that an unreachable collector does not delay the shutdown
 
+_PROPAGATOR = TraceContextTextMapPropagator()
 
 Exemplar = dict[str, str]
 """The labels that link a measurement to a sampled trace."""
@@ -158,10 +161,24 @@ class Telemetry:
             gauge.remove(model)
 
     def server_span(self, name: str, metadata: Mapping[str, str]) -> AbstractContextManager[object]:
-        """Open a server span, a child of the span that the caller's `traceparent` names."""
+        """Open a server span, a child of the span that the caller's `traceparent` names.
+
+        An exception marks it as failed, by its class alone: the text may quote the request.
+        """
         if self._provider is None:
             return nullcontext()
-        return self._tracer.start_as_current_span(name, propagate.extract(metadata), SpanKind.SERVER)
+        return self._server_span(name, _parent(metadata))
+
+    @contextmanager
+    def _server_span(self, name: str, parent: Context) -> Iterator[None]:
+        with self._tracer.start_as_current_span(
+            name, parent, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield
+            except Exception as error:
+                span.set_status(StatusCode.ERROR, type(error).__name__)
+                raise
 
     def event(self, name: str, **attributes: float | str) -> None:
         """Add an event to the current span."""
@@ -196,6 +213,13 @@ class Telemetry:
             self._provider.shutdown()
 
 
+def _parent(metadata: Mapping[str, str]) -> Context:
+    """The caller's trace; what is longer than the W3C asks a service to pass on is ignored."""
+    given = {key: metadata.get(key, "") for key in ("traceparent", "tracestate")}
+    bounded = {key: value for key, value in given.items() if value and len(value) <= MAX_TRACE_CHARACTERS}
+    return _PROPAGATOR.extract(bounded)
+
+
 def _exemplar(span: trace.Span) -> Exemplar | None:
     context = span.get_span_context()
     return {"trace_id": f"{context.trace_id:032x}"} if context.trace_flags.sampled else None
@@ -209,4 +233,4 @@ def _disk(folder: Path, what: Literal["total", "free"]) -> float:
 
 def inject(metadata: dict[str, str]) -> None:
     """Add the current trace to the metadata as a W3C `traceparent`."""
-    propagate.inject(metadata)
+    _PROPAGATOR.inject(metadata)

@@ -3,6 +3,7 @@
 import re
 from typing import TypeVar
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 
 Number = TypeVar("Number", int, float)
@@ -38,5 +39,5 @@ def check_name(text: str, field: str = "name") -> str:
         InvalidArgument: The text is not a valid name.
     """
     if not is_name(text):
-        raise InvalidArgument(f"{field} must be {NAME_RULE}, got {text[:80]!r}", field=field)
+        raise InvalidArgument(f"{field} must be {NAME_RULE}, got {cut(text)!r}", field=field)
     return text

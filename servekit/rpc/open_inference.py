@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, NotFound, Unimplemented
 from servekit.models.backend import Arrays, TensorSpec
 from servekit.scheduling.tensors import TensorScheduler
@@ -61,7 +62,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         readiness = self._models.readiness()
         if request.name not in readiness:
-            raise NotFound(f"no model {request.name!r}; available: {', '.join(readiness)}", field="model_name")
+            raise NotFound(f"no model {cut(request.name)!r}; available: {', '.join(readiness)}", field="model_name")
         return pb.ModelReadyResponse(ready=readiness[request.name])
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: ARG002
@@ -87,7 +88,9 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
             wanted = [output.name for output in request.outputs] or names
             for name in wanted:
                 if name not in names:
-                    raise InvalidArgument(f"{request.model_name} has no output {name!r}", field=f"outputs.{name}")
+                    raise InvalidArgument(
+                        f"{cut(request.model_name)} has no output {cut(name)!r}", field=f"outputs.{name}"
+                    )
             outputs = await scheduler.infer(_arrays(request))
         response = pb.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
         for name in wanted:
@@ -116,7 +119,7 @@ def _arrays(request: Any) -> Arrays:
 
 def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
     if tensor.datatype not in _TYPED_CONTENTS and not (tensor.datatype == "FP16" and raw is not None):
-        raise InvalidArgument(f"the datatype {tensor.datatype!r} is not supported", field=f"{field}.datatype")
+        raise InvalidArgument(f"the datatype {cut(tensor.datatype)!r} is not supported", field=f"{field}.datatype")
     if len(tensor.shape) > MAX_AXES or min(tensor.shape, default=0) < 0:
         problem = f"a shape must have at most {MAX_AXES} sizes, none of them negative"
         raise InvalidArgument(problem, field=f"{field}.shape")

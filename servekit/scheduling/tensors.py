@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, ServeError
 from servekit.models.backend import Arrays, TensorBackend
 from servekit.models.catalogue import ModelSpec
@@ -36,7 +37,9 @@ class TensorModel:
         wanted = {spec.name: spec for spec in self.backend.inputs}
         for name in request.keys() ^ wanted.keys():
             problem = "is missing" if name in wanted else "is unknown"
-            raise InvalidArgument(f"input {name!r} {problem}; inputs are {', '.join(wanted)}", field=f"inputs.{name}")
+            raise InvalidArgument(
+                f"input {cut(name)!r} {problem}; inputs are {', '.join(wanted)}", field=f"inputs.{name}"
+            )
         rows = {array.shape[0] if array.ndim else 0 for array in request.values()}
         for name, spec in wanted.items():
             array = request[name]
@@ -45,8 +48,8 @@ class TensorModel:
             )
             if not fits or array.size == 0 or array.dtype != spec.dtype or len(rows) != 1:
                 raise InvalidArgument(
-                    f"input {name!r} must be {spec.dtype} of shape {list(spec.shape)} with as many rows as the others, "
-                    f"got {array.dtype} of shape {list(array.shape)}",
+                    f"input {cut(name)!r} must be {spec.dtype} of shape {list(spec.shape)} with as many rows as the "
+                    f"others, got {array.dtype} of shape {list(array.shape)}",
                     field=f"inputs.{name}",
                 )
         return request

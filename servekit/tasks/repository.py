@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
+from servekit.echo import MAX_NAME, cut
 from servekit.errors import NotFound
 from servekit.ops.telemetry import Telemetry
 from servekit.tasks.loaded import AnyServable, LoadedModel, Servable
@@ -59,9 +60,9 @@ class Models(Generic[AnyServable]):
     def _find(self, name: str, field: str) -> AnyServable | OnDemandModel[AnyServable]:
         if not name and self._models:
             return self._models[0]
-        if name not in self._by_name:
+        if len(name) > MAX_NAME or name not in self._by_name:
             known = ", ".join(model.spec.id for model in self._models) or "none"
-            raise NotFound(f"no model {name!r} for this task; available: {known}", field=field)
+            raise NotFound(f"no model {cut(name)!r} for this task; available: {known}", field=field)
         return self._by_name[name]
 
 
@@ -140,4 +141,4 @@ class ModelRepository:
                 if name in loaded.by_name():
                     yield loaded.by_name()[name]
                     return
-        raise NotFound(f"no model {name!r}; available: {', '.join(self.readiness())}", field="model_name")
+        raise NotFound(f"no model {cut(name)!r}; available: {', '.join(self.readiness())}", field="model_name")

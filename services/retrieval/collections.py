@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
 from servekit.context import current
+from servekit.echo import cut
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound
 from servekit.rpc.bounds import check_name, is_name
 from services.retrieval.embed.embed import Embedders
@@ -122,7 +123,7 @@ class Collections:
             scheduler = self._embedders.get(name)
         except NotFound:
             if not _SPACE.fullmatch(name):
-                message = f"a space must be 1 to 128 letters, digits and ._/:-, got {name[:130]!r}"
+                message = f"a space must be 1 to 128 letters, digits and ._/:-, got {cut(name)!r}"
                 raise InvalidArgument(message, field="space") from None
             if not 1 <= dimensions <= MAX_DIMENSIONS:
                 message = f"dimensions must be in [1, {MAX_DIMENSIONS}] for a model not loaded here, got {dimensions}"

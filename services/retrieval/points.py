@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 from services.retrieval.collections import Collections
 from services.retrieval.metadata import checked_text, parse_metadata
@@ -93,7 +94,7 @@ def parse_points(messages: Sequence[pb.Point]) -> list[Point]:
             message = f"an id must have at most {MAX_ID_CHARACTERS} characters, got {len(point.id)}"
             raise TooLarge(message, field=f"{field}.id")
         if point.id in points:
-            raise InvalidArgument(f"ids must differ, got {point.id!r} twice", field=f"{field}.id")
+            raise InvalidArgument(f"ids must differ, got {cut(point.id)!r} twice", field=f"{field}.id")
         points[point.id] = Point(
             checked_text(point.id, f"{field}.id"),
             checked_text(point.text, f"{field}.text"),

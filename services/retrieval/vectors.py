@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.type.v1.embedding_pb2 import Embedding
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 from services.retrieval.stores import Collection, Metric
 
@@ -33,7 +34,8 @@ def unpack(embedding: Embedding, collection: Collection, field: str) -> NDArray[
     """
     if embedding.space and embedding.space != collection.space:
         raise InvalidArgument(
-            f"space must be the collection's, {collection.space!r}, got {embedding.space!r}", field=f"{field}.space"
+            f"space must be the collection's, {collection.space!r}, got {cut(embedding.space)!r}",
+            field=f"{field}.space",
         )
     if embedding.dtype not in _DTYPES:
         raise InvalidArgument(

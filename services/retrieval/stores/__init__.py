@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.echo import cut
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
 
 STORES = {
@@ -142,9 +143,9 @@ def open_store(url: str, connections: int) -> VectorStore | None:
 
 def collection_exists(name: str) -> AlreadyExists:
     """The error for a name that the tenant has used."""
-    return AlreadyExists(f"a collection named {name!r} already exists", field="name")
+    return AlreadyExists(f"a collection named {cut(name)!r} already exists", field="name")
 
 
 def collection_not_found(name: str) -> NotFound:
     """The error for a name that the tenant has no collection of."""
-    return NotFound(f"no collection named {name!r}", field="collection")
+    return NotFound(f"no collection named {cut(name)!r}", field="collection")

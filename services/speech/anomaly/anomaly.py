@@ -10,6 +10,7 @@ from polyphony.speech.v1 import anomaly_pb2 as pb
 from polyphony.type.v1.media_pb2 import Media
 
 from servekit.context import current
+from servekit.echo import cut
 from servekit.errors import FailedPrecondition, InvalidArgument, TooLarge
 from servekit.media.objects import ObjectStore
 from servekit.rpc.bounds import FALSE_ALARM_RATE, check_name, within
@@ -184,12 +185,12 @@ class AnomalyDetection:
             )
         if len(classes) == 1:
             raise InvalidArgument(
-                f"labels must have two classes or more, or all be empty, got only {labels[0]!r}", field="clips"
+                f"labels must have two classes or more, or all be empty, got only {cut(labels[0])!r}", field="clips"
             )
         for label in sorted(classes):
             if labels.count(label) < MIN_LABELLED_CLIPS:
                 raise InvalidArgument(
-                    f"each class must have {MIN_LABELLED_CLIPS} clips or more, got one of {label!r}", field="clips"
+                    f"each class must have {MIN_LABELLED_CLIPS} clips or more, got one of {cut(label)!r}", field="clips"
                 )
         return labels
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from servekit.echo import cut
 from servekit.errors import FailedPrecondition
 from services.speech.anomaly.features import FEATURES, FORMAT, LEVEL, SHAPE
 
@@ -104,7 +105,7 @@ def parse(data: bytes) -> AnomalyModel:
         raise damaged() from error
     if model is None:
         raise FailedPrecondition(
-            f"the sound model is of the format {kept[:40]!r}, this release reads {FORMAT!r}: fit it again", field="name"
+            f"the sound model is of the format {cut(kept)!r}, this release reads {FORMAT!r}: fit it again", field="name"
         )
     return model
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from servekit.echo import cut
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound, ServeError
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
@@ -114,7 +115,7 @@ class DetectorStore:
             raise self._records.not_found(name)
         wanted = version or versions[-1]
         if wanted not in versions:
-            raise NotFound(f"no version {wanted} of the sound model {name!r}", field="version")
+            raise NotFound(f"no version {wanted} of the sound model {cut(name)!r}", field="version")
         record = await self._records.get(tenant, _path(name, wanted))
         key = tenant, record.reference
         if key not in self._cache:

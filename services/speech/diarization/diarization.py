@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, DiarizeResponse, KnownSpeaker, Speaker, SpeakerTurn
 
+from servekit.echo import cut
 from servekit.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.rpc.bounds import within
 from services.speech.audio.recording import Recordings
@@ -73,7 +74,7 @@ class SpeakerDiarization:
         name = model or next(iter(self._diarizers))
         if name not in self._diarizers:
             loaded = ", ".join(self._diarizers)
-            raise NotFound(f"no diarization model {name[:80]!r} is loaded; available: {loaded}", field="model")
+            raise NotFound(f"no diarization model {cut(name)!r} is loaded; available: {loaded}", field="model")
         return self._diarizers[name]
 
     def _check_names(self, speakers: Sequence[KnownSpeaker]) -> None:
@@ -89,7 +90,7 @@ class SpeakerDiarization:
                     f"a name must have 1 to {MAX_NAME_CHARACTERS} characters, got {len(name)}", field=field
                 )
             if name in names[:number]:
-                raise InvalidArgument(f"speaker names must be unique, got {name!r} twice", field=field)
+                raise InvalidArgument(f"speaker names must be unique, got {cut(name)!r} twice", field=field)
 
     async def _voice(self, diarizer: RecordingDiarizer, speaker: KnownSpeaker, field: str) -> NDArray[np.float32]:
         """The embedding of a known speaker.

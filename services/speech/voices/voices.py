@@ -9,6 +9,7 @@ from io import BytesIO
 from google.protobuf.timestamp_pb2 import Timestamp
 from polyphony.speech.v1 import voices_pb2 as pb
 
+from servekit.echo import cut
 from servekit.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.media.audio import AudioLimits
 from servekit.media.objects import ObjectStore
@@ -85,7 +86,7 @@ class VoiceCatalogue:
         record, recording = await self._custom(voice, schedulers)
         scheduler = self._schedulers.get(record.model, field="voice")
         if scheduler not in schedulers:
-            raise InvalidArgument(f"voice {voice!r} requires the model {record.model}", field="voice")
+            raise InvalidArgument(f"voice {cut(voice)!r} requires the model {record.model}", field="voice")
         spoken_language = _language(voice, scheduler.model.cloned_languages, language, text)
         return scheduler, Speaker("", spoken_language, Reference(recording, record.text))
 
@@ -127,7 +128,7 @@ class VoiceCatalogue:
             text, language = await self._transcribe(spoken, language)
         if language and language not in languages:
             raise InvalidArgument(
-                f"language must be one of {', '.join(languages)} for {scheduler.spec.id}, got {language}",
+                f"language must be one of {', '.join(languages)} for {scheduler.spec.id}, got {cut(language)!r}",
                 field="language",
             )
         custom = VoiceRecord(scheduler.spec.id, language, text, spoken.seconds, request.consent_statement, time.time())
@@ -157,14 +158,14 @@ class VoiceCatalogue:
             if scheduler.model.cloned_languages:
                 return scheduler
         profiles = ", ".join(self._catalogue_voices.cloning_profiles()) or "none"
-        subject = f"{model} does not support" if model else "no model of this profile supports"
+        subject = f"{cut(model)} does not support" if model else "no model of this profile supports"
         raise Unimplemented(f"{subject} voice cloning; profiles with a model that does: {profiles}", field="model")
 
     async def _check_free(self, name: str) -> None:
         if name in _DEFAULT or any(
             name == row.name for scheduler in self._schedulers for row in scheduler.model.voices
         ):
-            raise AlreadyExists(f"{name!r} is the name of a built-in voice", field="name")
+            raise AlreadyExists(f"{cut(name)!r} is the name of a built-in voice", field="name")
         await self._store.check_room(name)
 
     async def _custom(self, name: str, schedulers: list[SynthesizerScheduler]) -> tuple[VoiceRecord, bytes]:
@@ -186,7 +187,7 @@ def _voice(name: str, record: VoiceRecord, scheduler: SynthesizerScheduler) -> p
 def _language(voice: str, languages: tuple[str, ...], requested: str, text: str) -> str:
     if requested and requested not in languages:
         raise InvalidArgument(
-            f"language must be one of {', '.join(languages)} for the voice {voice}, got {requested[:20]!r}",
+            f"language must be one of {', '.join(languages)} for the voice {cut(voice)}, got {cut(requested)!r}",
             field="language",
         )
     return requested or language_of(text, languages)
@@ -203,5 +204,5 @@ def _check(request: pb.CreateVoiceRequest, languages: tuple[str, ...]) -> None:
             raise TooLarge(f"{field} must have at most {MAX_STATEMENT} characters", field=field)
     if request.language and request.language not in languages:
         raise InvalidArgument(
-            f"language must be one of {', '.join(languages)}, got {request.language[:20]!r}", field="language"
+            f"language must be one of {', '.join(languages)}, got {cut(request.language)!r}", field="language"
         )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
@@ -20,7 +21,7 @@ class FakeAligner:
 
     def check(self, language: str, words: Sequence[str]) -> None:  # noqa: ARG002
         if language and (len(language) != 2 or not language.isalpha()):
-            raise InvalidArgument(f"language must be an ISO 639-1 code, got {language!r}", field="language")
+            raise InvalidArgument(f"language must be an ISO 639-1 code, got {cut(language)!r}", field="language")
 
     def prepare(self, request: AlignmentInput) -> AlignmentInput:
         return request

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import FailedPrecondition, InvalidArgument
 from servekit.media.scripts import is_unspaced
 from servekit.models.backend import TensorBackend
@@ -61,7 +62,7 @@ class Wav2Vec2:
     def check(self, language: str, words: Sequence[str]) -> None:
         if language and language not in self._languages:
             supported = ", ".join(self._languages)
-            raise InvalidArgument(f"language must be one of {supported}, got {language!r}", field="language")
+            raise InvalidArgument(f"language must be one of {supported}, got {cut(language)!r}", field="language")
         supported_words = sum(any(letter in self._letters for letter in word) for word in words)
         if supported_words * 2 < len(words):
             raise InvalidArgument("text must mostly have letters that the model supports", field="text")

@@ -10,6 +10,7 @@ from hibari.voices import VOICES
 from numpy.typing import NDArray
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 from servekit.models.catalogue import ModelSpec
 from services.speech.settings import SpeechSettings
@@ -46,7 +47,7 @@ class Hibari:
         try:
             phonemes = engine.g2p(_LONG_WORD.sub(lambda word: f"{word[0]} ", piece))
         except (LookupError, ValueError) as error:
-            raise InvalidArgument(f"text must be pronounceable, got {piece[:40]!r}", field="text") from error
+            raise InvalidArgument(f"text must be pronounceable, got {cut(piece)!r}", field="text") from error
         for portion in _portions(phonemes):
             cancellation.raise_if_cancelled()
             yield trimmed(engine.from_ids(engine.ids(portion), speed, noise), self.sample_rate)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import InvalidArgument
 from servekit.models.backend import TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
@@ -60,7 +61,7 @@ class Kokoro:
         try:
             phonemes = self._phonemizers[speaker.voice[0]](piece)
         except (LookupError, ValueError) as error:
-            raise InvalidArgument(f"text must be pronounceable, got {piece[:40]!r}", field="text") from error
+            raise InvalidArgument(f"text must be pronounceable, got {cut(piece)!r}", field="text") from error
         style = self._styles[speaker.voice]
         for portion in _portions("".join(phoneme for phoneme in phonemes if phoneme in self._ids)):
             cancellation.raise_if_cancelled()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import EngineCrashed, InvalidArgument, ServeError
 from servekit.models.catalogue import ModelSpec
 from servekit.models.faults import Faults
@@ -31,7 +32,9 @@ class FakeTranscriber:
 
     def check(self, options: TranscriptionOptions) -> None:
         if options.language and (len(options.language) != 2 or not options.language.isalpha()):
-            raise InvalidArgument(f"language must be an ISO 639-1 code, got {options.language!r}", field="language")
+            raise InvalidArgument(
+                f"language must be an ISO 639-1 code, got {cut(options.language)!r}", field="language"
+            )
 
     def cost(self, window: Window) -> float:
         return window.seconds

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import FailedPrecondition, InvalidArgument
 from servekit.models.backend import TensorBackend
 from servekit.models.backends.onnx import OnnxBackend
@@ -75,7 +76,7 @@ class Paraformer:
 
     def check(self, options: TranscriptionOptions) -> None:
         if options.language not in ("", "zh", "en"):
-            raise InvalidArgument(f"language must be zh or en, got {options.language!r}", field="language")
+            raise InvalidArgument(f"language must be zh or en, got {cut(options.language)!r}", field="language")
         requested = {
             "task": options.task == "translate",
             "prompt": bool(options.prompt),

@@ -18,7 +18,7 @@ from servekit.context import CancellationToken, RequestContext, enter
 from servekit.errors import Internal
 from servekit.models.catalogue import ModelSpec
 from servekit.ops.logs import configure_logging
-from servekit.ops.telemetry import Telemetry
+from servekit.ops.telemetry import Telemetry, inject
 from servekit.rpc.server import ServiceSpec
 from servekit.scheduling.batch import BatchScheduler
 from servekit.tasks.loaded import LoadedModel
@@ -183,4 +183,55 @@ def test_logs_are_one_object_a_line(settings, logged):
     first, second = lines()
     assert (first["message"], first["level"], first["logger"]) == ("two\nlines", "INFO", "test")
     assert "trace_id" not in first
-    assert "ValueError: bad" in second["exception"]
+    assert second["exception"].startswith("ValueError\n")  # its text may quote a request
+
+
+@pytest.mark.parametrize("letter", ["A", "\0", '"', "語"])
+def test_a_line_is_bounded_and_has_no_text_of_an_error_that_may_quote_a_request(settings, logged, letter):
+    configure, lines = logged
+    configure(settings)
+    log, content = logging.getLogger("test"), letter * 1_000_000
+    enter(RequestContext(tenant=content, request_id=content))
+
+    def nested(depth):
+        if depth:
+            nested(depth - 1)
+        raise KeyError(content)
+
+    try:
+        try:
+            nested(40)
+        except KeyError as error:
+            raise OSError(f"no space: {content}") from error
+    except OSError:
+        log.exception("it failed: %s", content)
+    enter(RequestContext())
+    (line,) = lines()
+    assert max(len(json.dumps(line, ensure_ascii=False).encode()), len(line["message"].encode())) < 8192
+    assert line["exception"].startswith("OSError: no space: ")
+    assert "\ncaused by KeyError\n" in line["exception"]
+    assert letter * 400 not in line["exception"]
+
+
+async def test_a_failed_span_names_the_class_of_its_error_alone(settings, collector):
+    telemetry = Telemetry(settings.model_copy(update={"otlp_endpoint": collector.endpoint}))
+    with pytest.raises(ValueError, match="secret"), telemetry.server_span("GET /", {}):
+        raise ValueError("a secret")
+    await asyncio.to_thread(telemetry.close)
+    span = collector.spans["GET /"]
+    assert (span.status.message, list(span.events)) == ("ValueError", [])
+
+
+def test_headers_of_a_trace_are_bounded(settings, collector):
+    telemetry = Telemetry(settings.model_copy(update={"otlp_endpoint": collector.endpoint}))
+    parent = f"00-{'1' * 32}-{'2' * 16}-01"
+    states = {"short": "a=b", "long": ",".join(f"k{number}={'v' * 200}" for number in range(20))}
+    passed_on = {}
+    for name, state in states.items():
+        with telemetry.server_span(name, {"traceparent": parent, "tracestate": state, "baggage": "k=v"}):
+            passed_on[name] = {}
+            inject(passed_on[name])
+    telemetry.close()
+    assert all(metadata["traceparent"].startswith(f"00-{'1' * 32}") for metadata in passed_on.values())
+    assert [metadata.get("tracestate") for metadata in passed_on.values()] == ["a=b", None]
+    assert all("baggage" not in metadata for metadata in passed_on.values())

@@ -18,6 +18,7 @@ from faster_whisper.transcribe import get_ctranslate2_storage
 from numpy.typing import NDArray
 
 from servekit.context import CancellationToken
+from servekit.echo import cut
 from servekit.errors import EngineCrashed, InvalidArgument, OutOfMemory, TooLarge
 from servekit.models.catalogue import ModelSpec
 from services.speech.audio import SAMPLE_RATE
@@ -60,7 +61,7 @@ class Whisper:
     def check(self, options: TranscriptionOptions) -> None:
         if options.language and options.language not in self._model.supported_languages:
             raise InvalidArgument(
-                f"language must be a code that the model supports, such as 'en' or 'zh', got {options.language!r}",
+                f"language must be a code that the model supports, such as 'en' or 'zh', got {cut(options.language)!r}",
                 field="language",
             )
         if options.task == "translate" and not self._translates:
