@@ -153,15 +153,15 @@ class Keys:
         return found[0]
 
     def admit(self, authorization: str) -> Caller:
-        """The caller who sends this `Authorization` header: counts the request, and enters its tenant.
+        """The caller who sends this `Authorization` header: enters its tenant, and counts the request.
 
         Raises:
             Unauthenticated: The header has no known API key.
             RateLimited: The rate limit of the key is exceeded.
         """
         caller = self.authenticate(authorization)
+        enter(replace(current(), tenant=caller.tenant))  # first, so that the log of a refusal names the tenant
         caller.admit()
-        enter(replace(current(), tenant=caller.tenant))
         return caller
 
 

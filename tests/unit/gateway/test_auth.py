@@ -5,6 +5,7 @@ import pytest
 
 from gateway.app import build_app
 from gateway.auth import Keys, TokenBucket, require_loopback
+from servekit.context import current
 from servekit.errors import RateLimited
 
 
@@ -64,6 +65,18 @@ async def test_an_exceeded_rate_limit_says_when_to_retry(locked):
     assert response.status_code == 429
     assert response.headers["retry-after"] == "1"
     assert response.json()["error"]["code"] == "rate_limited"
+
+
+async def test_a_rejected_request_is_logged_for_the_tenant_of_its_key(locked, caplog):
+    tenants = []
+    caplog.set_level("INFO", "gateway")
+    caplog.handler.addFilter(lambda _: tenants.append(current().tenant) or True)
+    codes = [(await locked.get("/v1/models", headers=bearer("bert-key"))).status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+    assert [record.getMessage() for record in caplog.records] == [
+        "GET /v1/models: RATE_LIMITED: the rate limit of this API key is exceeded"
+    ]
+    assert tenants == ["bert"]
 
 
 def test_a_bucket_fills_up_again():
