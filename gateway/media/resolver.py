@@ -111,8 +111,8 @@ class MediaResolver:
 
         Raises:
             TooLarge: The media have more than `limit` bytes.
-            NotFound: The tenant has no such file.
-            InvalidArgument: The URL must not be fetched, or cannot be.
+            NotFound: The tenant has no such file or object.
+            InvalidArgument: The reference is malformed, or the URL must not be fetched, or cannot be.
         """
         match source:
             case Media(reference=""):  # bytes in the message
@@ -120,6 +120,8 @@ class MediaResolver:
                     return source
                 data, mime_type = source.inline, source.mime_type
             case Media():
+                metadata = await self._store.metadata(tenant, source.reference, field)
+                self._check(metadata.size, limit, field)
                 return source
             case FileSource():
                 record = await self._records.file(tenant, source.id, field)

@@ -7,7 +7,7 @@ import pytest
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.media.resolver import InlineSource, UrlSource, parse_media_source
-from servekit.errors import InvalidArgument, TooLarge
+from servekit.errors import InvalidArgument, NotFound, TooLarge
 
 SIZE = 1 << 20
 LIMIT = 4 * SIZE
@@ -67,8 +67,13 @@ async def test_chunks_are_joined_once_while_they_are_small_and_stored_above(reso
 
 
 async def test_media_of_a_grpc_caller_pass_by_reference_or_inline_and_are_stored_when_large(resolver, state):
-    reference = Media(mime_type="image/png", reference="sha256:" + "0" * 64)
-    assert await resolver.resolve(reference, "default", LIMIT, "image") == reference
+    stored = Media(mime_type="image/png", reference=await state.store.put("default", b"stored", "image/png", None))
+    assert await resolver.resolve(stored, "default", LIMIT, "image") is stored
+    with pytest.raises(TooLarge, match="image must have at most 5 bytes, got 6"):
+        await resolver.resolve(stored, "default", 5, "image")
+    with pytest.raises(NotFound) as refused:
+        await resolver.resolve(stored, "other", LIMIT, "image")
+    assert refused.value.field == "image"
     small = Media(mime_type="image/png", inline=b"x")
     assert await resolver.resolve(small, "default", LIMIT, "image") is small
     large = await resolver.resolve(Media(mime_type="image/png", inline=bytes(3 * SIZE)), "default", LIMIT, "image")
