@@ -67,7 +67,7 @@ class AppState:
         )
         template = PromptTemplate(TEMPLATE, budgets)
         cache = ResultCache(settings.max_cached_results)
-        context_builder = ContextBuilder(clients, media_resolver, records, models, cache, settings)
+        context_builder = ContextBuilder(clients, media_resolver, records, cache, settings)
         chat = ChatPipeline(clients, models, context_builder, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)
         return cls(settings, telemetry, keys, models, clients, store, records, media_resolver, chat)

@@ -1,9 +1,14 @@
-"""The models that requests may name, by the ids and aliases of the catalogue."""
+"""The models that requests may name, by the ids and aliases of the catalogue.
 
-from collections.abc import Iterable
+Every model that does a caller's work is resolved here, which checks that the caller's API key may use it. A request to
+a service names the model, since the service's own choice would not be checked.
+"""
+
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gateway.auth import Caller
+from servekit.echo import MAX_NAME, cut
 from servekit.errors import InvalidArgument, NotFound, Unimplemented
 from servekit.models.catalogue import ModelSpec, profile_models
 
@@ -34,20 +39,13 @@ class ModelDirectory:
         Raises:
             NotFound: No model has this name.
         """
-        if name not in self._by_name:
-            raise NotFound(f"no model {name!r}; /v1/models lists the models", field="model")
+        if len(name) > MAX_NAME or name not in self._by_name:
+            raise NotFound(f"no model {cut(name)!r}; /v1/models lists the models", field="model")
         return self._by_name[name]
 
-    def default(self, task: str) -> ModelSpec:
-        """The default model of a task.
-
-        Raises:
-            Unimplemented: The profile has no model for the task.
-        """
-        for spec in self.specs:
-            if spec.task == task:
-                return spec
-        raise Unimplemented(f"no model for the task {task} in this profile", field="model")
+    def has(self, task: str) -> bool:
+        """Whether the profile has a model for a task."""
+        return any(spec.task == task for spec in self.specs)
 
     def resolve(self, task: str, name: str, caller: Caller) -> str:
         """The id of the model that `name` stands for; an empty name stands for the default model of the task.
@@ -57,13 +55,46 @@ class ModelDirectory:
             InvalidArgument: The model is for another task.
             Unimplemented: The profile has no model for the task.
         """
-        spec = self.get(name) if name else self.default(task)
+        spec = self.get(name) if name else self._of((task,))[0]
         caller.require(spec.id)
         if spec.task != task:
             raise InvalidArgument(
                 f"the model must be for the task {task}, got {spec.id!r} for {spec.task}", field="model"
             )
         return spec.id
+
+    def choice(self, tasks: Collection[str], name: str, caller: Caller) -> str:
+        """The id of the model that `name` stands for, which does one of these tasks.
+
+        Where the service chooses by more than the task, such as a language, an empty name leaves the choice to it if
+        the caller may use every model that it could choose, and stands for the only one if the caller may use one.
+
+        Raises:
+            InvalidArgument: The model is for another task, or the caller may use several of the models, but not all,
+                and must name one.
+            ServeError: As `resolve`.
+        """
+        specs = self._of(tasks)
+        if name:
+            return self.resolve(
+                next((task for task in tasks if self.get(name).task == task), specs[0].task), name, caller
+            )
+        allowed = [spec.id for spec in specs if caller.sees(spec.id)]
+        if len(allowed) == len(specs):
+            return ""
+        if len(allowed) > 1:
+            raise InvalidArgument(f"model must be one of {', '.join(allowed)} for this API key", field="model")
+        return self.resolve(specs[0].task, "", caller) if not allowed else allowed[0]
+
+    def require(self, task: str, caller: Caller) -> None:
+        """Refuse a caller who may not use every model of a task, of which the service chooses; none is fine.
+
+        Raises:
+            NotFound: The caller may not use one of them.
+        """
+        for spec in self.specs:
+            if spec.task == task:
+                caller.require(spec.id)
 
     def translator(self, name: str, caller: Caller) -> str:
         """The id of the model that translates speech: the one with the id `name`, or else the first that can.
@@ -73,11 +104,21 @@ class ModelDirectory:
         Raises:
             ServeError: As `resolve`.
         """
-        spec = self.get(name) if name else self.default("transcribe")
+        spec = self.get(name) if name else self._of(("transcribe",))[0]
         if spec.task == "transcribe" and name != spec.id and not _translates(spec):
             able = (other.id for other in self.specs if other.task == "transcribe" and _translates(other))
             name = next(able, name)  # where none can, the service refuses the model
         return self.resolve("transcribe", name, caller)
+
+    def _of(self, tasks: Collection[str]) -> list[ModelSpec]:
+        """The models of these tasks, the default first.
+
+        Raises:
+            Unimplemented: The profile has none.
+        """
+        if found := [spec for task in tasks for spec in self.specs if spec.task == task]:
+            return found
+        raise Unimplemented(f"no model for the task {' or '.join(tasks)} in this profile", field="model")
 
 
 def _translates(spec: ModelSpec) -> bool:

@@ -17,6 +17,7 @@ FIELD_NAMES = {
     "messages.parts.image": "messages[].content[].image_url.url",
     "messages.parts.audio": "messages[].content[].input_audio.data",
     "format": "response_format",
+    "file_search": "tools[0]",
     "file_search.vector_store_ids": "tools[0].vector_store_ids",
     "spoken": "audio",
     "spoken.voice": "audio.voice",

@@ -1,7 +1,7 @@
 """The composed chat: media are read and vector stores searched concurrently, then one model answers from all of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from polyphony.gateway.v1.gateway_pb2 import ChatRequest, SpokenAnswer
@@ -13,7 +13,7 @@ from gateway.clients import Clients
 from gateway.models import ModelDirectory
 from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent, AnswerFinished
 from gateway.pipelines.channel import EventChannel
-from gateway.pipelines.context_builder import ContextBuilder
+from gateway.pipelines.context_builder import MEDIA_TASKS, ContextBuilder
 from gateway.pipelines.prompt import PromptTemplate
 from gateway.pipelines.spoken_answer import SentenceBuffer, synthesize_sentences
 from gateway.pipelines.steps import StepRecorder
@@ -62,21 +62,34 @@ class ChatPipeline:
         """
         model = self._models.resolve("generate_text", request.model, caller)
         self._check(request)
+        models = {"generate_text": model} | {
+            task: self._model(task, field, caller) for task, field in _needed(request).items()
+        }
         channel = EventChannel[AnswerEvent]()
-        async with aclosing(channel.run(self._answer(request, model, channel))) as events:
+        async with aclosing(channel.run(self._answer(request, models, channel))) as events:
             async for event in events:
                 yield event
 
-    async def _answer(self, request: ChatRequest, model: str, channel: EventChannel[AnswerEvent]) -> None:
+    def _model(self, task: str, field: str, caller: Caller) -> str:
+        """The default model of a task; an error names the field that needs it."""
+        try:
+            return self._models.resolve(task, "", caller)
+        except ServeError as error:
+            error.field = field
+            raise
+
+    async def _answer(
+        self, request: ChatRequest, models: Mapping[str, str], channel: EventChannel[AnswerEvent]
+    ) -> None:
         recorder = StepRecorder(self._telemetry, channel.send_nowait)
-        extracted, sources = await self._context_builder.build(request, recorder)
-        finished = AnswerFinished(model, self._template.version, sources or ())
+        extracted, sources = await self._context_builder.build(request, models, recorder)
+        finished = AnswerFinished(models["generate_text"], self._template.version, sources or ())
         sentences = SentenceBuffer()
         try:
             async with asyncio.TaskGroup() as group:
                 if request.HasField("spoken"):
-                    group.create_task(self._speak(request.spoken, sentences, recorder, channel))
-                with recorder.step("generate_text", model):
+                    group.create_task(self._speak(request.spoken, models["synthesize"], sentences, recorder, channel))
+                with recorder.step("generate_text", finished.model):
                     messages = self._template.render(request.messages, extracted, sources)
                     async with aclosing(self._generate(request, messages, finished)) as deltas:
                         async for delta in deltas:
@@ -137,12 +150,12 @@ class ChatPipeline:
     async def _speak(
         self,
         spoken: SpokenAnswer,
+        model: str,
         sentences: SentenceBuffer,
         recorder: StepRecorder,
         channel: EventChannel[AnswerEvent],
     ) -> None:
         """Send the speech of the answer, sentence by sentence; a failure of the service leaves out the rest."""
-        model = self._models.default("synthesize").id
         if not (first := await sentences.take()):
             return
         with recorder.step("synthesize", model) as step:
@@ -156,3 +169,18 @@ class ChatPipeline:
                         await channel.send(AnswerAudio(chunk))
             except ServeError as error:
                 recorder.mark_degraded(step, error)
+
+
+def _needed(request: ChatRequest) -> dict[str, str]:
+    """The tasks that a request needs besides its answer, each with the first field that needs it."""
+    needed: dict[str, str] = {}
+    for index, message in enumerate(request.messages):
+        for part_index, part in enumerate(message.parts):
+            for kind, task in MEDIA_TASKS.items():
+                if part.HasField(kind):
+                    needed.setdefault(task, f"messages[{index}].parts[{part_index}].{kind}")
+    if request.HasField("file_search"):
+        needed["embed"] = "file_search"
+    if request.HasField("spoken"):
+        needed["synthesize"] = "spoken"
+    return needed

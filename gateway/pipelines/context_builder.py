@@ -16,7 +16,6 @@ from polyphony.vision.v1.vision_pb2 import ReadTextRequest
 from gateway.clients import Clients
 from gateway.media.cache import ResultCache
 from gateway.media.resolver import MediaResolver, content_address, parse_media_source
-from gateway.models import ModelDirectory
 from gateway.pipelines.prompt import ExtractedText, PartIndex
 from gateway.pipelines.steps import StepRecorder
 from gateway.records import Records
@@ -30,7 +29,7 @@ from servekit.media.scripts import join
 # Lines with a lower confidence are left out: a misread line misleads a small model more than a missing one.
 MIN_LINE_CONFIDENCE = 0.65
 MediaKind = Literal["image", "audio"]
-_TASKS: Mapping[MediaKind, Literal["read_text", "transcribe"]] = {"image": "read_text", "audio": "transcribe"}
+MEDIA_TASKS: Mapping[MediaKind, Literal["read_text", "transcribe"]] = {"image": "read_text", "audio": "transcribe"}
 
 
 class ContextBuilder:
@@ -40,7 +39,6 @@ class ContextBuilder:
         clients: The services.
         media_resolver: Fetches media from their addresses.
         records: The vector stores.
-        models: The default model of each task.
         cache: The texts of media that were sent before.
         settings: Bounds and shares of the deadline.
     """
@@ -50,17 +48,21 @@ class ContextBuilder:
         clients: Clients,
         media_resolver: MediaResolver,
         records: Records,
-        models: ModelDirectory,
         cache: ResultCache,
         settings: GatewaySettings,
     ) -> None:
-        self._clients, self._media_resolver, self._records, self._models = clients, media_resolver, records, models
+        self._clients, self._media_resolver, self._records = clients, media_resolver, records
         self._cache, self._settings = cache, settings
 
     async def build(
-        self, request: ChatRequest, recorder: StepRecorder
+        self, request: ChatRequest, models: Mapping[str, str], recorder: StepRecorder
     ) -> tuple[dict[PartIndex, ExtractedText], list[Source] | None]:
         """Extract and search concurrently; what fails or is late is left out.
+
+        Args:
+            request: The request.
+            models: The id of the model of each task that the request needs.
+            recorder: Records the steps.
 
         Returns:
             The text of each media part, and the passages found; None where nothing was searched.
@@ -80,16 +82,20 @@ class ContextBuilder:
         search: asyncio.Task[list[Source] | None] | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                for kind, task in _TASKS.items():
+                for kind, task in MEDIA_TASKS.items():
                     same = [index for index, part in parts.items() if part.HasField(kind)]
                     for number, index in enumerate(same, 1):
                         name = f"{task} {number}" if len(same) > 1 else task
                         field = f"messages[{index[0]}].parts[{index[1]}].{kind}"
                         media: Media = getattr(parts[index], kind)
-                        tasks[index] = group.create_task(self._extract(kind, media, field, name, until, recorder))
+                        tasks[index] = group.create_task(
+                            self._extract(kind, models[task], media, field, name, until, recorder)
+                        )
                 if request.HasField("file_search"):
                     question = [tasks.get(index, parts[index]) for index in last]
-                    search = group.create_task(self._search(request.file_search, question, until, recorder))
+                    search = group.create_task(
+                        self._search(request.file_search, models["embed"], question, until, recorder)
+                    )
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         extracted = {index: done.result() for index, done in tasks.items()}
@@ -98,10 +104,9 @@ class ContextBuilder:
         return extracted, search.result() if search is not None else None
 
     async def _extract(
-        self, kind: MediaKind, media: Media, field: str, name: str, until: float, recorder: StepRecorder
+        self, kind: MediaKind, model: str, media: Media, field: str, name: str, until: float, recorder: StepRecorder
     ) -> ExtractedText:
         """The text of an image or a recording."""
-        model = self._models.default(_TASKS[kind]).id
         limit = self._settings.max_image_bytes if kind == "image" else self._settings.max_audio_bytes
 
         async def work(step: Step) -> str:
@@ -137,6 +142,7 @@ class ContextBuilder:
     async def _search(
         self,
         search: FileSearch,
+        model: str,
         parts: Sequence[ContentPart | asyncio.Task[ExtractedText]],
         until: float,
         recorder: StepRecorder,
@@ -161,7 +167,7 @@ class ContextBuilder:
             best = sorted((source for sources in found for source in sources), key=lambda s: -s.score)[:limit]
             return [replace(source, number=number) for number, source in enumerate(best, 1)]
 
-        return await recorder.run_optional("search", self._models.default("embed").id, until, work)
+        return await recorder.run_optional("search", model, until, work)
 
 
 def _source(store_id: str, hit: ScoredPoint) -> Source:

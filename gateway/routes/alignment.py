@@ -6,25 +6,23 @@ from itertools import groupby
 from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.auth import Caller
 from gateway.field_names import rename_fields
 from gateway.formats.subtitles import MEDIA_TYPES, Timed, subtitles
 from gateway.formats.transcripts import rounded_span
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
-from gateway.models import ModelDirectory
 from gateway.schemas.alignment import AlignedWordRow, AlignmentAnswer, AlignmentForm
 
 TEXT_BYTES = 1 << 20  # more than the service takes, in any script
-TASKS = ("align", "transcribe")  # what finds words, the better first
+TASKS = ("align", "transcribe")  # what finds words, the better first; the service chooses by the language
 
 
 async def align(context: HandlerContext) -> Response:
     """Find the time of each word of a text in its recording, as JSON or as subtitles."""
     state = context.state
     form, audio = await audio_form(context, AlignmentForm, field_bytes=TEXT_BYTES)
-    model = _model(state.models, form.model, context.caller)
+    model = state.models.choice(TASKS, form.model, context.caller)
     request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
     with rename_fields(audio="file"):
         response = await state.clients.alignment.Align(request)
@@ -37,21 +35,6 @@ async def align(context: HandlerContext) -> Response:
         for word in response.words
     ]
     return json_response(AlignmentAnswer(words, response.duration_seconds, response.language, response.model))
-
-
-def _model(models: ModelDirectory, name: str, caller: Caller) -> str:
-    """The id of the model that the caller names; empty if none is named, and the service chooses by the language.
-
-    Raises:
-        NotFound: There is no such model for this caller.
-        InvalidArgument: The model does something else.
-    """
-    there = [task for task in TASKS if any(spec.task == task for spec in models.specs)]
-    if name:
-        return models.resolve("align" if models.get(name).task == "align" else "transcribe", name, caller)
-    for task in there:
-        models.resolve(task, "", caller)
-    return ""
 
 
 def _timed(word: AlignedWord) -> Timed:

@@ -13,10 +13,12 @@ from polyphony.speech.v1.emotion_pb2 import (
 )
 from starlette.responses import Response
 
+from gateway.auth import Caller
 from gateway.field_names import rename_fields
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
 from gateway.http.responses import json_response
+from gateway.models import ModelDirectory
 from gateway.schemas.emotion import (
     EmotionAnswer,
     EmotionForm,
@@ -26,17 +28,31 @@ from gateway.schemas.emotion import (
     SentimentAnswer,
 )
 
+ACOUSTIC = "recognize_emotion"
+
 
 async def analyze(context: HandlerContext) -> Response:
     """Recognize the emotion of a recording, segment by segment, and name the basis of the result."""
     state = context.state
     form, audio = await audio_form(context, EmotionForm)
-    model = state.models.resolve("recognize_emotion", form.model, context.caller) if form.model else ""
+    model = _model(state.models, form.model, context.caller)
     with rename_fields(audio="file"):
         response = await state.clients.emotion.AnalyzeEmotion(
             AnalyzeEmotionRequest(audio=audio, language=form.language, model=model)
         )
     return json_response(_answer(response))
+
+
+def _model(models: ModelDirectory, name: str, caller: Caller) -> str:
+    """The id of the acoustic model; empty where the profile has none, and words and prosody decide.
+
+    Raises:
+        NotFound: The caller may not use it, the transcriber or a sentiment classifier.
+        ServeError: As `ModelDirectory.resolve`.
+    """
+    models.resolve("transcribe", "", caller)
+    models.require("classify_sentiment", caller)
+    return models.resolve(ACOUSTIC, name, caller) if name or models.has(ACOUSTIC) else ""
 
 
 def _answer(response: AnalyzeEmotionResponse) -> EmotionAnswer:

@@ -26,10 +26,9 @@ async def enhance(context: HandlerContext) -> Response:
     """
     state = context.state
     form, audio = await audio_form(context, EnhanceForm)
-    model = state.models.resolve("enhance", form.model, context.caller)
     request = EnhanceRequest(
         audio=audio,
-        model=model if form.model else "",  # the service chooses a model that its machine can run
+        model=state.models.choice(("enhance",), form.model, context.caller),  # by what the machine can run
         keep_noise=form.keep_noise,
         loudness_lufs=form.loudness_lufs,
         trim_silence=form.trim_silence,

@@ -12,6 +12,7 @@ from gateway.http.responses import json_response
 from gateway.schemas import sounds as schemas
 from servekit.errors import InvalidArgument
 
+TASK = "detect_anomaly"
 MAX_PARTS = 1024  # a file and a label for each clip
 CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}
 
@@ -19,6 +20,7 @@ CLIP_FIELDS = {"clips": "files[]", "clips.label": "labels[]"}
 async def fit(context: HandlerContext) -> Response:
     """Train a sound model on files: all normal, or with a label each. An existing name gets a new version."""
     state = context.state
+    state.models.resolve(TASK, "", context.caller)
     files: list[Media] = []
 
     async def store(part: Part) -> list[Media]:
@@ -86,6 +88,7 @@ async def classify(context: HandlerContext) -> Response:
 
 
 async def _asked(context: HandlerContext) -> tuple[str, schemas.SoundForm, Media]:
+    context.state.models.resolve(TASK, "", context.caller)
     form, audio = await audio_form(context, schemas.SoundForm)
     return context.request.path_params["name"], form, audio
 

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from gateway.field_names import rename_fields
 from gateway.formats.speakers import FIELDS as SPEAKER_FIELDS
 from gateway.formats.speakers import LISTS as SPEAKER_LISTS
-from gateway.formats.speakers import REFERENCE_BYTES, known_speakers
+from gateway.formats.speakers import REFERENCE_BYTES, diarizing_model, known_speakers
 from gateway.formats.subtitles import MEDIA_TYPES, subtitles
 from gateway.formats.transcripts import (
     DiarizedTranscript,
@@ -129,7 +129,8 @@ def _request(form: AudioForm, audio: Media) -> TranscribeRequest:
 async def _by_speaker(context: HandlerContext, form: TranscriptionForm, request: TranscribeRequest) -> Response:
     """The diarized transcript, whole or as a stream of segments."""
     known = known_speakers(form.known_speaker_names, form.known_speaker_references)
-    speakers = DiarizeRequest(audio=request.audio, known_speakers=known)
+    model = diarizing_model(context.state.models, "", context.caller)
+    speakers = DiarizeRequest(audio=request.audio, model=model, known_speakers=known)
     with rename_fields(**NAMES, **SPEAKER_FIELDS):
         transcript = await diarized_transcript(context.state.clients, request, speakers)
     return EventStream(_diarized_events(transcript)) if form.stream else _diarized_response(transcript)

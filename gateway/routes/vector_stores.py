@@ -32,6 +32,7 @@ from servekit.errors import ServeError
 async def create_store(context: HandlerContext) -> Response:
     """Create a vector store and index the files that the request names."""
     state, tenant = context.state, context.caller.tenant
+    model = state.models.resolve("embed", "", context.caller)
     body = await read_json(context.request, CreateStoreRequest, state.settings.max_json_body_bytes)
     for index, file_id in enumerate(body.file_ids):
         await state.records.file(tenant, file_id, f"file_ids[{index}]")
@@ -39,7 +40,7 @@ async def create_store(context: HandlerContext) -> Response:
     # The record comes first: whatever fails after it, even a cleanup past the deadline, the store can be deleted.
     await state.records.add_vector_store(tenant, record)
     try:
-        await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id))
+        await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id, space=model))
         for file_id in body.file_ids:
             await _index(context, record.id, file_id, {})
     except BaseException:  # the caller never learns the id of a store that is not complete, and may try again
@@ -70,6 +71,7 @@ async def delete_store(context: HandlerContext) -> Response:
 
 async def attach_file(context: HandlerContext) -> Response:
     """Index a text file; it can be searched once the response is sent."""
+    context.state.models.resolve("embed", "", context.caller)
     record = await _store(context)
     body = await read_json(context.request, AttachRequest, context.state.settings.max_json_body_bytes)
     indexed = await _index(context, record.id, body.file_id, body.attributes or {})
@@ -100,6 +102,7 @@ async def detach_file(context: HandlerContext) -> Response:
 async def search_store(context: HandlerContext) -> Response:
     """Search a vector store for the passages nearest to a query."""
     state = context.state
+    state.models.resolve("embed", "", context.caller)
     record = await _store(context)
     body = await read_json(context.request, StoreSearchRequest, state.settings.max_json_body_bytes)
     queries = [body.query] if isinstance(body.query, str) else body.query

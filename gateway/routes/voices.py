@@ -13,7 +13,7 @@ from gateway.schemas.voices import VoiceAnswer, VoiceDeleted, VoiceForm, VoiceLi
 async def list_voices(context: HandlerContext) -> Response:
     """List the voices of the models that the caller may use, and the tenant's custom voices."""
     listed = await context.state.clients.voices.ListVoices(ListVoicesRequest())
-    return json_response(VoiceList([_answer(voice) for voice in listed.voices]))
+    return json_response(VoiceList([_answer(voice) for voice in listed.voices if context.caller.sees(voice.model)]))
 
 
 async def create_voice(context: HandlerContext) -> Response:
@@ -27,7 +27,7 @@ async def create_voice(context: HandlerContext) -> Response:
         reference_audio=audio,
         reference_text=form.text,
         language=form.language,
-        model=state.models.resolve("synthesize", form.model, context.caller) if form.model else "",
+        model=state.models.choice(("synthesize",), form.model, context.caller),  # by what can clone
         consent=agreed or (bool(stated) and stated.lower() != "false"),
         consent_statement=form.consent_statement if agreed else form.consent_statement or stated,
     )
