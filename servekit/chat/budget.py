@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from os.path import commonprefix  # of any texts
 
 from polyphony.type.v1.chat_pb2 import ChatMessage
 
@@ -28,7 +27,7 @@ def truncate(texts: Sequence[str], limits: Sequence[int], tokenizer: Tokenizer) 
         too_short = {}
         for (index, size), tokens in zip(sizes.items(), encoded, strict=True):
             if len(tokens) > limits[index]:
-                kept[index] = commonprefix([texts[index], tokenizer.decode(tokens[: limits[index]])])
+                kept[index] = _common_prefix(texts[index], tokenizer.decode(tokens[: limits[index]]))
             elif size < len(texts[index]):
                 too_short[index] = size * 4
         sizes = too_short
@@ -77,3 +76,9 @@ def build_prompt(
     if room < 1:
         raise TooLarge(f"the prompt must have fewer than {window_tokens} tokens, got {tokens}", field="messages")
     return Prompt(prompt, replace(options, max_tokens=min(options.max_tokens or room, room)), tokens, truncated)
+
+
+def _common_prefix(text: str, decoded: str) -> str:
+    """The longest beginning of `decoded` that `text` begins with."""
+    pairs = enumerate(zip(decoded, text, strict=False))
+    return decoded[: next((at for at, (one, other) in pairs if one != other), min(len(decoded), len(text)))]
