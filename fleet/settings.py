@@ -22,6 +22,19 @@ class FleetSettings(ProcessSettings):
     start_timeout_seconds: float = Field(default=120.0, gt=0)
     """The timeout of `up` for every process to become ready."""
 
+    liveness_period_seconds: float = Field(default=5.0, gt=0)
+    """The time between two health checks of a process by the supervisor."""
+
+    liveness_timeout_seconds: float = Field(default=5.0, gt=0)
+    """The time for a process to answer a health check, whatever it answers."""
+
+    liveness_failure_threshold: int = Field(default=3, ge=0)
+    """The number of consecutive unanswered health checks after which a process counts as hung and is restarted; 0 to
+    restart none, such as to stop one in a debugger."""
+
+    liveness_grace_seconds: float = Field(default=600.0, gt=0)
+    """The time after its start in which a process that was not ready yet may leave health checks unanswered."""
+
     gateway_url: str = ""
     """The URL of the gateway that the command calls; empty for the one of this home."""
 

@@ -1,22 +1,26 @@
-"""A supervised process: it is started, restarted when it exits, and stopped."""
+"""A supervised process: it is started, restarted when it exits or hangs, and stopped."""
 
 import asyncio
 import ctypes
 import logging
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
-from fleet.errors import FleetError
+from fleet.runner.liveness import until_hung
 from fleet.runner.process import Process
-from fleet.runner.state import ProcessState
+from fleet.runner.process_log import ProcessLog
+from fleet.runner.state import ProcessState, start_ticks
+from fleet.settings import FleetSettings
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 HEALTHY_SECONDS = 60.0
-LONGEST_LOG = 16 << 20
+HUNG_STOP_SECONDS = 5.0  # for a hung process to exit after its stop signal
+PREPARE_AGAIN_SECONDS = 5.0
+POLL_SECONDS = 0.1
 PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger("fleet")
@@ -26,13 +30,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """Keeps one process running until `stop`.
 
+    Nothing that the machine may lack ends it: disk space, a folder, file descriptors, memory for a new process.
+
     Args:
         process: The process to run.
-        logs_dir: The folder of its log.
-        changed: Called whenever `state` changes.
+        settings: The settings of the fleet.
+        changed: Called whenever `state` changes; must not raise.
     """
 
-    def __init__(self, process: Process, logs_dir: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, process: Process, settings: FleetSettings, changed: Callable[[], None]) -> None:
         self.process = process
         self.state = ProcessState(
             name=process.name,
@@ -44,10 +50,12 @@ class Child:
             metrics=process.metrics,
             models=process.models,
         )
-        self._log = logs_dir / f"{process.name}.log"
+        self.log = ProcessLog(settings.logs_dir / f"{process.name}.log")
+        self._settings = settings
         self._changed = changed
         self._stopping = asyncio.Event()
-        self._running: asyncio.subprocess.Process | None = None
+        self._running: subprocess.Popen[bytes] | None = None
+        self._hung = ""
 
     async def run(self) -> None:
         """Run the process and restart it whenever it exits, with exponential backoff while it keeps failing."""
@@ -56,71 +64,81 @@ class Child:
             started = time.monotonic()
             try:
                 reason = await self._run_once()
-            except (OSError, FleetError) as error:
+            except Exception as error:  # whatever the machine lacks, it may have at the next attempt
                 reason = f"could not be started: {error}"
             if self._stopping.is_set():
                 break
             failures = 1 if time.monotonic() - started > HEALTHY_SECONDS else failures + 1
             delay = min(FIRST_DELAY * 2 ** (failures - 1), LONGEST_DELAY)
-            self._say(f"{self.process.name} {reason}; restarting in {delay:g} s")
+            self._note(f"{self.process.name} {reason}; restarting in {delay:g} s")
             self._set(state="waiting", pid=None, reason=reason, restarts=self.state.restarts + 1)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
         self._set(state="stopped", pid=None)
+        self.log.close()
 
     async def stop(self) -> None:
         """Send the stop signal; kill the process if it does not exit in time."""
         self._stopping.set()
-        running = self._running
-        if running is None or running.returncode is not None:
-            return
-        running.send_signal(self.process.stop_signal)
-        try:
-            async with asyncio.timeout(self.process.stop_seconds):
-                await running.wait()
-        except TimeoutError:
-            self._say(f"{self.process.name} did not exit within {self.process.stop_seconds:g} s; killing it")
-            running.kill()
-            await running.wait()
+        if self._running is not None:
+            await self._end(self._running, self.process.stop_seconds)
 
     async def _run_once(self) -> str:
         """Run the process until it exits; returns how it ended."""
         await asyncio.to_thread(self.process.before)
         if self._stopping.is_set():
             return "was not started"
-        self._trim_log()
-        user = self.process.user
-        with self._log.open("ab") as log:
-            self._running = await asyncio.create_subprocess_exec(
-                *self.process.command,
-                env=self.process.environment,
-                cwd="/",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                user=user and user[0],
-                group=user and user[1],
-                extra_groups=user and [],
-                start_new_session=True,
-                preexec_fn=self._die_with_supervisor(),
-            )
-        self._set(state="starting", pid=self._running.pid, since=time.time())
-        if self._stopping.is_set():  # stopped while it was being started
-            self._running.kill()
-        after = asyncio.create_task(self._after())
-        code = await self._running.wait()
-        after.cancel()
-        return _ended(code)
+        user, log, self._hung = self.process.user, self.log.open(), ""
+        self._running = running = subprocess.Popen(  # noqa: ASYNC220 - it returns once the program has been executed
+            self.process.command,
+            env=dict(self.process.environment),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            user=user and user[0],
+            group=user and user[1],
+            extra_groups=user and [],
+            start_new_session=True,
+            preexec_fn=self._die_with_supervisor(),
+        )
+        self._set(state="starting", pid=running.pid, start_ticks=start_ticks(running.pid), since=time.time())
+        preparing = asyncio.create_task(self._prepare())
+        watching = asyncio.create_task(self._end_if_hung(running))
+        code = await _exit_code(running)
+        preparing.cancel()
+        watching.cancel()
+        return self._hung or _ended(code)
 
-    async def _after(self) -> None:
-        try:
-            if self.process.after:
+    async def _prepare(self) -> None:
+        """Do what must be done before the process is usable, again while that fails."""
+        while self.process.after:
+            try:
                 await self.process.after()
-        except FleetError as error:
-            self._say(f"{self.process.name} runs but is not usable: {error}")
-        else:
-            self._set(state="running")
+                break
+            except Exception as error:  # such as a full disk
+                self._note(f"{self.process.name} runs but is not usable: {error}")
+                await asyncio.sleep(PREPARE_AGAIN_SECONDS)
+        self._set(state="running")
+
+    async def _end_if_hung(self, running: "subprocess.Popen[bytes]") -> None:
+        silence = await until_hung(self.process, self._settings)
+        if not self._stopping.is_set():
+            self._hung = f"answered no health check for {silence:.0f} s"
+            self._note(f"{self.process.name} {self._hung}; ending it")
+            await self._end(running, HUNG_STOP_SECONDS)
+
+    async def _end(self, running: "subprocess.Popen[bytes]", seconds: float) -> None:
+        """Send the stop signal, and SIGKILL if the process has not exited after some seconds."""
+        running.send_signal(self.process.stop_signal)
+        try:
+            async with asyncio.timeout(seconds):
+                await _exit_code(running)
+        except TimeoutError:
+            self._note(f"{self.process.name} did not exit within {seconds:g} s; killing it")
+            running.kill()
+            await _exit_code(running)
 
     def _die_with_supervisor(self) -> Callable[[], None]:
         """A function for the new process before exec: it asks the kernel for a signal when this process dies."""
@@ -137,14 +155,16 @@ class Child:
         self.state = self.state.model_copy(update=fields)
         self._changed()
 
-    def _say(self, text: str) -> None:
+    def _note(self, text: str) -> None:
         logger.warning(text)
-        with self._log.open("a") as log:
-            log.write(f"supervisor: {text}\n")
+        self.log.note(text)
 
-    def _trim_log(self) -> None:
-        if self._log.exists() and self._log.stat().st_size > LONGEST_LOG:
-            self._log.replace(self._log.with_suffix(".log.1"))
+
+async def _exit_code(running: "subprocess.Popen[bytes]") -> int:
+    """Wait for a process. Polling needs no thread or file descriptor, which asyncio's own ways may fail to get."""
+    while (code := running.poll()) is None:  # noqa: ASYNC110
+        await asyncio.sleep(POLL_SECONDS)
+    return code
 
 
 def _ended(code: int) -> str:

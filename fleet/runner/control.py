@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.runner import health, state
+from fleet.runner.folders import make_home, make_private
 from fleet.runner.lock import is_held
 from fleet.runner.state import FleetState, lock_path
 from fleet.settings import FleetSettings
@@ -37,9 +38,10 @@ def up(settings: FleetSettings, show: Callable[[dict[str, bool]], None]) -> Flee
             )
         return _wait(settings, show, lambda: None)
 
-    settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
+    make_private(settings.logs_dir)
     log = settings.logs_dir / "supervisor.log"
-    with log.open("ab") as output:
+    with open(log, "ab+", opener=_open_private) as output:  # readable, so that the supervisor can rotate it
         began = output.tell()
         supervisor = subprocess.Popen(
             (sys.executable, "-P", "-m", "fleet.runner.supervisor"),
@@ -64,6 +66,10 @@ def up(settings: FleetSettings, show: Callable[[dict[str, bool]], None]) -> Flee
             supervisor.terminate()
             supervisor.wait()
         raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def down(settings: FleetSettings) -> bool:

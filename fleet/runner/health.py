@@ -1,15 +1,39 @@
-"""Readiness of processes, by their public health interfaces."""
+"""The health of processes, by their public interfaces: whether they are ready, and whether they answer at all."""
 
 import asyncio
+import struct
 from collections.abc import Collection
+from typing import Literal
 
 import grpc
 import httpx
 from grpc_health.v1 import health_pb2
 
+from fleet.runner.process import Process
 from fleet.runner.state import ProcessState
 
-TIMEOUT_SECONDS = 2.0
+Health = Literal["serving", "not_serving", "refused", "silent"]
+"""A health status; or the connection was refused or broken; or there was no answer in time."""
+
+READY_SECONDS = 2.0
+_POSTGRES_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+async def probe(process: Process | ProcessState, seconds: float) -> Health:
+    """Check the health of a process, within a time. Of a gateway it is that of its own process alone."""
+    try:
+        async with asyncio.timeout(seconds):
+            match process.protocol:
+                case "grpc":
+                    return await _grpc_health(f"{process.host}:{process.port}", seconds)
+                case "http":
+                    return await _http_health(f"http://{process.host}:{process.port}/healthz")
+                case "postgres":
+                    return await _postgres_health(process.host, process.port)
+    except (TimeoutError, httpx.TimeoutException):
+        return "silent"
+    except Exception:  # no answer, but no silence either: such as a lack of file descriptors here
+        return "refused"
 
 
 async def is_ready(process: ProcessState, services: Collection[str] = ()) -> bool:
@@ -18,34 +42,11 @@ async def is_ready(process: ProcessState, services: Collection[str] = ()) -> boo
         return False
     match process.protocol:
         case "grpc":
-            return await _serves(f"{process.host}:{process.port}")
+            return await probe(process, READY_SECONDS) == "serving"
         case "http":
             return await _answers(f"http://{process.host}:{process.port}/readyz", services)
         case "postgres":
             return True  # it runs only once it has answered
-
-
-async def _serves(target: str) -> bool:
-    async with grpc.aio.insecure_channel(target) as channel:
-        try:
-            check = channel.unary_unary(
-                "/grpc.health.v1.Health/Check",
-                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-                response_deserializer=health_pb2.HealthCheckResponse.FromString,
-            )
-            answer = await check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-async def _answers(url: str, services: Collection[str]) -> bool:
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
-        try:
-            answer = await client.get(url)
-        except httpx.HTTPError:
-            return False
-    return answer.is_success and all(answer.json()["services"].get(name) == "serving" for name in services)
 
 
 async def all_ready(processes: list[ProcessState], services: Collection[str] = ()) -> dict[str, bool]:
@@ -58,3 +59,42 @@ async def all_ready(processes: list[ProcessState], services: Collection[str] = (
     """
     answers = await asyncio.gather(*(is_ready(process, services) for process in processes))
     return {process.name: answer for process, answer in zip(processes, answers, strict=True)}
+
+
+async def _grpc_health(target: str, seconds: float) -> Health:
+    async with grpc.aio.insecure_channel(target) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            return "silent" if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else "refused"
+        return "serving" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not_serving"
+
+
+async def _http_health(url: str) -> Health:
+    async with httpx.AsyncClient(timeout=None, trust_env=False) as client:  # noqa: S113 - `probe` has one
+        answer = await client.get(url)
+    return "serving" if answer.is_success else "not_serving"
+
+
+async def _postgres_health(host: str, port: int) -> Health:
+    """Ask whether it takes TLS: any answer is one of a server that runs, before authentication."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(_POSTGRES_SSL_REQUEST)
+        return "serving" if await reader.read(1) else "refused"
+    finally:
+        writer.close()
+
+
+async def _answers(url: str, services: Collection[str]) -> bool:
+    async with httpx.AsyncClient(timeout=READY_SECONDS, trust_env=False) as client:
+        try:
+            answer = await client.get(url)
+        except httpx.HTTPError:
+            return False
+    return answer.is_success and all(answer.json()["services"].get(name) == "serving" for name in services)

@@ -1,10 +1,11 @@
 """The logs of the processes, one file each."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
 
 from fleet.errors import FleetError
 
@@ -27,14 +28,17 @@ def tail(folder: Path, process: str, lines: int) -> Iterator[str]:
 def follow(folder: Path, process: str) -> Iterator[str]:
     """The lines that are written from now on, without end."""
     files = _files(folder, process)
-    opened: list[tuple[Path, TextIO]] = [(file, file.open(errors="replace")) for file in files]
-    for _, text in opened:
-        text.seek(0, 2)
-    while True:
-        for file, text in opened:
-            for line in text:
-                yield _named(file, line, len(files))
-        time.sleep(PERIOD_SECONDS)
+    with ExitStack() as stack:
+        opened = [(file, stack.enter_context(file.open(errors="replace"))) for file in files]
+        for _, text in opened:
+            text.seek(0, os.SEEK_END)
+        while True:
+            for file, text in opened:
+                if os.fstat(text.fileno()).st_size < text.tell():  # it was rotated
+                    text.seek(0)
+                for line in text:
+                    yield _named(file, line, len(files))
+            time.sleep(PERIOD_SECONDS)
 
 
 def _files(folder: Path, process: str) -> list[Path]:

@@ -107,7 +107,7 @@ def server(postgres: Postgres) -> Process:
         address=f"127.0.0.1:{postgres.port}",
         stage=0,
         user=postgres.user(),
-        before=postgres.clear_leftovers,
+        before=postgres.make_startable,
         after=postgres.provision,
         stop_signal=signal.SIGINT,  # Postgres calls it fast shutdown
         orphan_signal=signal.SIGINT,

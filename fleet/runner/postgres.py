@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import psutil
 import psycopg
 
 from fleet.errors import FleetError
+from fleet.runner.folders import let_pass
 
 ROLE = "polyphony"
 DATABASE = "polyphony"
@@ -67,8 +69,12 @@ class Postgres:
     @property
     def url(self) -> str:
         """The URL of the database, password included."""
-        password = self.password_file.read_text()
-        return f"postgresql://{ROLE}:{password}@127.0.0.1:{self.port}/{DATABASE}"
+        return f"postgresql://{ROLE}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    @cached_property
+    def password(self) -> str:
+        """The generated password, which stays known if its file is deleted while the server runs."""
+        return self.password_file.read_text()
 
     def user(self) -> tuple[int, int] | None:
         """The user and group id to run as; None for those of this process.
@@ -99,13 +105,27 @@ class Postgres:
         Raises:
             FleetError: The account cannot use the server's programs or the folder.
         """
-        self.user()
+        if self.user():
+            let_pass(self.data.parent)
+            let_pass(self.copies)
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self._check_reachable(self.data.parent)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         elif not self.password_file.exists():
             self._new_password()
+        self.clear_leftovers()
+
+    def make_startable(self) -> None:
+        """Restore what was deleted beside the cluster, and clean up after a server that was killed.
+
+        Raises:
+            FleetError: The server of an earlier fleet does not stop.
+            OSError: The files cannot be written.
+        """
+        self._server()
+        if not self.password_file.exists():
+            _write_private(self.password_file, self.password)
         self.clear_leftovers()
 
     async def provision(self) -> None:
@@ -207,6 +227,8 @@ class Postgres:
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.copytree(newest, fresh / package.name / newest.name)
             shutil.copytree(package.with_name(f"{package.name}.libs"), fresh / f"{package.name}.libs")
+            for folder in (copy.parent, fresh, fresh / package.name):
+                let_pass(folder)
             fresh.rename(copy)
         return copy / package.name / newest.name
 

@@ -30,7 +30,7 @@ class Row:
         load: The number of cores in use, children included.
         seconds: The uptime.
         restarts: The number of restarts.
-        reason: How it ended last.
+        reason: How it ended last, or that the recorded process has ended.
     """
 
     process: str
@@ -104,14 +104,14 @@ def as_json(listing: list[Row]) -> list[dict[str, object]]:
 def as_table(listing: list[Row]) -> Table:
     """The rows as a table."""
     table = Table(box=None)
-    for name in ("process", "pid", "address", "models", "ready", "memory", "load", "restarts"):
-        table.add_column(name, no_wrap=name != "models")
+    for name in ("process", "pid", "address", "models", "ready", "memory", "load", "restarts", "last end"):
+        table.add_column(name, no_wrap=name not in ("models", "last end"))
     for row in listing:
         ready = "[green]yes[/]" if row.ready else "[red]no[/]"
         cells = (row.process, str(row.pid or "-"), row.address, ", ".join(row.models), ready)
-        table.add_row(*cells, f"{row.memory_mb:,.0f} MiB", f"{row.load:.2f}", str(row.restarts))
+        table.add_row(*cells, f"{row.memory_mb:,.0f} MiB", f"{row.load:.2f}", str(row.restarts), row.reason)
     total = sum(row.memory_mb for row in listing)
-    table.add_row("[bold]total", "", "", "", "", f"[bold]{total:,.0f} MiB", "", "")
+    table.add_row("[bold]total", "", "", "", "", f"[bold]{total:,.0f} MiB", "", "", "")
     return table
 
 

@@ -217,6 +217,7 @@ async def run(settings: AnySettings, build: Build[AnySettings]) -> None:
 
 def main(settings: AnySettings, build: Build[AnySettings]) -> None:
     """Run a process from its settings to its exit; called by its `__main__`."""
+    os.umask(0o077)  # its files hold what callers sent
     configure_logging(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     log.info("settings: %s", settings.model_dump_json())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.runner import ports
 from fleet.runner.process import Process
 from fleet.runner.supervisor import Supervisor
 from fleet.settings import FleetSettings
@@ -27,6 +28,11 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def settings(home: Path) -> FleetSettings:
     return FleetSettings(home=home, profile="fake", ports="free", environment={"PATH": "/usr/bin:/bin"})
+
+
+@pytest.fixture
+def free_port() -> int:
+    return ports.free()
 
 
 @pytest.fixture

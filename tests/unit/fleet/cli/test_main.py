@@ -77,7 +77,14 @@ def test_the_list_says_what_is_here(home: Path):
 
 def test_the_status_is_data_too(home: Path):
     this = ProcessState(
-        name="postgres", protocol="postgres", host="h", port=1, address="a", state="running", pid=os.getpid()
+        name="postgres",
+        protocol="postgres",
+        host="h",
+        port=1,
+        address="a",
+        state="running",
+        pid=os.getpid(),
+        start_ticks=state.start_ticks(os.getpid()),
     )
     with exclusive(state.lock_path(home / "run"), "held"):
         state.write(FleetState(pid=os.getpid(), profile="fake", url="", processes=[this]), home / "run")

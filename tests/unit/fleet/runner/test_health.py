@@ -1,15 +1,16 @@
 """Whether a process serves, and a gateway with those behind it."""
 
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import pytest
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from fleet.runner.health import all_ready
+from fleet.runner.health import all_ready, probe
 from fleet.runner.state import ProcessState
 
 FOUND = {"vision": "not_serving", "speech": "not_serving"}
@@ -55,3 +56,36 @@ async def test_a_gateway_that_has_not_found_a_service_is_ready_unless_it_has_to(
     assert await all_ready(both, ["vision"]) == {"vision": True, "gateway": False}
     monkeypatch.setitem(FOUND, "vision", "serving")
     assert await all_ready(both, ["vision"]) == {"vision": True, "gateway": True}
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http", "postgres"])
+async def test_a_process_that_accepts_connections_and_answers_nothing_is_silent(protocol: str):
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        port = hung.getsockname()[1]
+        assert await probe(process("hung", protocol, port), 0.5) == "silent"
+    assert await probe(process("closed", protocol, port), 5) == "refused"
+
+
+async def test_any_answer_is_not_silence(gateway: ProcessState, vision: ProcessState):
+    assert await probe(gateway, 5) == "serving"
+    assert await probe(vision, 5) == "serving"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"N")
+
+        threading.Thread(target=answer).start()
+        assert await probe(process("postgres", "postgres", server.getsockname()[1]), 5) == "serving"
+
+
+async def test_a_service_that_is_not_serving_is_not_silent():
+    server, servicer = grpc.aio.server(), health.aio.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    assert await probe(process("vision", "grpc", port), 5) == "not_serving"
+    await server.stop(0)

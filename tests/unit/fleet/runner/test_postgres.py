@@ -1,4 +1,6 @@
 import asyncio
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -66,6 +68,32 @@ async def test_a_server_that_outlived_its_fleet_is_stopped_first(settings: Fleet
     await asyncio.to_thread(postgres.clear_leftovers)
     assert orphan.wait(0) == 0
     assert not (postgres.data / "postmaster.pid").exists()
+
+
+async def test_it_starts_again_after_its_run_folder_was_deleted(settings: FleetSettings, supervised, until):
+    postgres = cluster(settings)
+    password = postgres.password
+    async with supervised(plan.server(postgres)) as supervisor:
+        child = supervisor.children["postgres"]
+        await until(lambda: child.state.state == "running")
+        shutil.rmtree(settings.run_dir)
+        psutil.Process(child.state.pid).kill()
+        await until(lambda: child.state.restarts >= 1 and child.state.state == "running")
+    assert postgres.password_file.read_text() == password
+
+
+async def test_other_accounts_pass_through_its_folders_and_list_none(settings: FleetSettings, supervised, until):
+    before = os.umask(0o077)
+    try:
+        postgres = cluster(settings)
+        async with supervised(plan.server(postgres)) as supervisor:
+            await until(lambda: supervisor.children["postgres"].state.state == "running")
+    finally:
+        os.umask(before)
+    passed = 0o711 if os.geteuid() == 0 else 0o700
+    assert {folder.stat().st_mode & 0o777 for folder in (settings.run_dir, settings.home / "data")} == {passed}
+    inside = [path for path in postgres.data.rglob("*") if path.exists()]
+    assert {path.name: oct(path.stat().st_mode) for path in inside if path.stat().st_mode & 0o077} == {}
 
 
 def test_an_account_that_is_not_there_is_named(settings: FleetSettings, monkeypatch: pytest.MonkeyPatch):

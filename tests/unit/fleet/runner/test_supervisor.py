@@ -1,6 +1,7 @@
 """The supervisor, with children that are a line of Python each."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
@@ -96,6 +97,28 @@ async def test_children_go_when_the_supervisor_is_killed(home: Path):
     os.kill(supervisor.pid, signal.SIGKILL)
     await supervisor.wait()
     await asyncio.to_thread(sleeper.wait, 30)
+
+
+def test_a_test_of_the_lock_never_makes_a_start_fail(home: Path, monkeypatch: pytest.MonkeyPatch):
+    path = state.lock_path(home / "run")
+    with exclusive(path, "held"):
+        pass
+    taken = []
+
+    def then_take(real):
+        def call(*arguments):
+            result = real(*arguments)
+            monkeypatch.undo()
+            with exclusive(path, "the test holds the lock"):
+                taken.append(path)
+            return result
+
+        return call
+
+    for name in ("flock", "fcntl"):
+        monkeypatch.setattr(fcntl, name, then_take(getattr(fcntl, name)))
+    assert not is_held(path)
+    assert taken
 
 
 def test_one_fleet_a_home(home: Path):
