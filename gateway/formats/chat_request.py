@@ -1,13 +1,19 @@
 """A chat completion request in OpenAI's wire format as the contract's `ChatRequest`."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
 import msgspec
 from polyphony.gateway.v1.gateway_pb2 import ChatRequest, FileSearch, SpokenAnswer
 from polyphony.type.v1.chat_pb2 import ChatMessage
 from polyphony.type.v1.media_pb2 import Media
 from polyphony.type.v1.text_format_pb2 import JsonObject, TextFormat
 
-from gateway.media.resolver import FILE_PREFIX, InlineSource, decode_base64, parse_media_source
+from gateway.media.resolver import FILE_PREFIX, InlineSource, MediaSource, decode_base64, parse_media_source
 from gateway.schemas import chat as schema
+from gateway.schemas.media_text import MediaText
 from gateway.schemas.speech import MIME_TYPES
 from servekit.errors import InvalidArgument
 
@@ -31,8 +37,16 @@ _ROLES = {
 }
 
 
-def parse_request(body: schema.ChatRequest) -> ChatRequest:
+Resolve = Callable[[InlineSource, Literal["image", "audio"], str], Awaitable[Media]]
+
+
+async def parse_request(body: schema.ChatRequest, resolve: Resolve | None = None) -> ChatRequest:
     """Convert a request.
+
+    Args:
+        body: The request.
+        resolve: Called with a medium that was decoded while the body arrived, its kind and its field; None where there
+            is no such medium.
 
     Raises:
         InvalidArgument: The request asks for a feature that is not supported, or the source of a medium is invalid.
@@ -52,7 +66,7 @@ def parse_request(body: schema.ChatRequest) -> ChatRequest:
     )
     for index, message in enumerate(body.messages):
         # Filled in place: to assign a message copies the bytes of its media.
-        _add_parts(message, request.messages.add(role=_ROLES[type(message)]), f"messages[{index}]")
+        await _add_parts(message, request.messages.add(role=_ROLES[type(message)]), f"messages[{index}]", resolve)
     return request
 
 
@@ -73,7 +87,7 @@ def _refuse_unsupported(body: schema.ChatRequest) -> None:
         raise InvalidArgument("all vector stores must be in one file_search tool", field="tools[1]")
 
 
-def _add_parts(message: schema.Message, to: ChatMessage, field: str) -> None:
+async def _add_parts(message: schema.Message, to: ChatMessage, field: str, resolve: Resolve | None) -> None:
     if isinstance(message.content, str):
         if message.content:
             to.parts.add(text=message.content)
@@ -86,20 +100,40 @@ def _add_parts(message: schema.Message, to: ChatMessage, field: str) -> None:
             case schema.RefusalContent():
                 to.parts.add(text=part.refusal)
             case schema.ImageContent():
-                _set_media(to.parts.add().image, part.image_url.url, f"{part_field}.image_url.url")
+                image = _Source("image", part.image_url.url, f"{part_field}.image_url.url")
+                await image.set(to.parts.add().image, resolve)
             case schema.AudioContent():
                 audio = part.input_audio
-                _set_media(to.parts.add().audio, audio.data, f"{part_field}.input_audio.data", f"audio/{audio.format}")
+                recording = _Source("audio", audio.data, f"{part_field}.input_audio.data", f"audio/{audio.format}")
+                await recording.set(to.parts.add().audio, resolve)
 
 
-def _set_media(media: Media, source: str, field: str, mime_type: str = "") -> None:
-    """Set a medium to a data URL, an http(s) URL, a file id or, where its media type is given, plain base64."""
-    is_base64 = mime_type and not source.startswith(("data:", "http://", "https://", FILE_PREFIX))
-    parsed = decode_base64(source, mime_type, field) if is_base64 else parse_media_source(source, field)
-    if isinstance(parsed, InlineSource):
-        media.inline, media.mime_type = parsed.data, parsed.mime_type
-    else:
-        media.uri = source
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The source of a medium; plain base64 where its media type is given."""
+
+    kind: Literal["image", "audio"]
+    source: MediaText
+    field: str
+    mime_type: str = ""
+
+    async def set(self, media: Media, resolve: Resolve | None) -> None:
+        """Set a medium to a data URL, an http(s) URL, a file id or plain base64."""
+        parsed = self._parse()
+        if not isinstance(parsed, InlineSource):
+            media.uri = self.source.text
+        elif len(parsed.pieces) > 1 and resolve:
+            media.CopyFrom(await resolve(parsed, self.kind, self.field))
+            await asyncio.sleep(0)  # many media of megabytes would stop the event loop
+        else:
+            media.inline, media.mime_type = parsed.data, parsed.mime_type
+
+    def _parse(self) -> MediaSource:
+        text = self.source.text
+        is_base64 = self.mime_type and not text.startswith(("data:", "http://", "https://", FILE_PREFIX))
+        if is_base64:
+            return decode_base64(self.source, self.mime_type, self.field)
+        return parse_media_source(self.source, self.field)
 
 
 def _format(body: schema.ChatRequest) -> TextFormat | None:

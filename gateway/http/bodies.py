@@ -1,5 +1,6 @@
 """Request bodies, raw or JSON, read up to a limit."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import TypeVar
@@ -7,13 +8,17 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
+from gateway.http.large_json import MAX_TOKENS, PIECE_BYTES, LargeJson, check_tokens, count_tokens
+from gateway.schemas.media_text import MediaText
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 
 Body = TypeVar("Body")
 
-_PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
+SMALL_BYTES = 1 << 20  # of a body that is decoded at once, in a few milliseconds
+_PATH = re.compile(r" - at `(?P<key>key` in `)?\$\.?(?P<path>[^`]*)`$")
 LANGUAGE_RULE = "a language must be an ISO 639 code of two or three lower-case letters, such as en"
+_JSON_NAMES = {list: "array", dict: "object", type(None): "null"}
 _NAMED = re.compile(r"field `(?P<name>[^`]+)`")
 _QUOTED = re.compile(r"'([^']*)'")
 _TEXT_ENDS = 500  # characters at each end of msgspec's text, whose middle is a value or a key of the caller
@@ -42,24 +47,25 @@ async def stream(request: Request, limit: int, field: str = "") -> AsyncIterator
             yield chunk
 
 
-async def read(request: Request, limit: int, field: str = "") -> bytes:
-    """The whole body.
-
-    Raises:
-        TooLarge: The body has more than `limit` bytes.
-    """
-    chunks = [chunk async for chunk in stream(request, limit, field)]
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def decode(data: bytes, kind: type[Body]) -> Body:
+def decode(data: bytes | bytearray, kind: type[Body], media: dict[str, MediaText] | None = None) -> Body:
     """JSON as a struct.
+
+    Args:
+        data: The JSON.
+        kind: The type of the struct.
+        media: Media by the texts that stand for them; those that are used are removed.
 
     Raises:
         InvalidArgument: The body is not JSON, or a field is missing, unknown or invalid; the error names the field.
     """
+
+    def media_text(_: type[MediaText], value: object) -> MediaText:
+        if not isinstance(value, str):
+            raise ValueError(f"Expected `str`, got `{_JSON_NAMES.get(type(value), type(value).__name__)}`")
+        return (media.pop(value, None) if media else None) or MediaText(value)
+
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=kind, dec_hook=media_text)
     except msgspec.ValidationError as error:
         raise validation_error(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -67,13 +73,40 @@ def decode(data: bytes, kind: type[Body]) -> Body:
 
 
 async def read_json(request: Request, kind: type[Body], limit: int) -> Body:
-    """A JSON body as a struct.
+    """A JSON body as a struct. The media of one above `SMALL_BYTES` are decoded while it arrives.
 
     Raises:
-        TooLarge: The body has more than `limit` bytes.
+        TooLarge: The body has more than `limit` bytes, too many of them besides media, or too many values.
         InvalidArgument: The body is not JSON, or a field is missing, unknown or invalid; the error names the field.
     """
-    return decode(await read(request, limit), kind)
+    chunks: list[bytes] = []
+    size = 0
+    large: LargeJson | None = None
+    async for chunk in stream(request, limit):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > SMALL_BYTES:
+            large = large or LargeJson()
+            await _feed(large, chunks)
+            chunks.clear()
+    if large is None:
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if size > MAX_TOKENS:
+            check_tokens(count_tokens(data))
+        return decode(data, kind)
+    large.end()
+    await asyncio.sleep(0)
+    body = decode(large.rest, kind, large.media)
+    large.check_all_used()
+    await asyncio.sleep(0)
+    return body
+
+
+async def _feed(large: LargeJson, chunks: list[bytes]) -> None:
+    for chunk in chunks:
+        for start in range(0, len(chunk), PIECE_BYTES):
+            large.feed(chunk[start : start + PIECE_BYTES])
+            await asyncio.sleep(0)  # the pieces of one chunk would stop the event loop
 
 
 def validation_error(error: msgspec.ValidationError) -> InvalidArgument:
@@ -91,7 +124,8 @@ def validation_error(error: msgspec.ValidationError) -> InvalidArgument:
     elif "[a-z]{2,3}" in text:
         message = LANGUAGE_RULE  # rather than its pattern
     elif message.startswith("Expected "):
-        message = f"{field or 'the body'} must be {message.removeprefix('Expected ').replace('`', '')}"
+        subject = f"a key of {field}" if at and at["key"] else field or "the body"
+        message = f"{subject} must be {message.removeprefix('Expected ').replace('`', '')}"
     elif field:
         message = f"{field}: {message[0].lower()}{message[1:]}"
     return InvalidArgument(message, field=field or "body")

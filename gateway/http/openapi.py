@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.http.endpoint import Operation
 from gateway.schemas.errors import ErrorAnswer
+from gateway.schemas.media_text import MediaText
 
 _NAME = re.compile(r"{(\w+)}")
 
@@ -18,7 +19,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The document that describes `operations`."""
     kinds = [kind for row in operations for kind in (row.body, row.form, row.answer) if kind is not None]
     schemas, components = msgspec.json.schema_components(
-        [*kinds, ErrorAnswer], ref_template="#/components/schemas/{name}"
+        [*kinds, ErrorAnswer], schema_hook=_schema, ref_template="#/components/schemas/{name}"
     )
     by_kind = dict(zip([*map(repr, kinds), "error"], schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -34,6 +35,11 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
     }
+
+
+def _schema(_: type[MediaText]) -> dict[str, Any]:
+    """The schema of the only type that is not msgspec's own."""
+    return {"type": "string"}
 
 
 def _operation(row: Operation, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,42 @@
 """The media of a request: bytes inside it, a URL, or the id of an uploaded file."""
 
+import asyncio
 import binascii
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from polyphony.type.v1.media_pb2 import Media
 
 from gateway.records import Records
+from gateway.schemas.media_text import MediaText
 from servekit.errors import InvalidArgument, TooLarge
 from servekit.media.objects import ObjectStore
 
 FILE_PREFIX = "file-"
-MAX_DATA_URL_HEAD = 256  # characters before the data
+MAX_HEAD = 256  # characters of a data URL before its data
+LARGE_BYTES = 1 << 20  # that are hashed in a thread: 1 MiB takes a millisecond or two
 # How long the object store keeps media that belong to one request, in seconds.
 TRANSIENT_TTL_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class InlineSource:
-    """Media whose bytes are in the request."""
+    """Media whose bytes are in the request, in pieces."""
 
-    data: bytes
+    pieces: Sequence[bytes]
     mime_type: str
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return sum(map(len, self.pieces))
+
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +63,19 @@ class Fetching(Protocol):
         """The bytes and their media type."""
 
 
-def parse_media_source(text: str, field: str) -> MediaSource:
-    """The source that `text` names: a data URL, an http(s) URL or a file id.
+def parse_media_source(source: str | MediaText, field: str) -> MediaSource:
+    """The source that a text names: a data URL, an http(s) URL or a file id.
 
     Raises:
         InvalidArgument: It names none of these.
     """
+    text = source if isinstance(source, str) else source.text
     if text.startswith("data:"):
-        comma = text.find(",", 0, MAX_DATA_URL_HEAD)
+        comma = text.find(",", 0, MAX_HEAD)
         mime_type, *options = text[5 : max(comma, 5)].split(";")
         if "base64" not in options:
             raise InvalidArgument(f"{field} must be data:<media type>;base64,<data>", field=field)
-        return decode_base64(text, mime_type, field, start=comma + 1)
+        return decode_base64(source, mime_type, field, start=comma + 1)
     if text.startswith(("http://", "https://")):
         return UrlSource(text)
     if text.startswith(FILE_PREFIX):
@@ -69,24 +83,34 @@ def parse_media_source(text: str, field: str) -> MediaSource:
     raise InvalidArgument(f"{field} must be a data: URL, an http(s) URL or a file id", field=field)
 
 
-def decode_base64(text: str, mime_type: str, field: str, start: int = 0) -> InlineSource:
-    """Media given as base64, from index `start` of `text` on; slices of a text that large would be copies.
+def decode_base64(source: str | MediaText, mime_type: str, field: str, start: int = 0) -> InlineSource:
+    """Media given as base64, from index `start` of the text on, unless it was decoded while the body arrived.
 
     Raises:
         InvalidArgument: There are no bytes, or they are not base64.
     """
-    try:
-        content = binascii.a2b_base64(memoryview(text.encode("ascii"))[start:], strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidArgument(f"{field} must be base64: {error}", field=field) from error
-    if not content:
+    text = source if isinstance(source, str) else source.text
+    if isinstance(source, MediaText) and source.content is not None:
+        pieces, error = source.content, source.error
+    else:
+        try:  # a slice of a large text would be a copy
+            pieces, error = [binascii.a2b_base64(memoryview(text.encode("ascii"))[start:], strict_mode=True)], ""
+        except (binascii.Error, ValueError) as invalid:
+            pieces, error = [], str(invalid)
+    if error:
+        raise InvalidArgument(f"{field} must be base64: {error}", field=field)
+    if not any(pieces):
         raise InvalidArgument(f"{field} must not be empty", field=field)
-    return InlineSource(content, mime_type)
+    return InlineSource(pieces, mime_type)
 
 
-def content_address(media: Media) -> str:
+async def content_address(media: Media) -> str:
     """The content address of media: the same bytes have the same address."""
-    return media.reference or f"sha256:{hashlib.sha256(media.inline).hexdigest()}"
+    if media.reference:
+        return media.reference
+    data = media.inline
+    hashed = hashlib.sha256(data) if len(data) <= LARGE_BYTES else await asyncio.to_thread(hashlib.sha256, data)
+    return f"sha256:{hashed.hexdigest()}"
 
 
 class MediaResolver:
@@ -130,6 +154,9 @@ class MediaResolver:
             case UrlSource():
                 data, mime_type = await self._fetcher.fetch(source.url, field)
             case InlineSource():
+                self._check(source.size, limit, field)
+                if source.size > self._max_inline_media_bytes:
+                    return await self.store(_each(source.pieces), source.mime_type, tenant)
                 data, mime_type = source.data, source.mime_type
         return await self.to_media(data, mime_type, tenant, limit, field)
 
@@ -169,6 +196,11 @@ class MediaResolver:
     def _check(size: int, limit: int, field: str) -> None:
         if size > limit:
             raise TooLarge(f"{field} must have at most {limit} bytes, got {size}", field=field)
+
+
+async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 async def _chain(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -91,6 +91,7 @@ class ContextBuilder:
                         tasks[index] = group.create_task(
                             self._extract(kind, models[task], media, field, name, until, recorder)
                         )
+                        await asyncio.sleep(0)  # one after the other: together they would stop the event loop
                 if request.HasField("file_search"):
                     question = [tasks.get(index, parts[index]) for index in last]
                     search = group.create_task(
@@ -113,7 +114,7 @@ class ContextBuilder:
             tenant = current().tenant
             source = parse_media_source(media.uri, field) if media.HasField("uri") else media
             resolved = await self._media_resolver.resolve(source, tenant, limit, field)
-            key = (tenant, model, content_address(resolved))
+            key = (tenant, model, await content_address(resolved))
             text = self._cache.get(key)
             step.cached = text is not None
             if text is None:

@@ -3,8 +3,10 @@
 import base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Literal
 
 from msgspec import UNSET, UnsetType
+from polyphony.type.v1.media_pb2 import Media
 from starlette.responses import Response
 
 from gateway.field_names import rename_fields
@@ -12,6 +14,7 @@ from gateway.formats.chat_request import FIELD_NAMES, parse_request
 from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import Comment, EventStream, json_response
+from gateway.media.resolver import InlineSource
 from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent, AnswerFinished
 from gateway.records import fresh_id, now
 from gateway.schemas.chat import (
@@ -36,7 +39,12 @@ async def create_completion(context: HandlerContext) -> Response:
     """Generate the answer to a conversation, whole or streamed."""
     state = context.state
     body = await read_json(context.request, ChatRequest, state.settings.max_chat_body_bytes)
-    events = _in_wire_names(state.chat.run(parse_request(body), context.caller))
+
+    async def resolve(source: InlineSource, kind: Literal["image", "audio"], field: str) -> Media:
+        limit = state.settings.max_image_bytes if kind == "image" else state.settings.max_audio_bytes
+        return await state.media_resolver.resolve(source, context.caller.tenant, limit, field)
+
+    events = _in_wire_names(state.chat.run(await parse_request(body, resolve), context.caller))
     wire = _Wire(body, state.models.resolve("generate_text", body.model, context.caller))
     return EventStream(wire.chunks(events)) if body.stream else json_response(await wire.whole(events))
 

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from gateway.schemas.media_text import MediaText
+from gateway.schemas.metadata import Metadata
 from gateway.schemas.report import Source, Step
 
 # More messages or parts than any window holds are refused before they are parsed further.
@@ -26,7 +28,7 @@ class TextContent(Strict, tag_field="type", tag="text"):
 class ImageUrl(Strict):
     """The source of an image: `url` is a data URL, an http(s) URL or a file id."""
 
-    url: str
+    url: MediaText
     detail: Literal["auto", "low", "high", "original"] = "auto"
 
 
@@ -39,7 +41,7 @@ class ImageContent(Strict, tag_field="type", tag="image_url"):
 class InputAudio(Strict):
     """The source of a recording: `data` is base64, a data URL, an http(s) URL or a file id."""
 
-    data: str
+    data: MediaText
     format: Annotated[str, Meta(pattern="^[a-z0-9]{2,8}$")] = "wav"
 
 
@@ -168,7 +170,7 @@ class ChatRequest(Strict):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     store: bool | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None

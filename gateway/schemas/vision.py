@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from gateway.schemas.media_text import MediaText
+
 
 class ReadOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     """The options of reading text: the query of a raw body, or the form fields next to `file`."""
@@ -15,7 +17,7 @@ class ReadOptions(Struct, forbid_unknown_fields=True, kw_only=True):
 class ReadRequest(ReadOptions, forbid_unknown_fields=True, kw_only=True):
     """A request for the text of an image: `image_url` is a data URL, an http(s) URL or a file id."""
 
-    image_url: str
+    image_url: MediaText
 
 
 class Box(Struct):

@@ -1,18 +1,20 @@
 """The wire format of a chat completion as the contract's request."""
 
+import asyncio
 import base64
+import json
 
 from google.protobuf.json_format import MessageToDict
-from msgspec import convert
 
 from gateway.formats.chat_request import parse_request
+from gateway.http.bodies import decode
 from gateway.schemas.chat import ChatRequest
 
 PICTURE = base64.b64encode(b"a picture").decode()
 
 
 def parse(*messages, **fields):
-    request = parse_request(convert({"messages": messages, **fields}, ChatRequest))
+    request = asyncio.run(parse_request(decode(json.dumps({"messages": messages, **fields}).encode(), ChatRequest)))
     return MessageToDict(request, preserving_proto_field_name=True)
 
 

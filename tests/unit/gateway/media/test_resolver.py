@@ -30,7 +30,7 @@ def peak_of_source(text):
 def test_a_data_url_is_decoded_with_one_copy_of_its_text():
     data = bytes(range(256)) * (SIZE // 256)
     source, peak = peak_of_source("data:image/png;base64," + base64.b64encode(data).decode())
-    assert source == InlineSource(data, "image/png")
+    assert source == InlineSource([data], "image/png")
     assert peak < 2.5 * SIZE  # the text as ASCII, 4/3, and the bytes
 
 

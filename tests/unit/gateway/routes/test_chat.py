@@ -11,6 +11,7 @@ from polyphony.type.v1.chat_pb2 import ChatMessage
 
 from gateway.auth import Caller
 from gateway.formats.chat_request import parse_request
+from gateway.http.bodies import decode
 from gateway.schemas.chat import ChatRequest
 from servekit.errors import Overloaded, Unavailable
 
@@ -194,7 +195,9 @@ async def test_a_sentence_is_spoken_while_the_next_one_is_written(state, orders)
     orders.answer = ("The total is 42 euros. ", "It was paid ", "in March of last year. ", "Thanks")
     orders.seconds["token"] = 0.2
     kinds = []
-    async with aclosing(state.chat.run(parse_request(convert(spoken("pcm16"), ChatRequest)), Caller("ada"))) as events:
+    async with aclosing(
+        state.chat.run(await parse_request(convert(spoken("pcm16"), ChatRequest)), Caller("ada"))
+    ) as events:
         async for event in events:
             kinds.append(type(event).__name__)
     assert kinds.index("AnswerAudio") < len(kinds) - 1 - kinds[::-1].index("AnswerDelta")
@@ -205,7 +208,7 @@ async def test_a_sentence_is_spoken_while_the_next_one_is_written(state, orders)
 
 async def test_steps_reach_the_client_while_others_run(state, orders):
     orders.seconds["Transcribe"] = 30
-    request = parse_request(convert(say(picture(), recording()), ChatRequest))
+    request = await parse_request(decode(json.dumps(say(picture(), recording())).encode(), ChatRequest))
     async with aclosing(state.chat.run(request, Caller("ada"))) as events:
         async with asyncio.timeout(10):
             step = await anext(events)
