@@ -4,9 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-Key = Annotated[str, Meta(max_length=64)]
-Value = Annotated[str, Meta(max_length=512)]
-Metadata = Annotated[dict[Key, Value], Meta(max_length=16)]
+from gateway.schemas.metadata import Key, Metadata, Value
+
 Attributes = Annotated[dict[Key, Value | float | bool], Meta(max_length=16)]
 
 
