@@ -82,7 +82,7 @@ class BetaChanges(Struct, forbid_unknown_fields=True):
 
 
 class _ClientEvent(Struct, tag_field="type", forbid_unknown_fields=True, kw_only=True):
-    event_id: str = ""
+    event_id: Annotated[str, Meta(max_length=512)] = ""
 
 
 class UpdateSession(_ClientEvent, tag="session.update"):

@@ -17,7 +17,7 @@ from servekit.echo import MAX_NAME, cut, cut_bytes
 from servekit.errors import ServeError, log_text
 from servekit.ops.settings import ProcessSettings
 
-MESSAGE_BYTES, EXCEPTION_BYTES = 2000, 5000  # of a line, which is shorter than 8 KiB
+MESSAGE_BYTES, EXCEPTION_BYTES = 3000, 4000  # of a line, which is shorter than 8 KiB
 EXCEPTION_TEXT = 300  # characters
 MAX_FRAMES, MAX_CAUSES = 12, 4
 # Exceptions whose text describes the machine, a library or a device. That of others, such as a ValueError or a
