@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from servekit.errors import InvalidArgument, TooLarge, UnsupportedMedia
+from servekit.media.pixels import decode_webp, reduce_to_rgb, turn_upright
 
 # The decoder of a file is chosen by its first bytes, so that no other format is parsed, and without Pillow's own
 # process-wide bound on pixels, which warns before it raises.
@@ -33,20 +34,12 @@ _READERS: tuple[tuple[bytes, Callable[[BytesIO], ImageFile.ImageFile]], ...] = (
 # Each scan of a progressive JPEG takes a pass over the whole image; encoders write about ten.
 _MAX_JPEG_SCANS = 100
 _START_OF_SCAN = b"\xff\xda"
+_JPEG_FACTORS = (8, 4, 2)  # by which the JPEG decoder itself can reduce an image
 
 # libtiff continues past damage in these: it fills the rows with grey and prints a line to stderr for each.
 _FAX_COMPRESSIONS = {"tiff_ccitt", "group3", "group4", "tiff_raw_16"}
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # What Pillow's parsers raise for damaged files; warnings among them, where a process turns them into errors.
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error, Warning)
@@ -59,20 +52,45 @@ class ImageLimits:
 
     Attributes:
         max_bytes: The most bytes of the file.
-        max_pixels: The most pixels, width times height; decoding takes about 10 bytes per pixel.
+        max_pixels: The most pixels, width times height; decoding takes about 4 bytes per pixel, and 7 where the image
+            is not reduced.
     """
 
     max_bytes: int = 32 << 20
     max_pixels: int = 50_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An upright image, possibly reduced.
+
+    Attributes:
+        pixels: RGB, uint8 `[height, width, 3]`, writable and contiguous; the sizes are those after the reduction.
+        width: The width in the file, upright, in pixels.
+        height: The height in the file, upright, in pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+
+
 def decode_image(data: bytes, limits: ImageLimits, field: str) -> NDArray[np.uint8]:
+    """Decode an image at its full size: the pixels of `decode_reduced` with a factor of 1."""
+    return decode_reduced(data, limits, field, lambda width, height: 1).pixels  # noqa: ARG005
+
+
+def decode_reduced(data: bytes, limits: ImageLimits, field: str, factor: Callable[[int, int], int]) -> DecodedImage:
     """Decode a PNG, JPEG, WebP, GIF, TIFF or BMP file; of several frames the first.
 
     EXIF orientation is applied, transparent pixels are blended with white, 16-bit grey is scaled to 8 bits.
 
-    Returns:
-        RGB, uint8 `[height, width, 3]`, writable and contiguous.
+    Args:
+        data: The bytes of the file.
+        limits: The largest image that is decoded.
+        field: The request field of the image.
+        factor: The largest factor by which width and height may be reduced, from their sizes in the file; it may raise
+            a `ServeError` to reject them. A JPEG may be reduced by less.
 
     Raises:
         InvalidArgument: The file is empty.
@@ -89,8 +107,13 @@ def decode_image(data: bytes, limits: ImageLimits, field: str) -> NDArray[np.uin
     try:
         with read(BytesIO(data)) as image:
             _check_cost(image, data, limits, field)
-            image.load()
-            return _to_rgb(_upright(image))
+            width, height = image.size
+            pixels = _decode(image, data, max(1, factor(width, height)))
+            orientation = _orientation(image)
+        turned = turn_upright(pixels, orientation)
+        if turned.shape[:2] != pixels.shape[:2]:
+            width, height = height, width
+        return DecodedImage(turned, width, height)
     except _BOMB as error:
         raise TooLarge("the image takes too much memory when it is decoded", field=field) from error
     except _BROKEN as error:
@@ -113,22 +136,20 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, fi
         raise TooLarge(f"a JPEG must have at most {_MAX_JPEG_SCANS} scans", field=field)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, data: bytes, factor: int) -> NDArray[np.uint8]:
+    if isinstance(image, WebPImageFile):
+        decoded = decode_webp(data, image.size)
+        return reduce_to_rgb(image.size, lambda top, bottom: Image.fromarray(decoded[top:bottom]), factor)
+    if isinstance(image, JpegImageFile):
+        by_decoder = next((by for by in _JPEG_FACTORS if by <= factor), 1)
+        image.draft(None, (image.width // by_decoder, image.height // by_decoder))
+        factor //= by_decoder
+    image.load()
+    return reduce_to_rgb(image.size, lambda top, bottom: image.crop((0, top, image.width, bottom)), factor)
+
+
+def _orientation(image: ImageFile.ImageFile) -> object:
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        return image.getexif().get(_ORIENTATION)
     except _BROKEN:
-        return image  # its EXIF cannot be read, but its pixels can
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image.transpose(turn) if turn is not None else image
-
-
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint32)
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        raise ValueError("32-bit samples have no defined white level")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+        return None  # its EXIF cannot be read, but its pixels can

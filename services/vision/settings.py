@@ -28,7 +28,11 @@ class VisionSettings(ProcessSettings):
     """The largest image file in bytes."""
 
     max_image_pixels: int = Field(default=50_000_000, gt=0)
-    """The largest decoded image in pixels; a pixel takes about 10 bytes."""
+    """The largest decoded image in pixels; decoding takes about 4 bytes per pixel. One image is decoded at a time."""
+
+    max_concurrent_megapixels: float = Field(default=8.0, ge=2)
+    """Megapixels in which text is detected at the same time, on all threads; the detector takes about 200 bytes for
+    each pixel. An image is scaled down to 4 megapixels before, or to this where it is less."""
 
     max_batch_megapixels: float = Field(default=0.0, ge=0)
     """The largest batch in megapixels; 0 runs one image at a time, which is fastest on a CPU."""

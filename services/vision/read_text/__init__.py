@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.media.images import DecodedImage
 from servekit.models.backend import TensorBackend
 from servekit.scheduling.batch import BatchModel
 
@@ -41,7 +42,7 @@ class Page:
 
 
 @runtime_checkable
-class TextRecognizer(BatchModel[bytes, NDArray[np.uint8], Page], Protocol):
+class TextRecognizer(BatchModel[bytes, DecodedImage, Page], Protocol):
     """A model that reads the text of images: from the bytes of an image file to its lines."""
 
     @property

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from servekit.context import CancellationToken
 from servekit.errors import ServeError
-from servekit.media.images import ImageLimits, decode_image
+from servekit.media.images import DecodedImage, ImageLimits, decode_reduced
 from servekit.models.backend import TensorBackend, TensorSpec
 from servekit.models.backends.fake import FakeBackend
 from servekit.models.catalogue import ModelSpec
@@ -40,11 +40,11 @@ class FakeTextRecognizer:
     def close(self) -> None:
         """There is nothing to free."""
 
-    def prepare(self, request: bytes) -> NDArray[np.uint8]:
-        return decode_image(request, self._limits, "image")
+    def prepare(self, request: bytes) -> DecodedImage:
+        return decode_reduced(request, self._limits, "image", lambda width, height: 1)  # noqa: ARG005
 
-    def run(self, items: Sequence[NDArray[np.uint8]], cancellation: CancellationToken) -> Sequence[Page | ServeError]:
-        return [self._read(image, cancellation) for image in items]
+    def run(self, items: Sequence[DecodedImage], cancellation: CancellationToken) -> Sequence[Page | ServeError]:
+        return [self._read(image.pixels, cancellation) for image in items]
 
     def _read(self, image: NDArray[np.uint8], cancellation: CancellationToken) -> Page:
         self.faults.step(cancellation)

@@ -1,0 +1,31 @@
+"""A bound on the pixels that several threads work on at the same time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class PixelBudget:
+    """A budget that threads share; more pixels than all of it are worked on alone.
+
+    Args:
+        pixels: The most pixels that are worked on at the same time.
+    """
+
+    def __init__(self, pixels: float) -> None:
+        self._pixels = pixels
+        self._held = 0
+        self._returned = threading.Condition()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Wait until so many pixels are left, and hold them within the block."""
+        with self._returned:
+            self._returned.wait_for(lambda: not self._held or self._held + pixels <= self._pixels)
+            self._held += pixels
+        try:
+            yield
+        finally:
+            with self._returned:
+                self._held -= pixels
+                self._returned.notify_all()
