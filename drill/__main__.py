@@ -10,15 +10,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from drill import killed_processes
+from drill import full_disk, hung_processes, hung_supervisor, killed_processes, killed_supervisor
 from drill.home import small_home
 from drill.result import Drill, DrillResult, Skipped
 from fleet.temporary import TemporaryFleet, running
 
 DRILLS: dict[str, Drill] = {
     "killed_processes": killed_processes,
+    "hung_processes": hung_processes,
+    "hung_supervisor": hung_supervisor,
+    "full_disk": full_disk,
+    "killed_supervisor": killed_supervisor,
 }
-SETTINGS = {"POLYPHONY_CATALOGUE": str(Path(__file__).with_name("catalogue"))}
+SETTINGS = {
+    "POLYPHONY_CATALOGUE": str(Path(__file__).with_name("catalogue")),
+    "POLYPHONY_FLEET_LIVENESS_PERIOD_SECONDS": "1",
+    "POLYPHONY_FLEET_LIVENESS_TIMEOUT_SECONDS": "3",
+    "POLYPHONY_FLEET_LIVENESS_FAILURE_THRESHOLD": "2",
+}
 
 
 @dataclass(frozen=True)
@@ -76,13 +85,9 @@ def main() -> None:
         parser.error(f"NAME must be one of {', '.join(DRILLS)}, got {', '.join(sorted(unknown))}")
     names = options.names or [name for name, drill in DRILLS.items() if drill.SHORT or not options.short]
     console = Console(stderr=True)
-    profile = "fake" if options.short else "drill"
+    settings = SETTINGS | {"POLYPHONY_PROFILE": "fake" if options.short else "drill"}
     rows: list[DrillRow] = []
-    with (
-        console.status("starting") as shown,
-        small_home() as home,
-        running(home, "--profile", profile, **SETTINGS) as fleet,
-    ):
+    with console.status("starting") as shown, small_home() as home, running(home, **settings) as fleet:
         for name in names:
             shown.update(name)
             rows.append(run_drill(name, fleet))

@@ -1,4 +1,4 @@
-"""One request to each service, through the gateway."""
+"""Requests of the drills, and waiting for the fleet to serve them again."""
 
 import io
 import time
@@ -14,6 +14,7 @@ from PIL import Image
 from fleet.temporary import TemporaryFleet
 
 POLL_SECONDS = 0.05
+RECOVERY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,31 @@ def samples() -> dict[str, SampleRequest]:
     }
 
 
-def status_code(gateway: str, service: str) -> int:
-    """The status code of a request that the service answers; 0 if the gateway does not answer."""
+def status_code(fleet: TemporaryFleet, service: str, seconds: float = 30.0) -> int:
+    """The status code of a request that the service answers within a time; 0 if the gateway does not answer."""
     sample = samples()[service]
+    url = f"{fleet.address('gateway')}{sample.path}"
     try:
-        return httpx.post(f"{gateway}{sample.path}", timeout=30, **sample.options).status_code
+        headers = {"x-polyphony-timeout": f"{seconds:g}"}
+        return httpx.post(url, headers=headers, timeout=seconds + 2, **sample.options).status_code
     except httpx.HTTPError:
         return 0
 
 
-def wait_for(condition: Callable[[], object], seconds: float) -> float:
+def upload(fleet: TemporaryFleet, data: bytes) -> httpx.Response:
+    """The response to an upload of a file."""
+    fields = {"purpose": "assistants"}
+    files = {"file": ("drill.bin", data, "application/octet-stream")}
+    return httpx.post(f"{fleet.address('gateway')}/v1/files", files=files, data=fields, timeout=60)
+
+
+def download(fleet: TemporaryFleet, file_id: str) -> bytes | None:
+    """The bytes of a file; None if it is not found."""
+    response = httpx.get(f"{fleet.address('gateway')}/v1/files/{file_id}/content", timeout=60)
+    return response.content if response.is_success else None
+
+
+def wait_for(condition: Callable[[], object], seconds: float = RECOVERY_SECONDS) -> float:
     """Wait until the condition holds; returns the seconds that it took, or infinity if it did not hold in time."""
     began = time.monotonic()
     while not condition():
@@ -63,7 +79,7 @@ def wait_for(condition: Callable[[], object], seconds: float) -> float:
     return time.monotonic() - began
 
 
-def wait_until_ready(fleet: TemporaryFleet, seconds: float = 60.0) -> float:
-    """Wait until the gateway and every service serve; returns the seconds that it took, or infinity."""
-    gateway = fleet.address("gateway")
-    return wait_for(lambda: all(status_code(gateway, service) == 200 for service in samples()), seconds)
+def is_ready(fleet: TemporaryFleet) -> bool:
+    """Whether every process runs, and the gateway and every service answer requests."""
+    running = all(process.state == "running" for process in fleet.processes().values())
+    return running and all(status_code(fleet, service) == 200 for service in samples())

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fleet.errors import FleetError
+from fleet.runner import state
+from fleet.runner.state import ProcessState
 
 POLYPHONY = Path(sys.executable).with_name("polyphony")
 COMMAND_SECONDS = 300.0
@@ -52,9 +54,13 @@ class TemporaryFleet:
         """The status of each process by name."""
         return {row["process"]: row for row in json.loads(self.run("status", "--json"))}
 
-    def address(self, process: str, kind: str = "address") -> str:
-        """Where a process listens: its `address`, `grpc` or `metrics`."""
-        return str(self.status()[process][kind])
+    def processes(self) -> dict[str, ProcessState]:
+        """The state of each process by name, the supervisor excepted; faster than `status`."""
+        return {process.name: process for process in state.read(self.home / "run").processes}
+
+    def address(self, process: str, kind: Literal["address", "grpc", "metrics"] = "address") -> str:
+        """Where a process listens."""
+        return str(getattr(self.processes()[process], kind))
 
 
 @contextmanager
