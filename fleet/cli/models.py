@@ -9,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Column, Table
 
 from fleet.errors import FleetError
+from fleet.runner.folders import make_home
 from fleet.runner.lock import exclusive
 from fleet.settings import FleetSettings
 from fleet.weights import weights
@@ -33,6 +34,7 @@ def pull(ids: Ids = None, profile: ProfileName = "", service: ServiceName = "") 
     settings = FleetSettings.of(profile)
     console = Console(stderr=True)
     chosen = weights.specs(settings, ids, service)
+    make_home(settings.home)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     busy = "another `polyphony models pull` is running in this home"
     with exclusive(settings.models_dir / ".lock", busy), Sources(settings) as sources:

@@ -38,10 +38,14 @@ def up(settings: FleetSettings, show: Callable[[dict[str, bool]], None]) -> Flee
             )
         return _wait(settings, show, lambda: None)
 
-    make_home(settings.home)
-    make_private(settings.logs_dir)
     log = settings.logs_dir / "supervisor.log"
-    with open(log, "ab+", opener=_open_private) as output:  # readable, so that the supervisor can rotate it
+    try:
+        make_home(settings.home)
+        make_private(settings.logs_dir)
+        output = open(log, "ab+", opener=_open_private)  # noqa: SIM115 - readable, so that the supervisor can rotate it
+    except OSError as error:
+        raise FleetError(f"the home must be a folder that can be written: {error}") from error
+    with output:
         began = output.tell()
         supervisor = subprocess.Popen(
             (sys.executable, "-P", "-m", "fleet.runner.supervisor"),

@@ -76,7 +76,7 @@ def is_held(path: Path) -> bool:
     try:
         with path.open() as file:
             found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _whole_file())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return bool(struct.unpack(_FLOCK, found)[0] != fcntl.F_UNLCK)
 

@@ -138,7 +138,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         asyncio.run(supervise(FleetSettings()))
-    except FleetError as error:
+    except (FleetError, OSError) as error:
         sys.exit(str(error))
 
 

@@ -30,6 +30,14 @@ def test_missing_weights_stop_the_start_and_say_what_to_run(home: Path):
     assert "no fleet is running" in polyphony(home, "status").stderr
 
 
+def test_a_home_that_cannot_be_written_is_named(home: Path):
+    (home / "file").touch()
+    done = polyphony(home / "file" / "home", "up", "--profile", "fake")
+    assert done.returncode == 1
+    assert "polyphony: the home must be a folder that can be written: [Errno 20] Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_taken_port_stops_the_start(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = str(holder.getsockname()[1])

@@ -131,3 +131,27 @@ def test_one_fleet_a_home(home: Path):
     assert not is_held(path)
     with pytest.raises(FleetError, match="polyphony up"):
         state.read(home / "run")
+
+
+async def test_the_log_of_the_supervisor_itself_is_rotated(settings: FleetSettings, until):
+    code = f"""
+    import asyncio, sys
+    from fleet.runner import process_log
+    from fleet.runner.supervisor import Supervisor
+    from fleet.settings import FleetSettings
+    process_log.MAX_BYTES = 1000
+    print("x" * 2000, file=sys.stderr, flush=True)
+    asyncio.run(Supervisor(FleetSettings(home={str(settings.home)!r}), []).run())
+    """
+    settings.logs_dir.mkdir()
+    log = settings.logs_dir / "supervisor.log"
+    with log.open("ab+") as output:  # as `polyphony up` opens it
+        supervisor = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", textwrap.dedent(code), stderr=output, stdout=output
+        )
+    async with asyncio.timeout(60):
+        await until((settings.logs_dir / "supervisor.log.1").exists)
+        await until(lambda: log.stat().st_size == 0)
+    supervisor.kill()
+    await supervisor.wait()
+    assert (settings.logs_dir / "supervisor.log.1").read_text() == "x" * 2000 + "\n"
