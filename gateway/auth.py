@@ -27,7 +27,7 @@ class KeyRow(BaseModel):
         burst: The size of its token bucket: the requests that it may make at once.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     owner: str = Field(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -37,7 +37,7 @@ class KeyRow(BaseModel):
 
 
 class _KeysFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     keys: tuple[KeyRow, ...] = Field(min_length=1)
 

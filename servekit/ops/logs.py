@@ -44,7 +44,7 @@ class _JsonFormatter(logging.Formatter):
             "message": _bounded(record.getMessage(), MESSAGE_BYTES),
         }
         if context.request_id:
-            line |= {"request_id": cut(context.request_id, MAX_NAME), "tenant": cut(context.tenant, MAX_NAME)}
+            line |= {"request_id": _bounded(context.request_id, MAX_NAME), "tenant": _bounded(context.tenant, MAX_NAME)}
         if span.is_valid:
             line |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
         if record.exc_info and record.exc_info[1] is not None:
@@ -91,7 +91,14 @@ def configure_logging(settings: ProcessSettings) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for each request
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs the path and the query of each WebSocket
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed form
+    logging.getLogger("asyncio").addFilter(_keep_first_line)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_late_response)
+
+
+def _keep_first_line(record: logging.LogRecord) -> bool:
+    """Drop what asyncio adds to its message: the task, with the text of its exception, which may quote a request."""
+    record.msg, record.args = record.getMessage().partition("\n")[0], ()
+    return True
 
 
 def _is_not_late_response(record: logging.LogRecord) -> bool:

@@ -105,7 +105,7 @@ class _Method:
 class _Running:
     """One running call."""
 
-    __slots__ = ("_began", "_call", "_context", "_limit", "_method", "_span")
+    __slots__ = ("_began", "_call", "_context", "_limit", "_malformed", "_method", "_span")
 
     def __init__(self, method: _Method, context: Context) -> None:
         self._method = method
@@ -116,7 +116,9 @@ class _Running:
         self._limit = method.seconds if left is None else None
         seconds = self._limit if left is None else left
         metadata = cast("dict[str, str]", dict(context.invocation_metadata() or ()))  # bytes where a key ends with -bin
-        tenant, request_id = metadata.get(TENANT, DEFAULT_TENANT), metadata.get(REQUEST_ID) or _request_id()
+        given = {TENANT: metadata.get(TENANT, DEFAULT_TENANT), REQUEST_ID: metadata.get(REQUEST_ID) or _request_id()}
+        self._malformed = next((field for field, value in given.items() if not NAME.fullmatch(value)), "")
+        tenant, request_id = (DEFAULT_TENANT, _request_id()) if self._malformed else given.values()
         deadline = float("inf") if seconds is None else self._began + seconds
         self._call = RequestContext(tenant, request_id, CancellationToken(deadline))
         self._span = method.telemetry.server_span(method.name, metadata)
@@ -133,9 +135,8 @@ class _Running:
         Raises:
             InvalidArgument: The tenant or the request id is malformed, or a required field is missing.
         """
-        for field, value in ((TENANT, self._call.tenant), (REQUEST_ID, self._call.request_id)):
-            if not NAME.fullmatch(value):
-                raise InvalidArgument(f"{field} must be 1 to 128 letters, digits and _.:-", field=field)
+        if field := self._malformed:
+            raise InvalidArgument(f"{field} must be 1 to 128 letters, digits and _.:-", field=field)
         if isinstance(request, Message):
             check_required(request)
 

@@ -131,6 +131,8 @@ class ModelRepository:
             NotFound: The process has no model or network of that name.
             Unavailable: The model cannot be loaded before the deadline.
         """
+        if len(name) > MAX_NAME:
+            raise self._not_found(name)
         if name in self._servables:
             yield self._servables[name]
             return
@@ -141,4 +143,7 @@ class ModelRepository:
                 if name in loaded.by_name():
                     yield loaded.by_name()[name]
                     return
-        raise NotFound(f"no model {cut(name)!r}; available: {', '.join(self.readiness())}", field="model_name")
+        raise self._not_found(name)
+
+    def _not_found(self, name: str) -> NotFound:
+        return NotFound(f"no model {cut(name)!r}; available: {', '.join(self.readiness())}", field="model_name")

@@ -309,3 +309,13 @@ def test_no_metadata_is_repeated_at_length(channels, key):
     method = METHODS["RetrievalService/Embed"]
     request = fill(GetMessageClass(method.input_type)())
     check_call(channels["retrieval"], method, request, key, ((key, "A" * 4000),))
+
+
+def test_no_metric_has_a_callers_text(fleet):
+    """After everything above: labels are names of this project, never of a caller."""
+    for process, row in fleet.status().items():
+        if process != "supervisor":
+            text = httpx.get(f"http://{row['metrics']}/metrics").text
+            assert "polyphony_requests_total" in text
+            assert "A" * 50 not in text
+            assert CONTENT not in text

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from polyphony.speech.v1.diarization_pb2 import DiarizeRequest, DiarizeResponse, KnownSpeaker, Speaker, SpeakerTurn
 
-from servekit.echo import cut
+from servekit.echo import MAX_NAME, cut
 from servekit.errors import InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.rpc.bounds import within
 from services.speech.audio.recording import Recordings
@@ -72,7 +72,7 @@ class SpeakerDiarization:
         if not self._diarizers:
             raise Unimplemented("this profile has no diarization model", field="model")
         name = model or next(iter(self._diarizers))
-        if name not in self._diarizers:
+        if len(name) > MAX_NAME or name not in self._diarizers:
             loaded = ", ".join(self._diarizers)
             raise NotFound(f"no diarization model {cut(name)!r} is loaded; available: {loaded}", field="model")
         return self._diarizers[name]

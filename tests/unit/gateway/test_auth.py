@@ -110,3 +110,12 @@ def test_a_keys_file_that_is_wrong_stops_the_start(tmp_path, text):
         Keys.read(path)
     with pytest.raises(SystemExit):
         Keys.read(tmp_path / "none.toml")
+
+
+def test_an_invalid_keys_file_does_not_show_what_may_be_a_key(tmp_path):
+    path = tmp_path / "keys.toml"
+    path.write_text('[[keys]]\nsha256 = "the key itself"\nowner = "anna"\n')
+    with pytest.raises(SystemExit) as refused:
+        Keys.read(path)
+    assert "sha256" in str(refused.value)
+    assert "the key itself" not in str(refused.value)

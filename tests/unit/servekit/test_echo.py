@@ -1,5 +1,9 @@
+import re
+from pathlib import Path
+
 import pytest
 
+import servekit
 from servekit.echo import cut, cut_bytes
 from servekit.errors import NotFound, Unavailable, log_text, to_status
 
@@ -37,3 +41,11 @@ def test_an_error_fits_in_the_trailers_of_grpc(letter):
 def test_the_log_has_no_message_that_may_quote_the_request():
     assert log_text(NotFound("no model 'secret'", field="model")) == "NOT_FOUND (model)"
     assert log_text(Unavailable("the database does not answer")) == "UNAVAILABLE: the database does not answer"
+
+
+def test_no_message_cuts_a_value_by_itself():
+    root = Path(servekit.__file__).parents[1]
+    sources = [path for folder in ("servekit", "gateway", "services") for path in (root / folder).rglob("*.py")]
+    assert len(sources) > 100
+    sliced = re.compile(r"\{[\w.]+\[:\d+\]!r\}")
+    assert [path.name for path in sources if sliced.search(path.read_text())] == []

@@ -1,6 +1,7 @@
 """Telemetry: one trace from client to engine, and logs that name it."""
 
 import asyncio
+import gc
 import io
 import json
 import logging
@@ -235,3 +236,20 @@ def test_headers_of_a_trace_are_bounded(settings, collector):
     assert all(metadata["traceparent"].startswith(f"00-{'1' * 32}") for metadata in passed_on.values())
     assert [metadata.get("tracestate") for metadata in passed_on.values()] == ["a=b", None]
     assert all("baggage" not in metadata for metadata in passed_on.values())
+
+
+async def test_an_exception_that_nobody_retrieved_is_logged_without_its_text(settings, logged):
+    configure, lines = logged
+    configure(settings)
+
+    async def fail():
+        raise KeyError("a secret")
+
+    task = asyncio.ensure_future(fail())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    (line,) = lines()
+    assert line["message"] == "Task exception was never retrieved"
+    assert line["exception"].startswith("KeyError\n")
+    assert "a secret" not in line["exception"].replace('raise KeyError("a secret")', "")
