@@ -36,10 +36,12 @@ async def ensure_role(connection: psycopg.AsyncConnection, role: str) -> None:
 
 
 async def _may_assume(connection: psycopg.AsyncConnection, role: str) -> bool:
+    if await _properties(connection, role) is None:
+        return False
     try:
         async with connection.transaction(force_rollback=True):
             await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
-    except (psycopg.errors.InvalidParameterValue, psycopg.errors.InsufficientPrivilege):
+    except psycopg.errors.InsufficientPrivilege:
         return False
     return True
 
