@@ -111,7 +111,7 @@ class BenchmarkClient:
             for chunk in chunks:
                 yield chunk
 
-        reference = asyncio.run(self._store.put(DEFAULT_TENANT, sent(), mime_type, None))
+        reference = asyncio.run(self._store.put_transient(DEFAULT_TENANT, sent()))
         return Media(mime_type=mime_type, reference=reference)
 
 

@@ -1,7 +1,7 @@
-"""Records of a tenant that each own a blob: voices, sound models, files."""
+"""Records of a tenant that each own a blob, `<tenant>/blobs/<random>`: voices, sound models."""
 
-import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, Protocol, TypeVar
@@ -9,10 +9,14 @@ from typing import Generic, Protocol, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from servekit.echo import cut
-from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError, Unavailable
+from servekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ServeError, TooLarge
+from servekit.media.bucket import checked_name
 from servekit.media.objects import ObjectStore
+from servekit.media.records import RecordStore
 
 log = logging.getLogger(__name__)
+
+_BLOB = "blob:"
 
 
 class BlobRecord(Protocol):
@@ -20,7 +24,7 @@ class BlobRecord(Protocol):
 
     @property
     def reference(self) -> str:
-        """The content address of the bytes."""
+        """The name of the bytes, `blob:<random>`; records of version 0.1 share objects, `sha256:<digest>`."""
 
 
 Row = TypeVar("Row", bound=BlobRecord)
@@ -33,17 +37,14 @@ class BlobRecords(Generic[Row]):
         store: The object store of the records and of their bytes.
         kind: The kind of the records, such as `sound-model`.
         row: The dataclass of a record.
-        unique: Whether no two records have the same bytes. Otherwise bytes are deleted with the last record that
-            refers to them, and each deletion reads every record.
     """
 
-    def __init__(self, store: ObjectStore, kind: str, row: type[Row], *, unique: bool = False) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, kind: str, row: type[Row]) -> None:
+        self._objects = store
+        self._store = RecordStore(store.bucket)
         self._kind = kind
         self._noun = kind.replace("-", " ")
         self._rows = TypeAdapter(row)
-        self._unique = unique
-        self._lock = asyncio.Lock()  # no bytes are deleted between being stored and being referred to
 
     async def names(self, tenant: str) -> list[str]:
         """Return the names of the records, damaged ones included, in order."""
@@ -82,23 +83,29 @@ class BlobRecords(Generic[Row]):
             FailedPrecondition: The bytes are missing, or more than `max_bytes`.
         """
         try:
-            return await self._store.read(tenant, record.reference, max_bytes, field)
-        except (NotFound, InvalidArgument) as error:
+            if not record.reference.startswith(_BLOB):
+                return await self._objects.read(tenant, record.reference, max_bytes, field)
+            path = _path(tenant, record.reference)
+            size, _ = await self._objects.bucket.stat(path)
+            if size > max_bytes:
+                raise TooLarge(f"the {self._noun} must have at most {max_bytes} bytes, got {size}", field=field)
+            return await self._objects.bucket.read(path)
+        except (NotFound, InvalidArgument, FileNotFoundError) as error:
             raise self.damaged(name, field) from error
 
     @asynccontextmanager
-    async def blob(self, tenant: str, data: bytes, mime_type: str) -> AsyncIterator[str]:
+    async def blob(self, tenant: str, data: bytes) -> AsyncIterator[str]:
         """Store bytes for a record that the body creates with this reference; delete them if the body fails."""
-        async with self._lock:
-            reference = await self._store.put(tenant, data, mime_type, None)
+        reference = _BLOB + uuid.uuid4().hex
+        await self._objects.bucket.put(_path(tenant, reference), data)
+        try:
+            yield reference
+        except BaseException:
             try:
-                yield reference
-            except BaseException:
-                try:
-                    await self._delete_blob(tenant, reference)
-                except ServeError as error:
-                    log.warning("the object %s is stored for no %s: %s", reference, self._noun, error.message)
-                raise
+                await self._delete_blob(tenant, reference)
+            except ServeError as error:
+                log.warning("%s of tenant %s is stored for no %s: %s", reference, tenant, self._noun, error.message)
+            raise
 
     async def create(self, tenant: str, name: str, record: Row) -> None:
         """Create a record.
@@ -112,33 +119,17 @@ class BlobRecords(Generic[Row]):
         except AlreadyExists:
             raise self.exists(name) from None
 
-    async def adopt(self, tenant: str, name: str, record: Row) -> None:
-        """Create a record of bytes that were stored outside of `blob`, such as a stream.
-
-        Raises:
-            AlreadyExists: The tenant has a record of this name.
-            Unavailable: The bytes were deleted meanwhile, with another record that referred to them.
-        """
-        async with self._lock:
-            try:
-                await self._store.metadata(tenant, record.reference)
-            except NotFound:
-                problem = f"another {self._noun} of the same bytes was deleted during the upload: send them again"
-                raise Unavailable(problem, retry_after=0.0) from None
-            await self.create(tenant, name, record)
-
     async def delete(self, tenant: str, name: str, field: str = "name") -> None:
         """Delete a record, damaged or not, after its bytes: a deletion that fails midway can be repeated.
 
         Raises:
             NotFound: The tenant has no record of this name.
         """
-        async with self._lock:
-            if name not in await self.names(tenant):
-                raise self.not_found(name, field)
-            with suppress(NotFound, InvalidArgument, FailedPrecondition):  # the record is damaged, or has no bytes
-                await self._delete_blob(tenant, (await self.get(tenant, name)).reference, name)
-            await self._store.delete_record(tenant, self._kind, name)
+        if name not in await self.names(tenant):
+            raise self.not_found(name, field)
+        with suppress(NotFound, InvalidArgument, FailedPrecondition):  # the record is damaged, or has no bytes
+            await self._delete_blob(tenant, (await self.get(tenant, name)).reference, name)
+        await self._store.delete_record(tenant, self._kind, name)
 
     def exists(self, name: str) -> AlreadyExists:
         """The error for a name that is in use."""
@@ -156,6 +147,12 @@ class BlobRecords(Generic[Row]):
 
     async def _delete_blob(self, tenant: str, reference: str, name: str = "") -> None:
         """Delete bytes, unless another record than `name` refers to them."""
-        others = {} if self._unique else await self.all(tenant)
-        if all(other.reference != reference for key, other in others.items() if key != name):
-            await self._store.delete(tenant, reference)
+        if reference.startswith(_BLOB):
+            await self._objects.bucket.remove(_path(tenant, reference))
+        elif all(other.reference != reference for key, other in (await self.all(tenant)).items() if key != name):
+            await self._store.delete_record(tenant, "object", reference.removeprefix("sha256:"))  # the bytes are swept
+
+
+def _path(tenant: str, reference: str) -> str:
+    name = checked_name(reference.removeprefix(_BLOB), "reference")
+    return f"{checked_name(tenant, 'tenant')}/blobs/{name}"

@@ -1,11 +1,10 @@
-"""The object store: the media and documents of each tenant by content address, with the records beside them.
+"""The object store: the media and files of each tenant by content address.
 
 Under the store's root, which is a folder or a bucket:
 
-    <tenant>/uploads/<random>                 uploads in progress
-    <tenant>/objects/<sha256>                 the bytes of an object
-    <tenant>/records/object/<sha256>.json     the metadata of an object, which is not found without it
-    <tenant>/records/<kind>/<name>.json       any other record
+    <tenant>/uploads/<random>       uploads in progress
+    <tenant>/objects/<sha256>       files; the gateway's records refer to them, and it deletes those without a record
+    <tenant>/transient/<sha256>     media of one request, deleted an hour after their last write
 """
 
 import asyncio
@@ -15,136 +14,125 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import obstore
 from polyphony.type.v1.media_pb2 import Media
 
-from servekit.echo import cut
 from servekit.errors import InvalidArgument, NotFound, TooLarge
-from servekit.media.records import RecordStore, answering, checked_name
+from servekit.media.bucket import Bucket, checked_name
 
+TRANSIENT_SECONDS = 3600.0
+# An upload may be in progress until it is this old.
+UPLOAD_SECONDS = 24 * 3600.0
+_LARGE = 1 << 20  # bytes that are hashed in a thread, since they would hold the event loop for milliseconds
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
-_MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=[\w.+\"-]+)*", re.ASCII)
-_METADATA = "object"
-
-# Bytes without metadata may belong to an upload in progress until they are this old.
-_UPLOAD_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectMetadata:
-    """The metadata of an object.
+class StagedObject:
+    """Bytes that are stored, and not yet under their content address.
 
     Attributes:
-        mime_type: The MIME type that the caller stated.
-        size: The size of the object in bytes.
-        expires: When the object expires, in seconds since 1970; None for never.
+        path: Where the bytes are.
+        digest: Their SHA-256, hexadecimal.
+        size: Their number.
     """
 
-    mime_type: str
+    tenant: str
+    path: str
+    digest: str
     size: int
-    expires: float | None
+
+    @property
+    def reference(self) -> str:
+        """The content address of the bytes."""
+        return f"sha256:{self.digest}"
 
 
-class ObjectStore(RecordStore):
+class ObjectStore:
     """Stores bytes by their hash. The objects of one tenant do not exist for another.
 
     Args:
         url: A folder, `s3://bucket/prefix`, or another URL that obstore opens.
         clock: Returns the time in seconds since 1970.
+
+    Attributes:
+        bucket: Where the bytes are.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(url)
-        self._folder = None if "://" in url else Path(url)
+        self.bucket = Bucket(url)
         self._clock = clock
-        self._publishing = asyncio.Lock()
 
-    async def put(
-        self,
-        tenant: str,
-        data: bytes | AsyncIterable[bytes],
-        mime_type: str,
-        ttl: float | None,
-        *,
-        max_bytes: int | None = None,
-        field: str = "file",
-    ) -> str:
-        """Store `data` for `ttl` seconds, or for ever; a stream is never whole in memory.
+    async def stage(
+        self, tenant: str, data: bytes | AsyncIterable[bytes], *, max_bytes: int | None = None, field: str = "file"
+    ) -> StagedObject:
+        """Store bytes that have no content address yet; a stream is hashed on its way, and never whole in memory.
 
-        Storing bytes that exist already may extend their lifetime; it never shortens it.
+        Raises:
+            TooLarge: `data` has more than `max_bytes`; nothing is stored.
+        """
+        content = _Counted(_once(data) if isinstance(data, bytes) else data, max_bytes, field)
+        path = f"{checked_name(tenant, 'tenant')}/uploads/{uuid.uuid4().hex}"
+        await self.bucket.put(path, content)
+        return StagedObject(tenant, path, content.hash.hexdigest(), content.size)
+
+    async def publish(self, staged: StagedObject) -> None:
+        """Move staged bytes to their content address, where they stay until `delete`."""
+        await self.bucket.sync(staged.path)
+        await self.bucket.move(staged.path, _object(staged.tenant, staged.digest))
+
+    async def discard(self, staged: StagedObject) -> None:
+        """Delete staged bytes."""
+        await self.bucket.remove(staged.path)
+
+    async def put_transient(self, tenant: str, data: bytes | AsyncIterable[bytes]) -> str:
+        """Store media of one request for `TRANSIENT_SECONDS`; storing the same bytes again prolongs that.
 
         Returns:
             The reference, `sha256:` and 64 hexadecimal digits.
-
-        Raises:
-            InvalidArgument: The MIME type is malformed.
-            TooLarge: `data` has more than `max_bytes`; nothing is stored.
         """
-        mime_type = mime_type or "application/octet-stream"
-        if len(mime_type) > 255 or not _MIME_TYPE.fullmatch(mime_type):
-            raise InvalidArgument(f"mime_type must be type/subtype, got {cut(mime_type)!r}", field="mime_type")
-        content = _Counted(_once(data) if isinstance(data, bytes) else data, max_bytes, field)
-        upload = f"{checked_name(tenant, 'tenant')}/uploads/{uuid.uuid4().hex}"
-        with answering():
-            await obstore.put_async(self._store, upload, content)
-        digest = content.hash.hexdigest()
-        expires = None if ttl is None else self._clock() + ttl
-        async with self._publishing:
-            with answering():
-                await obstore.rename_async(self._store, upload, _object(tenant, digest))
-            with suppress(NotFound):
-                before = await self._metadata(tenant, digest)
-                if expires is not None:
-                    expires = None if before.expires is None else max(expires, before.expires)
-            await self.put_record(tenant, _METADATA, digest, asdict(ObjectMetadata(mime_type, content.size, expires)))
-        return f"sha256:{digest}"
+        staged = await self.stage(tenant, data)
+        await self.bucket.move(staged.path, _transient(tenant, staged.digest))
+        return staged.reference
 
-    async def metadata(self, tenant: str, reference: str, field: str = "reference") -> ObjectMetadata:
-        """Return the metadata of an object.
+    async def size(self, tenant: str, reference: str, field: str = "reference") -> int:
+        """Return the size of an object in bytes.
 
         Raises:
             InvalidArgument: The reference is malformed.
-            NotFound: The tenant has no such object, or the object has expired.
+            NotFound: The tenant has no such object, or it has expired.
         """
-        digest = _digest(reference, field)
-        missing = NotFound(f"no object {reference}", field=field)
-        try:
-            metadata = await self._metadata(tenant, digest)
-            with answering():
-                stored = await obstore.head_async(self._store, _object(tenant, digest))
-        except (NotFound, FileNotFoundError):
-            raise missing from None
-        if stored["size"] != metadata.size or (metadata.expires is not None and metadata.expires <= self._clock()):
-            raise missing
-        return metadata
+        return (await self._find(tenant, reference, field))[1]
 
     async def read(self, tenant: str, reference: str, max_bytes: int, field: str = "reference") -> bytes:
         """Return the bytes of an object.
 
         Raises:
             InvalidArgument: The reference is malformed.
-            NotFound: The tenant has no such object, or the object has expired.
+            NotFound: The tenant has no such object, or it has expired.
             TooLarge: The object has more than `max_bytes`.
         """
-        await self._check_size(tenant, reference, max_bytes, field)
-        return b"".join([chunk async for chunk in self.stream(tenant, reference, field)])
+        path = await self._bounded(tenant, reference, max_bytes, field)
+        return b"".join([chunk async for chunk in self._stream(path, reference, field)])
 
-    async def stream(self, tenant: str, reference: str, field: str = "reference") -> AsyncIterator[bytes]:
-        """Yield the bytes of an object in chunks; raises as `metadata` does, before the first chunk."""
-        await self.metadata(tenant, reference, field)
-        with answering():
-            try:
-                found = await obstore.get_async(self._store, _object(tenant, _digest(reference, field)))
-            except FileNotFoundError:
-                raise NotFound(f"no object {reference}", field=field) from None
-            async for chunk in found.stream(min_chunk_size=1 << 20):
-                yield bytes(chunk)
+    async def stream(
+        self, tenant: str, reference: str, field: str = "reference", size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the bytes of an object in chunks; raises as `size` does, before the first chunk.
+
+        Args:
+            size: The number of bytes that the object must have; another is damaged, and not found.
+        """
+        path, stored = await self._find(tenant, reference, field)
+        if size not in (None, stored):
+            raise _missing(reference, field)
+        async for chunk in self._stream(path, reference, field):
+            yield chunk
 
     async def resolve(self, media: Media, tenant: str, max_bytes: int, field: str) -> bytes:
         """Return the bytes of `media`, which are in the message or in this store.
@@ -175,61 +163,82 @@ class ObjectStore(RecordStore):
         else:
             yield BytesIO(_inline(media, max_bytes, field))
 
+    async def delete(self, tenant: str, digest: str) -> None:
+        """Delete the bytes at a content address, if there are any; transient media stay.
+
+        A voice or a sound model of version 0.1 may share them, which their metadata beside them says: then they stay.
+        """
+        try:
+            await self.bucket.stat(f"{tenant}/records/object/{digest}.json")
+        except FileNotFoundError:
+            await self.bucket.remove(_object(tenant, digest))
+
+    async def tenants(self) -> list[str]:
+        """The tenants that have bytes in this store."""
+        return await self.bucket.folders()
+
+    async def digests(self, tenant: str, before: float) -> list[str]:
+        """The digests of the tenant's objects that were last written before a time in seconds since 1970."""
+        listed = await self.bucket.entries(f"{tenant}/objects")
+        return [Path(path).name for path, modified in listed if modified < before]
+
+    async def sweep(self, now: float) -> int:
+        """Delete transient media that have expired by `now`, and uploads that never ended; return their number."""
+        removed = 0
+        for tenant in await self.tenants():
+            for folder, seconds in (("transient", TRANSIENT_SECONDS), ("uploads", UPLOAD_SECONDS)):
+                for path, modified in await self.bucket.entries(f"{tenant}/{folder}"):
+                    if modified < now - seconds:
+                        await self.bucket.remove(path)
+                        removed += 1
+        await self.bucket.remove_partial("*/uploads/*", now - UPLOAD_SECONDS)
+        return removed
+
+    async def _find(self, tenant: str, reference: str, field: str) -> tuple[str, int]:
+        """The path and the size of an object."""
+        checked_name(tenant, "tenant")
+        digest = _digest(reference, field)
+        try:
+            return _object(tenant, digest), (await self.bucket.stat(_object(tenant, digest)))[0]
+        except FileNotFoundError:
+            pass
+        try:
+            size, written = await self.bucket.stat(_transient(tenant, digest))
+        except FileNotFoundError:
+            raise _missing(reference, field) from None
+        if written < self._clock() - TRANSIENT_SECONDS:
+            raise _missing(reference, field)
+        return _transient(tenant, digest), size
+
+    async def _bounded(self, tenant: str, reference: str, max_bytes: int, field: str) -> str:
+        path, size = await self._find(tenant, reference, field)
+        if size > max_bytes:
+            raise TooLarge(f"an object must have at most {max_bytes} bytes, got {size}", field=field)
+        return path
+
+    async def _stream(self, path: str, reference: str, field: str) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self.bucket.stream(path):
+                yield chunk
+        except FileNotFoundError:
+            raise _missing(reference, field) from None
+
     async def _file(self, tenant: str, reference: str, max_bytes: int, field: str) -> BinaryIO:
-        await self._check_size(tenant, reference, max_bytes, field)
-        if self._folder:
+        path = await self._bounded(tenant, reference, max_bytes, field)
+        if self.bucket.folder:
             try:
-                return await asyncio.to_thread((self._folder / _object(tenant, _digest(reference, field))).open, "rb")
+                return await asyncio.to_thread((self.bucket.folder / path).open, "rb")
             except FileNotFoundError:
-                raise NotFound(f"no object {reference}", field=field) from None
+                raise _missing(reference, field) from None
         copy = cast("BinaryIO", await asyncio.to_thread(tempfile.TemporaryFile))
         try:
-            async for chunk in self.stream(tenant, reference, field):
+            async for chunk in self._stream(path, reference, field):
                 await asyncio.to_thread(copy.write, chunk)
         except BaseException:
             copy.close()
             raise
         copy.seek(0)
         return copy
-
-    async def _check_size(self, tenant: str, reference: str, max_bytes: int, field: str) -> None:
-        metadata = await self.metadata(tenant, reference, field)
-        if metadata.size > max_bytes:
-            raise TooLarge(f"an object must have at most {max_bytes} bytes, got {metadata.size}", field=field)
-
-    async def delete(self, tenant: str, reference: str, field: str = "reference") -> None:
-        """Delete an object, even if records refer to it; raises as `metadata` does."""
-        await self.metadata(tenant, reference, field)
-        await self._delete(tenant, _digest(reference, field))
-
-    async def collect_garbage(self, now: float) -> int:
-        """Delete objects that have expired by `now`, and uploads that never finished; return the number of objects."""
-        removed = 0
-        with answering():
-            tenants = (await obstore.list_with_delimiter_async(self._store))["common_prefixes"]
-        for tenant in tenants:
-            known = {Path(path).stem for path, _ in await self._list(f"{tenant}/records/{_METADATA}")}
-            for digest in known:
-                async with self._publishing:  # a put may be extending its lifetime
-                    with suppress(NotFound):
-                        metadata = await self._metadata(tenant, digest)
-                        if metadata.expires is not None and metadata.expires <= now:
-                            await self._delete(tenant, digest)
-                            removed += 1
-            for folder in ("uploads", "objects"):
-                for path, modified in await self._list(f"{tenant}/{folder}"):
-                    if Path(path).name not in known and modified < now - _UPLOAD_SECONDS:
-                        await self._remove(path)
-        if self._folder:
-            await asyncio.to_thread(_sweep, self._folder, now - _UPLOAD_SECONDS)
-        return removed
-
-    async def _metadata(self, tenant: str, digest: str) -> ObjectMetadata:
-        return ObjectMetadata(**await self.get_record(tenant, _METADATA, digest))
-
-    async def _delete(self, tenant: str, digest: str) -> None:
-        await self.delete_record(tenant, _METADATA, digest)
-        await self._remove(_object(tenant, digest))
 
 
 class _Counted:
@@ -245,7 +254,10 @@ class _Counted:
             self.size += len(chunk)
             if self._max_bytes is not None and self.size > self._max_bytes:
                 raise TooLarge(f"the upload must have at most {self._max_bytes} bytes", field=self._field)
-            self.hash.update(chunk)
+            if len(chunk) > _LARGE:
+                await asyncio.to_thread(self.hash.update, chunk)
+            else:
+                self.hash.update(chunk)
             yield chunk
 
 
@@ -262,14 +274,6 @@ def _inline(media: Media, max_bytes: int, field: str) -> bytes:
     return data
 
 
-def _sweep(folder: Path, before: float) -> None:
-    """Delete the parts of uploads that a dead process left; listings do not show them."""
-    for part in folder.glob("*/uploads/*#*"):
-        with suppress(FileNotFoundError):
-            if part.stat().st_mtime < before:
-                part.unlink()
-
-
 def _digest(reference: str, field: str) -> str:
     match = _REFERENCE.fullmatch(reference)
     if not match:
@@ -277,5 +281,13 @@ def _digest(reference: str, field: str) -> str:
     return match[1]
 
 
+def _missing(reference: str, field: str) -> NotFound:
+    return NotFound(f"no object {reference}", field=field)
+
+
 def _object(tenant: str, digest: str) -> str:
     return f"{tenant}/objects/{digest}"
+
+
+def _transient(tenant: str, digest: str) -> str:
+    return f"{tenant}/transient/{digest}"

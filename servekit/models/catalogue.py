@@ -90,10 +90,16 @@ class ServiceProfile(_Row):
 
 
 class Profile(_Row):
-    """A set of models for one kind of machine."""
+    """A set of models for one kind of machine.
+
+    Attributes:
+        services: The models of each service.
+        gateway: Fields of the gateway's settings that the fleet sets, unless the user sets them.
+    """
 
     title: str
     services: Mapping[str, ServiceProfile]
+    gateway: Mapping[str, str] = {}
 
 
 Kind = Literal["models", "profiles"]

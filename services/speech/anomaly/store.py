@@ -13,7 +13,6 @@ from servekit.media.objects import ObjectStore
 from services.speech.anomaly.detectors import AnomalyModel, dump, parse
 from services.speech.settings import SpeechSettings
 
-MIME_TYPE = "application/octet-stream"
 MAX_BYTES = 16 << 20  # of an artefact; a hundred classes have under a tenth of a megabyte
 
 
@@ -30,7 +29,7 @@ class DetectorRecord:
         seconds: The total length of the clips, in seconds.
         macro_f1: The macro F1 over held-out clips; None for an anomaly detector, or where there are too few clips.
         created: When the version was created, in seconds since 1970.
-        reference: The content address of the artefact.
+        reference: The name of the artefact in the object store.
     """
 
     name: str
@@ -53,7 +52,7 @@ class DetectorStore:
     """
 
     def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
-        self._records = BlobRecords(store, "sound-model", DetectorRecord, unique=True)
+        self._records = BlobRecords(store, "sound-model", DetectorRecord)
         self._cached = settings.max_cached_anomaly_detectors
         self._max_models, self._max_versions = settings.max_anomaly_detectors, settings.max_anomaly_detector_versions
         self._cache: OrderedDict[tuple[str, str], AnomalyModel] = OrderedDict()  # by tenant and reference
@@ -77,7 +76,7 @@ class DetectorStore:
             FailedPrecondition: The tenant has the maximum number of models.
         """
         await self.check_room(tenant, record.name)
-        async with self._records.blob(tenant, dump(model), MIME_TYPE) as reference:
+        async with self._records.blob(tenant, dump(model)) as reference:
             created = await self._create(tenant, replace(record, created=time.time(), reference=reference))
         with suppress(ServeError):  # the next call to add a version tries again
             for version in (await self._versions(tenant, created.name))[: -self._max_versions]:

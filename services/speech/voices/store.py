@@ -21,7 +21,7 @@ class VoiceRecord:
         seconds: The seconds of speech in the recording.
         consent_statement: Who agreed to the voice, when and how.
         created: When the voice was created, in seconds since 1970.
-        reference: The content address of the recording, WAV.
+        reference: The name of the recording, WAV, in the object store.
     """
 
     model: str
@@ -81,14 +81,14 @@ class VoiceStore:
             FailedPrecondition: The tenant has the maximum number of voices.
         """
         tenant = current().tenant
-        async with self._records.blob(tenant, recording, "audio/wav") as reference:
+        async with self._records.blob(tenant, recording) as reference:
             await self.check_room(name)
             created = replace(record, reference=reference)
             await self._records.create(tenant, name, created)
         return created
 
     async def delete(self, name: str) -> None:
-        """Delete a voice, damaged or not, and its recording unless another voice has the same.
+        """Delete a voice, damaged or not, and its recording.
 
         Raises:
             NotFound: The tenant has no such voice.

@@ -8,6 +8,7 @@ import pytest
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from servekit.media.blob_records import BlobRecords
 from servekit.media.objects import ObjectStore
+from servekit.media.records import RecordStore
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ def songs(objects):
 
 
 def blobs(tmp_path):
-    return list((tmp_path / "ada" / "objects").iterdir())
+    return list((tmp_path / "ada" / "blobs").iterdir())
 
 
 async def add(songs, name, data=b"la la", song=Song(3.0)):
-    async with songs.blob("ada", data, "audio/wav") as reference:
+    async with songs.blob("ada", data) as reference:
         await songs.create("ada", name, replace(song, reference=reference))
 
 
@@ -49,15 +50,28 @@ async def test_a_record_and_its_bytes_belong_to_a_tenant(songs, tmp_path):
     assert await songs.names("ada") == blobs(tmp_path) == []
 
 
-@pytest.mark.parametrize(("unique", "left"), [(False, 1), (True, 0)])
-async def test_shared_bytes_are_deleted_with_the_last_record(objects, tmp_path, unique, left):
-    songs = BlobRecords(objects, "pop-song", Song, unique=unique)
+async def test_records_of_the_same_bytes_each_have_their_own(songs, tmp_path):
     for name in ("one", "two"):
         await add(songs, name)
     await songs.delete("ada", "one")
-    assert len(blobs(tmp_path)) == left
+    assert await songs.read("ada", "two", await songs.get("ada", "two"), 10) == b"la la"
     await songs.delete("ada", "two")
     assert not blobs(tmp_path)
+
+
+async def test_records_of_version_0_1_are_read_and_release_shared_bytes_with_the_last(objects, songs, tmp_path):
+    staged = await objects.stage("ada", b"la la")
+    await objects.publish(staged)
+    metadata = tmp_path / "ada/records/object" / f"{staged.digest}.json"
+    await objects.bucket.put(str(metadata.relative_to(tmp_path)), b"{}")
+    for name in ("one", "two"):
+        await songs.create("ada", name, Song(3.0, staged.reference))
+    assert await songs.read("ada", "one", await songs.get("ada", "one"), 10) == b"la la"
+    await songs.delete("ada", "one")
+    assert metadata.exists()
+    await songs.delete("ada", "two")
+    assert not metadata.exists()
+    assert await songs.names("ada") == []
 
 
 async def test_of_several_replicas_one_creates_a_name(tmp_path):
@@ -72,14 +86,12 @@ async def test_of_several_replicas_one_creates_a_name(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [Unavailable("no answer"), asyncio.CancelledError()])
-async def test_bytes_without_a_record_are_deleted_unless_another_record_has_them(
-    objects, songs, tmp_path, monkeypatch, failure
-):
+async def test_bytes_without_a_record_are_deleted(songs, tmp_path, monkeypatch, failure):
     async def fail(*_):
         raise failure
 
     await add(songs, "one")
-    monkeypatch.setattr(objects, "create_record", fail)
+    monkeypatch.setattr(RecordStore, "create_record", fail)
     for data in (b"la la", b"tra la la"):
         with pytest.raises(type(failure)):
             await add(songs, "two", data)

@@ -5,14 +5,20 @@ import asyncio
 import pytest
 
 from servekit.errors import AlreadyExists, InvalidArgument, NotFound
+from servekit.media.bucket import Bucket
+from servekit.media.records import RecordStore
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request, tmp_path):
+    return RecordStore(Bucket(str(tmp_path / "a store") if request.param == "folder" else "memory:///"))
 
 
 async def test_records_are_kept_by_tenant_kind_and_name(store):
-    await store.put_record("acme", "file", "file-2", {"bytes": 2, "name": "Übung"})
-    await store.put_record("acme", "file", "file-1", {"bytes": 1})
-    await store.put_record("acme", "batch", "b", {})
-    await store.put_record("other", "file", "file-3", {})
-    await store.put_record("acme", "file", "file-1", {"bytes": 3})
+    await store.create_record("acme", "file", "file-2", {"bytes": 2, "name": "Übung"})
+    await store.create_record("acme", "file", "file-1", {"bytes": 3})
+    await store.create_record("acme", "batch", "b", {})
+    await store.create_record("other", "file", "file-3", {})
     assert await store.get_record("acme", "file", "file-2") == {"bytes": 2, "name": "Übung"}
     assert list((await store.list_records("acme", "file")).items()) == [
         ("file-1", {"bytes": 3}),

@@ -71,7 +71,7 @@ async def test_silence_has_no_words(stub):
 
 
 async def test_a_recording_is_taken_by_reference_from_its_tenant_only(stub, settings):
-    reference = await ObjectStore(settings.object_store_url).put("one", wav(), "audio/wav", 60)
+    reference = await ObjectStore(settings.object_store_url).put_transient("one", wav())
     request = TranscribeRequest(audio=Media(reference=reference))
     enter(RequestContext(tenant="one"))
     assert (await transcribe(stub, request))[-1].finished.duration_seconds == 7.0

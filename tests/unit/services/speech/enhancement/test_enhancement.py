@@ -184,7 +184,7 @@ async def test_what_cannot_be_cleaned_is_named(stub, request_, error, field):
 
 
 async def test_a_recording_is_taken_by_reference_from_its_tenant_only(stub, settings):
-    reference = await ObjectStore(settings.object_store_url).put("one", wav(tone(1)), "audio/wav", 60)
+    reference = await ObjectStore(settings.object_store_url).put_transient("one", wav(tone(1)))
     request = EnhanceRequest(audio=Media(reference=reference), loudness_lufs=-20)
     enter(RequestContext(tenant="one"))
     assert (await clean(stub, request))[2].duration_before_seconds == 1.0

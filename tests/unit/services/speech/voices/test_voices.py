@@ -69,7 +69,7 @@ async def test_a_voice_is_made_spoken_with_listed_and_deleted(stub, settings):
     assert (await speak(stub, text="你好。", voice="anna"))[1]
     await stub.DeleteVoice(DeleteVoiceRequest(name="anna"))
     assert await names(stub) == ["low", "high"]
-    assert not list((settings.home / "data/objects/one/objects").iterdir())
+    assert not list((settings.home / "data/objects/one/blobs").iterdir())
     with pytest.raises(NotFound):
         await speak(stub, text="One two.", voice="anna")
 
@@ -130,7 +130,7 @@ async def test_a_damaged_record_stops_no_other_voice_and_can_be_deleted(stub, se
 
 async def test_a_voice_without_its_recording_is_damaged(stub, settings):
     await stub.CreateVoice(asking())
-    for path in (settings.home / "data/objects/one/objects").iterdir():
+    for path in (settings.home / "data/objects/one/blobs").iterdir():
         path.unlink()
     with pytest.raises(FailedPrecondition, match="delete it and create it again"):
         await speak(stub, text="One.", voice="anna")
