@@ -37,7 +37,7 @@ async def probe(process: Process | ProcessState, seconds: float) -> Health:
 
 
 async def is_ready(process: ProcessState, services: Collection[str] = ()) -> bool:
-    """Whether the process serves; of a gateway, whether it reports those services as serving as well."""
+    """Whether the process serves; of a gateway, whether it reports those services and its database as serving, too."""
     if process.state != "running":
         return False
     match process.protocol:
@@ -54,8 +54,8 @@ async def all_ready(processes: list[ProcessState], services: Collection[str] = (
 
     Args:
         processes: The processes.
-        services: The services that a gateway must report as serving. Its connection to one that started late is
-            retried only after a backoff.
+        services: The services that a gateway must report as serving, with its database. Its connection to one that
+            started late is retried only after a backoff.
     """
     answers = await asyncio.gather(*(is_ready(process, services) for process in processes))
     return {process.name: answer for process, answer in zip(processes, answers, strict=True)}
@@ -97,4 +97,8 @@ async def _answers(url: str, services: Collection[str]) -> bool:
             answer = await client.get(url)
         except httpx.HTTPError:
             return False
-    return answer.is_success and all(answer.json()["services"].get(name) == "serving" for name in services)
+    if not services:
+        return answer.is_success
+    ready = answer.json()
+    serving = all(ready["services"].get(name) == "serving" for name in services)
+    return answer.is_success and serving and ready.get("database") != "not_serving"

