@@ -1,0 +1,47 @@
+"""The race of a deletion with an upload of the same bytes, on two gateways that share a Postgres."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from drill.upload_races import race
+from gateway.app import build_app
+from gateway.app_state import AppState
+from gateway.clients import Clients
+from gateway.settings import GatewaySettings
+from servekit.ops.telemetry import Telemetry
+
+RACES = 120
+
+
+@pytest.fixture
+async def gateways(database_url, tmp_path):
+    """Clients of two gateways with connections of their own."""
+    settings = GatewaySettings(home=tmp_path, profile="fake", database_url=SecretStr(database_url))
+    async with AsyncExitStack() as stack:
+        states = []
+        for _ in range(2):
+            telemetry = Telemetry(settings)
+            clients = Clients.connect(settings, telemetry)
+            stack.push_async_callback(clients.close)
+            states.append(AppState.build(settings, telemetry, clients))
+            await states[-1].records.start()
+            stack.push_async_callback(states[-1].records.stop)
+        async with asyncio.timeout(15):
+            while not all(state.records.ready for state in states):  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.02)
+        yield [
+            await stack.enter_async_context(
+                httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://gateway")
+            )
+            for state in states
+        ]
+
+
+async def test_no_acknowledged_upload_is_lost_and_no_bytes_are_left(gateways, tmp_path):
+    outcome = await race(gateways, RACES)
+    assert (outcome.acknowledged, outcome.lost) == (RACES, 0)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
