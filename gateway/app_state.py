@@ -8,12 +8,13 @@ from gateway.auth import Keys
 from gateway.clients import Clients
 from gateway.media.cache import ResultCache
 from gateway.media.fetch import Fetcher
+from gateway.media.files import Files
 from gateway.media.resolver import Fetching, MediaResolver
 from gateway.models import ModelDirectory
 from gateway.pipelines.chat import ChatPipeline
 from gateway.pipelines.context_builder import ContextBuilder
 from gateway.pipelines.prompt import PromptTemplate, TokenBudgets
-from gateway.records import Records
+from gateway.records import Records, open_records
 from gateway.settings import GatewaySettings
 from servekit.media.objects import ObjectStore
 from servekit.ops.telemetry import Telemetry
@@ -36,6 +37,7 @@ class AppState:
     clients: Clients
     store: ObjectStore
     records: Records
+    files: Files
     media_resolver: MediaResolver
     chat: ChatPipeline
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,9 +54,10 @@ class AppState:
         Raises:
             SystemExit: The keys file is invalid.
             NotFound: The catalogue has no such profile.
+            FailedPrecondition: The database URL has another scheme than `postgresql:` and `memory:`.
         """
         store = ObjectStore(settings.object_store_url)
-        records = Records(store)
+        records = open_records(settings.database_url.get_secret_value(), settings.max_database_connections)
         models = ModelDirectory.of_profile(settings.profile, settings.catalogue)
         fetcher = fetcher or Fetcher(
             allow=settings.fetch_allowed_hosts,
@@ -70,4 +73,6 @@ class AppState:
         context_builder = ContextBuilder(clients, media_resolver, records, cache, settings)
         chat = ChatPipeline(clients, models, context_builder, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)
-        return cls(settings, telemetry, keys, models, clients, store, records, media_resolver, chat)
+        return cls(
+            settings, telemetry, keys, models, clients, store, records, Files(store, records), media_resolver, chat
+        )

@@ -34,8 +34,9 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
     sweeping: list[asyncio.Task[None]] = []
 
     async def start() -> None:
+        await state.records.start()
         await web.start()
-        sweeping.append(asyncio.create_task(sweep_forever(state.store, settings.sweep_interval_seconds)))
+        sweeping.append(asyncio.create_task(sweep_forever(state.files, settings.sweep_interval_seconds)))
         log.info("serving HTTP on %s:%d", settings.http_host, web.port)
 
     async def drain() -> None:
@@ -46,6 +47,7 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
     async def stop() -> None:
         for task in sweeping:
             task.cancel()
+        await state.records.stop()
         await clients.close()
 
     return ServiceSpec(

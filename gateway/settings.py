@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
@@ -43,6 +43,13 @@ class GatewaySettings(ProcessSettings):
     retrieval_target: str = f"127.0.0.1:{PORTS['retrieval'].grpc}"
     """The gRPC target of the retrieval service."""
 
+    database_url: SecretStr = SecretStr("")
+    """The records of files and vector stores: `postgresql://user:password@host/database`, which several gateways may
+    share, or `memory:`, whose records end with the process. Empty: the gateway has no files and no vector stores."""
+
+    max_database_connections: int = Field(default=8, ge=1)
+    """The maximum number of connections of this process to Postgres."""
+
     unserved_request_engine_seconds: float = Field(default=1.0, gt=0)
     """The offered load, in engine seconds, of a request to a service that has never answered: from this an autoscaler
     scales the service up from zero."""
@@ -75,7 +82,7 @@ class GatewaySettings(ProcessSettings):
     """The largest text file that is indexed, in bytes."""
 
     sweep_interval_seconds: float = Field(default=3600.0, gt=0)
-    """The interval at which expired media are deleted."""
+    """The interval at which expired files and media are deleted, with the bytes that no file refers to."""
 
     max_inline_media_bytes: int = Field(default=4 * MIB, gt=0)
     """The largest media in bytes that a message to a service carries; larger ones go through the object store."""

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -35,7 +36,8 @@ class RunningPostgres:
             group=user and user[1],
             stderr=subprocess.DEVNULL,
         )
-        asyncio.run(asyncio.wait_for(self.cluster.provision(), 30))
+        with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
+            thread.submit(asyncio.run, asyncio.wait_for(self.cluster.provision(), 30)).result()
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)  # ends its sessions too

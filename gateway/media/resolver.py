@@ -17,8 +17,6 @@ from servekit.media.objects import ObjectStore
 FILE_PREFIX = "file-"
 MAX_HEAD = 256  # characters of a data URL before its data
 LARGE_BYTES = 1 << 20  # that are hashed in a thread: 1 MiB takes a millisecond or two
-# How long the object store keeps media that belong to one request, in seconds.
-TRANSIENT_TTL_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +142,7 @@ class MediaResolver:
                     return source
                 data, mime_type = source.inline, source.mime_type
             case Media():
-                metadata = await self._store.metadata(tenant, source.reference, field)
-                self._check(metadata.size, limit, field)
+                self._check(await self._store.size(tenant, source.reference, field), limit, field)
                 return source
             case FileSource():
                 record = await self._records.file(tenant, source.id, field)
@@ -188,9 +185,8 @@ class MediaResolver:
         return Media(mime_type=mime_type, inline=head[0] if len(head) == 1 else b"".join(head))
 
     async def store(self, data: bytes | AsyncIterable[bytes], mime_type: str, tenant: str) -> Media:
-        """Media by reference, stored until `TRANSIENT_TTL_SECONDS` after the request."""
-        reference = await self._store.put(tenant, data, mime_type, TRANSIENT_TTL_SECONDS)
-        return Media(mime_type=mime_type, reference=reference)
+        """Media by reference, stored as long as a request may take."""
+        return Media(mime_type=mime_type, reference=await self._store.put_transient(tenant, data))
 
     @staticmethod
     def _check(size: int, limit: int, field: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -11,11 +12,10 @@ from starlette.responses import Response
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
 from gateway.http.responses import ByteStream, json_response
-from gateway.media.resolver import FILE_PREFIX, TRANSIENT_TTL_SECONDS
-from gateway.records import FileRecord, fresh_id, now
 from gateway.schemas.enhancement import EnhanceForm, EnhancementAnswer, KeptSpan
 from gateway.schemas.speech import MIME_TYPES
 from gateway.streams import audio_chunks, completed
+from servekit.media.objects import TRANSIENT_SECONDS
 
 
 async def enhance(context: HandlerContext) -> Response:
@@ -53,16 +53,17 @@ async def _kept(
                 yield event
 
     state, tenant = context.state, context.caller.tenant
-    reference = await state.store.put(tenant, audio_chunks(recorded()), mime_type, TRANSIENT_TTL_SECONDS)
-    size, expires_at = (await state.store.metadata(tenant, reference)).size, now() + int(TRANSIENT_TTL_SECONDS)
-    file_id = fresh_id(FILE_PREFIX)
-    await state.records.add_file(
-        tenant, FileRecord(file_id, filename, size, mime_type, "user_data", reference, now(), expires_at)
-    )
+    received = await state.files.receive(tenant, audio_chunks(recorded()), filename, mime_type)
+    expires_at = received.created_at + int(TRANSIENT_SECONDS)
+    try:
+        await state.records.finish_upload(tenant, replace(received, expires_at=expires_at))
+    except BaseException:
+        await state.files.abandon(tenant, received)
+        raise
     started, finished = last["started"].started, last["finished"].finished
     return EnhancementAnswer(
-        file_id=file_id,
-        bytes=size,
+        file_id=received.id,
+        bytes=received.size,
         expires_at=expires_at,
         model=started.model,
         sample_rate=started.sample_rate_hertz,

@@ -8,8 +8,7 @@ from starlette.responses import Response
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.forms import Part, read_form
 from gateway.http.responses import ByteStream, json_response
-from gateway.media.resolver import FILE_PREFIX
-from gateway.records import FileRecord, fresh_id, now
+from gateway.records import FileRecord
 from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
 from servekit.errors import InvalidArgument
 
@@ -18,25 +17,28 @@ MAX_FILENAME = 255  # characters
 
 async def upload(context: HandlerContext) -> Response:
     """Upload a file. It is streamed to the object store while it arrives."""
-    state = context.state
-    form, kept = await read_form(
-        context.request, state.settings.max_file_bytes, FileForm, lambda part: _keep(context, part)
-    )
-    expires_at = kept.created_at + form.expires_after.seconds if form.expires_after else None
-    record = replace(kept, purpose=form.purpose, expires_at=expires_at)
-    await state.records.add_file(context.caller.tenant, record)
+    state, tenant = context.state, context.caller.tenant
+    uploads: list[FileRecord] = []
+
+    async def take(part: Part) -> FileRecord:
+        if uploads:
+            raise InvalidArgument("the form must have one file, got two", field="file")
+        if len(part.filename) > MAX_FILENAME:
+            raise InvalidArgument(f"filename must have at most {MAX_FILENAME} characters", field="file")
+        max_bytes = state.settings.max_file_bytes
+        uploads.append(await state.files.receive(tenant, part, part.filename, part.mime_type, max_bytes=max_bytes))
+        return uploads[0]
+
+    try:
+        form, received = await read_form(context.request, state.settings.max_file_bytes, FileForm, take)
+        expires_at = received.created_at + form.expires_after.seconds if form.expires_after else None
+        record = replace(received, purpose=form.purpose, expires_at=expires_at)
+        await state.records.finish_upload(tenant, record)
+    except BaseException:  # what the caller cannot know of is not kept
+        for record in uploads:
+            await state.files.abandon(tenant, record)
+        raise
     return json_response(_answer(record))
-
-
-async def _keep(context: HandlerContext, part: Part) -> FileRecord:
-    if len(part.filename) > MAX_FILENAME:
-        raise InvalidArgument(f"filename must have at most {MAX_FILENAME} characters", field="file")
-    store, tenant = context.state.store, context.caller.tenant
-    reference = await store.put(tenant, part, part.mime_type, None, max_bytes=context.state.settings.max_file_bytes)
-    metadata = await store.metadata(tenant, reference)
-    if not metadata.size:
-        raise InvalidArgument("file must not be empty", field="file")
-    return FileRecord(fresh_id(FILE_PREFIX), part.filename, metadata.size, metadata.mime_type, "", reference, now())
 
 
 async def list_files(context: HandlerContext) -> Response:
@@ -57,7 +59,7 @@ async def get_content(context: HandlerContext) -> Response:
     record = await _record(context)
 
     async def chunks() -> AsyncGenerator[bytes]:
-        async for chunk in context.state.store.stream(context.caller.tenant, record.reference, "file_id"):
+        async for chunk in context.state.store.stream(context.caller.tenant, record.reference, "file_id", record.size):
             yield chunk
 
     response = ByteStream(chunks(), record.mime_type)
@@ -68,9 +70,9 @@ async def get_content(context: HandlerContext) -> Response:
 
 async def delete_file(context: HandlerContext) -> Response:
     """Delete a file. Its passages stay in the vector stores that indexed it."""
-    record = await _record(context)
-    await context.state.records.remove_file(context.caller.tenant, record)
-    return json_response(Deleted(record.id, "file"))
+    file_id = context.request.path_params["file_id"]
+    await context.state.files.delete(context.caller.tenant, file_id)
+    return json_response(Deleted(file_id, "file"))
 
 
 async def _record(context: HandlerContext) -> FileRecord:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
@@ -18,10 +18,12 @@ class Alive(Struct):
 
 class Readiness(Struct):
     """The readiness of the gateway: `ready` for all requests, `degraded` for those that need no missing service,
-    `unavailable`, or `leaving` while it shuts down."""
+    `unavailable`, or `leaving` while it shuts down. `database` is absent where the gateway has none; while it does not
+    serve, requests that need files or vector stores are answered with 503."""
 
     status: Literal["ready", "degraded", "unavailable", "leaving"]
     services: dict[str, Literal["serving", "not_serving"]]
+    database: Literal["serving", "not_serving"] | UnsetType = UNSET
 
 
 async def healthz(_: HandlerContext) -> Response:
@@ -30,19 +32,23 @@ async def healthz(_: HandlerContext) -> Response:
 
 
 async def readyz(context: HandlerContext) -> Response:
-    """Report which services serve; 503 where none does, or while the gateway shuts down."""
+    """Report which services serve, and the database; 503 where no service does, or while the gateway shuts down."""
     services = await context.state.clients.health(context.state.settings.health_timeout_seconds)
+    database = context.state.records.ready
     status: Literal["ready", "degraded", "unavailable", "leaving"] = "degraded"
     if context.state.shutting_down.is_set():
         status = "leaving"
-    elif all(services.values()):
+    elif all(services.values()) and database is not False:
         status = "ready"
     elif not any(services.values()):
         status = "unavailable"
     report: dict[str, Literal["serving", "not_serving"]] = {
         noun: "serving" if serves else "not_serving" for noun, serves in services.items()
     }
-    return json_response(Readiness(status, report), 200 if status in ("ready", "degraded") else 503)
+    answer = Readiness(status, report)
+    if database is not None:
+        answer.database = "serving" if database else "not_serving"
+    return json_response(answer, 200 if status in ("ready", "degraded") else 503)
 
 
 async def metrics(context: HandlerContext) -> Response:

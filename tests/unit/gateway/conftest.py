@@ -44,7 +44,7 @@ def shelf():
 
 @pytest.fixture
 def settings(tmp_path):
-    return GatewaySettings(home=tmp_path, profile="fake", max_inline_media_bytes=1 << 16)
+    return GatewaySettings(home=tmp_path, profile="fake", max_inline_media_bytes=1 << 16, database_url="memory:")
 
 
 @pytest.fixture

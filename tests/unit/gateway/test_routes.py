@@ -1,9 +1,11 @@
-import asyncio
 import base64
 import struct
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
+from gateway.app import build_app
 from servekit.errors import Unavailable
 
 IMAGE = b"\x89PNG a picture"
@@ -17,20 +19,81 @@ async def test_models_are_listed_with_their_aliases(http):
     assert (response.status_code, response.json()["error"]["param"]) == (404, "model")
 
 
-async def test_an_upload_whose_bytes_are_deleted_with_another_file_is_not_recorded(http):
+async def test_an_upload_survives_the_deletion_of_another_file_of_the_same_bytes(http):
     """The form ends late: between its file and its end, another file of the same bytes is deleted."""
     other = (await http.post("/v1/files", files={"file": ("a.txt", b"same")})).json()["id"]
 
     async def body():
         yield b'--b\r\ncontent-disposition: form-data; name="file"; filename="b.txt"\r\n\r\nsame\r\n--b\r\n'
-        await asyncio.sleep(0.2)
         assert (await http.delete(f"/v1/files/{other}")).status_code == 200
         yield b'content-disposition: form-data; name="purpose"\r\n\r\nassistants\r\n--b--\r\n'
 
     headers = {"content-type": "multipart/form-data; boundary=b"}
     response = await http.post("/v1/files", content=body(), headers=headers)
-    assert response.status_code == 503, response.text
+    assert response.status_code == 200, response.text
+    file = response.json()
+    assert (file["purpose"], file["bytes"]) == ("assistants", 4)
+    assert [row["id"] for row in (await http.get("/v1/files")).json()["data"]] == [file["id"]]
+    assert (await http.get(f"/v1/files/{file['id']}/content")).content == b"same"
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [
+        ({"files": {"file": ("a.txt", b"some")}, "data": {"purpose": "none"}}, "purpose"),
+        ({"files": {"file": ("a.txt", b"some")}, "data": {"colour": "red"}}, "colour"),
+        ({"files": [("file", ("a.txt", b"some")), ("file", ("b.txt", b"more"))]}, "file"),
+        ({"files": {"file": ("a.txt", b"")}}, "file"),
+        ({"files": {"file": ("a.txt", b"some", "text")}}, "mime_type"),
+    ],
+)
+async def test_a_refused_form_leaves_nothing(http, settings, form, param):
+    response = await http.post("/v1/files", **form)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param), response.text
+    assert [path for path in settings.home.rglob("*") if path.is_file()] == []
     assert (await http.get("/v1/files")).json()["data"] == []
+
+
+async def test_a_filename_that_cannot_be_stored_is_refused(http, settings):
+    body = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a\0.txt"\r\n\r\nsome\r\n--b--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    response = await http.post("/v1/files", content=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "file")
+    assert [path for path in settings.home.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture
+def no_database(build):
+    """A gateway whose database does not answer."""
+    url = SecretStr("postgresql://nobody:none@127.0.0.1:1/none")
+    return build(database_url=url)
+
+
+async def test_without_an_answer_of_the_database_files_are_unavailable_and_chat_is_served(no_database):
+    transport = httpx.ASGITransport(build_app(no_database))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        for call in (
+            http.post("/v1/files", files={"file": ("a.txt", b"some")}),
+            http.get("/v1/files"),
+            http.delete("/v1/files/file-1"),
+            http.post("/v1/vector_stores", json={}),
+        ):
+            response = await call
+            assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable"), response.text
+            assert response.headers["retry-after"]
+        assert (await http.get("/readyz")).json()["database"] == "not_serving"
+        messages = [{"role": "user", "content": "Hello"}]
+        assert (await http.post("/v1/chat/completions", json={"messages": messages})).status_code == 200
+
+
+async def test_without_a_database_files_are_refused_with_the_setting_that_is_missing(build):
+    transport = httpx.ASGITransport(build_app(build(database_url=SecretStr(""))))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        for call in (http.post("/v1/files", files={"file": ("a.txt", b"some")}), http.get("/v1/vector_stores")):
+            response = await call
+            assert response.status_code == 400
+            assert "POLYPHONY_GATEWAY_DATABASE_URL" in response.json()["error"]["message"]
+        assert "database" not in (await http.get("/readyz")).json()
 
 
 @pytest.mark.parametrize("way", ["raw", "form", "json"])

@@ -61,13 +61,13 @@ async def test_chunks_are_joined_once_while_they_are_small_and_stored_above(reso
         tracemalloc.stop()
     assert (len(media.inline), media.mime_type) == (SIZE, "audio/wav")
     large = await resolver.receive(chunks(3, SIZE), "audio/wav", "default", "file")
-    assert (await state.store.metadata("default", large.reference)).size == 3 * SIZE
+    assert await state.store.size("default", large.reference) == 3 * SIZE
     with pytest.raises(InvalidArgument, match="file must not be empty"):
         await resolver.receive(chunks(0, 0), "audio/wav", "default", "file")
 
 
 async def test_media_of_a_grpc_caller_pass_by_reference_or_inline_and_are_stored_when_large(resolver, state):
-    stored = Media(mime_type="image/png", reference=await state.store.put("default", b"stored", "image/png", None))
+    stored = Media(mime_type="image/png", reference=await state.store.put_transient("default", b"stored"))
     assert await resolver.resolve(stored, "default", LIMIT, "image") is stored
     with pytest.raises(TooLarge, match="image must have at most 5 bytes, got 6"):
         await resolver.resolve(stored, "default", 5, "image")
@@ -77,6 +77,6 @@ async def test_media_of_a_grpc_caller_pass_by_reference_or_inline_and_are_stored
     small = Media(mime_type="image/png", inline=b"x")
     assert await resolver.resolve(small, "default", LIMIT, "image") is small
     large = await resolver.resolve(Media(mime_type="image/png", inline=bytes(3 * SIZE)), "default", LIMIT, "image")
-    assert (await state.store.metadata("default", large.reference)).size == 3 * SIZE
+    assert await state.store.size("default", large.reference) == 3 * SIZE
     with pytest.raises(TooLarge, match=f"image must have at most {LIMIT} bytes"):
         await resolver.resolve(Media(inline=bytes(LIMIT + 1)), "default", LIMIT, "image")

@@ -1,0 +1,271 @@
+"""The records of files and vector stores: the port, its rows, and its implementations, chosen by the URL's scheme.
+
+The bytes of files are in the object store, and vectors in the retrieval service.
+"""
+
+import math
+import pkgutil
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol, cast
+
+from servekit.echo import cut
+from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+
+Attributes = Mapping[str, str | float | bool]
+
+STORES = {
+    "memory": "gateway.records.memory:MemoryRecords",
+    "postgresql": "gateway.records.postgres:open_records",
+}
+# How long an upload that has its bytes may take to end, in seconds; longer than the deadline of its request.
+UPLOAD_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file of a tenant.
+
+    Attributes:
+        size: The size of the file in bytes.
+        reference: The content address of the file in the object store.
+        created_at: When the file was uploaded, in seconds since 1970.
+        expires_at: When the file expires, in seconds since 1970; None for never.
+    """
+
+    id: str
+    filename: str
+    size: int
+    mime_type: str
+    purpose: str
+    reference: str
+    created_at: int
+    expires_at: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the bytes, hexadecimal."""
+        return self.reference.removeprefix("sha256:")
+
+
+@dataclass(frozen=True, slots=True)
+class VectorStoreRecord:
+    """A vector store of a tenant; the collection whose name is its id holds its passages."""
+
+    id: str
+    name: str
+    created_at: int
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFile:
+    """A file whose passages are in a vector store.
+
+    Attributes:
+        size: The size of the file in bytes.
+        chunks: The number of passages that the file was split into.
+        created_at: When the file was indexed, in seconds since 1970.
+        attributes: The attributes that searches can filter by.
+    """
+
+    store_id: str
+    file_id: str
+    filename: str
+    size: int
+    chunks: int
+    created_at: int
+    attributes: Attributes
+
+
+class Records(Protocol):
+    """The records of every tenant. Any method raises `Unavailable` while the database does not answer.
+
+    The bytes of an object are kept while a file, or the upload of one, refers to them.
+    """
+
+    @property
+    def ready(self) -> bool | None:
+        """Whether the database answers; None where none is configured."""
+
+    async def start(self) -> None:
+        """Begin to connect."""
+
+    async def stop(self) -> None:
+        """Close every connection."""
+
+    async def begin_upload(self, tenant: str, file: FileRecord) -> None:
+        """Record a file that nobody sees until `finish_upload`; from here on its bytes are kept, once they are stored.
+
+        Bytes that are stored before may be deleted at any time.
+
+        Raises:
+            InvalidArgument: The filename has a character that cannot be stored.
+        """
+
+    async def finish_upload(self, tenant: str, file: FileRecord) -> None:
+        """Complete the record of a file, with its purpose and expiry.
+
+        Raises:
+            Unavailable: The upload took longer than `UPLOAD_SECONDS`, or was abandoned.
+        """
+
+    async def abandon_upload(self, tenant: str, file_id: str) -> None:
+        """Delete the record of a file, if there is one, whether or not its upload has ended."""
+
+    async def file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
+        """Return a file.
+
+        Raises:
+            NotFound: The tenant has no such file, or the file has expired.
+        """
+
+    async def files(self, tenant: str) -> list[FileRecord]:
+        """Return the tenant's files, newest first."""
+
+    async def remove_file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
+        """Delete the record of a file and return it.
+
+        Raises:
+            NotFound: The tenant has no such file, or the file has expired.
+        """
+
+    async def add_vector_store(self, tenant: str, record: VectorStoreRecord) -> None:
+        """Record a vector store.
+
+        Raises:
+            InvalidArgument: The name or the metadata have a character that cannot be stored.
+        """
+
+    async def vector_store(self, tenant: str, store_id: str, field: str = "vector_store_id") -> VectorStoreRecord:
+        """Return a vector store.
+
+        Raises:
+            NotFound: The tenant has no such vector store.
+        """
+
+    async def vector_stores(self, tenant: str) -> list[VectorStoreRecord]:
+        """Return the tenant's vector stores, newest first."""
+
+    async def remove_vector_store(self, tenant: str, store_id: str) -> None:
+        """Delete the record of a vector store with those of its files.
+
+        Raises:
+            NotFound: The tenant has no such vector store.
+        """
+
+    async def add_indexed(self, tenant: str, record: IndexedFile) -> None:
+        """Record that a vector store holds a file's passages, in place of an earlier record of this file.
+
+        Raises:
+            NotFound: The vector store was deleted meanwhile.
+            InvalidArgument: The attributes have a character that cannot be stored.
+        """
+
+    async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
+        """Return the files of a vector store, newest first."""
+
+    async def indexed_file(self, tenant: str, store_id: str, file_id: str) -> IndexedFile:
+        """Return a file of a vector store.
+
+        Raises:
+            NotFound: The vector store has no such file.
+        """
+
+    async def remove_indexed(self, tenant: str, store_id: str, file_id: str) -> None:
+        """Delete the record that a vector store holds a file's passages.
+
+        Raises:
+            NotFound: The vector store has no such file.
+        """
+
+    async def tenants(self) -> list[str]:
+        """Return the tenants that have records."""
+
+    async def expire_files(self, tenant: str, now: float) -> int:
+        """Delete the files, and the uploads, that have expired by `now` (seconds since 1970); return how many."""
+
+    async def unreferenced(self, tenant: str) -> list[str]:
+        """Return the digests of objects that no file refers to."""
+
+    async def unknown(self, tenant: str, digests: Sequence[str]) -> list[str]:
+        """Return those of the digests that have no record."""
+
+    async def collect(self, tenant: str, digest: str, delete: Callable[[], Awaitable[None]]) -> bool:
+        """Delete the bytes and the record of an object, unless a file refers to it; return whether they were deleted.
+
+        An upload of the same bytes waits meanwhile. Where `delete` fails, the record stays.
+        """
+
+    async def forget(self, tenant: str) -> None:
+        """Delete the record of a tenant that has no other records."""
+
+
+class _NoRecords:
+    """The records of a gateway that has no database: every use is an error that says what to set."""
+
+    ready = None
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise FailedPrecondition("files and vector stores need a database: set POLYPHONY_GATEWAY_DATABASE_URL")
+
+
+def open_records(url: str, connections: int) -> Records:
+    """Return the records that a URL names, not yet started.
+
+    Args:
+        url: `memory:`, `postgresql://user:password@host/database`, or empty for none.
+        connections: The number of connections that they may hold to their database.
+
+    Raises:
+        FailedPrecondition: No records have the URL's scheme.
+    """
+    if not url:
+        return cast("Records", _NoRecords())
+    scheme = url.partition(":")[0]
+    if scheme not in STORES:  # the URL is not shown: it may hold a password
+        raise FailedPrecondition(f"database_url must begin with one of {', '.join(f'{name}:' for name in STORES)}")
+    return cast("Records", pkgutil.resolve_name(STORES[scheme])(url, connections))
+
+
+def fresh_id(prefix: str) -> str:
+    """A new random id."""
+    return f"{prefix}{uuid.uuid4().hex[:24]}"
+
+
+def now() -> int:
+    """The current time in seconds since 1970."""
+    return int(time.time())
+
+
+def check_storable(field: str, *values: Any) -> None:
+    """Check that values can be stored.
+
+    Raises:
+        InvalidArgument: A text has the character U+0000, or a number is not finite.
+    """
+    for value in values:
+        if isinstance(value, str) and "\0" in value:
+            raise InvalidArgument(f"{field} must not have the character U+0000", field=field)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidArgument(f"{field} must have finite numbers, got {value}", field=field)
+        if isinstance(value, Mapping):
+            check_storable(field, *value, *value.values())
+
+
+def not_found(noun: str, name: str, field: str) -> NotFound:
+    """The error for an id without a record."""
+    return NotFound(f"no {noun} named {cut(name)!r}", field=field)
+
+
+def upload_expired() -> Unavailable:
+    """The error for an upload that is not recorded any more."""
+    return Unavailable("the upload took too long: send the file again", retry_after=0.0)

@@ -1,0 +1,151 @@
+"""Records in memory, which end with the process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from gateway.records import (
+    UPLOAD_SECONDS,
+    FileRecord,
+    IndexedFile,
+    VectorStoreRecord,
+    check_storable,
+    not_found,
+    now,
+    upload_expired,
+)
+
+Row = TypeVar("Row", FileRecord, VectorStoreRecord, IndexedFile)
+
+
+class MemoryRecords:
+    """See `Records`.
+
+    Args:
+        url: `memory:`.
+        connections: Ignored: there is no database.
+    """
+
+    ready = True
+
+    def __init__(self, url: str = "memory:", connections: int = 0) -> None:  # noqa: ARG002
+        self._objects: set[tuple[str, str]] = set()
+        self._files: dict[tuple[str, str], FileRecord] = {}
+        self._uploads: dict[tuple[str, str], tuple[FileRecord, float]] = {}  # each with the time when it expires
+        self._stores: dict[tuple[str, str], VectorStoreRecord] = {}
+        self._indexed: dict[tuple[str, str, str], IndexedFile] = {}
+        self._collecting = asyncio.Lock()
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def begin_upload(self, tenant: str, file: FileRecord) -> None:
+        check_storable("file", file.filename)
+        async with self._collecting:
+            self._objects.add((tenant, file.digest))
+            self._uploads[tenant, file.id] = file, now() + UPLOAD_SECONDS
+
+    async def finish_upload(self, tenant: str, file: FileRecord) -> None:
+        if self._uploads.pop((tenant, file.id), None) is None:
+            raise upload_expired()
+        self._files[tenant, file.id] = file
+
+    async def abandon_upload(self, tenant: str, file_id: str) -> None:
+        self._uploads.pop((tenant, file_id), None)
+        self._files.pop((tenant, file_id), None)
+
+    async def file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
+        file = self._files.get((tenant, file_id))
+        if file is None or _expired(file, now()):
+            raise not_found("file", file_id, field)
+        return file
+
+    async def files(self, tenant: str) -> list[FileRecord]:
+        return _newest(
+            file for (owner, _), file in self._files.items() if owner == tenant and not _expired(file, now())
+        )
+
+    async def remove_file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
+        file = await self.file(tenant, file_id, field)
+        del self._files[tenant, file_id]
+        return file
+
+    async def add_vector_store(self, tenant: str, record: VectorStoreRecord) -> None:
+        check_storable("name", record.name)
+        check_storable("metadata", record.metadata)
+        self._stores[tenant, record.id] = record
+
+    async def vector_store(self, tenant: str, store_id: str, field: str = "vector_store_id") -> VectorStoreRecord:
+        if (tenant, store_id) not in self._stores:
+            raise not_found("vector store", store_id, field)
+        return self._stores[tenant, store_id]
+
+    async def vector_stores(self, tenant: str) -> list[VectorStoreRecord]:
+        return _newest(store for (owner, _), store in self._stores.items() if owner == tenant)
+
+    async def remove_vector_store(self, tenant: str, store_id: str) -> None:
+        await self.vector_store(tenant, store_id)
+        for file in await self.indexed(tenant, store_id):
+            del self._indexed[tenant, store_id, file.file_id]
+        del self._stores[tenant, store_id]
+
+    async def add_indexed(self, tenant: str, record: IndexedFile) -> None:
+        check_storable("attributes", record.attributes)
+        await self.vector_store(tenant, record.store_id)
+        self._indexed[tenant, record.store_id, record.file_id] = record
+
+    async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
+        return _newest(file for key, file in self._indexed.items() if key[:2] == (tenant, store_id))
+
+    async def indexed_file(self, tenant: str, store_id: str, file_id: str) -> IndexedFile:
+        if (tenant, store_id, file_id) not in self._indexed:
+            raise not_found("file in this vector store", file_id, "file_id")
+        return self._indexed[tenant, store_id, file_id]
+
+    async def remove_indexed(self, tenant: str, store_id: str, file_id: str) -> None:
+        await self.indexed_file(tenant, store_id, file_id)
+        del self._indexed[tenant, store_id, file_id]
+
+    async def tenants(self) -> list[str]:
+        return sorted({tenant for tenant, _ in (*self._objects, *self._stores)})
+
+    async def expire_files(self, tenant: str, now: float) -> int:
+        files = [key for key, file in self._files.items() if key[0] == tenant and _expired(file, now)]
+        uploads = [key for key, (_, end) in self._uploads.items() if key[0] == tenant and end <= now]
+        for key in files:
+            del self._files[key]
+        for key in uploads:
+            del self._uploads[key]
+        return len(files) + len(uploads)
+
+    async def unreferenced(self, tenant: str) -> list[str]:
+        return sorted(digest for owner, digest in self._objects if owner == tenant and not self._refers(owner, digest))
+
+    async def unknown(self, tenant: str, digests: Sequence[str]) -> list[str]:
+        return [digest for digest in digests if (tenant, digest) not in self._objects]
+
+    async def collect(self, tenant: str, digest: str, delete: Callable[[], Awaitable[None]]) -> bool:
+        async with self._collecting:
+            if self._refers(tenant, digest):
+                return False
+            await delete()
+            self._objects.discard((tenant, digest))
+        return True
+
+    async def forget(self, tenant: str) -> None:
+        pass
+
+    def _refers(self, tenant: str, digest: str) -> bool:
+        files = (*self._files.items(), *((key, file) for key, (file, _) in self._uploads.items()))
+        return any(owner == tenant and file.digest == digest for (owner, _), file in files)
+
+
+def _expired(file: FileRecord, now: float) -> bool:
+    return file.expires_at is not None and file.expires_at <= now
+
+
+def _newest(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row.created_at, reverse=True)
