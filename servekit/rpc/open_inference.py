@@ -111,17 +111,19 @@ def _arrays(request: Any) -> Arrays:
     if raw and len(raw) != len(request.inputs):
         problem = f"raw_input_contents must have {len(request.inputs)} entries, one for each input, got {len(raw)}"
         raise InvalidArgument(problem, field="raw_input_contents")
-    return {
-        tensor.name: _array(tensor, raw[index] if raw else None, f"inputs[{index}]")
-        for index, tensor in enumerate(request.inputs)
-    }
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for index, tensor in enumerate(request.inputs):
+        if tensor.name in arrays:
+            raise InvalidArgument(f"input {cut(tensor.name)!r} must be given once", field=f"inputs[{index}].name")
+        arrays[tensor.name] = _array(tensor, raw[index] if raw else None, f"inputs[{index}]")
+    return arrays
 
 
 def _array(tensor: Any, raw: bytes | None, field: str) -> NDArray[np.generic]:
     if tensor.datatype not in _TYPED_CONTENTS and not (tensor.datatype == "FP16" and raw is not None):
         raise InvalidArgument(f"the datatype {cut(tensor.datatype)!r} is not supported", field=f"{field}.datatype")
-    if len(tensor.shape) > MAX_AXES or min(tensor.shape, default=0) < 0:
-        problem = f"a shape must have at most {MAX_AXES} sizes, none of them negative"
+    if len(tensor.shape) > MAX_AXES or min(tensor.shape, default=1) < 1:
+        problem = f"a shape must have at most {MAX_AXES} sizes, each at least 1, got {list(tensor.shape[:MAX_AXES])}"
         raise InvalidArgument(problem, field=f"{field}.shape")
     dtype = _DTYPES[tensor.datatype]
     size = math.prod(tensor.shape)

@@ -38,7 +38,7 @@ class TensorModel:
         for name in request.keys() ^ wanted.keys():
             problem = "is missing" if name in wanted else "is unknown"
             raise InvalidArgument(
-                f"input {cut(name)!r} {problem}; inputs are {', '.join(wanted)}", field=f"inputs.{name}"
+                f"input {cut(name)!r} {problem}; inputs are {', '.join(wanted)}", field=f"inputs.{cut(name)}"
             )
         rows = {array.shape[0] if array.ndim else 0 for array in request.values()}
         for name, spec in wanted.items():

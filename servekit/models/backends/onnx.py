@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from servekit.echo import cut
 from servekit.errors import EngineCrashed, FailedPrecondition, InvalidArgument, OutOfMemory
 from servekit.models.backend import Arrays, Provider, TensorSpec
 
@@ -24,6 +25,8 @@ _CRASHED = (
     "CUBLAS failure",
     "illegal memory access",
 )  # a CUDA context does not recover
+
+_OPERATOR = "while running "  # begins the name of the operator that failed
 
 
 class OnnxBackend:
@@ -64,21 +67,29 @@ class OnnxBackend:
         """Run the network once; see `TensorBackend`.
 
         Raises:
-            InvalidArgument: An array's name, dtype, rank or content does not fit the network.
+            InvalidArgument: An array's name, dtype, rank, sizes or content do not fit the network.
         """
         if self._session is None:
             raise EngineCrashed("the engine is closed")
         try:
             results = self._session.run(None, dict(arrays))
         except (ort_errors.InvalidArgument, ValueError) as error:
-            raise InvalidArgument(f"the arrays do not fit the network: {error}", field="inputs") from error
+            raise self._misfit(arrays) from error
         except _FAILURES as error:
             if isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
                 raise OutOfMemory("the engine has no memory for this batch") from error
             if any(sign in str(error) for sign in _CRASHED):
                 raise EngineCrashed("the engine's device has failed") from error
+            if _OPERATOR in str(error):  # it does not take arrays of these sizes
+                raise self._misfit(arrays) from error
             raise
         return dict(zip((spec.name for spec in self.outputs), results, strict=True))
+
+    def _misfit(self, arrays: Arrays) -> InvalidArgument:
+        given = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items())
+        wanted = ", ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in self.inputs)
+        problem = f"the arrays must have sizes and values that the network takes: it takes {wanted}, got {cut(given)}"
+        return InvalidArgument(problem, field="inputs")
 
     def close(self) -> None:
         """Free the memory of the network, once the current runs have ended."""

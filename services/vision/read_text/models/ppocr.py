@@ -4,7 +4,6 @@ RapidOCR's pre- and postprocessing around networks that run on the array port.
 https://github.com/PaddlePaddle/PaddleOCR
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from servekit.models.backends.onnx import OnnxBackend
 from servekit.models.backends.triton import TritonBackend
 from servekit.models.catalogue import ModelSpec
 from services.vision.read_text import Line, Page
+from services.vision.read_text.models.limited_network import PixelLimitedNetwork
 from services.vision.read_text.models.pixel_budget import PixelBudget
 from services.vision.read_text.models.tiles import MIN_TEXT_SIDE, resized, scale, tiles
 from services.vision.settings import VisionSettings
@@ -85,11 +85,14 @@ class PPOcr:
         folder: Path,
         networks: dict[str, TensorBackend],
         limits: ImageLimits,
-        max_concurrent_megapixels: float = math.inf,
+        max_concurrent_megapixels: float = 8.0,
     ) -> None:
-        self.networks = networks
         self._limits = limits
         self._max_pixels = max_concurrent_megapixels * 1e6
+        bounds = {"det": self._max_pixels, "cls": MAX_STEP_WIDTH * LINE_HEIGHT, "rec": MAX_STEP_WIDTH * LINE_HEIGHT}
+        self.networks: dict[str, TensorBackend] = {
+            name: PixelLimitedNetwork(network, bounds[name]) for name, network in networks.items()
+        }
         self._budget = PixelBudget(self._max_pixels)
         paths = {f"{name.title()}.model_path": str(folder / f"{name}.onnx") for name in NETWORKS}
         threads = {"EngineConfig.onnxruntime.intra_op_num_threads": 1}

@@ -69,6 +69,12 @@ def infer(kind, shape, raw=None, typed=None, **more):
     return request
 
 
+def twice(request):
+    request.inputs.append(request.inputs[0])
+    request.raw_input_contents.append(request.raw_input_contents[0])
+    return request
+
+
 async def test_typed_and_raw_contents_of_every_datatype_mean_the_same(service):
     for kind in TYPED:
         values = np.array([[1, 0, 1]], NUMPY.get(kind, kind.lower()))
@@ -89,7 +95,10 @@ async def test_typed_and_raw_contents_of_every_datatype_mean_the_same(service):
         (infer("FP32", [-1, -3], raw=bytes(12)), InvalidArgument, "inputs[0].shape"),
         (infer("FP32", [2**40, 2**40], raw=bytes(12)), InvalidArgument, "inputs[0].shape"),
         (infer("FP32", [1] * 100, raw=bytes(4)), InvalidArgument, "inputs[0].shape"),
-        (infer("FP32", [0, 3], raw=b""), InvalidArgument, "inputs.x"),
+        (infer("FP32", [0, 3], raw=b""), InvalidArgument, "inputs[0].shape"),
+        (infer("FP32", [0, 2**62, 2**62], raw=b""), InvalidArgument, "inputs[0].shape"),
+        (infer("FP32", [], raw=bytes(4)), InvalidArgument, "inputs.x"),
+        (twice(infer("FP32", [1, 3], raw=bytes(12))), InvalidArgument, "inputs[1].name"),
         (infer("FP32", [3], raw=bytes(12)), InvalidArgument, "inputs.x"),
         (infer("INT8", [1, 1], typed=[300]), InvalidArgument, "inputs[0].contents"),
         (infer("UINT8", [1, 1], typed=[256]), InvalidArgument, "inputs[0].contents"),

@@ -32,6 +32,16 @@ FILLER = network(
     [("y", TensorProto.FLOAT, ["n"])],
 )
 
+# Takes rows of three values, which its input does not say.
+SHIFTER = network(
+    [
+        helper.make_node("Constant", [], ["shift"], value_floats=[1.0, 2.0, 3.0]),
+        helper.make_node("Add", ["x", "shift"], ["y"]),
+    ],
+    [("x", TensorProto.FLOAT, ["batch", "n"])],
+    [("y", TensorProto.FLOAT, ["batch", "n"])],
+)
+
 
 def test_it_runs_a_network_and_knows_its_shapes(tmp_path):
     path = tmp_path / "doubler.onnx"
@@ -67,6 +77,14 @@ def test_arrays_that_do_not_fit_are_refused(arrays):
     with pytest.raises(InvalidArgument) as raised:
         OnnxBackend(DOUBLER).infer(arrays)
     assert raised.value.field == "inputs"
+
+
+def test_sizes_that_an_operator_does_not_take_are_refused():
+    backend = OnnxBackend(SHIFTER)
+    with pytest.raises(InvalidArgument, match=r"x float32 \[-1, -1\], got x float32 \[2, 4\]") as raised:
+        backend.infer({"x": np.zeros((2, 4), np.float32)})
+    assert "/" not in raised.value.message
+    assert backend.infer({"x": np.zeros((2, 3), np.float32)})["y"].shape == (2, 3)
 
 
 def test_no_memory_is_out_of_memory_and_the_engine_lives_on():
