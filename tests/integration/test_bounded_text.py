@@ -125,7 +125,7 @@ def test_the_largest_chat_body_is_answered_briefly(http):
     """40 MB of a model's name, which were 40 MB of answer and a log line of 40 MB."""
     body = {"model": "A" * 40_000_000, "messages": [{"role": "user", "content": "Hi"}]}
     response = http.post("/v1/chat/completions", json=body)
-    assert response.status_code == 404
+    assert response.status_code in (404, 413)
     check_answer(response, "model")
 
 
