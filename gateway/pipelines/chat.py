@@ -24,6 +24,7 @@ from servekit.errors import InvalidArgument, ServeError, TooLarge
 from servekit.ops.telemetry import Telemetry
 
 MODALITIES = ("text", "image", "audio")
+MAX_VECTOR_STORES = 8  # of one search
 DEFAULT_MIME_TYPE = "audio/wav"
 _REASONS = {TextFinished.REASON_LENGTH: "length"}
 
@@ -123,6 +124,12 @@ class ChatPipeline:
             raise TooLarge(
                 f"the conversation must have at most {settings.max_media_parts} images and recordings, got {media}",
                 field="messages",
+            )
+        stores = len(request.file_search.vector_store_ids)
+        if stores > MAX_VECTOR_STORES:
+            raise TooLarge(
+                f"file_search must have at most {MAX_VECTOR_STORES} vector stores, got {stores}",
+                field="file_search.vector_store_ids",
             )
 
     async def _generate(

@@ -71,6 +71,12 @@ async def test_a_medium_may_be_named_by_its_address(stub, orders, shelf):
             "file_search.vector_store_ids",
         ),
         (
+            pb.ChatRequest(
+                messages=[said(ContentPart(text="x"))], file_search=pb.FileSearch(vector_store_ids=["vs_1"] * 9)
+            ),
+            "file_search.vector_store_ids",
+        ),
+        (
             pb.ChatRequest(messages=[said(ContentPart(image=Media(inline=b"not an image")))]),
             "messages[0].parts[0].image",
         ),

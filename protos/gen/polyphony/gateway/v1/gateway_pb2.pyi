@@ -117,7 +117,7 @@ class FileSearch(_message.Message):
     """The most passages to use; 0 means 4."""
     @_builtins.property
     def vector_store_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The ids of the vector stores."""
+        """The ids of the vector stores, at most 8."""
 
     def __init__(
         self,
