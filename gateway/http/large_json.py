@@ -103,22 +103,8 @@ class LargeJson:
 
     def _keep(self, data: bytes | bytearray) -> None:
         self.rest += data
-        self._tokens += count_tokens(data)
+        self._tokens += sum(data.count(token) for token in b'",[{')
         if len(self.rest) > REST_BYTES:
             raise TooLarge(f"the body must have at most {REST_BYTES} bytes besides its media", field="body")
-        check_tokens(self._tokens)
-
-
-def count_tokens(data: bytes | bytearray) -> int:
-    """The number of quotes, commas and opening brackets: more than the values of the JSON."""
-    return sum(data.count(token) for token in b'",[{')
-
-
-def check_tokens(count: int) -> None:
-    """Refuse JSON of so many values that to decode them would stop the event loop.
-
-    Raises:
-        TooLarge: There are more than `MAX_TOKENS`.
-    """
-    if count > MAX_TOKENS:
-        raise TooLarge(f"the body must have at most {MAX_TOKENS} quotes, commas and brackets", field="body")
+        if self._tokens > MAX_TOKENS:
+            raise TooLarge(f"the body must have at most {MAX_TOKENS} quotes, commas and brackets", field="body")

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from gateway.app import build_app
 from gateway.http import large_json
-from gateway.http.bodies import decode
+from gateway.http.bodies import MAX_NESTED, decode
 from gateway.http.large_json import MAX_TOKENS, MEDIA_BYTES, PIECE_BYTES, REST_BYTES, LargeJson
 from gateway.schemas.media_text import MediaText
 from servekit.errors import ServeError, TooLarge
@@ -128,10 +128,12 @@ def test_a_medium_must_be_a_text(value):
         decode(b'{"pictures": [{"url": ' + value + b"}]}", Request)
 
 
-async def test_a_small_body_of_too_many_values_is_refused(http):
-    body = b'{"messages": [], "metadata": [' + b"[]," * MAX_TOKENS + b"0]}"
+@pytest.mark.parametrize("value", [b"[],", b"{},"])
+async def test_a_small_body_of_too_many_arrays_and_objects_is_refused(http, value):
+    body = b'{"messages": [], "metadata": [' + value * MAX_NESTED + b"0]}"
     response = await http.post("/v1/chat/completions", content=body)
     assert (response.status_code, response.json()["error"]["param"]) == (413, "body")
+    assert "the body must have at most 100000 arrays and objects, got 10000" in response.text
 
 
 @pytest.mark.parametrize(
