@@ -3,7 +3,6 @@
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
-from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
 from gateway.http.endpoint import HandlerContext, Operation
@@ -53,8 +52,8 @@ async def readyz(context: HandlerContext) -> Response:
 
 async def metrics(context: HandlerContext) -> Response:
     """Return the metrics, as plain text or OpenMetrics by the `Accept` header."""
-    encode, media_type = choose_encoder(context.request.headers.get("accept", ""))
-    return Response(encode(context.state.telemetry.registry), media_type=media_type)
+    text, media_type = await context.state.telemetry.exposition.get(context.request.headers.get("accept", ""))
+    return Response(text, media_type=media_type)
 
 
 OPERATIONS = (

@@ -18,12 +18,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from servekit.errors import FailedPrecondition
+from servekit.ops.exposition import Exposition
 from servekit.ops.settings import ProcessSettings
 from servekit.ops.tls import expiry
 
@@ -45,6 +46,7 @@ class Telemetry:
 
     Attributes:
         port: The port of `/metrics`, once it listens.
+        exposition: The metrics as text.
     """
 
     def __init__(self, settings: ProcessSettings) -> None:
@@ -52,6 +54,7 @@ class Telemetry:
         self._metrics: WSGIServer | None = None
         self.port = 0
         self.registry = CollectorRegistry()
+        self.exposition = Exposition(self.registry)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
@@ -141,7 +144,7 @@ class Telemetry:
         """
         host, port = self._settings.host, self._settings.metrics_port
         try:
-            self._metrics, _ = start_http_server(port, host, self.registry)
+            self._metrics = self.exposition.serve(host, port)
         except OSError as error:
             raise FailedPrecondition(
                 f"cannot listen on {host}:{port}: the address is in use", field="metrics_port"
@@ -209,6 +212,7 @@ class Telemetry:
         if self._metrics is not None:
             self._metrics.shutdown()
             self._metrics.server_close()
+        self.exposition.close()
         if self._provider is not None:
             self._provider.shutdown()
 
