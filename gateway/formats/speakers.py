@@ -1,5 +1,6 @@
 """The known speakers of a form: names, and reference recordings as data URLs."""
 
+import asyncio
 from collections.abc import Sequence
 
 from polyphony.speech.v1.diarization_pb2 import KnownSpeaker
@@ -15,8 +16,8 @@ LISTS = ("known_speaker_names", "known_speaker_references")
 FIELDS = {"known_speakers": "known_speaker_names[]", "known_speakers.audio": "known_speaker_references[]"}
 
 
-def known_speakers(names: Sequence[str], references: Sequence[str]) -> list[KnownSpeaker]:
-    """The known speakers of a form.
+async def known_speakers(names: Sequence[str], references: Sequence[str]) -> list[KnownSpeaker]:
+    """The known speakers of a form, whose references are decoded one by one in a thread.
 
     Raises:
         InvalidArgument: There are not as many references as names, or a reference is not a data URL.
@@ -26,7 +27,9 @@ def known_speakers(names: Sequence[str], references: Sequence[str]) -> list[Know
             "known_speaker_references must be one for each of known_speaker_names", field="known_speaker_references"
         )
     return [
-        KnownSpeaker(name=name, audio=_recording(reference, f"known_speaker_references[{number}]"))
+        KnownSpeaker(
+            name=name, audio=await asyncio.to_thread(_recording, reference, f"known_speaker_references[{number}]")
+        )
         for number, (name, reference) in enumerate(zip(names, references, strict=True))
     ]
 

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from starlette.requests import Request
 
-from gateway.http.large_json import PIECE_BYTES, LargeJson
+from gateway.chunks import chain, pieces
+from gateway.http.large_json import LargeJson
 from gateway.schemas.media_text import MediaText
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
@@ -81,23 +82,25 @@ async def read_json(request: Request, kind: type[Body], limit: int) -> Body:
         TooLarge: The body has more than `limit` bytes, too many of them besides media, or too many values.
         InvalidArgument: The body is not JSON, or a field is missing, unknown or invalid; the error names the field.
     """
-    chunks: list[bytes] = []
+    chunks = stream(request, limit)
+    head: list[bytes] = []
     size = 0
-    large: LargeJson | None = None
-    async for chunk in stream(request, limit):
-        chunks.append(chunk)
+    async for chunk in chunks:
+        head.append(chunk)
         size += len(chunk)
         if size > SMALL_BYTES:
-            large = large or LargeJson()
-            await _feed(large, chunks)
-            chunks.clear()
-    if large is None:
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if size > MAX_NESTED:
-            _check_nested(data)
-        return decode(data, kind)
+            return await _read_large(chain(head, chunks), kind)
+    data = head[0] if len(head) == 1 else b"".join(head)
+    if size > MAX_NESTED:
+        _check_nested(data)
+    return decode(data, kind)
+
+
+async def _read_large(chunks: AsyncIterator[bytes], kind: type[Body]) -> Body:
+    large = LargeJson()
+    async for piece in pieces(chunks):
+        large.feed(piece)
     large.end()
-    await asyncio.sleep(0)
     body = decode(large.rest, kind, large.media)
     large.check_all_used()
     await asyncio.sleep(0)
@@ -110,13 +113,6 @@ def _check_nested(data: bytes) -> None:
     count = sum(int(np.count_nonzero(array == bracket)) for bracket in b"[{")  # `bytes.count` takes four times as long
     if count > MAX_NESTED:
         raise TooLarge(f"the body must have at most {MAX_NESTED} arrays and objects, got {count}", field="body")
-
-
-async def _feed(large: LargeJson, chunks: list[bytes]) -> None:
-    for chunk in chunks:
-        for start in range(0, len(chunk), PIECE_BYTES):
-            large.feed(chunk[start : start + PIECE_BYTES])
-            await asyncio.sleep(0)  # the pieces of one chunk would stop the event loop
 
 
 def validation_error(error: msgspec.ValidationError) -> InvalidArgument:

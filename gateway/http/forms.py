@@ -11,6 +11,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from gateway.chunks import pieces
 from gateway.http.bodies import stream, validation_error
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
@@ -83,7 +84,7 @@ class Form:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise InvalidArgument("the body must be multipart/form-data", field="body")
-        self._chunks = stream(request, limit, "file")
+        self._pieces = pieces(stream(request, limit, "file"))
         self._events: deque[_Headers | bytes | None] = deque()
         self._name = self._value = b""
         self._headers: dict[str, str] = {}
@@ -112,7 +113,7 @@ class Form:
         """Headers, bytes, None at the end of a part, or StopAsyncIteration at the end of the form."""
         while not self._events:
             try:
-                self._parser.write(await anext(self._chunks))
+                self._parser.write(await anext(self._pieces))
             except StopAsyncIteration:
                 if not self._ended:
                     raise InvalidArgument("the form ends within a part", field="body") from None

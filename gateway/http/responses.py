@@ -1,7 +1,7 @@
 """Responses: JSON, server-sent events and byte streams."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -17,6 +17,11 @@ from servekit.errors import DeadlineExceeded, ServeError
 def json_response(body: object, status: int = 200) -> Response:
     """A struct as JSON."""
     return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+async def json_from_thread(build: Callable[..., object], *arguments: object) -> Response:
+    """What `build` makes of its arguments, as JSON; made in a thread, because the words of long recordings are many."""
+    return await asyncio.to_thread(lambda: json_response(build(*arguments)))
 
 
 # How long the end of a stream waits for a client that has stopped reading.

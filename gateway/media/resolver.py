@@ -9,6 +9,7 @@ from typing import Protocol
 
 from polyphony.type.v1.media_pb2 import Media
 
+from gateway.chunks import chain, each
 from gateway.records import Records
 from gateway.schemas.media_text import MediaText
 from servekit.errors import InvalidArgument, TooLarge
@@ -153,7 +154,7 @@ class MediaResolver:
             case InlineSource():
                 self._check(source.size, limit, field)
                 if source.size > self._max_inline_media_bytes:
-                    return await self.store(_each(source.pieces), source.mime_type, tenant)
+                    return await self.store(each(source.pieces), source.mime_type, tenant)
                 data, mime_type = source.data, source.mime_type
         return await self.to_media(data, mime_type, tenant, limit, field)
 
@@ -179,7 +180,7 @@ class MediaResolver:
             head.append(chunk)
             size += len(chunk)
             if size > self._max_inline_media_bytes:
-                return await self.store(_chain(head, chunks), mime_type, tenant)
+                return await self.store(chain(head, chunks), mime_type, tenant)
         if not size:
             raise InvalidArgument(f"{field} must not be empty", field=field)
         return Media(mime_type=mime_type, inline=head[0] if len(head) == 1 else b"".join(head))
@@ -192,16 +193,3 @@ class MediaResolver:
     def _check(size: int, limit: int, field: str) -> None:
         if size > limit:
             raise TooLarge(f"{field} must have at most {limit} bytes, got {size}", field=field)
-
-
-async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
-
-
-async def _chain(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    head.reverse()
-    while head:
-        yield head.pop()
-    async for chunk in rest:
-        yield chunk

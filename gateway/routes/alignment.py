@@ -3,7 +3,7 @@
 import asyncio
 from itertools import groupby
 
-from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest
+from polyphony.speech.v1.alignment_pb2 import AlignedWord, AlignRequest, AlignResponse
 from starlette.responses import PlainTextResponse, Response
 
 from gateway.field_names import rename_fields
@@ -11,7 +11,7 @@ from gateway.formats.subtitles import MEDIA_TYPES, Timed, subtitles
 from gateway.formats.transcripts import rounded_span
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
-from gateway.http.responses import json_response
+from gateway.http.responses import json_from_thread
 from gateway.schemas.alignment import AlignedWordRow, AlignmentAnswer, AlignmentForm
 
 TEXT_BYTES = 1 << 20  # more than the service takes, in any script
@@ -27,14 +27,22 @@ async def align(context: HandlerContext) -> Response:
     with rename_fields(audio="file"):
         response = await state.clients.alignment.Align(request)
     if form.response_format in MEDIA_TYPES:
-        lines = [list(map(_timed, words)) for _, words in groupby(response.words, key=lambda word: word.line)]
-        text = await asyncio.to_thread(subtitles, lines, form.response_format)
+        text = await asyncio.to_thread(_subtitles, response, form.response_format)
         return PlainTextResponse(text, media_type=MEDIA_TYPES[form.response_format])
+    return await json_from_thread(_answer, response)
+
+
+def _answer(response: AlignResponse) -> AlignmentAnswer:
     words = [
         AlignedWordRow(word.text, *rounded_span(word.time), round(word.confidence, 4), word.line)
         for word in response.words
     ]
-    return json_response(AlignmentAnswer(words, response.duration_seconds, response.language, response.model))
+    return AlignmentAnswer(words, response.duration_seconds, response.language, response.model)
+
+
+def _subtitles(response: AlignResponse, form: str) -> str:
+    lines = [list(map(_timed, words)) for _, words in groupby(response.words, key=lambda word: word.line)]
+    return subtitles(lines, form)
 
 
 def _timed(word: AlignedWord) -> Timed:

@@ -68,17 +68,17 @@ class _Wire:
 
     async def whole(self, events: AsyncGenerator[AnswerEvent]) -> ChatCompletion:
         """The complete answer."""
-        text, audio = "", b""
+        text, audio = "", list[bytes]()
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, AnswerDelta):
                     text += event.text
                 elif isinstance(event, AnswerAudio):
-                    audio += event.data
+                    audio.append(event.data)
                 elif isinstance(event, AnswerFinished):
                     message = AnswerMessage(text)
                     if audio and "synthesize" not in event.degraded:
-                        data = base64.b64encode(audio).decode()
+                        data = base64.b64encode(b"".join(audio)).decode()
                         message.audio = SpokenMessage(self._audio_id, data, text, now())
                     choice = Choice(message, event.reason)
                     usage, polyphony = _usage(event), _polyphony(event)

@@ -7,7 +7,7 @@ from gateway.field_names import rename_fields
 from gateway.formats.speakers import FIELDS, LISTS, REFERENCE_BYTES, diarizing_model, known_speakers
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
-from gateway.http.responses import json_response
+from gateway.http.responses import json_from_thread
 from gateway.schemas.diarization import DiarizationAnswer, DiarizationForm, SpeakerTotal, SpeakerTurnRow
 
 
@@ -20,11 +20,11 @@ async def diarize(context: HandlerContext) -> Response:
         model=diarizing_model(state.models, form.model, context.caller),
         speakers=form.speakers,
         max_speakers=form.max_speakers,
-        known_speakers=known_speakers(form.known_speaker_names, form.known_speaker_references),
+        known_speakers=await known_speakers(form.known_speaker_names, form.known_speaker_references),
     )
     with rename_fields(audio="file", **FIELDS):
         response = await state.clients.diarization.Diarize(request)
-    return json_response(_answer(response))
+    return await json_from_thread(_answer, response)
 
 
 def _answer(response: DiarizeResponse) -> DiarizationAnswer:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -11,7 +12,6 @@ from swagger_ui_bundle import swagger_ui_path
 
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.openapi import document
-from gateway.http.responses import json_response
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -46,7 +46,7 @@ def operations(described: Sequence[Operation]) -> tuple[Operation, ...]:
 
     async def openapi(_: HandlerContext) -> Response:
         """The OpenAPI 3.1 document of this interface."""
-        return json_response(answer)
+        return Response(answer, media_type="application/json")
 
     rows = (
         Operation(
@@ -63,7 +63,7 @@ def operations(described: Sequence[Operation]) -> tuple[Operation, ...]:
             is_open=True,
         ),
     )
-    answer = document((*described, *rows))
+    answer = msgspec.json.encode(document((*described, *rows)))
     return rows
 
 

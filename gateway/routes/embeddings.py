@@ -1,8 +1,13 @@
 """`/v1/embeddings`: texts as vectors."""
 
+import asyncio
 import base64
+from typing import cast
 
+import msgspec
 import numpy as np
+from msgspec import Raw
+from numpy.typing import NDArray
 from polyphony.retrieval.v1.retrieval_pb2 import EmbedInput, EmbedRequest
 from polyphony.type.v1.embedding_pb2 import Embedding
 from starlette.responses import Response
@@ -15,6 +20,7 @@ from gateway.schemas.embeddings import EmbeddingRow, Embeddings, EmbeddingsReque
 from servekit.errors import Internal, InvalidArgument, TooLarge
 
 MAX_INPUTS = 2048
+ROWS_AT_ONCE = 64  # that are encoded in 5 ms
 
 
 async def create_embeddings(context: HandlerContext) -> Response:
@@ -33,13 +39,21 @@ async def create_embeddings(context: HandlerContext) -> Response:
         raise InvalidArgument(
             f"dimensions must be {rows.shape[1]} for {response.model}, got {body.dimensions}", field="dimensions"
         )
-    data = [
-        EmbeddingRow(
-            index, base64.b64encode(row.tobytes()).decode() if body.encoding_format == "base64" else row.tolist()
-        )
-        for index, row in enumerate(rows)
-    ]
-    return json_response(Embeddings(data, response.model, EmbeddingsUsage(response.tokens, response.tokens)))
+    usage = EmbeddingsUsage(response.tokens, response.tokens)
+    data = await _encoded(rows, is_base64=body.encoding_format == "base64")
+    return json_response(Embeddings(data, response.model, usage))
+
+
+async def _encoded(rows: NDArray[np.float32], *, is_base64: bool) -> list[EmbeddingRow]:
+    """The rows as JSON. A million numbers take 100 ms, so that the event loop does other work in between."""
+    encoded: list[Raw] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        for index, row in enumerate(rows[start : start + ROWS_AT_ONCE], start):
+            embedding = base64.b64encode(row.tobytes()).decode() if is_base64 else row.tolist()
+            encoded.append(Raw(msgspec.json.encode(EmbeddingRow(index, embedding))))
+        if len(rows) > ROWS_AT_ONCE:
+            await asyncio.sleep(0)
+    return cast("list[EmbeddingRow]", encoded)
 
 
 def _texts(body: EmbeddingsRequest) -> list[str]:

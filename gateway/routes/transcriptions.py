@@ -31,7 +31,7 @@ from gateway.formats.transcripts import (
 from gateway.http.bodies import decode
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.intake import audio_form
-from gateway.http.responses import Comment, EventStream, json_response
+from gateway.http.responses import Comment, EventStream, json_from_thread, json_response
 from gateway.pipelines.diarized_transcript import diarized_transcript
 from gateway.schemas.transcriptions import (
     AudioForm,
@@ -74,7 +74,10 @@ async def transcribe(context: HandlerContext) -> Response:
     events = completed(context.state.clients.transcription.Transcribe(request), "transcription", **NAMES)
     if form.stream:
         return EventStream(_deltas(events))
-    return await _response(await gather(events), form.response_format, "transcribe", form.timestamp_granularities)
+    transcript = await gather(events)
+    return await asyncio.to_thread(
+        _response, transcript, form.response_format, "transcribe", form.timestamp_granularities
+    )
 
 
 async def translate(context: HandlerContext) -> Response:
@@ -85,7 +88,7 @@ async def translate(context: HandlerContext) -> Response:
     request.task = TranscriptionTask.TRANSCRIPTION_TASK_TRANSLATE
     request.word_times = form.response_format in MEDIA_TYPES
     events = completed(context.state.clients.transcription.Transcribe(request), "translation", **NAMES)
-    return await _response(await gather(events), form.response_format, "translate")
+    return await asyncio.to_thread(_response, await gather(events), form.response_format, "translate")
 
 
 def _check(form: TranscriptionForm) -> None:
@@ -128,12 +131,12 @@ def _request(form: AudioForm, audio: Media) -> TranscribeRequest:
 
 async def _by_speaker(context: HandlerContext, form: TranscriptionForm, request: TranscribeRequest) -> Response:
     """The diarized transcript, whole or as a stream of segments."""
-    known = known_speakers(form.known_speaker_names, form.known_speaker_references)
+    known = await known_speakers(form.known_speaker_names, form.known_speaker_references)
     model = diarizing_model(context.state.models, "", context.caller)
     speakers = DiarizeRequest(audio=request.audio, model=model, known_speakers=known)
     with rename_fields(**NAMES, **SPEAKER_FIELDS):
         transcript = await diarized_transcript(context.state.clients, request, speakers)
-    return EventStream(_diarized_events(transcript)) if form.stream else _diarized_response(transcript)
+    return EventStream(_diarized_events(transcript)) if form.stream else await json_from_thread(_diarized, transcript)
 
 
 def _voice_activity(form: AudioForm) -> VoiceActivityOptions:
@@ -154,11 +157,10 @@ def _voice_activity(form: AudioForm) -> VoiceActivityOptions:
     return options
 
 
-async def _response(transcript: Transcript, form: str, task: Task, granularities: Collection[str] = ()) -> Response:
-    """A transcript in the `response_format` that was asked for."""
+def _response(transcript: Transcript, form: str, task: Task, granularities: Collection[str] = ()) -> Response:
+    """A transcript in the `response_format` that was asked for; called in a thread, because its words may be many."""
     if form in MEDIA_TYPES:
-        text = await asyncio.to_thread(subtitles, timed_phrases(transcript), form)
-        return PlainTextResponse(text, media_type=MEDIA_TYPES[form])
+        return PlainTextResponse(subtitles(timed_phrases(transcript), form), media_type=MEDIA_TYPES[form])
     if form == "text":
         return PlainTextResponse(f"{transcript.text}\n")
     if form == "json":
@@ -186,10 +188,10 @@ async def _deltas(events: AsyncIterable[TranscribeResponse]) -> AsyncGenerator[m
                 yield TextDone(text, DurationUsage(event.finished.duration_seconds))
 
 
-def _diarized_response(transcript: DiarizedTranscript) -> Response:
+def _diarized(transcript: DiarizedTranscript) -> DiarizedTranscription:
     usage = DurationUsage(transcript.seconds)
     segments = speaker_segments(transcript)
-    return json_response(DiarizedTranscription("transcribe", transcript.seconds, transcript.text, segments, usage))
+    return DiarizedTranscription("transcribe", transcript.seconds, transcript.text, segments, usage)
 
 
 async def _diarized_events(transcript: DiarizedTranscript) -> AsyncGenerator[msgspec.Struct | Comment]:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from gateway.app import build_app
+from gateway.chunks import PIECE_BYTES
 from gateway.http import large_json
 from gateway.http.bodies import MAX_NESTED, decode
-from gateway.http.large_json import MAX_TOKENS, MEDIA_BYTES, PIECE_BYTES, REST_BYTES, LargeJson
+from gateway.http.large_json import MAX_TOKENS, MEDIA_BYTES, REST_BYTES, LargeJson
 from gateway.schemas.media_text import MediaText
 from servekit.errors import ServeError, TooLarge
 

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.app import build_app
 from gateway.http import responses
 from gateway.http import server as web_module
+from gateway.http.forms import Form
 from gateway.http.server import HEAD_SECONDS, WebServer
 from gateway.routes.health import Alive
 from servekit.context import CancellationToken, RequestContext, enter
@@ -230,3 +231,20 @@ async def test_pipelined_requests_beyond_the_limit_are_not_parsed(address, monke
     monkeypatch.setattr(HttpToolsProtocol, "on_message_begin", counted)
     assert await closed(address, b"GET / HTTP/1.1\r\n\r\n" * 10_000)
     assert len(begun) <= web_module.MAX_PIPELINED + 2
+
+
+async def test_parts_beyond_the_limit_are_not_parsed(address, monkeypatch):
+    """One read brings thousands of them."""
+    begun, part = [], Form._begin
+
+    def counted(self):
+        begun.append(self)
+        part(self)
+
+    monkeypatch.setattr(Form, "_begin", counted)
+    body = b'--b\r\ncontent-disposition: form-data; name="a"\r\n\r\nx\r\n' * 15_000
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    async with httpx.AsyncClient() as http:
+        response = await http.post(f"{address}/v1/files", content=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["message"]) == (413, "the form must have at most 64 parts")
+    assert len(begun) < 2000
