@@ -80,10 +80,26 @@ class _Stream(Generic[Request, Response]):
         finally:
             call.cancel()
             if sending is not None:
-                sending.cancel()
-                await asyncio.wait([sending])
-                if not sending.cancelled() and (failure := sending.exception()):
-                    raise failure
+                await _stop(sending)
+
+
+class _Upload(Generic[Request, Response]):
+    """One method with a stream of requests and one response; requests are sent as fast as the service reads them."""
+
+    def __init__(self, inner: Callable[..., Any]) -> None:
+        self._inner = inner
+
+    async def __call__(self, requests: AsyncGenerator[Request]) -> Response:
+        timeout, metadata = _timeout_and_metadata()
+        call = self._inner(None, timeout=timeout, metadata=metadata)
+        sending = asyncio.create_task(_send(call, requests))
+        try:
+            return cast("Response", await call)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        finally:
+            call.cancel()
+            await _stop(sending)
 
 
 async def _send(call: Any, requests: AsyncGenerator[Any]) -> None:
@@ -98,6 +114,14 @@ async def _send(call: Any, requests: AsyncGenerator[Any]) -> None:
         except Exception:
             call.cancel()
             raise
+
+
+async def _stop(sending: "asyncio.Task[None]") -> None:
+    """End the sending of requests; raise what their generator raised."""
+    sending.cancel()
+    await asyncio.wait([sending])
+    if not sending.cancelled() and (failure := sending.exception()):
+        raise failure
 
 
 class _SecureChannel:
@@ -121,6 +145,9 @@ class _SecureChannel:
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
         return partial(self._call, "unary_stream", args, kwargs)
+
+    def stream_unary(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return partial(self._call, "stream_unary", args, kwargs)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
         return partial(self._call, "stream_stream", args, kwargs)
@@ -175,6 +202,10 @@ class Channel:
     def unary_stream(self, *args: Any, **kwargs: Any) -> _Stream[Any, Any]:
         """Called by the stub."""
         return _Stream(self._inner.unary_stream(*args, **kwargs))
+
+    def stream_unary(self, *args: Any, **kwargs: Any) -> _Upload[Any, Any]:
+        """Called by the stub, whose method takes an asynchronous generator of requests."""
+        return _Upload(self._inner.stream_unary(*args, **kwargs))
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> _Stream[Any, Any]:
         """Called by the stub, whose method takes an asynchronous iterator of requests."""
