@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 from services.retrieval.collections import Collections
 from services.retrieval.metadata import checked_text, parse_metadata
-from services.retrieval.stores import Point
+from services.retrieval.stores import Collection, Point
 from services.retrieval.vectors import unpack
 
 MAX_POINTS = 1000
@@ -31,20 +32,9 @@ class Points:
 
     async def upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
         """Write points; those without an embedding are embedded from their text."""
-        if len(request.points) > MAX_POINTS:
-            raise TooLarge(f"points must have at most {MAX_POINTS} items, got {len(request.points)}", field="points")
+        check_count(request.points, "points")
         collection = await self._collections.get(request.collection)
-        points = parse_points(request.points)
-        vectors = np.empty((len(points), collection.dimensions), np.float32)
-        texts = []
-        for index, point in enumerate(request.points):
-            if point.HasField("embedding"):
-                vectors[index] = unpack(point.embedding, collection, f"points[{index}].embedding")
-            else:
-                texts.append(index)
-        if texts:
-            fields = [f"points[{index}].text" for index in texts]
-            vectors[texts] = await self._collections.embed(collection, [points[index].text for index in texts], fields)
+        points, vectors = await read_points(self._collections, collection, request.points, "points")
         await self._collections.store.upsert_points(collection, points, vectors)
         return pb.UpsertResponse(written_count=len(points))
 
@@ -80,16 +70,50 @@ class Points:
         return pb.DeleteResponse(deleted_count=await self._collections.store.delete_points(collection, ids, metadata))
 
 
-def parse_points(messages: Sequence[pb.Point]) -> list[Point]:
-    """The points of a request, without their vectors.
+def check_count(messages: Sequence[pb.Point], path: str) -> None:
+    """Check the number of points in one message.
+
+    Raises:
+        TooLarge: There are too many.
+    """
+    if len(messages) > MAX_POINTS:
+        raise TooLarge(f"{path} must have at most {MAX_POINTS} items, got {len(messages)}", field=path)
+
+
+async def read_points(
+    collections: Collections, collection: Collection, messages: Sequence[pb.Point], path: str
+) -> tuple[list[Point], NDArray[np.float32]]:
+    """The points of one message and their vectors, `[points, dimensions]`; those without one are embedded.
+
+    Args:
+        collections: Embeds the texts.
+        collection: The collection that the points are for.
+        messages: The points.
+        path: The name of their field in the request, for errors.
 
     Raises:
         InvalidArgument: An id is given twice, or a value cannot be stored.
-        TooLarge: An id is too long.
+        TooLarge: An id or a text is too long.
+        Overloaded: The queue of the model is full.
     """
+    points = _parse(messages, path)
+    vectors = np.empty((len(points), collection.dimensions), np.float32)
+    texts = []
+    for index, message in enumerate(messages):
+        if message.HasField("embedding"):
+            vectors[index] = unpack(message.embedding, collection, f"{path}[{index}].embedding")
+        else:
+            texts.append(index)
+    if texts:
+        fields = [f"{path}[{index}].text" for index in texts]
+        vectors[texts] = await collections.embed(collection, [points[index].text for index in texts], fields)
+    return points, vectors
+
+
+def _parse(messages: Sequence[pb.Point], path: str) -> list[Point]:
     points: dict[str, Point] = {}
     for index, point in enumerate(messages):
-        field = f"points[{index}]"
+        field = f"{path}[{index}]"
         if len(point.id) > MAX_ID_CHARACTERS:
             message = f"an id must have at most {MAX_ID_CHARACTERS} characters, got {len(point.id)}"
             raise TooLarge(message, field=f"{field}.id")

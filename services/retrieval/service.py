@@ -1,5 +1,7 @@
 """The retrieval service: its RPCs, and what does each."""
 
+from collections.abc import AsyncIterator
+
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
 from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
 
@@ -9,6 +11,7 @@ from servekit.tasks.loading import load_models
 from services.retrieval.collections import Collections
 from services.retrieval.embed.embed import Embedders
 from services.retrieval.points import Points
+from services.retrieval.replacements import Replacements
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.stores import VectorStore, open_store
 from services.retrieval.tasks import tasks
@@ -20,12 +23,14 @@ class RetrievalService(RetrievalServiceServicer):
     Args:
         embedders: The models that embed texts.
         store: The store of the collections; None for a service that only embeds.
+        max_replacement_bytes: The most bytes of new points that the calls of ReplacePoints hold together.
     """
 
-    def __init__(self, embedders: Embedders, store: VectorStore | None) -> None:
+    def __init__(self, embedders: Embedders, store: VectorStore | None, max_replacement_bytes: int) -> None:
         self._embedders = embedders
         self._collections = Collections(embedders, store)
         self._points = Points(self._collections)
+        self._replacements = Replacements(self._collections, max_replacement_bytes)
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         return await self._embedders.embed(request)
@@ -51,6 +56,11 @@ class RetrievalService(RetrievalServiceServicer):
     async def Upsert(self, request: pb.UpsertRequest, context: object) -> pb.UpsertResponse:
         return await self._points.upsert(request)
 
+    async def ReplacePoints(
+        self, requests: AsyncIterator[pb.ReplacePointsRequest], context: object
+    ) -> pb.ReplacePointsResponse:
+        return await self._replacements.replace(requests)
+
     async def Search(self, request: pb.SearchRequest, context: object) -> pb.SearchResponse:
         return await self._points.search(request)
 
@@ -68,7 +78,9 @@ async def build(settings: RetrievalSettings, telemetry: Telemetry) -> ServiceSpe
     store = open_store(settings.database_url.get_secret_value(), settings.max_database_connections)
     runs = {"start": store.start, "stop": store.stop} if store else {}
     return ServiceSpec(
-        servicer=RetrievalService(Embedders(models["embed"], settings.max_text_characters), store),
+        servicer=RetrievalService(
+            Embedders(models["embed"], settings.max_text_characters), store, settings.max_replacement_bytes
+        ),
         services=[pb.DESCRIPTOR.services_by_name["RetrievalService"]],
         models=models,
         ready=lambda: store is None or store.ready,

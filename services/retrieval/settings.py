@@ -24,6 +24,10 @@ class RetrievalSettings(ProcessSettings):
     max_database_connections: int = Field(default=8, ge=1)
     """The maximum number of connections of this process to Postgres."""
 
+    max_replacement_bytes: int = Field(default=256 << 20, gt=0)
+    """The most bytes of new points that the running calls of ReplacePoints hold together until they write them. A text
+    file of 8 MiB needs about 60 MiB, at most 150 MiB."""
+
     provider: Provider = "cpu"
     """Where ONNX Runtime runs the networks: on a CPU each thread is an engine, a GPU has one engine."""
 

@@ -57,6 +57,9 @@ class Point:
     metadata: Mapping[str, Any]
 
 
+Batches = Sequence[tuple[Sequence[Point], NDArray[np.float32]]]  # points, and their vectors `[points, dimensions]`
+
+
 class VectorStore(Protocol):
     """Collections of points by tenant. Every vector given is finite, float32, of its collection's dimensions.
 
@@ -96,6 +99,8 @@ class VectorStore(Protocol):
     async def delete_collection(self, tenant: str, name: str) -> None:
         """Delete a collection with its points, and all that the store has kept for it.
 
+        Space that cannot be freed at once, since other calls use it, is freed later.
+
         Raises:
             NotFound: The tenant has no collection of this name.
         """
@@ -112,6 +117,18 @@ class VectorStore(Protocol):
             collection: The collection to write to.
             points: `[points]`, of different ids.
             vectors: float32 `[points, dimensions]`.
+        """
+
+    async def replace_points(self, collection: Collection, metadata: Mapping[str, Any], batches: Batches) -> int:
+        """Replace the points whose metadata contains `metadata`, in one transaction; return how many there were.
+
+        Other calls see the old points alone until this one has succeeded, and the new points alone from then on. A
+        call that fails changes nothing.
+
+        Args:
+            collection: The collection to write to.
+            metadata: What the metadata of the old points contains.
+            batches: The new points, all of different ids; one that has the id of any other point replaces it.
         """
 
     async def search_points(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.retrieval.stores import (
+    Batches,
     Collection,
     Metric,
     Point,
@@ -64,8 +65,13 @@ class MemoryStore:
     async def upsert_points(
         self, collection: Collection, points: Sequence[Point], vectors: NDArray[np.float32]
     ) -> None:
-        rows = {point.id: (point, vector.copy()) for point, vector in zip(points, vectors, strict=True)}
-        self._of(collection).update(rows)
+        self._of(collection).update(_rows(points, vectors))
+
+    async def replace_points(self, collection: Collection, metadata: Mapping[str, Any], batches: Batches) -> int:
+        new = {key: row for points, vectors in batches for key, row in _rows(points, vectors).items()}
+        deleted = await self.delete_points(collection, [], metadata)
+        self._of(collection).update(new)
+        return deleted
 
     async def search_points(
         self, collection: Collection, vector: NDArray[np.float32], limit: int, metadata: Mapping[str, Any]
@@ -88,6 +94,10 @@ class MemoryStore:
         if collection.key not in self._rows:
             raise collection_not_found(collection.name)
         return self._rows[collection.key]
+
+
+def _rows(points: Sequence[Point], vectors: NDArray[np.float32]) -> Rows:
+    return {point.id: (point, vector.copy()) for point, vector in zip(points, vectors, strict=True)}
 
 
 def contains(value: object, part: object) -> bool:

@@ -1,14 +1,13 @@
 """Collections in Postgres with pgvector.
 
 Each collection has its own table, whose column has its dimensions and whose index has its metric. It is
-searched exactly while small, from `INDEXED_FROM` points on through an HNSW index (Malkov and Yashunin 2016,
-arXiv:1603.09320).
+searched exactly while small, from `INDEXED_FROM` points on through an HNSW index.
 """
 
 import asyncio
-import logging
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from servekit.database.pool import DatabasePool
-from servekit.errors import NotFound, ServeError
+from servekit.errors import ServeError
 from services.retrieval.stores import (
+    Batches,
     Collection,
     Metric,
     Point,
@@ -27,18 +27,14 @@ from services.retrieval.stores import (
     collection_exists,
     collection_not_found,
 )
+from services.retrieval.stores.postgres_index import IndexBuilder
 from services.retrieval.stores.postgres_schema import open_pool
-
-log = logging.getLogger(__name__)
+from services.retrieval.stores.postgres_tables import create_table, drop_table, sweep, table_of
 
 INDEXED_FROM = 10_000
 
-# pgvector's operator, whose result is less for nearer, and the operator class of its index.
-_OPERATORS = {
-    Metric.COSINE: (sql.SQL("<=>"), sql.SQL("vector_cosine_ops")),
-    Metric.DOT: (sql.SQL("<#>"), sql.SQL("vector_ip_ops")),
-    Metric.EUCLIDEAN: (sql.SQL("<->"), sql.SQL("vector_l2_ops")),
-}
+# pgvector's operator, whose result is less for nearer.
+_OPERATORS = {Metric.COSINE: sql.SQL("<=>"), Metric.DOT: sql.SQL("<#>"), Metric.EUCLIDEAN: sql.SQL("<->")}
 
 
 class PostgresStore:
@@ -51,8 +47,8 @@ class PostgresStore:
 
     def __init__(self, pool: DatabasePool, indexed_from: int = INDEXED_FROM) -> None:
         self._pool = pool
-        self._indexed_from = indexed_from
-        self._indexing: dict[int, asyncio.Task[None]] = {}
+        self._indexes = IndexBuilder(pool, indexed_from)
+        self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -60,11 +56,13 @@ class PostgresStore:
 
     async def start(self) -> None:
         await self._pool.start()
+        self._sweeper = asyncio.create_task(sweep(self._pool))
 
     async def stop(self) -> None:
-        for task in self._indexing.values():
-            task.cancel()
-        await asyncio.gather(*self._indexing.values(), return_exceptions=True)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        await self._indexes.stop()
         await self._pool.stop()
 
     async def create_collection(
@@ -78,18 +76,10 @@ class PostgresStore:
                     (tenant, name, space, dimensions, metric.value),
                 )
                 (key,) = await cursor.fetchone() or (0,)
-                collection = Collection(key, name, space, dimensions, metric)
-                # Vectors stay in the row, where a scan reads them, unless they leave no room for it.
-                await connection.execute(
-                    sql.SQL(
-                        "CREATE TABLE {table} (id text PRIMARY KEY, text text NOT NULL, metadata jsonb NOT NULL, "
-                        "embedding vector({dimensions}) STORAGE main NOT NULL); "
-                        "CREATE INDEX ON {table} USING gin (metadata jsonb_path_ops)"
-                    ).format(table=_table(collection), dimensions=sql.Literal(dimensions))
-                )
+                await create_table(connection, key, dimensions)
         except psycopg.errors.UniqueViolation as error:
             raise collection_exists(name) from error
-        return collection
+        return Collection(key, name, space, dimensions, metric)
 
     async def get_collection(self, tenant: str, name: str) -> Collection:
         found = await self._collections("tenant = %s AND name = %s", (tenant, name))
@@ -102,19 +92,16 @@ class PostgresStore:
         return await self._collections(condition, (tenant, after, limit))
 
     async def delete_collection(self, tenant: str, name: str) -> None:
-        collection = await self.get_collection(tenant, name)
-        if building := self._indexing.get(collection.key):
-            building.cancel()  # it has locked the table until the index is built
-            await asyncio.wait([building])
+        statement = "DELETE FROM retrieval.collections WHERE tenant = %s AND name = %s RETURNING key"
         async with self._pool.connection() as connection:
-            # The table before the row: another replica that builds the index locks them in this order.
-            await connection.execute(sql.SQL("DROP TABLE IF EXISTS {table}").format(table=_table(collection)))
-            cursor = await connection.execute("DELETE FROM retrieval.collections WHERE key = %s", (collection.key,))
-        if not cursor.rowcount:  # another call was first
+            row = await (await connection.execute(statement, (tenant, name))).fetchone()
+        if row is None:
             raise collection_not_found(name)
+        with suppress(ServeError):  # the collection is deleted; the sweep drops the table
+            await drop_table(self._pool, row[0])
 
     async def count_points(self, collection: Collection) -> int:
-        statement = sql.SQL("SELECT count(*) FROM {table}").format(table=_table(collection))
+        statement = sql.SQL("SELECT count(*) FROM {table}").format(table=table_of(collection.key))
         async with self._transaction(collection) as connection:
             row = await (await connection.execute(statement)).fetchone()
         return int(row[0]) if row else 0
@@ -122,31 +109,36 @@ class PostgresStore:
     async def upsert_points(
         self, collection: Collection, points: Sequence[Point], vectors: NDArray[np.float32]
     ) -> None:
-        rows = [(p.id, p.text, Jsonb(p.metadata), v) for p, v in zip(points, vectors, strict=True)]
-        rows.sort(key=lambda row: row[0])  # calls that write the same points lock them in one order
-        statement = sql.SQL(
-            "INSERT INTO {table} (id, text, metadata, embedding) VALUES (%s, %s, %s, %b) "
-            "ON CONFLICT (id) DO UPDATE SET (text, metadata, embedding) = "
-            "(excluded.text, excluded.metadata, excluded.embedding)"
-        ).format(table=_table(collection))
-        async with self._transaction(collection) as connection, connection.cursor() as cursor:
-            await cursor.executemany(statement, rows)
-        if not (collection.indexed or collection.key in self._indexing):
-            # The points are written; the caller need not wait for the index.
-            task = asyncio.create_task(self._index(collection))
-            self._indexing[collection.key] = task
-            task.add_done_callback(lambda _: self._indexing.pop(collection.key))
+        async with self._transaction(collection) as connection:
+            await _insert(connection, collection, points, vectors)
+        self._indexes.check(collection)
+
+    async def replace_points(self, collection: Collection, metadata: Mapping[str, Any], batches: Batches) -> int:
+        statement = sql.SQL("DELETE FROM {table} WHERE metadata @> %s").format(table=table_of(collection.key))
+        replaced = f"{collection.key} {json.dumps(metadata, sort_keys=True)}"
+        async with self._transaction(collection) as connection:
+            # The points are embedded already: the caller's deadline alone bounds the wait for an index being built.
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            # A call that replaces the same points begins once this one has ended, so that it sees the new points.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (replaced,))
+            deleted = (await connection.execute(statement, (Jsonb(metadata),))).rowcount
+            for points, vectors in batches:
+                await _insert(connection, collection, points, vectors)
+            found = await connection.execute("SELECT FROM retrieval.collections WHERE key = %s", (collection.key,))
+            if not found.rowcount:  # deleted meanwhile; its table is about to be dropped
+                raise collection_not_found(collection.name)
+        self._indexes.check(collection)
+        return deleted
 
     async def search_points(
         self, collection: Collection, vector: NDArray[np.float32], limit: int, metadata: Mapping[str, Any]
     ) -> list[tuple[Point, float]]:
-        operator, _ = _OPERATORS[collection.metric]
         statement = sql.SQL(
             "SELECT id, text, metadata, embedding {operator} %(vector)b AS distance FROM {table} "
             "{condition} ORDER BY distance LIMIT %(limit)s"
         ).format(
-            operator=operator,
-            table=_table(collection),
+            operator=_OPERATORS[collection.metric],
+            table=table_of(collection.key),
             condition=sql.SQL("WHERE metadata @> %(metadata)s" if metadata else ""),
         )
         values = {"vector": vector, "limit": limit, "metadata": Jsonb(metadata)}
@@ -158,7 +150,7 @@ class PostgresStore:
     async def delete_points(self, collection: Collection, ids: Sequence[str], metadata: Mapping[str, Any]) -> int:
         condition = sql.SQL("id = ANY(%(ids)s)" if ids else "metadata @> %(metadata)s")
         statement = sql.SQL("DELETE FROM {table} WHERE {condition}").format(
-            table=_table(collection), condition=condition
+            table=table_of(collection.key), condition=condition
         )
         values = {"ids": list(ids), "metadata": Jsonb(metadata)}
         async with self._transaction(collection) as connection:
@@ -181,37 +173,20 @@ class PostgresStore:
         except psycopg.errors.UndefinedTable as error:
             raise collection_not_found(collection.name) from error
 
-    async def _index(self, collection: Collection) -> None:
-        """Build a collection's index once it is large enough; writers wait meanwhile."""
-        try:
-            async with self._transaction(collection) as connection:
-                if await self._is_large(connection, collection):
-                    await _build_index(connection, collection)
-        except NotFound:
-            return  # deleted meanwhile
-        except ServeError as error:
-            log.warning("collection %s has no index until the next upsert: %s", collection.name, error.message)
 
-    async def _is_large(self, connection: psycopg.AsyncConnection, collection: Collection) -> bool:
-        statement = sql.SQL("SELECT count(*) FROM (SELECT FROM {table} LIMIT %s)").format(table=_table(collection))
-        row = await (await connection.execute(statement, (self._indexed_from,))).fetchone()
-        return row is not None and row[0] >= self._indexed_from
-
-
-async def _build_index(connection: psycopg.AsyncConnection, collection: Collection) -> None:
-    await connection.execute("SET LOCAL statement_timeout = 0")
-    # Another replica that is about to do the same waits for this row, and then finds the index built.
-    cursor = await connection.execute(
-        "UPDATE retrieval.collections SET indexed = true WHERE key = %s AND NOT indexed", (collection.key,)
-    )
-    if cursor.rowcount:
-        _, operators = _OPERATORS[collection.metric]
-        statement = sql.SQL("CREATE INDEX ON {table} USING hnsw (embedding {operators})")
-        await connection.execute(statement.format(table=_table(collection), operators=operators))
-
-
-def _table(collection: Collection) -> sql.Identifier:
-    return sql.Identifier("retrieval", f"points_{collection.key}")
+async def _insert(
+    connection: psycopg.AsyncConnection, collection: Collection, points: Sequence[Point], vectors: NDArray[np.float32]
+) -> None:
+    """Write points in the transaction of a connection; a point whose id exists is replaced."""
+    rows = [(p.id, p.text, Jsonb(p.metadata), v) for p, v in zip(points, vectors, strict=True)]
+    rows.sort(key=lambda row: row[0])  # calls that write the same points lock them in one order
+    statement = sql.SQL(
+        "INSERT INTO {table} (id, text, metadata, embedding) VALUES (%s, %s, %s, %b) "
+        "ON CONFLICT (id) DO UPDATE SET (text, metadata, embedding) = "
+        "(excluded.text, excluded.metadata, excluded.embedding)"
+    ).format(table=table_of(collection.key))
+    async with connection.cursor() as cursor:
+        await cursor.executemany(statement, rows)
 
 
 def open_store(url: str, connections: int) -> VectorStore:

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import psycopg
 import pytest
+import trustme
 from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2
 from polyphony.retrieval.v1 import retrieval_pb2 as pb
@@ -21,9 +22,11 @@ from servekit.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    Overloaded,
     TooLarge,
     Unavailable,
 )
+from servekit.rpc.client import connect
 from services.retrieval.service import build
 from services.retrieval.settings import RetrievalSettings
 
@@ -281,6 +284,135 @@ async def test_upsert_rejects_bad_points(stub):
     for points, field in BAD_POINTS:
         await rejected(stub.Upsert(pb.UpsertRequest(collection="docs", points=points)), field)
     assert not (await stub.Search(pb.SearchRequest(collection="docs", text="a"))).points
+
+
+async def replacing(collection, filters, *batches, count=None):
+    """The messages of a call of ReplacePoints; an exception among them is raised."""
+    if count is None:
+        count = sum(len(batch) for batch in batches if isinstance(batch, list))
+    config = pb.ReplacePointsConfig(collection=collection, filter=filters, point_count=count)
+    yield pb.ReplacePointsRequest(config=config)
+    for batch in batches:
+        if isinstance(batch, Exception):
+            raise batch
+        yield pb.ReplacePointsRequest(batch=pb.PointBatch(points=batch))
+
+
+def passages(text, start, count):
+    return [pb.Point(id=str(n), text=f"{text} {n}", metadata=struct(file="a")) for n in range(start, start + count)]
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+async def replaced(request, serve, settings, dial, database_url):
+    """A stub of a service whose collection `docs` has 70 points of the file `a`."""
+    if request.param == "postgresql":
+        settings = settings.model_copy(update={"database_url": SecretStr(database_url)})
+    server = await serve(settings.model_copy(update={"max_replacement_bytes": 1 << 20}), build)
+    await until_health_is(server, health_pb2.HealthCheckResponse.SERVING)
+    stub = RetrievalServiceStub(dial(server, NAME))
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
+    await stub.Upsert(pb.UpsertRequest(collection="docs", points=passages("old", 0, 70)))
+    return stub
+
+
+async def found(stub, text):
+    """How many points of `docs` have a text that begins with this word."""
+    answer = await stub.Search(pb.SearchRequest(collection="docs", text=text, limit=1000))
+    return sum(hit.point.text.startswith(text) for hit in answer.points)
+
+
+async def test_points_are_replaced_by_those_of_a_stream(replaced):
+    batches = [passages("new", 0, 30), passages("new", 30, 30)]
+    answer = await replaced.ReplacePoints(replacing("docs", struct(file="a"), *batches))
+    assert (answer.deleted_count, answer.written_count) == (70, 60)
+    assert (await found(replaced, "old"), await found(replaced, "new")) == (0, 60)
+
+
+async def test_points_are_replaced_over_tls(serve, settings, tmp_path):
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    tls = {name: tmp_path / f"{name}.pem" for name in ("tls_certificate_file", "tls_key_file", "tls_ca_file")}
+    issued.private_key_pem.write_to_path(str(tls["tls_key_file"]))
+    issued.cert_chain_pems[0].write_to_path(str(tls["tls_certificate_file"]))
+    authority.cert_pem.write_to_path(str(tls["tls_ca_file"]))
+    settings = settings.model_copy(update={**tls, "health_port": 0})
+    server = await serve(settings, build)
+    channel = connect(f"127.0.0.1:{server.port}", "polyphony.retrieval.v1", settings)
+    stub = RetrievalServiceStub(channel)
+    await stub.CreateCollection(pb.CreateCollectionRequest(name="docs"))
+    answer = await stub.ReplacePoints(replacing("docs", struct(file="a"), passages("new", 0, 3)))
+    assert answer.written_count == 3
+    await channel.close()
+
+
+BAD_REPLACEMENTS = (
+    (struct(), [], "config.filter", InvalidArgument),
+    (struct(a=float("nan")), [], "config.filter", InvalidArgument),
+    (struct(file="a"), [[]], "batch.points", InvalidArgument),
+    (struct(file="a"), [[pb.Point(text="no id")]], "batch.points[0].id", InvalidArgument),
+    (struct(file="a"), [passages("new", 0, 30), passages("new", 29, 2)], "batch.points[0].id", InvalidArgument),
+    (struct(file="a"), [passages("new", 0, 30), [pb.Point(id="x")]], "batch.points[0].text", InvalidArgument),
+    (struct(file="a"), [passages("new", 0, 1001)], "batch.points", TooLarge),
+    (struct(file="a"), [passages("new", start, 100) for start in range(0, 1000, 100)], "batch.points", TooLarge),
+    (struct(file="a"), [passages("new", 0, 30), DeadlineExceeded("the caller fails")], "", DeadlineExceeded),
+)
+
+
+async def test_a_replacement_that_fails_keeps_the_old_points(replaced):
+    for count, least in ((31, 30), (29, 30), (0, 30), (-1, 0), (100_001, 0)):
+        cut_off = replacing("docs", struct(file="a"), passages("new", 0, least), count=count)
+        await rejected(replaced.ReplacePoints(cut_off), "config.point_count")
+    for filters, batches, field, error in BAD_REPLACEMENTS:
+        await rejected(replaced.ReplacePoints(replacing("docs", filters, *batches)), field, error)
+
+    async def headless():
+        yield pb.ReplacePointsRequest(batch=pb.PointBatch(points=passages("new", 0, 1)))
+
+    await rejected(replaced.ReplacePoints(headless()), "config")
+    await rejected(replaced.ReplacePoints(replacing("none", struct(file="a"))), "collection", NotFound)
+    await rejected(replaced.ReplacePoints(replacing("a/b", struct(file="a"))), "collection")
+    await rejected(replaced.ReplacePoints(replacing("", struct(file="a"))), "config.collection")
+    assert (await found(replaced, "old"), await found(replaced, "new")) == (70, 0)
+    # No failed call holds memory: one that needs most of it succeeds.
+    answer = await replaced.ReplacePoints(replacing("docs", struct(file="a"), passages("new", 0, 350)))
+    assert answer.written_count == 350
+
+
+async def test_replacements_share_a_bound_on_memory(replaced):
+    arrived, leave = asyncio.Event(), asyncio.Event()
+
+    async def waiting():
+        async for message in replacing("docs", struct(file="a"), passages("new", 0, 250)):
+            yield message
+        arrived.set()
+        await leave.wait()
+
+    first = asyncio.create_task(replaced.ReplacePoints(waiting()))
+    await arrived.wait()
+    refused = None
+    while refused is None:  # until the first call has its share
+        second = replacing("docs", struct(file="b"), passages("more", 500, 250))
+        try:
+            await replaced.ReplacePoints(second)
+        except Overloaded as error:
+            refused = error
+    assert refused.retry_after
+    leave.set()
+    assert (await first).written_count == 250
+
+
+async def test_a_cancelled_replacement_keeps_the_old_points(replaced):
+    async def endless():
+        async for message in replacing("docs", struct(file="a"), passages("new", 0, 200), count=250):
+            yield message
+        await asyncio.Event().wait()
+
+    enter(RequestContext(cancellation=CancellationToken(time.monotonic() + 0.5)))
+
+    with pytest.raises(DeadlineExceeded):
+        await replaced.ReplacePoints(endless())
+    enter(RequestContext())
+    assert (await found(replaced, "old"), await found(replaced, "new")) == (70, 0)
 
 
 BAD_QUERIES = (

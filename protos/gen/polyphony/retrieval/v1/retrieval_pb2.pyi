@@ -484,6 +484,134 @@ class UpsertResponse(_message.Message):
 Global___UpsertResponse: _TypeAlias = UpsertResponse  # noqa: Y015
 
 @_typing.final
+class ReplacePointsRequest(_message.Message):
+    """A message of ReplacePoints: `config` once and first, then `batch` until as
+    many points are sent as `config` says. The service embeds a batch before it
+    reads the next, and holds the points in memory until it writes them: each
+    counts 4 bytes per dimension, the bytes of its message and 1 KiB. The calls
+    that run at the same time hold at most 256 MiB together, unless the service
+    sets another maximum. A call that alone needs more fails with
+    INVALID_ARGUMENT, one for which there is no room left at the moment with
+    RESOURCE_EXHAUSTED.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def config(self) -> Global___ReplacePointsConfig:
+        """Which points are replaced."""
+
+    @_builtins.property
+    def batch(self) -> Global___PointBatch:
+        """New points."""
+
+    def __init__(
+        self,
+        *,
+        config: Global___ReplacePointsConfig | None = ...,
+        batch: Global___PointBatch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "config", b"config", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "config", b"config", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["config", "batch"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___ReplacePointsRequest: _TypeAlias = ReplacePointsRequest  # noqa: Y015
+
+@_typing.final
+class ReplacePointsConfig(_message.Message):
+    """Which points ReplacePoints replaces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    POINT_COUNT_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    """The name of the collection."""
+    point_count: _builtins.int
+    """The number of new points that follow, 0 to 100,000. A stream that ends with
+    another number changes nothing: it was cut off.
+    """
+    @_builtins.property
+    def filter(self) -> _struct_pb2.Struct:
+        """At least one key: all points whose metadata contains these keys with these
+        values are deleted.
+        """
+
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        filter: _struct_pb2.Struct | None = ...,
+        point_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "filter", b"filter", "point_count", b"point_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacePointsConfig: _TypeAlias = ReplacePointsConfig  # noqa: Y015
+
+@_typing.final
+class PointBatch(_message.Message):
+    """New points of ReplacePoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
+        """The points to write, 1 to 1,000, each of an id that occurs once in the call.
+        A point that has the id of one outside the filter replaces that one, too.
+        """
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___Point] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointBatch: _TypeAlias = PointBatch  # noqa: Y015
+
+@_typing.final
+class ReplacePointsResponse(_message.Message):
+    """The response of ReplacePoints: the new points can be found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_COUNT_FIELD_NUMBER: _builtins.int
+    WRITTEN_COUNT_FIELD_NUMBER: _builtins.int
+    deleted_count: _builtins.int
+    """The number of points that matched the filter and were deleted."""
+    written_count: _builtins.int
+    """The number of points that were written."""
+    def __init__(
+        self,
+        *,
+        deleted_count: _builtins.int = ...,
+        written_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_count", b"deleted_count", "written_count", b"written_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacePointsResponse: _TypeAlias = ReplacePointsResponse  # noqa: Y015
+
+@_typing.final
 class SearchRequest(_message.Message):
     """The request of Search."""
 

@@ -66,6 +66,11 @@ class RetrievalServiceStub:
                 request_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.UpsertRequest.SerializeToString,
                 response_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.UpsertResponse.FromString,
                 _registered_method=True)
+        self.ReplacePoints = channel.stream_unary(
+                '/polyphony.retrieval.v1.RetrievalService/ReplacePoints',
+                request_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ReplacePointsRequest.SerializeToString,
+                response_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ReplacePointsResponse.FromString,
+                _registered_method=True)
         self.Search = channel.unary_unary(
                 '/polyphony.retrieval.v1.RetrievalService/Search',
                 request_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.SearchRequest.SerializeToString,
@@ -125,6 +130,16 @@ class RetrievalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplacePoints(self, request_iterator, context):
+        """Replaces the points that match a filter by new ones, in one transaction.
+        Searches find the old points alone until the call has succeeded, and the new
+        points alone from then on. A call that fails or is cancelled changes
+        nothing; it may be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Search(self, request, context):
         """Finds the points nearest to a query, best first.
         """
@@ -171,6 +186,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.Upsert,
                     request_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.UpsertRequest.FromString,
                     response_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.UpsertResponse.SerializeToString,
+            ),
+            'ReplacePoints': grpc.stream_unary_rpc_method_handler(
+                    servicer.ReplacePoints,
+                    request_deserializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ReplacePointsRequest.FromString,
+                    response_serializer=polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ReplacePointsResponse.SerializeToString,
             ),
             'Search': grpc.unary_unary_rpc_method_handler(
                     servicer.Search,
@@ -347,6 +367,33 @@ class RetrievalService:
             '/polyphony.retrieval.v1.RetrievalService/Upsert',
             polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.UpsertRequest.SerializeToString,
             polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.UpsertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplacePoints(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/polyphony.retrieval.v1.RetrievalService/ReplacePoints',
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ReplacePointsRequest.SerializeToString,
+            polyphony_dot_retrieval_dot_v1_dot_retrieval__pb2.ReplacePointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

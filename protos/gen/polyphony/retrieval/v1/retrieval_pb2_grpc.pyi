@@ -47,6 +47,12 @@ class RetrievalServiceStub:
     """Deletes a collection with its points and indexes."""
     Upsert: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.UpsertRequest, _retrieval_pb2.UpsertResponse]
     """Writes points to a collection; a point whose id exists is replaced."""
+    ReplacePoints: _grpc.StreamUnaryMultiCallable[_retrieval_pb2.ReplacePointsRequest, _retrieval_pb2.ReplacePointsResponse]
+    """Replaces the points that match a filter by new ones, in one transaction.
+    Searches find the old points alone until the call has succeeded, and the new
+    points alone from then on. A call that fails or is cancelled changes
+    nothing; it may be repeated.
+    """
     Search: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]
     """Finds the points nearest to a query, best first."""
     Delete: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteRequest, _retrieval_pb2.DeleteResponse]
@@ -71,6 +77,12 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     """Deletes a collection with its points and indexes."""
     Upsert: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.UpsertRequest, _retrieval_pb2.UpsertResponse]  # type: ignore[assignment]
     """Writes points to a collection; a point whose id exists is replaced."""
+    ReplacePoints: _aio.StreamUnaryMultiCallable[_retrieval_pb2.ReplacePointsRequest, _retrieval_pb2.ReplacePointsResponse]  # type: ignore[assignment]
+    """Replaces the points that match a filter by new ones, in one transaction.
+    Searches find the old points alone until the call has succeeded, and the new
+    points alone from then on. A call that fails or is cancelled changes
+    nothing; it may be repeated.
+    """
     Search: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]  # type: ignore[assignment]
     """Finds the points nearest to a query, best first."""
     Delete: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteRequest, _retrieval_pb2.DeleteResponse]  # type: ignore[assignment]
@@ -128,6 +140,18 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.UpsertResponse, _abc.Awaitable[_retrieval_pb2.UpsertResponse]]:
         """Writes points to a collection; a point whose id exists is replaced."""
+
+    @_abc_1.abstractmethod
+    def ReplacePoints(
+        self,
+        request_iterator: _MaybeAsyncIterator[_retrieval_pb2.ReplacePointsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_pb2.ReplacePointsResponse, _abc.Awaitable[_retrieval_pb2.ReplacePointsResponse]]:
+        """Replaces the points that match a filter by new ones, in one transaction.
+        Searches find the old points alone until the call has succeeded, and the new
+        points alone from then on. A call that fails or is cancelled changes
+        nothing; it may be repeated.
+        """
 
     @_abc_1.abstractmethod
     def Search(

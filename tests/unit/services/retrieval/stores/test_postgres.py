@@ -1,14 +1,16 @@
 import asyncio
+from typing import LiteralString
 
 import numpy as np
 import psycopg
 import pytest
 
 from servekit.database.pool import DatabasePool
-from servekit.errors import NotFound, Unavailable
-from services.retrieval.stores import Metric, Point
+from servekit.errors import DeadlineExceeded, NotFound, Unavailable
+from services.retrieval.stores import Metric, Point, postgres_tables
 from services.retrieval.stores.postgres import PostgresStore
 from services.retrieval.stores.postgres_schema import SCHEMA, open_pool
+from services.retrieval.stores.postgres_tables import drop_orphans
 
 from .reference import exact_scores, example_points
 
@@ -157,6 +159,96 @@ async def test_a_collection_may_be_deleted_while_its_index_is_built(pool):
     await store.upsert_points(collection, rows, vectors)
     await store.delete_collection("ada", "docs")
     assert await tables_and_indexes(pool) == before
+
+
+async def rows_of(pool: DatabasePool, view: LiteralString) -> int:
+    """How many rows a view has now; within one transaction it would not change."""
+    async with pool.connection() as connection:
+        return (await connection.execute(f"SELECT FROM {view}")).rowcount
+
+
+async def test_a_collection_may_be_deleted_while_another_replica_builds_its_index(pool):
+    store = PostgresStore(pool)
+    before = await tables_and_indexes(pool)
+    collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    await store.upsert_points(collection, *example_points(2, 8))
+    async with pool.connection() as connection:
+        await connection.execute(
+            "CREATE FUNCTION retrieval.slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS "
+            "$$ BEGIN PERFORM pg_sleep(600); RETURN $1; END $$"
+        )
+
+    async def build():
+        async with pool.connection() as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            await connection.execute(f"CREATE INDEX ON retrieval.points_{collection.key} (retrieval.slow(id))")
+
+    building = asyncio.create_task(build())
+    async with asyncio.timeout(15):
+        while not await rows_of(pool, "pg_stat_progress_create_index"):  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        await store.delete_collection("ada", "docs")
+    with pytest.raises(DeadlineExceeded):  # cancelled
+        await building
+    assert await tables_and_indexes(pool) == before
+
+
+async def test_the_table_of_a_deleted_collection_that_is_in_use_is_dropped_later(pool, monkeypatch):
+    monkeypatch.setattr(postgres_tables, "DROP_ATTEMPTS", 1)
+    store = PostgresStore(pool)
+    before = await tables_and_indexes(pool)
+    collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    kept = await store.create_collection("ada", "kept", "space", 8, Metric.COSINE)
+    async with pool.connection() as reader:
+        await reader.execute(f"SELECT count(*) FROM retrieval.points_{collection.key}")
+        await store.delete_collection("ada", "docs")
+        with pytest.raises(NotFound):
+            await store.get_collection("ada", "docs")
+        assert await drop_orphans(pool) == 0
+        with pytest.raises(NotFound):  # written to a table that is about to go
+            await store.replace_points(collection, {"n": 1}, [example_points(3, 8)])
+    assert await drop_orphans(pool) == 1
+    assert await store.count_points(kept) == 0
+    await store.delete_collection("ada", "kept")
+    assert await tables_and_indexes(pool) == before
+
+
+async def test_a_store_that_starts_drops_the_tables_that_a_crash_left(pool, database_url):
+    store = PostgresStore(pool)
+    before = await tables_and_indexes(pool)
+    await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    async with pool.connection() as connection:  # what a kill between the row and the table leaves
+        await connection.execute("DELETE FROM retrieval.collections")
+    restarted = PostgresStore(open_pool(database_url, 2))
+    await restarted.start()
+    async with asyncio.timeout(15):
+        while await tables_and_indexes(pool) != before:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.02)
+    await restarted.stop()
+
+
+async def test_a_full_disk_during_a_replacement_loses_no_point(pool):
+    store = PostgresStore(pool)
+    collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    rows, vectors = example_points(300, 8)
+    await store.upsert_points(collection, rows, vectors)
+    async with pool.connection() as connection:
+        await connection.execute(
+            "CREATE FUNCTION retrieval.fill_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+        )
+        await connection.execute(
+            f"CREATE TRIGGER full_disk BEFORE INSERT ON retrieval.points_{collection.key} FOR EACH ROW "
+            "WHEN (new.id = 'p250') EXECUTE FUNCTION retrieval.fill_disk()"
+        )
+    new = [Point(row.id, "new", row.metadata) for row in rows]
+    batches = [(new[start : start + 100], vectors[start : start + 100]) for start in range(0, 300, 100)]
+    with pytest.raises(Unavailable):
+        await store.replace_points(collection, {"parity": 0}, batches)
+    assert await store.count_points(collection) == 300
+    [(point, _)] = await store.search_points(collection, vectors[7], 1, {})
+    assert point.text == "text 7"
 
 
 async def test_replicas_that_delete_a_collection_together_delete_it_once(pool):

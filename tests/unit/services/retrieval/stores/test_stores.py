@@ -112,6 +112,53 @@ async def test_points_are_counted(store):
     assert await store.search_points(collection, np.ones(8, np.float32), 0, {}) == []
 
 
+async def texts(store, collection):
+    return {
+        point.id: point.text for point, _ in await store.search_points(collection, np.ones(8, np.float32), 1000, {})
+    }
+
+
+def document(file, count, text):
+    """The points of a file, in batches of 10."""
+    points, vectors = example_points(count, 8)
+    points = [Point(f"{file}-{n}", text, {"file": file}) for n in range(len(points))]
+    return [(points[start : start + 10], vectors[start : start + 10]) for start in range(0, count, 10)]
+
+
+async def test_replace_takes_the_place_of_what_matches(store):
+    collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    for points, vectors in [*document("a", 35, "old"), *document("b", 3, "kept")]:
+        await store.upsert_points(collection, points, vectors)
+    assert await store.replace_points(collection, {"file": "a"}, document("a", 12, "new")) == 35
+    kept = {f"b-{n}": "kept" for n in range(3)}
+    assert await texts(store, collection) == {f"a-{n}": "new" for n in range(12)} | kept
+    assert await store.replace_points(collection, {"file": "c"}, document("c", 1, "first")) == 0
+    assert await store.replace_points(collection, {"file": "a"}, []) == 12
+    assert await texts(store, collection) == kept | {"c-0": "first"}
+    [(points, vectors)] = document("b", 1, "taken over")
+    assert await store.replace_points(collection, {"file": "d"}, [(points, vectors)]) == 0
+    assert (await texts(store, collection))["b-0"] == "taken over"
+
+
+async def test_a_replacement_that_fails_changes_nothing(store):
+    collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    for points, vectors in document("a", 30, "old"):
+        await store.upsert_points(collection, points, vectors)
+    *most, (points, vectors) = document("a", 50, "new")
+    with pytest.raises(ValueError, match="shorter"):
+        await store.replace_points(collection, {"file": "a"}, [*most, (points, vectors[:-1])])
+    assert await texts(store, collection) == {f"a-{n}": "old" for n in range(30)}
+
+
+async def test_replacements_of_the_same_points_run_one_after_another(store):
+    collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    counts = (40, 7, 23, 1)
+    await asyncio.gather(
+        *(store.replace_points(collection, {"file": "a"}, document("a", n, f"of {n}")) for n in counts)
+    )
+    assert await texts(store, collection) in [{f"a-{m}": f"of {n}" for m in range(n)} for n in counts]
+
+
 async def test_a_deleted_collection_is_gone_for_those_who_hold_it(store):
     old = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
     rows, vectors = example_points(3, 8)
@@ -124,6 +171,7 @@ async def test_a_deleted_collection_is_gone_for_those_who_hold_it(store):
         store.delete_collection("ada", "docs"),
         store.count_points(old),
         store.upsert_points(old, rows, vectors),
+        store.replace_points(old, {"parity": 1}, [(rows, vectors)]),
         store.search_points(old, vectors[0], 1, {}),
         store.delete_points(old, ["p0"], {}),
     ):
