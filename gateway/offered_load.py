@@ -51,28 +51,39 @@ class OfferedLoadChannel:
 
         return call
 
+    def stream_unary(self, *args: Any, **kwargs: Any) -> Callable[[Any], Awaitable[Any]]:
+        """Called by the stub. An upload lasts as long as its caller sends, so its duration is not averaged."""
+        inner: Any = self._channel.stream_unary(*args, **kwargs)
+
+        async def call(requests: Any) -> Any:
+            with self._counting_unserved():
+                return await inner(requests)
+
+        return call
+
     def stream_stream(self, *args: Any, **kwargs: Any) -> Callable[[Any], AsyncGenerator[Any]]:
         """Called by the stub. A live stream lasts as long as its caller wants, so its duration is not averaged."""
         inner: Any = self._channel.stream_stream(*args, **kwargs)
 
         async def call(requests: Any) -> AsyncGenerator[Any]:
-            try:
+            with self._counting_unserved():
                 async with aclosing(inner(requests)) as responses:
                     async for response in responses:
                         yield response
-            except Unreachable:
-                self._unserved.inc(self._seconds.value)
-                raise
 
         return call
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
         began = time.monotonic()
+        with self._counting_unserved():
+            yield
+        self._seconds.observe(time.monotonic() - began)
+
+    @contextmanager
+    def _counting_unserved(self) -> Iterator[None]:
         try:
             yield
         except Unreachable:
             self._unserved.inc(self._seconds.value)
             raise
-        else:
-            self._seconds.observe(time.monotonic() - began)

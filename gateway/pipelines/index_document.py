@@ -1,11 +1,17 @@
 """Indexing: a text file is split into passages, each embedded and written to a vector store."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
-from polyphony.retrieval.v1.retrieval_pb2 import DeleteRequest, Point, UpsertRequest
+from polyphony.retrieval.v1.retrieval_pb2 import (
+    DeleteRequest,
+    Point,
+    PointBatch,
+    ReplacePointsConfig,
+    ReplacePointsRequest,
+)
 
 from gateway.clients import Clients
 from gateway.pipelines.passages import split_passages
@@ -19,6 +25,8 @@ async def index_document(
     clients: Clients, store_id: str, file: FileRecord, content: bytes, attributes: Attributes, max_tokens: int
 ) -> int:
     """Write the passages of a text file to a vector store, in place of the file's earlier passages.
+
+    Searches find the earlier passages until the new ones are complete. A call that fails changes nothing.
 
     Args:
         clients: The clients of the services.
@@ -36,14 +44,20 @@ async def index_document(
         InvalidArgument: The file holds no text, or the character U+0000.
     """
     passages = await asyncio.to_thread(_read_passages, content, max_tokens)
-    await remove_document(clients, store_id, file.id)
     fields = metadata({"file_id": file.id, "filename": file.filename, "attributes": {**attributes}})
-    for start in range(0, len(passages), BATCH):
-        points = [
-            Point(id=f"{file.id}-{number}", text=passage, metadata=fields)
-            for number, passage in enumerate(passages[start : start + BATCH], start)
-        ]
-        await clients.retrieval.Upsert(UpsertRequest(collection=store_id, points=points))
+
+    async def requests() -> AsyncGenerator[ReplacePointsRequest]:
+        replaced = metadata({"file_id": file.id})
+        config = ReplacePointsConfig(collection=store_id, filter=replaced, point_count=len(passages))
+        yield ReplacePointsRequest(config=config)
+        for start in range(0, len(passages), BATCH):
+            points = [
+                Point(id=f"{file.id}-{number}", text=passage, metadata=fields)
+                for number, passage in enumerate(passages[start : start + BATCH], start)
+            ]
+            yield ReplacePointsRequest(batch=PointBatch(points=points))
+
+    await clients.retrieval.ReplacePoints(requests())
     return len(passages)
 
 

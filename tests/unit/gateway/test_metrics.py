@@ -6,10 +6,12 @@ import socket
 
 import grpc
 import httpx
+import pytest
+from polyphony.retrieval.v1.retrieval_pb2 import ReplacePointsConfig, ReplacePointsRequest
 from polyphony.vision.v1.vision_pb2_grpc import add_VisionServiceServicer_to_server
 
 from gateway.app import build_app
-from servekit.errors import Overloaded, Unavailable
+from servekit.errors import Overloaded, Unavailable, Unreachable
 
 from .fakes.vision import Vision
 
@@ -97,6 +99,20 @@ async def test_offered_load_of_a_service_without_a_process_is_counted_until_it_s
         await server.stop(0)
         await ask(http, {"type": "image_url", "image_url": {"url": PNG["image_url"]["url"] + "BBBB"}}, TEXT)
         assert 0.8 * 7.0 < unserved("vision") - before < 0.8 * 7.0 + 1.0  # less, by the quick call meanwhile
+
+
+async def test_an_upload_that_reached_no_process_is_counted(build):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    state = build(retrieval_target=f"127.0.0.1:{port}", unserved_request_engine_seconds=7.0)
+
+    async def requests():
+        yield ReplacePointsRequest(config=ReplacePointsConfig(collection="docs"))
+
+    with pytest.raises(Unreachable):
+        await state.clients.retrieval.ReplacePoints(requests())
+    assert counted(state, "polyphony_unserved_load_engine_seconds_total", service="retrieval") == 7.0
 
 
 async def test_metrics_over_http_are_open_metrics_where_that_is_accepted(http):

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.app import build_app
+from gateway.pipelines.index_document import BATCH
 from servekit.errors import Unavailable
 
 IMAGE = b"\x89PNG a picture"
@@ -279,7 +280,7 @@ async def test_a_vector_store_that_is_not_recorded_leaves_no_collection(http, st
 
 async def test_a_vector_store_that_is_not_complete_is_deleted_again(http, orders, retrieval):
     file = (await http.post("/v1/files", files={"file": ("a.txt", "The bill is 42 euros.")})).json()["id"]
-    orders.fail["Upsert"] = Unavailable("the database does not answer")
+    orders.fail["ReplacePoints"] = Unavailable("the database does not answer")
     assert (await http.post("/v1/vector_stores", json={"file_ids": [file]})).status_code == 503
     assert retrieval.points == {}
     assert (await http.get("/v1/vector_stores")).json()["data"] == []
@@ -287,12 +288,79 @@ async def test_a_vector_store_that_is_not_complete_is_deleted_again(http, orders
 
 async def test_a_vector_store_whose_cleanup_fails_can_be_deleted(http, orders, retrieval):
     file = (await http.post("/v1/files", files={"file": ("a.txt", "The bill is 42 euros.")})).json()["id"]
-    orders.fail["Upsert"] = orders.fail["DeleteCollection"] = Unavailable("the database does not answer")
+    orders.fail["ReplacePoints"] = orders.fail["DeleteCollection"] = Unavailable("the database does not answer")
     assert (await http.post("/v1/vector_stores", json={"file_ids": [file]})).status_code == 503
     (store,) = (await http.get("/v1/vector_stores")).json()["data"]
     orders.fail.clear()
     assert (await http.delete(f"/v1/vector_stores/{store['id']}")).status_code == 200
     assert retrieval.points == {}
+
+
+@pytest.fixture
+async def attached(http):
+    """The address of a vector store's files, and the id of a file of several batches of passages in it."""
+    text = " ".join(f"Pump {number} lost pressure and was repaired in the same week." for number in range(800))
+    file = (await http.post("/v1/files", files={"file": ("pumps.txt", text)})).json()["id"]
+    store = (await http.post("/v1/vector_stores", json={})).json()["id"]
+    url = f"/v1/vector_stores/{store}/files"
+    attached = await http.post(url, json={"file_id": file, "attributes": {"version": "old"}})
+    assert attached.json()["status"] == "completed"
+    return url, file
+
+
+def passages_of(retrieval):
+    """The versions of the passages that searches find."""
+    [points] = retrieval.points.values()
+    return [point.metadata["attributes"]["version"] for point in points.values()]
+
+
+async def test_a_file_that_is_attached_again_takes_the_place_of_its_passages(http, attached, retrieval):
+    url, file = attached
+    count = len(passages_of(retrieval))
+    assert count > 2 * BATCH
+    await http.post(url, json={"file_id": file, "attributes": {"version": "new"}})
+    assert passages_of(retrieval) == ["new"] * count
+    assert (await http.get(f"{url}/{file}")).json()["attributes"] == {"version": "new"}
+
+
+@pytest.mark.parametrize("failing", ["ReplacePoints", "ReplacePoints.batch"])
+async def test_a_file_whose_second_attachment_fails_keeps_its_passages(http, attached, retrieval, orders, failing):
+    url, file = attached
+    count = len(passages_of(retrieval))
+    orders.fail[failing] = Unavailable("the disk is full")
+    response = await http.post(url, json={"file_id": file, "attributes": {"version": "new"}})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
+    assert passages_of(retrieval) == ["old"] * count
+    assert (await http.get(f"{url}/{file}")).json()["attributes"] == {"version": "old"}
+    orders.fail.clear()
+    assert (await http.delete(f"{url}/{file}")).status_code == 200
+    assert passages_of(retrieval) == []
+
+
+async def test_a_file_whose_first_attachment_fails_is_not_in_the_vector_store(http, attached, retrieval, orders):
+    url, file = attached
+    await http.delete(f"{url}/{file}")
+    orders.fail["ReplacePoints.batch"] = Unavailable("the engine has crashed")
+    assert (await http.post(url, json={"file_id": file})).status_code == 503
+    assert passages_of(retrieval) == []
+    assert (await http.get(url)).json()["data"] == []
+    assert (await http.get(f"{url}/{file}")).status_code == 404
+
+
+async def test_an_attachment_without_its_record_is_completed_by_another(http, attached, retrieval, state, monkeypatch):
+    url, file = attached
+    count = len(passages_of(retrieval))
+
+    async def killed(self, tenant, record):
+        raise Unavailable("the process ends between the passages and their record")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(state.records), "add_indexed", killed)
+        again = {"file_id": file, "attributes": {"version": "new"}}
+        assert (await http.post(url, json=again)).status_code == 503
+    assert (await http.post(url, json=again)).status_code == 200
+    assert passages_of(retrieval) == ["new"] * count
+    assert (await http.get(f"{url}/{file}")).json()["attributes"] == {"version": "new"}
 
 
 async def test_only_text_is_indexed(http):

@@ -6,7 +6,7 @@ from polyphony.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
 from polyphony.type.v1.embedding_pb2 import Embedding
 
 from servekit.context import current
-from servekit.errors import NotFound
+from servekit.errors import InvalidArgument, NotFound
 
 
 class Retrieval(RetrievalServiceServicer):
@@ -39,10 +39,21 @@ class Retrieval(RetrievalServiceServicer):
             raise NotFound("no such collection", field="collection")
         return retrieval.DeleteCollectionResponse()
 
-    async def Upsert(self, request, context):
-        await self.orders.obey("Upsert", request)
-        self.collection(request.collection).update({point.id: point for point in request.points})
-        return retrieval.UpsertResponse(written_count=len(request.points))
+    async def ReplacePoints(self, requests, context):
+        config = (await anext(requests)).config
+        await self.orders.obey("ReplacePoints", config)
+        new = {}
+        async for request in requests:
+            await self.orders.obey("ReplacePoints.batch", request.batch)
+            new |= {point.id: point for point in request.batch.points}
+        if len(new) != config.point_count:
+            raise InvalidArgument("the stream was cut off", field="config.point_count")
+        points = self.collection(config.collection)
+        doomed = _matching(points, config.filter)
+        for key in doomed:
+            del points[key]
+        points.update(new)
+        return retrieval.ReplacePointsResponse(deleted_count=len(doomed), written_count=len(new))
 
     async def Search(self, request, context):
         await self.orders.obey("Search", request)
@@ -57,7 +68,11 @@ class Retrieval(RetrievalServiceServicer):
     async def Delete(self, request, context):
         await self.orders.obey("Delete", request)
         points = self.collection(request.collection)
-        doomed = [key for key, point in points.items() if point.metadata["file_id"] == request.filter["file_id"]]
+        doomed = _matching(points, request.filter)
         for key in doomed:
             del points[key]
         return retrieval.DeleteResponse(deleted_count=len(doomed))
+
+
+def _matching(points, filters):
+    return [key for key, point in points.items() if point.metadata["file_id"] == filters["file_id"]]
