@@ -24,9 +24,33 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MIME_TYPE = re.compile(r"[\w.+-]{1,63}/[\w.+-]{1,127}", re.ASCII)
 
-_GLOBAL_UNICAST = IPv6Network("2000::/3")
-_SIX_TO_FOUR = IPv6Network("2002::/16")
-_DOCUMENTATION = IPv6Network("3fff::/20")
+# What is not on the public internet, or embeds an IPv4 address that may not be: IANA's special-purpose registries. They
+# are listed here, since `is_global` differs between versions of Python.
+_SPECIAL = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by the customers of a provider
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, such as the metadata services of clouds
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+        "2001::/23",  # protocol assignments, such as Teredo, benchmarks and ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+)
+_GLOBAL_UNICAST = IPv6Network("2000::/3")  # other IPv6 addresses are local, multicast, reserved, or embed IPv4 ones
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -43,9 +67,9 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address in _NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address not in _GLOBAL_UNICAST or address in _SIX_TO_FOUR or address in _DOCUMENTATION:
+        if address not in _GLOBAL_UNICAST:
             return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    return not any(address in network for network in _SPECIAL)
 
 
 class Fetcher:
