@@ -1,14 +1,17 @@
 """Settings of the gateway."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, StringConstraints
 
 from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
 
 MIB = 1 << 20
+
+HostName = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_-])?)$")]
+"""A host name in lower case or an address, without a port."""
 
 
 class GatewaySettings(ProcessSettings):
@@ -30,6 +33,10 @@ class GatewaySettings(ProcessSettings):
 
     keys_file: Path | None = None
     """TOML file with the digests of API keys; without it there is one tenant, `default`, and only loopback."""
+
+    allowed_hosts: tuple[HostName, ...] = ()
+    """Names of this machine that the `Host` header may have in addition to loopback ones, as a JSON list without ports;
+    for a reverse proxy before a gateway without keys. With keys every `Host` is accepted."""
 
     vision_target: str = f"127.0.0.1:{PORTS['vision'].grpc}"
     """The gRPC target of the vision service: `host:port`, or a name such as `dns:///vision:50051`."""

@@ -16,6 +16,7 @@ from gateway.app_state import AppState
 from gateway.auth import Caller
 from gateway.http.errors import error_response
 from gateway.http.instrumentation import Instrumentation
+from gateway.http.origin import require_json, require_own_origin
 from gateway.settings import GatewaySettings
 from servekit.context import REQUEST_ID, CancellationToken, RequestContext, current, enter
 from servekit.echo import cut
@@ -61,6 +62,7 @@ class Operation:
         answer: The struct of a JSON answer.
         answer_type: The media type of an answer that is not JSON.
         is_open: Whether it answers without an API key.
+        any_host: Whether it answers for any `Host` and `Origin`, also without API keys: a probe sends a pod's address.
     """
 
     method: str
@@ -76,6 +78,7 @@ class Operation:
     answer: Any = None
     answer_type: str = ""
     is_open: bool = False
+    any_host: bool = False
 
     def deadline_seconds(self, settings: GatewaySettings) -> float:
         """The deadline of a request that asks for none."""
@@ -115,6 +118,8 @@ class Endpoint:
             exchange.close()
 
     async def _answer(self, request: Request, headers: Headers, exchange: "_Exchange") -> None:
+        if not self._state.keys:
+            self._require_own_origin(headers)
         caller = Caller(current().tenant)
         if not self._operation.is_open:
             caller = self._state.keys.admit(headers.get("authorization", ""))
@@ -133,6 +138,14 @@ class Endpoint:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from error
         finally:
             exchange.on_start = _nothing
+
+    def _require_own_origin(self, headers: Headers) -> None:
+        """Check what a browser sends, since no API key keeps a page of another origin out."""
+        row = self._operation
+        if not row.any_host:
+            require_own_origin(headers, row.method, self._state.settings.allowed_hosts)
+        if row.body is not None and row.form is None:
+            require_json(headers)
 
 
 class _Exchange:

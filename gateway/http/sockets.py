@@ -1,15 +1,12 @@
 """One WebSocket of the interface as an ASGI application: its handshake, its messages, and errors as events."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -17,9 +14,10 @@ from gateway.app_state import AppState
 from gateway.auth import Caller
 from gateway.http.errors import error_response
 from gateway.http.instrumentation import Instrumentation
+from gateway.http.origin import require_own_origin
 from gateway.http.responses import CLOSE_SECONDS
 from servekit.context import REQUEST_ID, RequestContext
-from servekit.errors import PermissionDenied, ServeError, Unavailable
+from servekit.errors import ServeError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +115,7 @@ class SocketEndpoint:
         if self._state.shutting_down.is_set():
             raise Unavailable("the gateway is shutting down", retry_after=1.0)
         if not self._state.keys:
-            require_own_page(socket.headers)
+            require_own_origin(socket.headers, "GET", self._state.settings.allowed_hosts)
         caller = self._state.keys.admit(_authorization(socket))
         await self._operation.handler(SocketContext(self._state, caller, socket))
 
@@ -134,32 +132,6 @@ class SocketEndpoint:
                     await socket.close(_close_code(error))
         except (TimeoutError, WebSocketDisconnect):
             log.info("%s: the client disconnected before it received the error", self._instrumentation.name)
-
-
-def require_own_page(headers: Headers) -> None:
-    """Refuse the connection of a page from another origin, where no API key is required.
-
-    The browser's user can reach this machine, the author of such a page must not. A DNS name that resolves to this
-    machine is refused, too: its `Host` and `Origin` would agree.
-
-    Raises:
-        PermissionDenied: The origin is not this host by a loopback name.
-    """
-    origin = headers.get("origin")
-    if origin is None:
-        return  # not a browser
-    page = urlsplit(origin)
-    if page.netloc != headers.get("host") or not _is_loopback(page.hostname or ""):
-        raise PermissionDenied(
-            "the origin must be this host on a loopback address while no API keys are set", field="origin"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _authorization(socket: WebSocket) -> str:

@@ -26,14 +26,13 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
+_POLICY = "default-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 _SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", deepLinking: true });\n'
 
 
 async def page(_: HandlerContext) -> Response:
     """The API reference, from which requests can be sent."""
-    return HTMLResponse(
-        _PAGE, headers={"content-security-policy": "default-src 'self' data:; style-src 'self' 'unsafe-inline'"}
-    )
+    return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
 
 
 async def script(_: HandlerContext) -> Response:

@@ -57,7 +57,16 @@ async def metrics(context: HandlerContext) -> Response:
 
 
 OPERATIONS = (
-    Operation("GET", "/healthz", "getLiveness", healthz, "Liveness of the gateway", answer=Alive, is_open=True),
+    Operation(
+        "GET",
+        "/healthz",
+        "getLiveness",
+        healthz,
+        "Liveness of the gateway",
+        answer=Alive,
+        is_open=True,
+        any_host=True,
+    ),
     Operation(
         "GET",
         "/readyz",
@@ -66,6 +75,15 @@ OPERATIONS = (
         "Readiness of the gateway and its services",
         answer=Readiness,
         is_open=True,
+        any_host=True,
     ),
-    Operation("GET", "/metrics", "getMetrics", metrics, "Metrics for Prometheus", answer_type="text/plain"),
+    Operation(
+        "GET",
+        "/metrics",
+        "getMetrics",
+        metrics,
+        "Metrics for Prometheus",
+        answer_type="text/plain",
+        any_host=True,
+    ),
 )

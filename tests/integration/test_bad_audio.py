@@ -108,7 +108,7 @@ def test_a_stalled_upload_does_not_block_others(http):
     for _ in range(20):
         one = socket.create_connection((address.hostname, address.port))
         one.sendall(
-            b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n"
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n"
             b"content-type: multipart/form-data; boundary=b\r\n\r\n"
             b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
         )

@@ -93,5 +93,5 @@ def state(build):
 async def http(state):
     transport = httpx.ASGITransport(build_app(state))
     headers = {"x-polyphony-timeout": "5"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
         yield client

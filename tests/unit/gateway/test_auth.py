@@ -24,7 +24,7 @@ def keys_file(tmp_path):
 async def locked(build, keys_file):
     """A gateway with keys, for a caller who sends `key`."""
     app = build_app(build(keys_file=keys_file))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 

@@ -81,7 +81,7 @@ async def test_offered_load_of_a_service_without_a_process_is_counted_until_it_s
     def unserved(service):
         return counted(state, "polyphony_unserved_load_engine_seconds_total", service=service)
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://gateway") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://localhost") as http:
         assert (await ask(http, PNG, TEXT)).json()["polyphony"]["degraded"] == ["read_text"]
         assert (unserved("vision"), unserved("speech"), unserved("generation")) == (7.0, 0, 0)
         await http.get("/readyz")  # asks every service how it is, and wakes none

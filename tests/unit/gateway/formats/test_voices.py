@@ -16,7 +16,7 @@ from servekit.errors import InvalidArgument, Unimplemented
 async def client(state):
     transport = httpx.ASGITransport(build_app(state))
     async with httpx.AsyncClient(transport=transport) as http:
-        yield AsyncOpenAI(base_url="http://gateway/v1", api_key="none", http_client=http, max_retries=0)
+        yield AsyncOpenAI(base_url="http://localhost/v1", api_key="none", http_client=http, max_retries=0)
 
 
 async def test_speech_is_synthesized(client, orders):

@@ -332,7 +332,7 @@ async def test_bad_requests_name_their_field(http, orders, body, status, param):
 
 
 async def test_what_is_not_json_is_said_to_be_none(http):
-    response = await http.post("/v1/chat/completions", content=b"{")
+    response = await http.post("/v1/chat/completions", content=b"{", headers={"content-type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "body"
     assert response.headers["x-request-id"]

@@ -100,12 +100,12 @@ async def app(build, speech, settings):
 async def audio(app):
     """The official client's `audio`."""
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as http:
-        yield AsyncOpenAI(base_url="http://gateway/v1", api_key="none", max_retries=0, http_client=http).audio
+        yield AsyncOpenAI(base_url="http://localhost/v1", api_key="none", max_retries=0, http_client=http).audio
 
 
 @pytest.fixture
 async def http(app):
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway/v1/audio") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost/v1/audio") as client:
         yield client
 
 
