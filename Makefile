@@ -24,7 +24,7 @@ PLATFORM ?=
 BASE ?=
 BUILD_FLAGS ?=
 
-.PHONY: help setup demo up down test test-isa check fmt protos lock bench drill tag images push sbom charts cluster-test operations-test
+.PHONY: help setup demo up down test test-isa browser-test check fmt protos lock bench drill tag images push sbom charts cluster-test operations-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -83,6 +83,9 @@ test-isa: setup ## end-to-end tests with each instruction set of CTranslate2 tha
 	@$(BIN)/polyphony models pull
 	for isa in GENERIC AVX2 $$(grep --max-count=1 --only-matching avx512f /proc/cpuinfo | sed s/.*/AVX512/); do \
 	    echo "CT2_FORCE_CPU_ISA=$$isa" && CT2_FORCE_CPU_ISA=$$isa $(BIN)/pytest tests/e2e || exit; done
+
+browser-test: setup ## what web pages can do to a gateway without keys, tried in chromium; skipped without one
+	$(BIN)/pytest tests/browser
 
 check: build/googleapis ## static checks: format, types, imports, contract, generated files; writes nothing
 	$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ from servekit.rpc.client import connect
 from servekit.rpc.server import Server, ServiceSpec
 
 HERE = Path(__file__).parent
-FLEETS = ("e2e", "operations", "integration")
+FLEETS = ("e2e", "operations", "integration", "browser")
 """The folders whose tests share one running fleet, the slowest first."""
 
 Serve = Callable[[ProcessSettings, Any], Awaitable[Server]]
