@@ -13,6 +13,7 @@ from PIL import Image
 from tests.integration.conftest import picture, recording
 
 CHAT, READ, HEAR = "/v1/chat/completions", "/v1/vision/read", "/v1/audio/transcriptions"
+IS_JSON = {"content-type": "application/json"}
 
 
 def chunk(kind, data):
@@ -60,8 +61,9 @@ CASES = {
         400,
         "language",
     ),
-    "what is not JSON": (CHAT, {"content": b'{"messages": ['}, 400, "body"),
-    "JSON nested 100,000 deep": (CHAT, {"content": b"[" * 100_000}, 400, "body"),
+    "what is not JSON": (CHAT, {"content": b'{"messages": [', "headers": IS_JSON}, 400, "body"),
+    "JSON nested 100,000 deep": (CHAT, {"content": b"[" * 100_000, "headers": IS_JSON}, 400, "body"),
+    "JSON declared as a form": (CHAT, {"data": {"messages": "Hi"}}, 415, "content-type"),
     "an unknown model": (CHAT, said("Hi", model="gpt-99"), 404, "model"),
     "an unknown role": (CHAT, {"json": {"messages": [{"role": "king", "content": "Hi"}]}}, 400, "messages[0].role"),
     "an unknown format": (CHAT, said("Hi", response_format={"type": "xml"}), 400, "response_format.type"),

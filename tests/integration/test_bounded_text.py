@@ -151,7 +151,18 @@ def test_no_part_of_a_path_is_repeated_at_length(http, operation):
 
 @pytest.mark.parametrize(
     "header",
-    ["authorization", "x-request-id", "x-polyphony-timeout", "traceparent", "tracestate", "baggage", "content-type"],
+    [
+        "authorization",
+        "x-request-id",
+        "x-polyphony-timeout",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "content-type",
+        "host",
+        "origin",
+        "sec-fetch-site",
+    ],
 )
 def test_no_header_is_repeated_at_length(http, header):
     response = http.post("/v1/embeddings", json={"input": "x"}, headers={header: "A" * 30_000})

@@ -35,7 +35,7 @@ async def gateways(database_url, tmp_path):
                 await asyncio.sleep(0.02)
         yield [
             await stack.enter_async_context(
-                httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://gateway")
+                httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://localhost")
             )
             for state in states
         ]

@@ -155,7 +155,7 @@ def locked(build, tmp_path):
 @pytest.fixture
 async def client(locked):
     transport = httpx.ASGITransport(build_app(locked))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

@@ -72,7 +72,7 @@ def no_database(build):
 
 async def test_without_an_answer_of_the_database_files_are_unavailable_and_chat_is_served(no_database):
     transport = httpx.ASGITransport(build_app(no_database))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         for call in (
             http.post("/v1/files", files={"file": ("a.txt", b"some")}),
             http.get("/v1/files"),
@@ -89,7 +89,7 @@ async def test_without_an_answer_of_the_database_files_are_unavailable_and_chat_
 
 async def test_without_a_database_files_are_refused_with_the_setting_that_is_missing(build):
     transport = httpx.ASGITransport(build_app(build(database_url=SecretStr(""))))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         for call in (http.post("/v1/files", files={"file": ("a.txt", b"some")}), http.get("/v1/vector_stores")):
             response = await call
             assert response.status_code == 400

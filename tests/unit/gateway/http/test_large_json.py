@@ -132,7 +132,7 @@ def test_a_medium_must_be_a_text(value):
 @pytest.mark.parametrize("value", [b"[],", b"{},"])
 async def test_a_small_body_of_too_many_arrays_and_objects_is_refused(http, value):
     body = b'{"messages": [], "metadata": [' + value * MAX_NESTED + b"0]}"
-    response = await http.post("/v1/chat/completions", content=body)
+    response = await http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     assert (response.status_code, response.json()["error"]["param"]) == (413, "body")
     assert "the body must have at most 100000 arrays and objects, got 10000" in response.text
 
@@ -171,6 +171,6 @@ async def test_a_large_recording_over_the_limit_is_refused_by_its_field(build):
     state = build(max_audio_bytes=1 << 20)
     data = base64.b64encode(bytes(2 << 20)).decode()
     content = [{"type": "input_audio", "input_audio": {"data": data}}]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://gateway") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://localhost") as http:
         response = await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": content}]})
     assert (response.status_code, response.json()["error"]["param"]) == (413, "messages[0].content[0].input_audio.data")

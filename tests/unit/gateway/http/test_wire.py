@@ -213,7 +213,9 @@ async def test_the_chunks_of_a_body_are_passed_on_together(address, monkeypatch)
         on_body(self, body)
 
     monkeypatch.setattr(HttpToolsProtocol, "on_body", counted)
-    head = b"POST /v1/vision/read HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /v1/vision/read HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
     writer.write(head + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
     async with asyncio.timeout(20):
