@@ -20,6 +20,8 @@ async def create_voice(context: HandlerContext) -> Response:
     """Create a custom voice from a recording of a consenting speaker."""
     state = context.state
     form, audio = await audio_form(context, VoiceForm)
+    if not form.text.strip():  # the service transcribes the recording
+        state.models.resolve("transcribe", "", context.caller)
     stated = form.consent.strip()
     agreed = stated.lower() == "true"
     request = CreateVoiceRequest(

@@ -45,7 +45,7 @@ RPCS = {
     "StreamingTranscribe": {"transcribe"},
     "Synthesize": {"synthesize"},
     "ListVoices": set(),
-    "CreateVoice": {"synthesize"},
+    "CreateVoice": {"synthesize", "transcribe"},
     "DeleteVoice": set(),
     "Diarize": {"diarize"},
     "Align": {"align"},
@@ -99,7 +99,7 @@ CASES = {
     "speak": Case("createSpeech", ("synthesize",), {"json": {"input": "Hi"}}),
     "create a voice": Case(
         "createVoice",
-        ("synthesize",),
+        ("synthesize", "transcribe"),
         {
             "files": {"audio_sample": FILE["file"]},
             "data": {"name": "mine", "consent": "true", "consent_statement": "yes"},
