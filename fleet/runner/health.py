@@ -16,7 +16,10 @@ Health = Literal["serving", "not_serving", "refused", "silent"]
 """A health status; or the connection was refused or broken; or there was no answer in time."""
 
 READY_SECONDS = 2.0
-_POSTGRES_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+_HTTP_REQUEST = (
+    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"  # a client of httpx costs 20 ms
+)
+_POSTGRES_REQUEST = struct.pack("!ii", 8, 80877103)  # whether it takes TLS: answered before authentication
 
 
 async def probe(process: Process | ProcessState, seconds: float) -> Health:
@@ -27,10 +30,12 @@ async def probe(process: Process | ProcessState, seconds: float) -> Health:
                 case "grpc":
                     return await _grpc_health(f"{process.host}:{process.port}", seconds)
                 case "http":
-                    return await _http_health(f"http://{process.host}:{process.port}/healthz")
+                    answer = await _first_bytes(process.host, process.port, _HTTP_REQUEST, len("HTTP/1.1 200"))
+                    return "serving" if answer.endswith(b" 200") else "not_serving" if answer else "refused"
                 case "postgres":
-                    return await _postgres_health(process.host, process.port)
-    except (TimeoutError, httpx.TimeoutException):
+                    answer = await _first_bytes(process.host, process.port, _POSTGRES_REQUEST, 1)
+                    return "serving" if answer else "refused"
+    except TimeoutError:
         return "silent"
     except Exception:  # no answer, but no silence either: such as a lack of file descriptors here
         return "refused"
@@ -75,18 +80,12 @@ async def _grpc_health(target: str, seconds: float) -> Health:
         return "serving" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not_serving"
 
 
-async def _http_health(url: str) -> Health:
-    async with httpx.AsyncClient(timeout=None, trust_env=False) as client:  # noqa: S113 - `probe` has one
-        answer = await client.get(url)
-    return "serving" if answer.is_success else "not_serving"
-
-
-async def _postgres_health(host: str, port: int) -> Health:
-    """Ask whether it takes TLS: any answer is one of a server that runs, before authentication."""
+async def _first_bytes(host: str, port: int, request: bytes, count: int) -> bytes:
+    """The first bytes of the answer to a request on a new connection; fewer where the connection was closed."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        writer.write(_POSTGRES_SSL_REQUEST)
-        return "serving" if await reader.read(1) else "refused"
+        writer.write(request)
+        return await reader.read(count)
     finally:
         writer.close()
 
