@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from drill import full_disk, hung_processes, hung_supervisor, killed_processes, killed_supervisor
+from drill import full_disk, hung_processes, hung_supervisor, killed_processes, killed_supervisor, upload_races
 from drill.home import small_home
 from drill.result import Drill, DrillResult, Skipped
 from fleet.temporary import TemporaryFleet, running
@@ -20,6 +20,7 @@ DRILLS: dict[str, Drill] = {
     "hung_processes": hung_processes,
     "hung_supervisor": hung_supervisor,
     "full_disk": full_disk,
+    "upload_races": upload_races,
     "killed_supervisor": killed_supervisor,
 }
 SETTINGS = {
