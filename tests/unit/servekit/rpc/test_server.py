@@ -137,6 +137,30 @@ async def test_what_exceeds_the_calls_of_a_connection_waits_in_the_caller(serve,
     assert most == 3
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "content-type: text/plain",
+        "content-type: application/grpc-web+proto",
+        "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAA",
+        "upgrade: h2c\r\nconnection: upgrade, http2-settings\r\nhttp2-settings: AAMAAABkAAQAAP__",
+    ],
+)
+async def test_the_requests_of_a_browser_call_nothing(server, fields):
+    """It sends HTTP/1.1 to a port without TLS; the body here is how a connection of HTTP/2 begins."""
+    body = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = f"POST /{VISION}/ReadText HTTP/1.1\r\nhost: localhost\r\n{fields}\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write((head + body).encode())
+    async with asyncio.timeout(20):
+        answer = await reader.read()  # until the server closes the connection
+    writer.close()
+    assert b"HTTP/1.1" not in answer
+    async with httpx.AsyncClient() as http:
+        metrics = (await http.get(f"http://127.0.0.1:{server.metrics_port}/metrics")).text
+    assert "polyphony_requests_total{" not in metrics
+
+
 async def test_metrics_are_served(server, vision):
     await vision.ReadText(READ)
     async with httpx.AsyncClient() as client:
