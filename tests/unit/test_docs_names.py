@@ -13,7 +13,7 @@ from services.speech.settings import SpeechSettings
 from services.vision.settings import VisionSettings
 
 ROOT = Path(__file__).parents[2]
-PAGES = {path: path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]}
+PAGES = {path: path.read_text() for path in [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]}
 # A variable that no process reads is ignored in silence.
 DEPLOYMENTS = {
     path: path.read_text()
