@@ -67,7 +67,7 @@ class DatabasePool:
         """A connection in a new transaction, which is committed at the end and rolled back by an exception.
 
         Raises:
-            Unavailable: The database does not answer.
+            Unavailable: The database does not answer, or has no space left.
             Overloaded: Every connection is in use.
             DeadlineExceeded: A statement exceeded its timeout.
         """
@@ -81,6 +81,9 @@ class DatabasePool:
             raise Overloaded(message, retry_after=PROBE_SECONDS) from error
         except psycopg.errors.QueryCanceled as error:
             raise DeadlineExceeded("a statement exceeded the database's timeout") from error
+        except psycopg.errors.DiskFull as error:
+            log.error("the database has no space left: %s", error.diag.message_primary)
+            raise Unavailable("the database has no space left", retry_after=PROBE_SECONDS) from error
         except psycopg.OperationalError as error:
             raise Unavailable("the database does not answer", retry_after=PROBE_SECONDS) from error
 
