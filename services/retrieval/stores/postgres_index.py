@@ -54,7 +54,7 @@ class IndexBuilder:
         except psycopg.errors.UndefinedTable:
             return  # deleted meanwhile
         except ServeError as error:
-            log.warning("collection %s has no index until the next write: %s", collection.name, error.message)
+            log.warning("the index of collection %s is not built: %s", collection.name, error.message)
 
     async def _is_large(self, connection: psycopg.AsyncConnection, collection: Collection) -> bool:
         statement = sql.SQL("SELECT count(*) FROM (SELECT FROM {table} LIMIT %s)").format(

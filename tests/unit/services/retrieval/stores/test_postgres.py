@@ -244,7 +244,7 @@ async def test_a_full_disk_during_a_replacement_loses_no_point(pool):
         )
     new = [Point(row.id, "new", row.metadata) for row in rows]
     batches = [(new[start : start + 100], vectors[start : start + 100]) for start in range(0, 300, 100)]
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="no space left"):
         await store.replace_points(collection, {"parity": 0}, batches)
     assert await store.count_points(collection) == 300
     [(point, _)] = await store.search_points(collection, vectors[7], 1, {})
