@@ -36,6 +36,7 @@ RPCS = {
     "Embed": {"embed"},
     "CreateCollection": {"embed"},
     "Upsert": {"embed"},
+    "ReplacePoints": {"embed"},
     "Search": {"embed"},
     "DescribeCollection": set(),
     "ListCollections": set(),
