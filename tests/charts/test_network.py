@@ -80,7 +80,7 @@ def test_each_way_out_has_a_reason(deployments):
     assert ways_out(default, "gateway") == [dns, 80, https]  # media by URL
     assert ways_out(default, "vision") == [dns, https]  # weights
     assert ways_out(default, "retrieval") == [dns, https]
-    assert ways_out(gpu, "gateway") == [dns, 80, https, https, traces]  # and objects
+    assert ways_out(gpu, "gateway") == [dns, 80, https, https, traces, postgres]  # and objects
     assert ways_out(gpu, "retrieval") == [dns, https, https, traces, postgres]  # weights from S3, too
 
 
@@ -91,14 +91,16 @@ def test_the_public_is_not_the_cluster(deployments):
     assert {"fc00::/7", "fe80::/10"} <= set(blocks[1]["ipBlock"]["except"])
 
 
-def test_the_trial_s_postgres_takes_retrieval_alone(deployments):
+def test_the_trial_s_postgres_takes_the_processes_that_keep_records(deployments):
     rules = deployments["embedded"].one("NetworkPolicy", "postgres")["spec"]["ingress"]
     assert [rule["ports"][0]["port"] for rule in rules] == [5432, 5432]
     (peer,) = rules[0]["from"]
-    assert [pod for pod in PODS if chooses(peer["podSelector"], pod)] == ["retrieval"]
-    egress = deployments["embedded"].one("NetworkPolicy", "retrieval")["spec"]["egress"]
+    allowed = [pod for pod in PODS if chooses(peer["podSelector"], pod)]
+    assert sorted(allowed) == ["gateway", "retrieval", "speech"]
     labels = {"cnpg.io/cluster": deployments["embedded"].one("Cluster", "postgres")["metadata"]["name"]}
-    assert [{"podSelector": {"matchLabels": labels}}] in [rule["to"] for rule in egress]
+    for name in allowed:
+        egress = deployments["embedded"].one("NetworkPolicy", name)["spec"]["egress"]
+        assert [{"podSelector": {"matchLabels": labels}}] in [rule["to"] for rule in egress]
 
 
 def test_cilium_opens_ways_out_by_name():

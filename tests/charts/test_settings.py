@@ -110,9 +110,9 @@ def test_secrets_go_to_the_container_that_needs_them_alone():
     weights = {"mirrorUrl": "s3://a/b", "secret": "reader", "hubTokenSecret": "hub"}
     deployment = deploy("", render.merged(render.values("engines"), {"global": {"weights": weights}}))
     expected = {
-        "gateway": {"polyphony-s3"},
+        "gateway": {"polyphony-s3", "polyphony-database"},
         "vision": {"polyphony-s3"},
-        "speech": {"polyphony-s3"},
+        "speech": {"polyphony-s3", "polyphony-database"},
         "generation": set(),
         "retrieval": {"polyphony-database"},
         "vllm": set(),
@@ -170,13 +170,15 @@ def test_an_endpoint_without_tls_is_allowed_by_name():
     assert (variables["AWS_ENDPOINT"], variables["AWS_ALLOW_HTTP"]) == ("http://minio:9000", "true")
 
 
-def test_the_database_s_url_comes_from_a_secret(deployments):
+@pytest.mark.parametrize("settings", [GatewaySettings, SpeechSettings, RetrievalSettings])
+def test_the_database_s_url_comes_from_a_secret(deployments, settings):
     def database(name):
-        box = container(deployments[name].workload("retrieval")["spec"]["template"])
-        return {row["name"]: row["valueFrom"]["secretKeyRef"] for row in box.get("env", ())}
+        box = container(deployments[name].workload(settings.process)["spec"]["template"])
+        rows = {row["name"]: row["valueFrom"]["secretKeyRef"] for row in box.get("env", ())}
+        return {key: rows[key] for key in rows if key == variable}
 
-    variable = "POLYPHONY_RETRIEVAL_DATABASE_URL"
-    assert "database_url" in RetrievalSettings.model_fields
+    variable = f"POLYPHONY_{settings.process.upper()}_DATABASE_URL"
+    assert "database_url" in settings.model_fields
     assert database("default") == {}
     assert database("gpu") == {variable: {"name": "polyphony-database", "key": "uri"}}
     cluster = deployments["embedded"].one("Cluster", "postgres")["metadata"]["name"]
