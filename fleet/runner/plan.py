@@ -22,7 +22,7 @@ USUAL = {
 }
 
 # The services that store in Postgres; the gateway does, too.
-USERS = ("retrieval",)
+USERS = ("speech", "retrieval")
 
 
 def database(settings: FleetSettings, profile: Profile) -> Postgres | None:

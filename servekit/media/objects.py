@@ -164,14 +164,8 @@ class ObjectStore:
             yield BytesIO(_inline(media, max_bytes, field))
 
     async def delete(self, tenant: str, digest: str) -> None:
-        """Delete the bytes at a content address, if there are any; transient media stay.
-
-        A voice or a sound model of version 0.1 may share them, which their metadata beside them says: then they stay.
-        """
-        try:
-            await self.bucket.stat(f"{tenant}/records/object/{digest}.json")
-        except FileNotFoundError:
-            await self.bucket.remove(_object(tenant, digest))
+        """Delete the bytes at a content address, if there are any; transient media stay."""
+        await self.bucket.remove(_object(tenant, digest))
 
     async def tenants(self) -> list[str]:
         """The tenants that have bytes in this store."""

@@ -20,6 +20,7 @@ from servekit.tasks.loading import load_models
 from servekit.tasks.repository import ModelRepository
 from services.speech.alignment.alignment import ForcedAlignment
 from services.speech.anomaly.anomaly import AnomalyDetection
+from services.speech.anomaly.store import DetectorStore
 from services.speech.assessment.assessment import Assessor
 from services.speech.audio.recording import Recordings
 from services.speech.diarization.diarization import SpeakerDiarization
@@ -27,6 +28,8 @@ from services.speech.diarization.diarizers import ClusteringDiarizer, EndToEndDi
 from services.speech.emotion.emotion import EmotionAnalysis
 from services.speech.enhancement.enhancement import SpeechEnhancement
 from services.speech.live.live import LiveTranscription
+from services.speech.records import Records, open_records
+from services.speech.records.sweep import Sweeper
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.catalogue_voices import CatalogueVoices
 from services.speech.synthesis.synthesis import Synthesis
@@ -35,6 +38,7 @@ from services.speech.transcription.transcription import LongFormTranscriber
 from services.speech.transcription.transcripts import message, transcription_options, vad_options_of
 from services.speech.voice_activity import SpeechDetector
 from services.speech.voices.references import References
+from services.speech.voices.store import VoiceStore
 from services.speech.voices.voices import VoiceCatalogue
 
 FILES = (
@@ -56,10 +60,11 @@ class SpeechServicer:
 
     Args:
         models: The process's models.
+        records: The records of voices and anomaly detectors.
         settings: The limits of a request.
     """
 
-    def __init__(self, models: ModelRepository, settings: SpeechSettings) -> None:
+    def __init__(self, models: ModelRepository, records: Records, settings: SpeechSettings) -> None:
         transcribers, synthesizers = models["transcribe"], models["synthesize"]
         detector: SpeechDetector = models["detect_speech"].get().model
         store, catalogue_voices = ObjectStore(settings.object_store_url), CatalogueVoices(settings.catalogue)
@@ -76,14 +81,17 @@ class SpeechServicer:
         self._alignment = ForcedAlignment(
             models["align"], transcribers, transcription, detector, recordings, max_characters
         )
-        self._voices = VoiceCatalogue(synthesizers, store, references, transcription, catalogue_voices, settings)
+        voices = VoiceStore(store.bucket, records, settings.max_voices)
+        detectors = DetectorStore(store.bucket, records, settings)
+        self.sweeper = Sweeper((voices, detectors))
+        self._voices = VoiceCatalogue(synthesizers, voices, references, transcription, catalogue_voices)
         self._synthesis = Synthesis(self._voices, catalogue_voices, settings)
         self._enhancement = SpeechEnhancement(models["enhance"], detector, recordings, settings.max_enhance_seconds)
         self._assessor = Assessor(recordings, transcription, max_characters)
         self._emotions = EmotionAnalysis(
             recordings, transcription, models["classify_sentiment"], models["recognize_emotion"]
         )
-        self._anomaly = AnomalyDetection(models["detect_anomaly"], recordings, store, settings)
+        self._anomaly = AnomalyDetection(models["detect_anomaly"], recordings, detectors, settings)
 
     async def drain(self) -> None:
         """End the live streams: see `ServiceSpec.drain`."""
@@ -180,13 +188,25 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> ServiceSpec:
     """Load the profile's models, and build what serves them.
 
     Raises:
-        FailedPrecondition: See `load_models`.
+        FailedPrecondition: See `load_models` and `open_records`.
     """
     models = await load_models(tasks(settings), settings, telemetry)
-    service = SpeechServicer(models, settings)
+    records = open_records(settings.database_url.get_secret_value(), settings.max_database_connections)
+    service = SpeechServicer(models, records, settings)
+
+    async def start() -> None:
+        await records.start()
+        service.sweeper.start()
+
+    async def stop() -> None:
+        await service.sweeper.stop()
+        await records.stop()
+
     return ServiceSpec(
         servicer=service,
         services=SERVICES,
         models=models,
+        start=start,
         drain=service.drain,
+        stop=stop,
     )

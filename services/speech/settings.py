@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from servekit.models.backend import Provider
 from servekit.ops.ports import PORTS
@@ -16,6 +16,13 @@ class SpeechSettings(ProcessSettings):
 
     port: Port = PORTS["speech"].grpc
     metrics_port: Port = PORTS["speech"].metrics
+
+    database_url: SecretStr = SecretStr("")
+    """Where the records of custom voices and anomaly detectors are: `postgresql://user:password@host/database`, or
+    `memory:`, which ends with the process. Empty: neither is offered."""
+
+    max_database_connections: int = Field(default=4, ge=1)
+    """The maximum number of connections of this process to Postgres."""
 
     transcribe_threads: int = Field(default=1, ge=1)
     """Threads of one transcription; as many run concurrently as fit into `threads`. On two cores, two transcriptions of

@@ -12,7 +12,6 @@ from polyphony.type.v1.media_pb2 import Media
 from servekit.context import current
 from servekit.echo import cut
 from servekit.errors import FailedPrecondition, InvalidArgument, TooLarge
-from servekit.media.objects import ObjectStore
 from servekit.rpc.bounds import FALSE_ALARM_RATE, check_name, within
 from servekit.scheduling.batch import BatchScheduler
 from servekit.tasks.repository import Models
@@ -42,15 +41,19 @@ class AnomalyDetection:
     Args:
         schedulers: The schedulers of the analyzers.
         recordings: Opens recordings.
-        store: Stores the detectors.
+        detectors: The stored detectors.
         settings: The limits of a request.
     """
 
     def __init__(
-        self, schedulers: Models[SoundScheduler], recordings: Recordings, store: ObjectStore, settings: SpeechSettings
+        self,
+        schedulers: Models[SoundScheduler],
+        recordings: Recordings,
+        detectors: DetectorStore,
+        settings: SpeechSettings,
     ) -> None:
         self._schedulers, self._recordings, self._settings = schedulers, recordings, settings
-        self._detectors = DetectorStore(store, settings)
+        self._detectors = detectors
 
     async def train(self, request: pb.TrainAnomalyDetectorRequest) -> pb.TrainAnomalyDetectorResponse:
         """Train a detector on clips, and store it.

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from servekit.echo import cut
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound, ServeError
-from servekit.media.blob_records import BlobRecords
-from servekit.media.objects import ObjectStore
+from servekit.media.bucket import Bucket
 from services.speech.anomaly.detectors import AnomalyModel, dump, parse
+from services.speech.records import Records
+from services.speech.records.blob_records import BlobRecords
 from services.speech.settings import SpeechSettings
 
 MAX_BYTES = 16 << 20  # of an artefact; a hundred classes have under a tenth of a megabyte
@@ -47,12 +48,13 @@ class DetectorStore:
     """The anomaly detectors of every tenant.
 
     Args:
-        store: The object store of the records and artefacts.
+        bucket: Where the artefacts are.
+        records: Where the records are.
         settings: How many models there may be, and how many are cached in memory.
     """
 
-    def __init__(self, store: ObjectStore, settings: SpeechSettings) -> None:
-        self._records = BlobRecords(store, "sound-model", DetectorRecord)
+    def __init__(self, bucket: Bucket, records: Records, settings: SpeechSettings) -> None:
+        self._records = BlobRecords(bucket, records, "sound-model", DetectorRecord)
         self._cached = settings.max_cached_anomaly_detectors
         self._max_models, self._max_versions = settings.max_anomaly_detectors, settings.max_anomaly_detector_versions
         self._cache: OrderedDict[tuple[str, str], AnomalyModel] = OrderedDict()  # by tenant and reference
@@ -65,7 +67,7 @@ class DetectorStore:
         """
         names = {found for found, _ in await self._all(tenant)}
         if name not in names and len(names) >= self._max_models:
-            raise FailedPrecondition(f"too many sound models ({self._max_models}): delete one", field="name")
+            raise self._records.too_many(self._max_models)
 
     async def add(self, tenant: str, record: DetectorRecord, model: AnomalyModel) -> DetectorRecord:
         """Store a model under the next free version of its name; of several calls at once, each gets its own.
@@ -137,6 +139,10 @@ class DetectorStore:
             raise self._records.not_found(name)
         for version in versions:
             await self._drop(tenant, name, version)
+
+    async def sweep(self, now: float) -> int:
+        """Delete artefacts without a record: see `BlobRecords.sweep`."""
+        return await self._records.sweep(now)
 
     async def _drop(self, tenant: str, name: str, version: int) -> None:
         path = _path(name, version)

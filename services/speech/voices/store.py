@@ -1,11 +1,11 @@
-"""The voices of every tenant: a record `voice/<name>` for each, its recording in the object store beside it."""
+"""The voices of every tenant: a record for each, and its recording in the object store."""
 
 from dataclasses import dataclass, replace
 
 from servekit.context import current
-from servekit.errors import FailedPrecondition
-from servekit.media.blob_records import BlobRecords
-from servekit.media.objects import ObjectStore
+from servekit.media.bucket import Bucket
+from services.speech.records import Records
+from services.speech.records.blob_records import BlobRecords
 
 MAX_REFERENCE_BYTES = 8 << 20
 
@@ -37,12 +37,13 @@ class VoiceStore:
     """The voices of the current request's tenant.
 
     Args:
-        store: The object store of the records and recordings.
+        bucket: Where the recordings are.
+        records: Where the records are.
         max_voices: The maximum number of voices of a tenant.
     """
 
-    def __init__(self, store: ObjectStore, max_voices: int) -> None:
-        self._records = BlobRecords(store, "voice", VoiceRecord)
+    def __init__(self, bucket: Bucket, records: Records, max_voices: int) -> None:
+        self._records = BlobRecords(bucket, records, "voice", VoiceRecord)
         self._max_voices = max_voices
 
     async def all(self) -> dict[str, VoiceRecord]:
@@ -71,7 +72,7 @@ class VoiceStore:
         if name in names:
             raise self._records.exists(name)
         if len(names) >= self._max_voices:
-            raise FailedPrecondition(f"too many voices ({self._max_voices}): delete one", field="name")
+            raise self._records.too_many(self._max_voices)
 
     async def add(self, name: str, record: VoiceRecord, recording: bytes) -> VoiceRecord:
         """Create a voice, whole or not at all; of several calls with one name at once, one succeeds.
@@ -82,9 +83,8 @@ class VoiceStore:
         """
         tenant = current().tenant
         async with self._records.blob(tenant, recording) as reference:
-            await self.check_room(name)
             created = replace(record, reference=reference)
-            await self._records.create(tenant, name, created)
+            await self._records.create(tenant, name, created, self._max_voices)
         return created
 
     async def delete(self, name: str) -> None:
@@ -94,3 +94,7 @@ class VoiceStore:
             NotFound: The tenant has no such voice.
         """
         await self._records.delete(current().tenant, name)
+
+    async def sweep(self, now: float) -> int:
+        """Delete recordings without a record: see `BlobRecords.sweep`."""
+        return await self._records.sweep(now)

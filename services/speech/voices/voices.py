@@ -12,13 +12,11 @@ from polyphony.speech.v1 import voices_pb2 as pb
 from servekit.echo import cut
 from servekit.errors import AlreadyExists, InvalidArgument, NotFound, TooLarge, Unimplemented
 from servekit.media.audio import AudioLimits
-from servekit.media.objects import ObjectStore
 from servekit.media.scripts import join
 from servekit.rpc.bounds import check_name
 from servekit.scheduling.stream import StreamScheduler
 from servekit.tasks.repository import Models
 from services.speech.audio.recording import Recording
-from services.speech.settings import SpeechSettings
 from services.speech.synthesis import Reference, Speaker, Synthesizer
 from services.speech.synthesis.catalogue_voices import CatalogueVoices
 from services.speech.synthesis.scripts import language_of
@@ -38,24 +36,22 @@ class VoiceCatalogue:
 
     Args:
         schedulers: The schedulers of the synthesizers.
-        store: The object store of the custom voices.
+        store: The custom voices.
         references: Reads reference recordings.
         transcription: Transcribes a reference recording where the caller gives no text.
         catalogue_voices: Names the profiles with voice cloning in error messages.
-        settings: The maximum number of voices of a tenant.
     """
 
     def __init__(
         self,
         schedulers: Models[SynthesizerScheduler],
-        store: ObjectStore,
+        store: VoiceStore,
         references: References,
         transcription: LongFormTranscriber,
         catalogue_voices: CatalogueVoices,
-        settings: SpeechSettings,
     ) -> None:
         self._schedulers = schedulers
-        self._store = VoiceStore(store, settings.max_voices)
+        self._store = store
         self._references = references
         self._transcription = transcription
         self._catalogue_voices = catalogue_voices

@@ -59,6 +59,7 @@ def test_what_the_user_set_wins(settings: FleetSettings):
         "POLYPHONY_VISION_PORT": "0",
         "POLYPHONY_GATEWAY_SPEECH_TARGET": "elsewhere:1",
         "POLYPHONY_RETRIEVAL_DATABASE_URL": "postgresql://elsewhere/db",
+        "POLYPHONY_SPEECH_DATABASE_URL": "postgresql://elsewhere/db",
         "POLYPHONY_GATEWAY_DATABASE_URL": "postgresql://elsewhere/db",
     }
     mine = with_environment(settings, **chosen)
@@ -73,7 +74,7 @@ def test_what_the_user_set_wins(settings: FleetSettings):
 
 def test_a_fleet_of_fakes_stores_everything_in_memory_and_runs_no_postgres(settings: FleetSettings):
     assert plan.database(settings, FAKE) is None
-    for name in ("retrieval", "gateway"):
+    for name in ("speech", "retrieval", "gateway"):
         assert planned(settings)[name].environment[f"POLYPHONY_{name.upper()}_DATABASE_URL"] == "memory:"
     assert plan.database(settings, catalogue.profile("embedded")) is not None
 
@@ -93,7 +94,8 @@ def test_postgres_runs_for_each_process_that_has_no_other_database(settings: Fle
         }
         assert urls[chosen.lower()] == elsewhere
         assert urls[other.lower()] == postgres.url
-        assert {urls[name] for name in ("vision", "speech", "generation")} == {None}
+        assert urls["speech"] == postgres.url
+        assert {urls[name] for name in ("vision", "generation")} == {None}
     alone = embedded.model_copy(update={"services": {"vision": embedded.services["vision"]}})
     assert plan.database(settings, alone) is not None
 

@@ -187,15 +187,6 @@ async def test_transient_media_expire_an_hour_after_their_last_write_and_are_swe
     assert await store.read("acme", new, 100) == b"new"
 
 
-async def test_the_bytes_that_a_record_of_version_0_1_shares_are_kept(tmp_path):
-    store = ObjectStore(str(tmp_path))
-    staged = await store.stage("acme", b"a voice")
-    await store.publish(staged)
-    await store.bucket.put(f"acme/records/object/{staged.digest}.json", b"{}")
-    await store.delete("acme", staged.digest)
-    assert await store.read("acme", staged.reference, 100) == b"a voice"
-
-
 async def test_callers_that_store_the_same_at_once_agree(store):
     references = await asyncio.gather(*(store.put_transient("acme", pieces(6)) for _ in range(8)))
     assert len(set(references)) == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.speech.records import open_records
 from services.speech.service import build
 from services.speech.tasks import tasks
 from tests.stubs import SpeechStub
@@ -14,8 +15,15 @@ def models():
 
 
 @pytest.fixture
-async def stub(serve, dial, settings, models):
+def records():
+    """The records of the service that `stub` calls."""
+    return open_records("memory:", 1)
+
+
+@pytest.fixture
+async def stub(serve, dial, settings, models, records, monkeypatch):
     """Calls the service."""
+    monkeypatch.setattr("services.speech.service.open_records", lambda *_: records)
 
     async def build_and_show(settings, telemetry):
         service_spec = await build(settings, telemetry)

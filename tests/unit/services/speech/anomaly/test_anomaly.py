@@ -11,6 +11,7 @@ from polyphony.speech.v1.anomaly_pb2 import (
     TrainingClip,
 )
 from polyphony.type.v1.media_pb2 import Media
+from pydantic import SecretStr
 
 from evaluation.sounds import machine, wav
 from servekit.errors import FailedPrecondition, InvalidArgument, TooLarge, UnsupportedMedia
@@ -165,7 +166,7 @@ async def test_what_cannot_be_judged_is_named(stub, audio):
 
 
 async def test_training_and_detection_count_as_offered_load(serve, dial, settings):
-    server = await serve(settings, build)
+    server = await serve(settings.model_copy(update={"database_url": SecretStr("memory:")}), build)
     stub = SpeechStub(dial(server, "polyphony.speech.v1.AnomalyService"))
 
     def offered():

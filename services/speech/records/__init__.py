@@ -1,0 +1,118 @@
+"""The records of voices and anomaly detectors: the port, and its implementations, chosen by the URL's scheme.
+
+The bytes that a record refers to are in the object store: see `blob_records`.
+"""
+
+import pkgutil
+from typing import Any, NoReturn, Protocol, cast
+
+from servekit.echo import cut
+from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
+
+STORES = {
+    "memory": "services.speech.records.memory:MemoryRecords",
+    "postgresql": "services.speech.records.postgres:open_records",
+    "postgres": "services.speech.records.postgres:open_records",
+}
+
+
+class Records(Protocol):
+    """Small JSON objects by tenant, kind and name. Any method raises `Unavailable` while the database does not answer.
+
+    A kind is a literal of this service, such as `voice`.
+    """
+
+    @property
+    def ready(self) -> bool | None:
+        """Whether the database answers; None where none is configured."""
+
+    async def start(self) -> None:
+        """Begin to connect."""
+
+    async def stop(self) -> None:
+        """Close every connection."""
+
+    async def create(self, tenant: str, kind: str, name: str, record: dict[str, Any], limit: int | None = None) -> None:
+        """Create a record.
+
+        Args:
+            limit: The maximum number of records of this kind that the tenant may have; None for no maximum.
+
+        Raises:
+            AlreadyExists: The tenant has a record of this name; of several calls at once, one succeeds.
+            FailedPrecondition: The tenant has `limit` records of this kind.
+        """
+
+    async def get(self, tenant: str, kind: str, name: str) -> dict[str, Any]:
+        """Return a record.
+
+        Raises:
+            NotFound: The tenant has no record of this name.
+        """
+
+    async def all(self, tenant: str, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the records of a kind by name, in code point order."""
+
+    async def names(self, tenant: str, kind: str) -> list[str]:
+        """Return the names of the records of a kind, in code point order."""
+
+    async def delete(self, tenant: str, kind: str, name: str) -> dict[str, Any]:
+        """Delete a record and return it; of several calls at once, one succeeds.
+
+        Raises:
+            NotFound: The tenant has no record of this name.
+        """
+
+
+class _NoRecords:
+    """The records of a service that has no database: every use is an error that says what to set."""
+
+    ready = None
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise FailedPrecondition(
+            "custom voices and anomaly detectors need a database: set POLYPHONY_SPEECH_DATABASE_URL"
+        )
+
+
+def open_records(url: str, connections: int) -> Records:
+    """Return the records that a URL names, not yet started.
+
+    Args:
+        url: `memory:`, `postgresql://user:password@host/database`, or empty for none.
+        connections: The maximum number of connections to the database.
+
+    Raises:
+        FailedPrecondition: No records have the URL's scheme.
+    """
+    if not url:
+        return cast("Records", _NoRecords())
+    scheme = url.partition(":")[0]
+    if scheme not in STORES:  # the URL is not shown: it may hold a password
+        raise FailedPrecondition(f"database_url must begin with one of {', '.join(f'{name}:' for name in STORES)}")
+    return cast("Records", pkgutil.resolve_name(STORES[scheme])(url, connections))
+
+
+def record_exists(kind: str, name: str) -> AlreadyExists:
+    """The error for a name that is in use."""
+    return AlreadyExists(f"a {_noun(kind)} named {cut(name)!r} already exists", field="name")
+
+
+def record_not_found(kind: str, name: str, field: str = "name") -> NotFound:
+    """The error for a name without a record."""
+    return NotFound(f"no {_noun(kind)} named {cut(name)!r}", field=field)
+
+
+def too_many_records(kind: str, limit: int) -> FailedPrecondition:
+    """The error for a tenant that has the maximum number of records of a kind."""
+    return FailedPrecondition(f"too many {_noun(kind)}s ({limit}): delete one", field="name")
+
+
+def _noun(kind: str) -> str:
+    return kind.replace("-", " ")
