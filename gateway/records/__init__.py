@@ -90,6 +90,10 @@ class Records(Protocol):
     def ready(self) -> bool | None:
         """Whether the database answers; None where none is configured."""
 
+    @property
+    def durable(self) -> bool:
+        """Whether the records outlive the process."""
+
     async def start(self) -> None:
         """Begin to connect."""
 
@@ -99,7 +103,7 @@ class Records(Protocol):
     async def begin_upload(self, tenant: str, file: FileRecord) -> None:
         """Record a file that nobody sees until `finish_upload`; from here on its bytes are kept, once they are stored.
 
-        Bytes that are stored before may be deleted at any time.
+        Bytes that are stored before may be deleted at any time. A file that is recorded already stays as it is.
 
         Raises:
             InvalidArgument: The filename has a character that cannot be stored.
@@ -133,7 +137,7 @@ class Records(Protocol):
         """
 
     async def add_vector_store(self, tenant: str, record: VectorStoreRecord) -> None:
-        """Record a vector store.
+        """Record a vector store, unless it is recorded already.
 
         Raises:
             InvalidArgument: The name or the metadata have a character that cannot be stored.
@@ -207,6 +211,7 @@ class _NoRecords:
     """The records of a gateway that has no database: every use is an error that says what to set."""
 
     ready = None
+    durable = False
 
     async def start(self) -> None:
         pass

@@ -27,6 +27,7 @@ class MemoryRecords:
     """
 
     ready = True
+    durable = False
 
     def __init__(self, url: str = "memory:", connections: int = 0) -> None:  # noqa: ARG002
         self._objects: set[tuple[str, str]] = set()
@@ -46,7 +47,8 @@ class MemoryRecords:
         check_storable("file", file.filename)
         async with self._collecting:
             self._objects.add((tenant, file.digest))
-            self._uploads[tenant, file.id] = file, now() + UPLOAD_SECONDS
+            if (tenant, file.id) not in self._files:
+                self._uploads[tenant, file.id] = file, now() + UPLOAD_SECONDS
 
     async def finish_upload(self, tenant: str, file: FileRecord) -> None:
         if self._uploads.pop((tenant, file.id), None) is None:
@@ -76,7 +78,7 @@ class MemoryRecords:
     async def add_vector_store(self, tenant: str, record: VectorStoreRecord) -> None:
         check_storable("name", record.name)
         check_storable("metadata", record.metadata)
-        self._stores[tenant, record.id] = record
+        self._stores.setdefault((tenant, record.id), record)
 
     async def vector_store(self, tenant: str, store_id: str, field: str = "vector_store_id") -> VectorStoreRecord:
         if (tenant, store_id) not in self._stores:

@@ -39,6 +39,8 @@ class PostgresRecords:
         pool: The connections to the database.
     """
 
+    durable = True
+
     def __init__(self, pool: DatabasePool) -> None:
         self._pool = pool
 
@@ -64,7 +66,7 @@ class PostgresRecords:
             )
             await connection.execute(
                 "INSERT INTO gateway.files VALUES (%(tenant)s, %(id)s, %(filename)s, %(size)s, %(mime_type)s, "
-                "%(purpose)s, %(digest)s, %(created_at)s, %(expires_at)s, true)",
+                "%(purpose)s, %(digest)s, %(created_at)s, %(expires_at)s, true) ON CONFLICT (tenant, id) DO NOTHING",
                 row,
             )
 
@@ -106,7 +108,8 @@ class PostgresRecords:
         row = {**asdict(record), "tenant": tenant, "metadata": Jsonb(record.metadata)}
         async with self._writing(tenant) as connection:
             await connection.execute(
-                "INSERT INTO gateway.vector_stores VALUES (%(tenant)s, %(id)s, %(name)s, %(created_at)s, %(metadata)s)",
+                "INSERT INTO gateway.vector_stores VALUES (%(tenant)s, %(id)s, %(name)s, %(created_at)s, %(metadata)s) "
+                "ON CONFLICT (tenant, id) DO NOTHING",
                 row,
             )
 
