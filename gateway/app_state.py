@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from gateway.auth import Keys
+from gateway.budget import BodyBudgets
 from gateway.clients import Clients
 from gateway.media.cache import ResultCache
 from gateway.media.fetch import Fetcher
@@ -40,6 +41,7 @@ class AppState:
     files: Files
     media_resolver: MediaResolver
     chat: ChatPipeline
+    body_budgets: BodyBudgets
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -73,6 +75,6 @@ class AppState:
         context_builder = ContextBuilder(clients, media_resolver, records, cache, settings)
         chat = ChatPipeline(clients, models, context_builder, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)
-        return cls(
-            settings, telemetry, keys, models, clients, store, records, Files(store, records), media_resolver, chat
-        )
+        files = Files(store, records)
+        bodies = BodyBudgets.build(settings, telemetry)
+        return cls(settings, telemetry, keys, models, clients, store, records, files, media_resolver, chat, bodies)

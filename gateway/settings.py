@@ -1,9 +1,9 @@
 """Settings of the gateway."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from servekit.ops.ports import PORTS
 from servekit.ops.settings import Port, ProcessSettings
@@ -76,6 +76,23 @@ class GatewaySettings(ProcessSettings):
     max_chat_body_bytes: int = Field(default=48 * MIB, gt=0)
     """The largest chat request in bytes, with images and recordings as base64."""
 
+    max_body_memory_bytes: int = Field(default=128 * MIB, gt=0)
+    """Bytes of request bodies in memory, of all requests together; further requests get 429. A chat with media takes
+    about three times its body while it is converted, so that the process stays below 768 MiB."""
+
+    max_body_disk_bytes: int = Field(default=2048 * MIB, gt=0)
+    """Bytes of request bodies in temporary files, of all requests together; more get 429. Bodies above 1 MiB
+    are received there, so that slow clients hold no memory."""
+
+    body_folder: Path | None = None
+    """The folder of these files, which are unnamed; `<home>/data` by default, since `/tmp` may be in memory."""
+
+    min_transfer_bytes_per_second: int = Field(default=1024, gt=0)
+    """The pace at which a client must send a body and read an answer, or its connection is closed."""
+
+    transfer_grace_seconds: float = Field(default=30.0, gt=0)
+    """How far a client may be behind this pace, in seconds."""
+
     max_image_bytes: int = Field(default=20 * MIB, gt=0)
     """The largest uploaded image in bytes."""
 
@@ -133,3 +150,12 @@ class GatewaySettings(ProcessSettings):
 
     health_timeout_seconds: float = Field(default=1.0, gt=0)
     """The timeout of `/readyz` for the health of each service."""
+
+    @model_validator(mode="after")
+    def _check_body_budgets(self) -> Self:
+        if self.max_body_memory_bytes < self.max_chat_body_bytes:
+            raise ValueError("max_body_memory_bytes must be at least max_chat_body_bytes")
+        largest = max(self.max_audio_bytes, self.max_file_bytes, self.max_chat_body_bytes)
+        if self.max_body_disk_bytes < 2 * largest:  # half of it is for one tenant
+            raise ValueError("max_body_disk_bytes must be at least twice the largest body")
+        return self

@@ -111,6 +111,12 @@ class DeadlineExceeded(ServeError):
     code, http = StatusCode.DEADLINE_EXCEEDED, 504
 
 
+class Timeout(DeadlineExceeded):
+    """The caller sends its request too slowly."""
+
+    http = 408
+
+
 class Cancelled(ServeError):
     """The caller disconnected."""
 
@@ -162,6 +168,7 @@ _CLASSES: tuple[type[ServeError], ...] = (
     UnsupportedMedia,
     RateLimited,
     OutOfMemory,
+    Timeout,
     EngineCrashed,
     Unreachable,
 )

@@ -1,4 +1,4 @@
-"""The dashboard of the gateway's pipelines and their steps."""
+"""The dashboard of the gateway: its pipelines with their steps, and its connections."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -41,9 +41,14 @@ def made() -> Dashboard:
         lines("Failed", "Share of a step whose failure ended the pipeline.", "percentunit",
               {"{{step}}": _share_of("failed")}, limits=(0.01, 0.05)),
     ]  # fmt: skip
+    connections = [
+        lines("Request bodies", "Bytes that are received or processed. At max_body_memory_bytes or max_body_disk_bytes "
+              "of the gateway's settings large requests get 429.", "bytes",
+              {"{{instance}} {{place}}": "polyphony_request_body_bytes"}),
+    ]  # fmt: skip
     return board(
         "pipelines",
         "Pipelines",
-        "Duration, outcome and cache of every step of the pipelines.",
-        {"Responses": responses, "Steps": steps},
+        "Duration, outcome and cache of every step of the pipelines; request bodies.",
+        {"Responses": responses, "Steps": steps, "Connections": connections},
     )

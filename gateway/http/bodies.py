@@ -1,4 +1,4 @@
-"""Request bodies, raw or JSON, read up to a limit."""
+"""JSON bodies, read up to a limit."""
 
 import asyncio
 import re
@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
-from starlette.requests import Request
 
 from gateway.chunks import chain, pieces
 from gateway.http.large_json import LargeJson
+from gateway.http.request_body import RequestBody
 from gateway.schemas.media_text import MediaText
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
@@ -25,29 +25,6 @@ _JSON_NAMES = {list: "array", dict: "object", type(None): "null"}
 _NAMED = re.compile(r"field `(?P<name>[^`]+)`")
 _QUOTED = re.compile(r"'([^']*)'")
 _TEXT_ENDS = 500  # characters at each end of msgspec's text, whose middle is a value or a key of the caller
-
-
-async def stream(request: Request, limit: int, field: str = "") -> AsyncIterator[bytes]:
-    """The chunks of the body.
-
-    Args:
-        limit: The most bytes that the body may have.
-        field: The field that the error names.
-
-    Raises:
-        TooLarge: The body has more than `limit` bytes, or its content-length says so.
-    """
-    error = TooLarge(f"the body must have at most {limit} bytes", field=field)
-    stated = request.headers.get("content-length", "")
-    if stated.isdigit() and int(stated) > limit:
-        raise error
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise error
-        if chunk:
-            yield chunk
 
 
 def decode(data: bytes | bytearray, kind: type[Body], media: dict[str, MediaText] | None = None) -> Body:
@@ -75,14 +52,15 @@ def decode(data: bytes | bytearray, kind: type[Body], media: dict[str, MediaText
         raise InvalidArgument(f"invalid JSON: {error}", field="body") from error
 
 
-async def read_json(request: Request, kind: type[Body], limit: int) -> Body:
-    """A JSON body as a struct. The media of one above `SMALL_BYTES` are decoded while it arrives.
+async def read_json(body: RequestBody, kind: type[Body], limit: int) -> Body:
+    """A JSON body as a struct. The media of one above `SMALL_BYTES` are decoded piece by piece.
 
     Raises:
-        TooLarge: The body has more than `limit` bytes, too many of them besides media, or too many values.
+        ServeError: The body cannot be received, as `RequestBody.stream` says.
+        TooLarge: The body has too many bytes besides media, or too many values.
         InvalidArgument: The body is not JSON, or a field is missing, unknown or invalid; the error names the field.
     """
-    chunks = stream(request, limit)
+    chunks = body.stream(limit, keeps=True)
     head: list[bytes] = []
     size = 0
     async for chunk in chunks:
@@ -101,10 +79,10 @@ async def _read_large(chunks: AsyncIterator[bytes], kind: type[Body]) -> Body:
     async for piece in pieces(chunks):
         large.feed(piece)
     large.end()
-    body = decode(large.rest, kind, large.media)
+    decoded = decode(large.rest, kind, large.media)
     large.check_all_used()
     await asyncio.sleep(0)
-    return body
+    return decoded
 
 
 def _check_nested(data: bytes) -> None:

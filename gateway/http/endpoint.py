@@ -17,6 +17,7 @@ from gateway.auth import Caller
 from gateway.http.errors import error_response
 from gateway.http.instrumentation import Instrumentation
 from gateway.http.origin import require_json, require_own_origin
+from gateway.http.request_body import RequestBody
 from gateway.settings import GatewaySettings
 from servekit.context import REQUEST_ID, CancellationToken, RequestContext, current, enter
 from servekit.echo import cut
@@ -34,11 +35,13 @@ class HandlerContext:
         state: What the handlers share.
         caller: The owner of the API key.
         request: The HTTP request.
+        body: Its body.
     """
 
     state: AppState
     caller: Caller
     request: Request
+    body: RequestBody
 
 
 Handler = Callable[[HandlerContext], Awaitable[Response]]
@@ -127,12 +130,14 @@ class Endpoint:
         context = current()
         cancellation = CancellationToken(time.monotonic() + seconds, context.cancellation)
         enter(replace(context, cancellation=cancellation))
+        body = RequestBody(request, self._state.body_budgets, caller.tenant, self._state.settings)
+        exchange.body = body
         try:
             async with asyncio.timeout(cancellation.remaining_seconds()) as limit:
                 exchange.on_start = lambda: limit.reschedule(
                     None
                 )  # a response that has begun checks its deadline itself
-                response = await self._operation.handler(HandlerContext(self._state, caller, request))
+                response = await self._operation.handler(HandlerContext(self._state, caller, request, body))
                 await response(request.scope, exchange.receive, exchange.send)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from error
@@ -154,6 +159,7 @@ class _Exchange:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self.request_id = ""
+        self.body: RequestBody | None = None
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
         self.started = False
@@ -181,9 +187,11 @@ class _Exchange:
         await self._send(message)
 
     def close(self) -> None:
-        """Stop watching for the disconnect."""
+        """Stop watching for the disconnect, and free the body."""
         if self._watcher is not None:
             self._watcher.cancel()
+        if self.body is not None:
+            self.body.close()
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

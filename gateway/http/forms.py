@@ -1,4 +1,4 @@
-"""Multipart request bodies: a file, read while it arrives, and small form fields."""
+"""Multipart request bodies: a file, read piece by piece, and small form fields."""
 
 import re
 from collections import deque
@@ -9,10 +9,10 @@ from typing import TypeVar
 import msgspec
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
 
 from gateway.chunks import pieces
-from gateway.http.bodies import stream, validation_error
+from gateway.http.bodies import validation_error
+from gateway.http.endpoint import HandlerContext
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 
@@ -70,21 +70,21 @@ class Part:
 
 
 class Form:
-    """A `multipart/form-data` body, read part by part as it arrives. Every part must be read to its end.
+    """A `multipart/form-data` body, read part by part. Every part must be read to its end.
 
     Args:
-        request: The request.
+        context: The context of the request.
         limit: The most bytes that the body may have.
 
     Raises:
         InvalidArgument: The body is not a form.
     """
 
-    def __init__(self, request: Request, limit: int) -> None:
-        kind, options = parse_options_header(request.headers.get("content-type", ""))
+    def __init__(self, context: HandlerContext, limit: int) -> None:
+        kind, options = parse_options_header(context.request.headers.get("content-type", ""))
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise InvalidArgument("the body must be multipart/form-data", field="body")
-        self._pieces = pieces(stream(request, limit, "file"))
+        self._pieces = pieces(context.body.stream(limit, "file"))
         self._events: deque[_Headers | bytes | None] = deque()
         self._name = self._value = b""
         self._headers: dict[str, str] = {}
@@ -173,7 +173,7 @@ def form_struct(fields: dict[str, list[str]], kind: type[Body], lists: Sequence[
 
 
 async def read_form(
-    request: Request,
+    context: HandlerContext,
     limit: int,
     kind: type[Body],
     take: Callable[[Part], Awaitable[Taken]],
@@ -185,7 +185,7 @@ async def read_form(
 
     Args:
         limit: The most bytes that the body may have.
-        take: Is called with the file while it arrives, and reads it to its end; several files come one by one.
+        take: Is called with the file and reads it to its end; several files come one by one.
         lists: The fields that may have several values.
         field_bytes: The most bytes of one field; all fields together may have `MANY_FIELDS` times as many.
         max_parts: The most parts that the body may have.
@@ -197,7 +197,7 @@ async def read_form(
     fields: dict[str, list[str]] = {}
     taken: Taken | None = None
     count, room = 0, MANY_FIELDS * field_bytes
-    async for part in Form(request, limit):
+    async for part in Form(context, limit):
         count += 1
         if count > max_parts:
             raise TooLarge(f"the form must have at most {max_parts} parts", field=part.name or "body")

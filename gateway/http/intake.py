@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from polyphony.type.v1.media_pb2 import Media
 
-from gateway.http.bodies import read_json, stream
+from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext
 from gateway.http.forms import FIELD_BYTES, Body, Part, form_struct, read_form
 from gateway.media.resolver import parse_media_source
@@ -42,11 +42,11 @@ async def read_media(
         case "multipart/form-data":
             return *await _form(context, options, limit), "file"
         case "application/json":
-            body = await read_json(context.request, request, limit * 4 // 3 + state.settings.max_json_body_bytes)
+            body = await read_json(context.body, request, limit * 4 // 3 + state.settings.max_json_body_bytes)
             media_source = parse_media_source(getattr(body, source), source)
             return body, await state.media_resolver.resolve(media_source, tenant, limit, source), source
     query = {key: [value] for key, value in context.request.query_params.items()}
-    fields, chunks = form_struct(query, options), stream(context.request, limit, "body")
+    fields, chunks = form_struct(query, options), context.body.stream(limit, "body")
     return fields, await state.media_resolver.receive(chunks, content_type, tenant, "body"), "body"
 
 
@@ -61,4 +61,4 @@ async def _form(
         resolver, tenant = context.state.media_resolver, context.caller.tenant
         return await resolver.receive(aiter(part), part.mime_type, tenant, part.name)
 
-    return await read_form(context.request, limit, kind, take, lists, field_bytes)
+    return await read_form(context, limit, kind, take, lists, field_bytes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.http.websocket import WebSocketProtocol
@@ -26,11 +27,13 @@ class _Protocol(HttpToolsProtocol):
     """One connection, with limits that uvicorn does not have: on the bytes and seconds of a request's head, and on
     the number of pipelined requests.
 
-    It buffers more of a body than uvicorn's 64 KiB before it waits for the handler: half a megabyte arrives in 0.8 ms
-    instead of 1.3. The chunks of a body that one read brings, up to 40,000, are passed on as one.
+    It buffers more of a body up to `READ_AHEAD_BYTES` than uvicorn's 64 KiB before it waits for the handler: half a
+    megabyte arrives in 0.8 ms instead of 1.3. A larger body goes to disk at the disk's pace. The chunks of a body that
+    one read brings, up to 40,000, are passed on as one.
     """
 
     _unparsed = 0  # bytes since the parser's last event
+    _reads_ahead = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -60,7 +63,13 @@ class _Protocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ConnectionAbortedError  # ends the parser, which closes the connection
         super().on_message_begin()
+        self._reads_ahead = False
         self._start_head_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if name.lower() == b"content-length":
+            self._reads_ahead = len(value) < 8 and int(value) <= READ_AHEAD_BYTES
 
     def on_headers_complete(self) -> None:
         self._stop_head_timer()
@@ -87,7 +96,8 @@ class _Protocol(HttpToolsProtocol):
                 self._resume_reading()
 
     def _resume_reading(self) -> None:
-        if len(self.cycle.body) < READ_AHEAD_BYTES and not self.pipeline:
+        most = READ_AHEAD_BYTES if self._reads_ahead else HIGH_WATER_LIMIT
+        if len(self.cycle.body) < most and not self.pipeline:
             self.flow.resume_reading()
 
     def _start_head_timer(self) -> None:

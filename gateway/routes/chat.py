@@ -38,7 +38,7 @@ from servekit.errors import Unavailable
 async def create_completion(context: HandlerContext) -> Response:
     """Generate the answer to a conversation, whole or streamed."""
     state = context.state
-    body = await read_json(context.request, ChatRequest, state.settings.max_chat_body_bytes)
+    body = await read_json(context.body, ChatRequest, state.settings.max_chat_body_bytes)
 
     async def resolve(source: InlineSource, kind: Literal["image", "audio"], field: str) -> Media:
         limit = state.settings.max_image_bytes if kind == "image" else state.settings.max_audio_bytes

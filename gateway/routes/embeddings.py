@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 64  # that are encoded in 5 ms
 async def create_embeddings(context: HandlerContext) -> Response:
     """Create the embeddings of one or several texts."""
     state = context.state
-    body = await read_json(context.request, EmbeddingsRequest, state.settings.max_json_body_bytes)
+    body = await read_json(context.body, EmbeddingsRequest, state.settings.max_json_body_bytes)
     texts = _texts(body)
     model = state.models.resolve("embed", body.model, context.caller)
     request = EmbedRequest(inputs=[EmbedInput(text=text) for text in texts], model=model)

@@ -16,7 +16,7 @@ MAX_FILENAME = 255  # characters
 
 
 async def upload(context: HandlerContext) -> Response:
-    """Upload a file. It is streamed to the object store while it arrives."""
+    """Upload a file, which is streamed to the object store."""
     state, tenant = context.state, context.caller.tenant
     uploads: list[FileRecord] = []
 
@@ -30,7 +30,7 @@ async def upload(context: HandlerContext) -> Response:
         return uploads[0]
 
     try:
-        form, received = await read_form(context.request, state.settings.max_file_bytes, FileForm, take)
+        form, received = await read_form(context, state.settings.max_file_bytes, FileForm, take)
         expires_at = received.created_at + form.expires_after.seconds if form.expires_after else None
         record = replace(received, purpose=form.purpose, expires_at=expires_at)
         await state.records.finish_upload(tenant, record)

@@ -28,7 +28,7 @@ async def fit(context: HandlerContext) -> Response:
         return files
 
     form, recordings = await read_form(
-        context.request,
+        context,
         state.settings.max_audio_bytes,
         schemas.FitForm,
         store,

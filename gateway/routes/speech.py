@@ -24,7 +24,7 @@ TOKENS_PER_SECOND = 20  # of audio, for `usage`
 async def speak(context: HandlerContext) -> Response:
     """Synthesize a text. The audio is streamed, as bytes or as server-sent events with base64."""
     state = context.state
-    body = await read_json(context.request, SpeechRequest, state.settings.max_json_body_bytes)
+    body = await read_json(context.body, SpeechRequest, state.settings.max_json_body_bytes)
     if body.instructions.strip():
         message = "instructions must be empty: no voice follows them; choose a voice and a speed"
         raise InvalidArgument(message, field="instructions")

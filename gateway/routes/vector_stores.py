@@ -33,7 +33,7 @@ async def create_store(context: HandlerContext) -> Response:
     """Create a vector store and index the files that the request names."""
     state, tenant = context.state, context.caller.tenant
     model = state.models.resolve("embed", "", context.caller)
-    body = await read_json(context.request, CreateStoreRequest, state.settings.max_json_body_bytes)
+    body = await read_json(context.body, CreateStoreRequest, state.settings.max_json_body_bytes)
     for index, file_id in enumerate(body.file_ids):
         await state.records.file(tenant, file_id, f"file_ids[{index}]")
     record = VectorStoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
@@ -73,7 +73,7 @@ async def attach_file(context: HandlerContext) -> Response:
     """Index a text file; it can be searched once the response is sent."""
     context.state.models.resolve("embed", "", context.caller)
     record = await _store(context)
-    body = await read_json(context.request, AttachRequest, context.state.settings.max_json_body_bytes)
+    body = await read_json(context.body, AttachRequest, context.state.settings.max_json_body_bytes)
     indexed = await _index(context, record.id, body.file_id, body.attributes or {})
     return json_response(_file_answer(indexed))
 
@@ -104,7 +104,7 @@ async def search_store(context: HandlerContext) -> Response:
     state = context.state
     state.models.resolve("embed", "", context.caller)
     record = await _store(context)
-    body = await read_json(context.request, StoreSearchRequest, state.settings.max_json_body_bytes)
+    body = await read_json(context.body, StoreSearchRequest, state.settings.max_json_body_bytes)
     queries = [body.query] if isinstance(body.query, str) else body.query
     request = SearchRequest(collection=record.id, text=" ".join(queries), limit=body.max_num_results)
     if body.ranking_options is not None and body.ranking_options.score_threshold is not None:

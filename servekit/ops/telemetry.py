@@ -103,6 +103,9 @@ class Telemetry:
         self.pipeline_responses = counter(
             "polyphony_pipeline_responses", "Responses of pipelines, by whether an optional step failed.", ["degraded"]
         )
+        self.body_bytes = gauge(
+            "polyphony_request_body_bytes", "Bytes of request bodies that are received or processed.", ["place"]
+        )
         self.event_loop_lag = histogram(
             "polyphony_event_loop_lag_seconds", "Delay of a periodic timer of the event loop.", buckets=LAGS
         )

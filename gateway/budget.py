@@ -1,0 +1,95 @@
+"""Budgets of bytes that the requests of this process may hold together."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from prometheus_client import Gauge
+
+from gateway.settings import GatewaySettings
+from servekit.errors import Overloaded
+from servekit.ops.telemetry import Telemetry
+
+WAIT_SECONDS = 5.0  # for room in the memory, of a body that has been received already
+
+
+class Budget:
+    """Bytes that all requests together may hold. One tenant may hold half of them, or one body of any size.
+
+    Args:
+        limit: The most bytes.
+        gauge: The metric of the bytes that are held.
+    """
+
+    def __init__(self, limit: int, gauge: Gauge) -> None:
+        self._limit = limit
+        self._gauge = gauge
+        self._held = 0
+        self._held_by: dict[str, int] = {}
+        self._freed = asyncio.Event()
+
+    def take(self, tenant: str, size: int, share: float = 1.0) -> bool:
+        """Take bytes, unless more than a share of the budget would be held then; `free` gives them back."""
+        limit, own = self._limit * share, self._held_by.get(tenant, 0)
+        if self._held + size > limit or (own and own + size > limit / 2):
+            return False
+        self._set(tenant, size)
+        return True
+
+    async def wait(self, tenant: str, size: int) -> None:
+        """Take bytes once there is room.
+
+        Raises:
+            Overloaded: There was none within `WAIT_SECONDS`.
+        """
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not self.take(tenant, size):
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise full() from None
+
+    def free(self, tenant: str, size: int) -> None:
+        """Give bytes back."""
+        self._set(tenant, -size)
+        self._freed.set()
+
+    def _set(self, tenant: str, change: int) -> None:
+        self._held += change
+        self._gauge.set(self._held)
+        self._held_by[tenant] = self._held_by.get(tenant, 0) + change
+        if not self._held_by[tenant]:
+            del self._held_by[tenant]
+
+
+@dataclass(frozen=True, slots=True)
+class BodyBudgets:
+    """Where request bodies may be, and how many bytes of them.
+
+    Attributes:
+        memory: The bytes in memory.
+        disk: The bytes in temporary files.
+        folder: The folder of the temporary files.
+    """
+
+    memory: Budget
+    disk: Budget
+    folder: Path
+
+    @classmethod
+    def build(cls, settings: GatewaySettings, telemetry: Telemetry) -> Self:
+        """The budgets of the settings."""
+        held = telemetry.body_bytes
+        folder = settings.body_folder or settings.home / "data"
+        return cls(
+            Budget(settings.max_body_memory_bytes, held.labels("memory")),
+            Budget(settings.max_body_disk_bytes, held.labels("disk")),
+            folder,
+        )
+
+
+def full() -> Overloaded:
+    """The error where a budget has no room."""
+    return Overloaded("too many bytes of request bodies are being received or processed", retry_after=1.0)

@@ -1,0 +1,108 @@
+"""Where the body of a request is while it arrives and while it is used, and what it counts for."""
+
+import asyncio
+import json
+import os
+import re
+
+import pytest
+
+from gateway.app import build_app
+from gateway.http.request_body import MEMORY_BYTES, SMALL_BYTES
+from gateway.http.server import WebServer
+
+MIB = 1 << 20
+CHAT = b'{"messages": [{"role": "user", "content": "Hi"}]}'
+
+
+def held(state, place):
+    return state.telemetry.registry.get_sample_value("polyphony_request_body_bytes", {"place": place}) or 0.0
+
+
+def chat(size):
+    """A chat request of `size` bytes."""
+    return CHAT + b" " * (size - len(CHAT))
+
+
+@pytest.mark.parametrize(
+    ("size", "counted"), [(SMALL_BYTES, 0), (SMALL_BYTES + 1, SMALL_BYTES + 1), (MEMORY_BYTES + 1, MEMORY_BYTES + 1)]
+)
+async def test_a_body_counts_until_its_request_ends(http, state, orders, size, counted):
+    orders.seconds["token"] = 60
+    asking = asyncio.create_task(http.post("/v1/chat/completions", content=chat(size)))
+    await orders.arrived["token"].wait()
+    assert (held(state, "memory"), held(state, "disk")) == (counted, 0)
+    orders.seconds["token"] = 0
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert held(state, "memory") == 0
+
+
+async def test_a_large_body_is_on_disk_while_it_arrives(http, state):
+    seen, size = [], 3 * MIB
+
+    async def body():
+        for _ in range(size // MIB):
+            yield bytes(MIB)
+            await asyncio.sleep(0)
+            seen.append((held(state, "memory"), held(state, "disk")))
+
+    response = await http.post("/v1/vision/read", content=body())
+    assert response.status_code == 200
+    assert seen[-1][0] == 0
+    assert seen[-1][1] >= 2 * MIB
+    assert (held(state, "memory"), held(state, "disk")) == (0, 0)
+
+
+async def test_a_body_is_received_on_disk_where_memory_is_short(http, state, orders):
+    state.body_budgets.memory.take("other", 100 * MIB)
+    assert (await http.post("/v1/chat/completions", content=chat(200_000))).status_code == 200
+    assert held(state, "memory") == 100 * MIB
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+async def test_a_body_that_finds_no_room_gets_429(http, state, place, monkeypatch):
+    monkeypatch.setattr("gateway.budget.WAIT_SECONDS", 0.01)
+    budget = getattr(state.body_budgets, place)
+    whole = 128 * MIB if place == "memory" else 2048 * MIB
+    budget.take("other", whole)
+    response = await http.post("/v1/chat/completions", content=chat(2 * MIB))
+    assert (response.status_code, response.json()["error"]["code"]) == (429, "overloaded")
+    assert response.headers["retry-after"] == "1"
+    assert (await http.post("/v1/chat/completions", content=CHAT)).status_code == 200
+    budget.free("other", whole)
+    assert (held(state, "memory"), held(state, "disk")) == (0, 0)
+    assert (await http.post("/v1/chat/completions", content=chat(2 * MIB))).status_code == 200
+
+
+async def test_a_full_disk_refuses_large_bodies_only(http, state, monkeypatch):
+    real = os.fstatvfs
+    monkeypatch.setattr(os, "fstatvfs", lambda file: os.statvfs_result([*real(file)[:3], 0, 0, *real(file)[5:]]))
+    response = await http.post("/v1/chat/completions", content=chat(2 * MIB))
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
+    assert (await http.post("/v1/chat/completions", content=chat(MIB))).status_code == 200
+    assert held(state, "disk") == 0
+
+
+async def test_the_temporary_files_have_no_names(http, settings):
+    assert (await http.post("/v1/vision/read", content=bytes(2 * MIB))).status_code == 200
+    assert [path for path in (settings.home / "data").iterdir() if path.name != "objects"] == []
+
+
+async def test_a_client_that_sends_too_slowly_gets_408(build):
+    state = build(http_port=0, transfer_grace_seconds=0.3)
+    web = WebServer(build_app(state), state.settings)
+    await web.start()
+
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n")
+        while not reader._buffer:  # nothing is answered yet
+            writer.write(b" ")
+            await asyncio.sleep(0.05)
+        head = await reader.readuntil(b"\r\n\r\n")
+        error = json.loads(await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1])))["error"]
+        writer.close()
+    await web.stop()
+    assert (head.split()[1], error["code"]) == (b"408", "timeout")
+    assert "1024 bytes per second" in error["message"]
