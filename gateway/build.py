@@ -29,7 +29,7 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
     state = AppState.build(settings, telemetry, clients)
     require_loopback(settings.http_host, state.keys)
     require_loopback(settings.host, state.keys)
-    web = WebServer(build_app(state), settings)
+    web = WebServer(build_app(state), settings, telemetry)
 
     sweeping: list[asyncio.Task[None]] = []
 

@@ -45,6 +45,11 @@ def made() -> Dashboard:
         lines("Request bodies", "Bytes that are received or processed. At max_body_memory_bytes or max_body_disk_bytes "
               "of the gateway's settings large requests get 429.", "bytes",
               {"{{instance}} {{place}}": "polyphony_request_body_bytes"}),
+        lines("HTTP connections", "Open connections, WebSockets among them. At max_http_connections the ones that wait "
+              "for their clients are closed.", "short", {"{{instance}}": "polyphony_http_connections"}),
+        lines("Closed connections", "idle: closed for a new one, at the limit. refused: at the limit, and all others "
+              "are being answered. unread: the client did not read its answer.", "ops",
+              {"{{reason}}": rate("polyphony_http_closed_connections_total", "reason")}),
     ]  # fmt: skip
     return board(
         "pipelines",

@@ -22,6 +22,7 @@ from fleet.runner.state import FleetState, lock_path, state_path, write
 from fleet.settings import FleetSettings
 from fleet.weights import weights
 from servekit.models import catalogue
+from servekit.ops.descriptors import raise_descriptor_limit
 
 KEEP_SECONDS = 1.0
 STDERR = 2
@@ -136,6 +137,7 @@ def main() -> None:
     """Run the fleet in the foreground."""
     os.umask(0o077)  # its files and those of its processes are for its user alone
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    raise_descriptor_limit()
     try:
         asyncio.run(supervise(FleetSettings()))
     except (FleetError, OSError) as error:

@@ -4,20 +4,25 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.http.connections import ClientConnection, Connections
+from gateway.http.errors import error_response
 from gateway.http.websocket import WebSocketProtocol
 from gateway.settings import GatewaySettings
-from servekit.errors import FailedPrecondition
+from servekit.errors import FailedPrecondition, Unavailable
+from servekit.ops.telemetry import Telemetry
 
 READ_AHEAD_BYTES = 1 << 20
 HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
+REST_SECONDS = 10.0  # for the rest of a body after its answer
 MAX_PIPELINED = 16
 CHUNKS_AT_ONCE = 1024  # of a body, before the event loop does other work
 PONG_SECONDS = 60.0  # a session that is sent audio faster than it can be transcribed is read slowly, and pongs late
@@ -35,18 +40,38 @@ class _Protocol(HttpToolsProtocol):
     _unparsed = 0  # bytes since the parser's last event
     _reads_ahead = False
     _head_timer: asyncio.TimerHandle | None = None
+    _rest_timer: asyncio.TimerHandle | None = None
+    unread = 0
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, own: Connections, *arguments: Any, **options: Any) -> None:
+        self._own = own
         self._body: list[bytes] = []  # what the parser has found and the handler has not been passed
         super().__init__(*arguments, **options)
+
+    @property
+    def write_paused(self) -> bool:
+        """Whether more is to be sent once the client has read what was sent."""
+        return self.flow.write_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._start_head_timer()
+        if not self._own.add(self, cast("set[ClientConnection]", self.connections)):
+            self._refuse()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._stop_rest_timer()
+        self._own.busy(self)
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._own.busy(self)
+        super().handle_websocket_upgrade()
+
+    def resume_writing(self) -> None:
+        self.unread = 0
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), HEAD_BYTES):
@@ -82,7 +107,16 @@ class _Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._unparsed = 0
         self._pass_body()
+        self._own.busy(self)
+        self._stop_rest_timer()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.more_body:  # it is dropped, so that the client comes to read the answer
+            self._rest_timer = self.loop.call_later(REST_SECONDS, self.transport.close)
+        elif not self.pipeline:
+            self._own.waits(self)
 
     def _pass_body(self) -> None:
         if self._body:
@@ -99,6 +133,19 @@ class _Protocol(HttpToolsProtocol):
         most = READ_AHEAD_BYTES if self._reads_ahead else HIGH_WATER_LIMIT
         if len(self.cycle.body) < most and not self.pipeline:
             self.flow.resume_reading()
+
+    def _refuse(self) -> None:
+        """Close the connection with an error: all others are waited for."""
+        error = error_response(Unavailable("the gateway has too many open connections", retry_after=1.0))
+        headers = [*error.raw_headers, (b"connection", b"close")]
+        lines = [b"HTTP/1.1 503 Service Unavailable", *(name + b": " + value for name, value in headers), b""]
+        self.transport.write(b"\r\n".join([*lines, bytes(error.body)]))
+        self.transport.close()
+
+    def _stop_rest_timer(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
 
     def _start_head_timer(self) -> None:
         self._stop_head_timer()
@@ -133,13 +180,20 @@ class WebServer:
         port: The port that it listens on.
     """
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, telemetry: Telemetry) -> None:
         self._settings = settings
+        self._connections = Connections(
+            settings.max_http_connections,
+            settings.min_transfer_bytes_per_second,
+            settings.transfer_grace_seconds,
+            telemetry,
+        )
         self.port = settings.http_port
         self._server = _Embedded(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http=partial(_Protocol, self._connections),  # type: ignore[arg-type]
+                backlog=self._connections.limit,  # what one turn of the event loop may accept at most
                 ws=WebSocketProtocol,
                 ws_max_size=settings.max_realtime_message_bytes,
                 ws_ping_timeout=PONG_SECONDS,
@@ -154,6 +208,7 @@ class WebServer:
             )
         )
         self._running: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen.
@@ -174,6 +229,7 @@ class WebServer:
             ) from error
         self.port = listener.getsockname()[1]
         self._running = asyncio.create_task(self._server.serve([listener]))
+        self._watching = asyncio.create_task(self._connections.watch())
         await self._server.listening.wait()
 
     async def stop(self) -> None:
@@ -181,3 +237,5 @@ class WebServer:
         self._server.should_exit = True
         if self._running is not None:
             await self._running
+        if self._watching is not None:
+            self._watching.cancel()

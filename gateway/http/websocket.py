@@ -21,8 +21,14 @@ class WebSocketProtocol(WSProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.unread = 0
         self._frames = 0  # since the last complete message
         self._continuing = False  # whether `_continue` is scheduled
+
+    @property
+    def write_paused(self) -> bool:
+        """Whether more is to be sent once the client has read what was sent."""
+        return not self.writable.is_set()
 
     def handle_events(self) -> None:
         """Handle the next frames: up to the end of a message, at most `FRAMES_AT_ONCE`."""
@@ -52,6 +58,7 @@ class WebSocketProtocol(WSProtocol):
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self.unread = 0
         super().resume_writing()
         self._resume_reading()
 

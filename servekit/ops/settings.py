@@ -79,6 +79,12 @@ class ProcessSettings(BaseSettings):
     max_concurrent_streams: int = Field(default=100, gt=0)
     """Concurrent requests of one HTTP/2 connection; the client queues further ones."""
 
+    max_connections: int = Field(default=1024, gt=0)
+    """Open gRPC connections; further ones are closed at once. A client holds one to each address of a service."""
+
+    max_concurrent_rpcs: int = Field(default=512, gt=0)
+    """Concurrent calls of all connections, whose messages are in memory; further calls get RESOURCE_EXHAUSTED."""
+
     max_connection_age_seconds: float = Field(default=60.0, gt=0)
     """The age at which a connection is closed gracefully, so that clients reconnect and reach pods that were added."""
 

@@ -103,6 +103,12 @@ class Telemetry:
         self.pipeline_responses = counter(
             "polyphony_pipeline_responses", "Responses of pipelines, by whether an optional step failed.", ["degraded"]
         )
+        self.connections = gauge("polyphony_http_connections", "Open HTTP connections, WebSockets among them.")
+        self.closed_connections = counter(
+            "polyphony_http_closed_connections",
+            "HTTP connections that were closed to stay within a limit, by reason.",
+            ["reason"],
+        )
         self.body_bytes = gauge(
             "polyphony_request_body_bytes", "Bytes of request bodies that are received or processed.", ["place"]
         )

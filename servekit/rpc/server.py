@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from servekit.errors import FailedPrecondition, ServeError
+from servekit.ops.descriptors import raise_descriptor_limit
 from servekit.ops.logs import configure_logging
 from servekit.ops.loop_lag import LoopLag
 from servekit.ops.settings import ProcessSettings
@@ -32,6 +33,7 @@ from servekit.tasks.repository import ModelRepository
 log = logging.getLogger(__name__)
 
 OPEN_INFERENCE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+HANDSHAKE_MS = 10_000  # for TLS and the settings of HTTP/2
 HEALTH_INTERVAL_SECONDS = 0.5
 SWITCH_INTERVAL_SECONDS = 0.0005  # how long the thread of an engine waits for the GIL while the event loop is busy
 
@@ -92,10 +94,16 @@ class Server:
         age = int(settings.max_connection_age_seconds * 1000)
         self._server = grpc.aio.server(
             interceptors=[CallInterceptor(telemetry, timeouts(*services))],
+            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
-                ("grpc.max_connection_age_ms", age),  # running calls may take longer, up to their deadlines
+                # An idle connection is closed at this age, too; running calls may take longer, up to their deadlines.
+                ("grpc.max_connection_age_ms", age),
+                ("grpc.max_allowed_incoming_connections", settings.max_connections),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+                ("grpc.keepalive_time_ms", 30_000),  # a peer that has vanished is found although it closed nothing
+                ("grpc.keepalive_timeout_ms", 10_000),
                 # Calls beyond it wait in the client's gRPC until their deadlines: rejecting one here would cost an
                 # overloaded server nearly as much as answering it.
                 ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
@@ -219,6 +227,7 @@ def main(settings: AnySettings, build: Build[AnySettings]) -> None:
     """Run a process from its settings to its exit; called by its `__main__`."""
     os.umask(0o077)  # its files hold what callers sent
     configure_logging(settings)
+    raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     log.info("settings: %s", settings.model_dump_json())
     try:

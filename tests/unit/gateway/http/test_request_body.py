@@ -91,7 +91,7 @@ async def test_the_temporary_files_have_no_names(http, settings):
 
 async def test_a_client_that_sends_too_slowly_gets_408(build):
     state = build(http_port=0, transfer_grace_seconds=0.3)
-    web = WebServer(build_app(state), state.settings)
+    web = WebServer(build_app(state), state.settings, state.telemetry)
     await web.start()
 
     async with asyncio.timeout(20):

@@ -27,7 +27,7 @@ async def address(build):
         http_port=0, max_chat_body_bytes=1 << 20, max_image_bytes=1 << 20, max_file_bytes=1 << 20,
         drain_timeout_seconds=1, default_timeout_seconds=60,
     )  # fmt: skip
-    web = WebServer(build_app(state), state.settings)
+    web = WebServer(build_app(state), state.settings, state.telemetry)
     await web.start()
     yield f"http://127.0.0.1:{web.port}"
     await web.stop()
@@ -95,7 +95,7 @@ async def test_a_taken_port_is_a_clear_error(address, build):
     port = int(address.rpartition(":")[2])
     state = build(http_port=port)
     with pytest.raises(FailedPrecondition, match=f"cannot listen on 127.0.0.1:{port}"):
-        await WebServer(build_app(state), state.settings).start()
+        await WebServer(build_app(state), state.settings, state.telemetry).start()
 
 
 async def test_the_official_client(client, orders):

@@ -1,0 +1,93 @@
+"""The open HTTP connections of the process, and which of them to close."""
+
+import asyncio
+import resource
+from collections.abc import Collection
+from typing import Protocol
+
+from servekit.ops.telemetry import Telemetry
+
+DESCRIPTORS_PER_CONNECTION = 3  # its socket, the file of a large body, and those that are about to be closed
+
+
+class ClientConnection(Protocol):
+    """An HTTP connection or a WebSocket.
+
+    Attributes:
+        transport: Its transport.
+        unread: The bytes that its client had not read at the last check; 0 where it was not behind.
+    """
+
+    transport: asyncio.Transport
+    unread: int
+
+    @property
+    def write_paused(self) -> bool:
+        """Whether more is to be sent once the client has read what was sent."""
+        ...
+
+
+class Connections:
+    """Keeps the connections within a limit, and closes those whose clients do not read.
+
+    At the limit a new connection takes the place of the one that has waited longest for its client: for a request, or
+    for the rest of one. So the clients that hold connections lose them, and never those that wait for an answer.
+
+    Args:
+        limit: The most connections; fewer where the process may not open as many descriptors.
+        pace: The bytes per second that a client must read of an answer.
+        interval: The seconds between two checks of it.
+        telemetry: Receives the number of connections.
+
+    Attributes:
+        limit: The most connections.
+    """
+
+    def __init__(self, limit: int, pace: int, interval: float, telemetry: Telemetry) -> None:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.limit = min(limit, descriptors // DESCRIPTORS_PER_CONNECTION)
+        self._interval = interval
+        self._least_read = pace * interval
+        self._open: Collection[ClientConnection] = ()
+        self._waiting: dict[ClientConnection, None] = {}  # those that wait for their clients, the longest first
+        self._closed = telemetry.closed_connections
+        telemetry.connections.set_function(lambda: len(self._open))
+
+    def add(self, connection: ClientConnection, connections: Collection[ClientConnection]) -> bool:
+        """Whether a new connection, one of all `connections`, may stay; another one is closed for it."""
+        self._open = connections
+        if len(connections) > self.limit:
+            longest = next(iter(self._waiting), None)
+            if longest is None:
+                self._closed.labels("refused").inc()
+                return False
+            self.busy(longest)
+            self._closed.labels("idle").inc()
+            longest.transport.close()
+        self._waiting[connection] = None
+        return True
+
+    def waits(self, connection: ClientConnection) -> None:
+        """Note that the connection waits for the next request of its client."""
+        self._waiting[connection] = None
+
+    def busy(self, connection: ClientConnection) -> None:
+        """Note that the connection does not wait for its client: it has sent a request, or is closed."""
+        self._waiting.pop(connection, None)
+
+    async def watch(self) -> None:
+        """Check the connections until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            self.check()
+
+    def check(self) -> None:
+        """Close each connection whose client has read too little since the last check of what it is sent."""
+        for connection in tuple(self._open):
+            transport, unread = connection.transport, 0
+            if connection.write_paused or transport.is_closing():
+                unread = transport.get_write_buffer_size()
+            if unread and connection.unread and connection.unread - unread < self._least_read:
+                self._closed.labels("unread").inc()
+                transport.abort()
+            connection.unread = unread
