@@ -19,9 +19,10 @@ def held(state, place):
     return state.telemetry.registry.get_sample_value("polyphony_request_body_bytes", {"place": place}) or 0.0
 
 
-def chat(size):
-    """A chat request of `size` bytes."""
-    return CHAT + b" " * (size - len(CHAT))
+def post_chat(http, size=0):
+    """A chat request, filled up to `size` bytes."""
+    body = CHAT + b" " * (size - len(CHAT))
+    return http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,8 @@ def chat(size):
 )
 async def test_a_body_counts_until_its_request_ends(http, state, orders, size, counted):
     orders.seconds["token"] = 60
-    asking = asyncio.create_task(http.post("/v1/chat/completions", content=chat(size)))
-    await orders.arrived["token"].wait()
+    asking = asyncio.create_task(post_chat(http, size))
+    await asyncio.wait_for(orders.arrived["token"].wait(), 20)
     assert (held(state, "memory"), held(state, "disk")) == (counted, 0)
     orders.seconds["token"] = 0
     asking.cancel()
@@ -56,7 +57,7 @@ async def test_a_large_body_is_on_disk_while_it_arrives(http, state):
 
 async def test_a_body_is_received_on_disk_where_memory_is_short(http, state, orders):
     state.body_budgets.memory.take("other", 100 * MIB)
-    assert (await http.post("/v1/chat/completions", content=chat(200_000))).status_code == 200
+    assert (await post_chat(http, 200_000)).status_code == 200
     assert held(state, "memory") == 100 * MIB
 
 
@@ -66,21 +67,21 @@ async def test_a_body_that_finds_no_room_gets_429(http, state, place, monkeypatc
     budget = getattr(state.body_budgets, place)
     whole = 128 * MIB if place == "memory" else 2048 * MIB
     budget.take("other", whole)
-    response = await http.post("/v1/chat/completions", content=chat(2 * MIB))
+    response = await post_chat(http, 2 * MIB)
     assert (response.status_code, response.json()["error"]["code"]) == (429, "overloaded")
     assert response.headers["retry-after"] == "1"
-    assert (await http.post("/v1/chat/completions", content=CHAT)).status_code == 200
+    assert (await post_chat(http)).status_code == 200
     budget.free("other", whole)
     assert (held(state, "memory"), held(state, "disk")) == (0, 0)
-    assert (await http.post("/v1/chat/completions", content=chat(2 * MIB))).status_code == 200
+    assert (await post_chat(http, 2 * MIB)).status_code == 200
 
 
 async def test_a_full_disk_refuses_large_bodies_only(http, state, monkeypatch):
     real = os.fstatvfs
     monkeypatch.setattr(os, "fstatvfs", lambda file: os.statvfs_result([*real(file)[:3], 0, 0, *real(file)[5:]]))
-    response = await http.post("/v1/chat/completions", content=chat(2 * MIB))
+    response = await post_chat(http, 2 * MIB)
     assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
-    assert (await http.post("/v1/chat/completions", content=chat(MIB))).status_code == 200
+    assert (await post_chat(http, MIB)).status_code == 200
     assert held(state, "disk") == 0
 
 
@@ -96,7 +97,8 @@ async def test_a_client_that_sends_too_slowly_gets_408(build):
 
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
-        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n")
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
+        writer.write(b"content-length: 1000\r\n\r\n")
         while not reader._buffer:  # nothing is answered yet
             writer.write(b" ")
             await asyncio.sleep(0.05)
