@@ -10,7 +10,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from drill import full_disk, hung_processes, hung_supervisor, killed_processes, killed_supervisor, upload_races
+from drill import (
+    full_disk,
+    hung_processes,
+    hung_supervisor,
+    killed_processes,
+    killed_supervisor,
+    slow_clients,
+    upload_races,
+)
 from drill.home import small_home
 from drill.result import Drill, DrillResult, Skipped
 from fleet.temporary import TemporaryFleet, running
@@ -19,6 +27,7 @@ DRILLS: dict[str, Drill] = {
     "killed_processes": killed_processes,
     "hung_processes": hung_processes,
     "hung_supervisor": hung_supervisor,
+    "slow_clients": slow_clients,
     "full_disk": full_disk,
     "upload_races": upload_races,
     "killed_supervisor": killed_supervisor,

@@ -1,4 +1,4 @@
-"""Clients that hold connections: half-sent bodies, heads that do not end, connections without a request."""
+"""Clients that hold connections: half-sent bodies of 45 MB, and heads of requests that do not end."""
 
 import asyncio
 import time
@@ -9,9 +9,21 @@ from pathlib import Path
 
 import httpx
 
-_PIECE = b"x" * (256 << 10)
-_ANSWER_SECONDS = 20.0  # for a small request while the clients hold their connections
-_SETTLE_SECONDS = 1.0  # without a byte taken by the server, after which a client has sent all that it can
+from drill.requests import samples
+from drill.result import DrillResult
+from fleet.temporary import TemporaryFleet
+from servekit.ops.descriptors import raise_descriptor_limit
+
+PROMISE = (
+    "While 200 clients hold half-sent bodies of 45 MB, or 2,000 hold half-sent heads, requests of other clients are "
+    "answered within 10 s and the gateway takes at most 768 MiB."
+)
+SHORT = False
+BODIES, BODY_BYTES, HEADS = 200, 45_000_000, 2_000
+MAX_SECONDS, MAX_MEMORY_BYTES = 10.0, 768 << 20
+
+_PIECE = bytes(256 << 10)
+_SEND_SECONDS = 60.0  # after which a client that the server does not read gives up
 _CHAT = ("/v1/chat/completions", "application/json", b'{"messages": [{"role": "user", "content": "')
 _UPLOAD = (
     "/v1/files",
@@ -21,16 +33,16 @@ _UPLOAD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class SlowClientFigures:
     """What was measured while slow clients held their connections.
 
     Attributes:
-        clients: The connections that were tried.
-        refused: How many of them the server answered or closed by then.
-        sent_bytes: The bytes that the server took of all of them.
-        peak_bytes: The peak resident memory of the server's process; 0 where its id is not given.
-        seconds: The duration of each small request that was answered.
-        failures: The small requests that were not answered with a status below 500.
+        clients: The number of slow clients.
+        refused: How many of them had an answer, or no connection any more, by the end.
+        sent_bytes: The bytes that they sent.
+        peak_bytes: The peak resident memory of the server's process meanwhile.
+        seconds: The duration of each request of other clients that was answered.
+        failures: The other requests, and those that were refused, with what happened.
     """
 
     clients: int
@@ -40,94 +52,114 @@ class Figures:
     seconds: tuple[float, ...]
     failures: tuple[str, ...]
 
+    @property
+    def kept(self) -> bool:
+        """Whether what `PROMISE` says was so."""
+        return not self.failures and max(self.seconds) <= MAX_SECONDS and self.peak_bytes <= MAX_MEMORY_BYTES
+
+    def __str__(self) -> str:
+        answered = f"others answered within {max(self.seconds, default=0):.2f} s"
+        return (
+            f"{self.clients} clients, {self.refused} of them refused, {self.sent_bytes / 1e6:.0f} MB: "
+            f"{'; '.join(self.failures) or answered}, at most {self.peak_bytes >> 20} MiB"
+        )
+
+
+def run(fleet: TemporaryFleet) -> DrillResult:
+    """Hold the connections, and send a request to each service meanwhile."""
+    raise_descriptor_limit()
+    row = fleet.status()["gateway"]
+    requests = [httpx.Request("GET", f"{row['address']}/healthz")]
+    requests += [httpx.Request("POST", f"{row['address']}{one.path}", **one.options) for one in samples().values()]
+    attacks = [
+        asyncio.run(half_sent_bodies(row["address"], row["pid"], requests)),
+        asyncio.run(half_sent_bodies(row["address"], row["pid"], requests, form=True)),
+        asyncio.run(half_sent_heads(row["address"], row["pid"], requests)),
+    ]
+    return DrillResult("\n".join(map(str, attacks)), all(figures.kept for figures in attacks))
+
 
 async def half_sent_bodies(
-    host: str,
-    port: int,
-    *,
-    count: int,
-    body_bytes: int = 45_000_000,
-    process: int = 0,
-    form: bool = False,
-    requests: Sequence[httpx.Request] = (),
-) -> Figures:
-    """Send all but the last byte of `count` bodies at once, hold them, and then send small requests of another client.
+    address: str, process: int, requests: Sequence[httpx.Request], count: int = BODIES, *, form: bool = False
+) -> SlowClientFigures:
+    """Send all but the last byte of `count` bodies at once, and then the requests of another client.
 
     Args:
-        body_bytes: The stated length of each body.
-        process: The id of the server's process, whose memory is measured.
+        address: The URL of the gateway.
+        process: The id of its process.
+        requests: What the other client sends, one after another.
+        count: The number of bodies, of `BODY_BYTES` each.
         form: Whether the bodies are uploads of files rather than chats.
-        requests: The small requests, sent one after another; `GET /healthz` if there are none.
     """
     path, content_type, start = _UPLOAD if form else _CHAT
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: {content_type}\r\n"
-        f"content-length: {body_bytes}\r\n\r\n"
-    )
-    client = (head.encode() + start, body_bytes - len(start) - 1)
-    return await _hold(host, port, [client] * count, process, requests)
+    head = f"POST {path} HTTP/1.1\r\nhost: {httpx.URL(address).netloc.decode()}\r\ncontent-type: {content_type}\r\n"
+    client = f"{head}content-length: {BODY_BYTES}\r\n\r\n".encode() + start
+    return await _hold(address, process, requests, count, client, BODY_BYTES - len(start) - 1)
 
 
-async def unfinished_heads(
-    host: str, port: int, *, count: int, process: int = 0, requests: Sequence[httpx.Request] = ()
-) -> Figures:
-    """Hold `count` connections that sent the start of a request's head, as `half_sent_bodies` does."""
-    return await _hold(host, port, [(b"GET /healthz HTTP/1.1\r\nhost: slow\r\n", 0)] * count, process, requests)
+async def half_sent_heads(
+    address: str, process: int, requests: Sequence[httpx.Request], count: int = HEADS
+) -> SlowClientFigures:
+    """Hold `count` connections whose first request has no end, as `half_sent_bodies` does."""
+    return await _hold(address, process, requests, count, b"GET /healthz HTTP/1.1\r\nhost: slow\r\n", 0)
 
 
 async def _hold(
-    host: str, port: int, clients: Sequence[tuple[bytes, int]], process: int, requests: Sequence[httpx.Request]
-) -> Figures:
-    held: list[_Client] = []
+    address: str, process: int, requests: Sequence[httpx.Request], count: int, start: bytes, more: int
+) -> SlowClientFigures:
+    url = httpx.URL(address)
+    _reset_peak(process)
+    clients = []
     try:
-        for start, more in clients:
+        for _ in range(count):
             with suppress(OSError):
-                held.append(await _Client.connect(host, port, start, more))
-        await asyncio.gather(*(client.send() for client in held))
-        seconds, failures = await _ask(requests or [httpx.Request("GET", f"http://{host}:{port}/healthz")])
-        refused = len(clients) - sum(client.is_open for client in held)
-        peak = _peak_bytes(process) if process else 0
-        return Figures(len(clients), refused, sum(c.sent for c in held), peak, tuple(seconds), tuple(failures))
+                clients.append(_SlowClient(*await asyncio.open_connection(url.host, url.port)))
+        await asyncio.gather(*(client.send(start, more) for client in clients))
+        seconds, failures = await _ask(requests)
+        return SlowClientFigures(
+            count,
+            count - sum(client.is_waiting for client in clients),
+            sum(client.sent for client in clients),
+            _peak_bytes(process),
+            tuple(seconds),
+            tuple(failures),
+        )
     finally:
-        for client in held:
+        for client in clients:
             client.close()
 
 
-class _Client:
-    """One slow client."""
+class _SlowClient:
+    """One slow client.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, start: bytes, more: int) -> None:
-        self._reader, self._writer = reader, writer
-        self._start, self._more = start, more
+    Attributes:
+        sent: The bytes that it has sent.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._answered = asyncio.create_task(reader.read(1))  # or disconnected
         self.sent = 0
-        writer.transport.set_write_buffer_limits(high=0)  # `drain` returns once the kernel has the bytes
-
-    @classmethod
-    async def connect(cls, host: str, port: int, start: bytes, more: int) -> "_Client":
-        """Connect; `send` sends `start` and `more` bytes after it."""
-        reader, writer = await asyncio.open_connection(host, port)
-        return cls(reader, writer, start, more)
 
     @property
-    def is_open(self) -> bool:
-        """Whether the server has neither answered nor closed the connection."""
-        return not (self._reader.at_eof() or self._reader._buffer or self._writer.transport.is_closing())  # type: ignore[attr-defined]
+    def is_waiting(self) -> bool:
+        """Whether the server has neither answered it nor closed its connection."""
+        return not self._answered.done()
 
-    async def send(self) -> None:
-        """Send everything, until the server takes no more, answers or closes the connection."""
+    async def send(self, start: bytes, more: int) -> None:
+        """Send `start` and `more` bytes after it, until the server answers, closes the connection or reads no more."""
         with suppress(OSError, TimeoutError):
-            await self._write(self._start)
-            while self.sent < self._more and self.is_open:
-                await self._write(_PIECE[: self._more - self.sent])
-
-    async def _write(self, data: bytes) -> None:
-        async with asyncio.timeout(_SETTLE_SECONDS * 10):
-            self._writer.write(data)
-            await self._writer.drain()
-        self.sent += len(data)
+            async with asyncio.timeout(_SEND_SECONDS):
+                self._writer.write(start)
+                while self.sent < more and self.is_waiting:
+                    piece = _PIECE[: more - self.sent]
+                    self._writer.write(piece)
+                    await self._writer.drain()
+                    self.sent += len(piece)
 
     def close(self) -> None:
         """Close the connection."""
+        self._answered.cancel()
         self._writer.transport.abort()
 
 
@@ -136,20 +168,22 @@ async def _ask(requests: Sequence[httpx.Request]) -> tuple[list[float], list[str
     for request in requests:
         began = time.monotonic()
         try:
-            async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=2 * MAX_SECONDS, trust_env=False) as client:
                 answer = await client.send(request)
         except httpx.HTTPError as error:
             failures.append(f"{request.url.path}: {type(error).__name__}")
-            continue
-        seconds.append(time.monotonic() - began)
-        if answer.status_code >= 500 or answer.status_code == 429:
-            failures.append(f"{request.url.path}: {answer.status_code} {answer.text[:200]}")
+        else:
+            seconds.append(time.monotonic() - began)
+            if answer.status_code != 200:
+                failures.append(f"{request.url.path}: {answer.status_code}")
     return seconds, failures
+
+
+def _reset_peak(process: int) -> None:
+    Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
 def _peak_bytes(process: int) -> int:
     """The peak resident memory of a process."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) << 10
-    raise RuntimeError(f"no VmHWM of process {process}")
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10

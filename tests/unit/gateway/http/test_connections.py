@@ -13,6 +13,7 @@ from gateway.http import server as server_module
 from gateway.http.connections import DESCRIPTORS_PER_CONNECTION, Connections
 from gateway.http.server import WebServer
 from servekit.ops.telemetry import Telemetry
+from tests.watching import until
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -104,11 +105,6 @@ async def connected(port, sent=b"", **options):
         yield reader
     finally:
         writer.close()
-
-
-async def until(condition):
-    while not condition():  # noqa: ASYNC110  # a metric is no event
-        await asyncio.sleep(0.01)
 
 
 async def answer(reader):
