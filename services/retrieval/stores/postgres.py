@@ -7,7 +7,7 @@ searched exactly while small, from `INDEXED_FROM` points on through an HNSW inde
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from servekit.database.pool import DatabasePool
-from servekit.errors import ServeError
 from services.retrieval.stores import (
     Batches,
     Collection,
@@ -97,8 +96,7 @@ class PostgresStore:
             row = await (await connection.execute(statement, (tenant, name))).fetchone()
         if row is None:
             raise collection_not_found(name)
-        with suppress(ServeError):  # the collection is deleted; the sweep drops the table
-            await drop_table(self._pool, row[0])
+        await drop_table(self._pool, row[0])  # the collection is deleted, even if its table stays until the next sweep
 
     async def count_points(self, collection: Collection) -> int:
         statement = sql.SQL("SELECT count(*) FROM {table}").format(table=table_of(collection.key))

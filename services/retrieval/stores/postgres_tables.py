@@ -15,7 +15,7 @@ from servekit.errors import ServeError
 
 log = logging.getLogger(__name__)
 
-DROP_ATTEMPTS = 5  # each waits at most a second for the running statements on the table
+DROP_ATTEMPTS = 5  # of a second each
 SWEEP_SECONDS = 3600.0  # between two sweeps
 
 _ORPHANS = """
@@ -43,19 +43,30 @@ async def create_table(connection: psycopg.AsyncConnection, key: int, dimensions
 
 
 async def drop_table(pool: DatabasePool, key: int) -> bool:
-    """Drop the table of a deleted collection; cancel the replicas that build its index. Return whether it is gone."""
-    statement = sql.SQL("DROP TABLE IF EXISTS {table}").format(table=table_of(key))
-    for _ in range(DROP_ATTEMPTS):
-        async with pool.connection() as connection:
-            await connection.execute(_BUILDERS, (f"retrieval.points_{key}",))
-            await connection.execute("SET LOCAL lock_timeout = '1s'")
-            try:
-                async with connection.transaction():
-                    await connection.execute(statement)
-            except psycopg.errors.LockNotAvailable:
-                continue
-            return True
+    """Drop the table of a deleted collection; return whether it is gone. A table that stays is logged."""
+    try:
+        for _ in range(DROP_ATTEMPTS):
+            if await _try_drop(pool, key):
+                return True
+        problem = "it is in use"
+    except (ServeError, psycopg.Error) as error:
+        problem = str(error)
+    log.warning("table points_%d of a deleted collection is not dropped yet: %s", key, problem)
     return False
+
+
+async def _try_drop(pool: DatabasePool, key: int) -> bool:
+    """Drop a table unless it stays in use for a second; cancel the replica that builds its index."""
+    statement = sql.SQL("DROP TABLE IF EXISTS {table}").format(table=table_of(key))
+    async with pool.connection() as connection:
+        await connection.execute(_BUILDERS, (f"retrieval.points_{key}",))
+        await connection.execute("SET LOCAL lock_timeout = '1s'")
+        try:
+            async with connection.transaction():
+                await connection.execute(statement)
+        except psycopg.errors.LockNotAvailable:
+            return False
+    return True
 
 
 async def drop_orphans(pool: DatabasePool) -> int:
@@ -74,4 +85,6 @@ async def sweep(pool: DatabasePool) -> None:
                 log.info("dropped the tables of %d deleted collections", dropped)
         except ServeError:
             delay = PROBE_SECONDS
+        except psycopg.Error as error:
+            log.warning("cannot look for tables of deleted collections: %s", error)
         await asyncio.sleep(delay)
