@@ -337,6 +337,24 @@ async def test_a_file_whose_second_attachment_fails_keeps_its_passages(http, att
     assert passages_of(retrieval) == []
 
 
+async def test_an_attachment_survives_a_replica_that_stops(http, attached, retrieval, orders, monkeypatch):
+    url, file = attached
+    count = len(passages_of(retrieval))
+    obey = orders.obey
+
+    async def stop_once(name, request):
+        await obey(name, request)
+        if len(orders.requests("ReplacePoints.batch")) == 2:
+            monkeypatch.undo()
+            raise Unavailable("the service is stopping")
+
+    monkeypatch.setattr(orders, "obey", stop_once)
+    orders.seen.clear()
+    response = await http.post(url, json={"file_id": file, "attributes": {"version": "new"}})
+    assert (response.status_code, passages_of(retrieval)) == (200, ["new"] * count)
+    assert len(orders.requests("ReplacePoints")) == 2
+
+
 async def test_a_file_whose_first_attachment_fails_is_not_in_the_vector_store(http, attached, retrieval, orders):
     url, file = attached
     await http.delete(f"{url}/{file}")
