@@ -10,7 +10,7 @@ from servekit.errors import DeadlineExceeded, NotFound, Unavailable
 from services.retrieval.stores import Metric, Point, postgres_tables
 from services.retrieval.stores.postgres import PostgresStore
 from services.retrieval.stores.postgres_schema import SCHEMA, open_pool
-from services.retrieval.stores.postgres_tables import drop_orphans
+from services.retrieval.stores.postgres_tables import drop_orphans, sweep
 
 from .reference import exact_scores, example_points
 
@@ -226,6 +226,26 @@ async def test_a_store_that_starts_drops_the_tables_that_a_crash_left(pool, data
         while await tables_and_indexes(pool) != before:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.02)
     await restarted.stop()
+
+
+async def test_the_sweep_goes_on_after_an_error_of_the_database(pool, monkeypatch, caplog):
+    monkeypatch.setattr(postgres_tables, "SWEEP_SECONDS", 0.01)
+    store = PostgresStore(pool)
+    before = await tables_and_indexes(pool)
+    await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
+    async with pool.connection() as connection:
+        await connection.execute("DELETE FROM retrieval.collections")
+        await connection.execute("ALTER TABLE retrieval.collections RENAME TO hidden")
+    sweeping = asyncio.create_task(sweep(pool))
+    async with asyncio.timeout(15):
+        while "cannot look for tables" not in caplog.text:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+        async with pool.connection() as connection:
+            await connection.execute("ALTER TABLE retrieval.hidden RENAME TO collections")
+        while await tables_and_indexes(pool) != before:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+    sweeping.cancel()
+    await asyncio.wait([sweeping])
 
 
 async def test_a_full_disk_during_a_replacement_loses_no_point(pool):
