@@ -45,7 +45,9 @@ class TimeStretcher:
         self._graph.configure()
 
     def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Process the next (samples,), and return the output that is ready."""
+        """Process the next (samples,), none for a text without a sound, and return the output that is ready."""
+        if not len(samples):  # FFmpeg takes no empty frame
+            return np.zeros(0, np.float32)
         mono = np.ascontiguousarray(samples, dtype=np.float32).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(mono, format="flt", layout="mono")
         frame.sample_rate = self._sample_rate

@@ -25,3 +25,12 @@ def test_edges_are_cut_and_the_voice_is_whole():
     sound = np.concatenate([silence(0.5, RATE), tone(1.0), silence(0.5, RATE)])
     assert len(trimmed(sound, RATE)) == pytest.approx(1.06 * RATE, abs=200)
     assert len(trimmed(silence(1.0, RATE), RATE)) == 0
+
+
+def test_a_text_without_a_sound_has_no_samples_at_any_tempo():
+    stretcher = TimeStretcher(RATE, 2.0)
+    assert not len(stretcher.feed(np.zeros(0, np.float32)))
+    assert len(stretcher.feed(tone(1.0))) + len(stretcher.finish()) == pytest.approx(RATE / 2, rel=0.1)
+    alone = TimeStretcher(RATE, 2.0)
+    assert not len(alone.feed(np.zeros(0, np.float32)))
+    assert not len(alone.finish())
