@@ -28,7 +28,7 @@ from services.speech.diarization.diarizers import ClusteringDiarizer, EndToEndDi
 from services.speech.emotion.emotion import EmotionAnalysis
 from services.speech.enhancement.enhancement import SpeechEnhancement
 from services.speech.live.live import LiveTranscription
-from services.speech.records import Records, open_records
+from services.speech.records import RecordTable, open_records
 from services.speech.records.sweep import Sweeper
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.catalogue_voices import CatalogueVoices
@@ -64,7 +64,7 @@ class SpeechServicer:
         settings: The limits of a request.
     """
 
-    def __init__(self, models: ModelRepository, records: Records, settings: SpeechSettings) -> None:
+    def __init__(self, models: ModelRepository, records: RecordTable, settings: SpeechSettings) -> None:
         transcribers, synthesizers = models["transcribe"], models["synthesize"]
         detector: SpeechDetector = models["detect_speech"].get().model
         store, catalogue_voices = ObjectStore(settings.object_store_url), CatalogueVoices(settings.catalogue)

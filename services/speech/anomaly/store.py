@@ -10,7 +10,7 @@ from servekit.echo import cut
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound, ServeError
 from servekit.media.bucket import Bucket
 from services.speech.anomaly.detectors import AnomalyModel, dump, parse
-from services.speech.records import Records
+from services.speech.records import RecordTable
 from services.speech.records.blob_records import BlobRecords
 from services.speech.settings import SpeechSettings
 
@@ -53,7 +53,7 @@ class DetectorStore:
         settings: How many models there may be, and how many are cached in memory.
     """
 
-    def __init__(self, bucket: Bucket, records: Records, settings: SpeechSettings) -> None:
+    def __init__(self, bucket: Bucket, records: RecordTable, settings: SpeechSettings) -> None:
         self._records = BlobRecords(bucket, records, "sound-model", DetectorRecord)
         self._cached = settings.max_cached_anomaly_detectors
         self._max_models, self._max_versions = settings.max_anomaly_detectors, settings.max_anomaly_detector_versions

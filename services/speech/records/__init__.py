@@ -10,13 +10,13 @@ from servekit.echo import cut
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
 
 STORES = {
-    "memory": "services.speech.records.memory:MemoryRecords",
+    "memory": "services.speech.records.memory:MemoryRecordTable",
     "postgresql": "services.speech.records.postgres:open_records",
     "postgres": "services.speech.records.postgres:open_records",
 }
 
 
-class Records(Protocol):
+class RecordTable(Protocol):
     """Small JSON objects by tenant, kind and name. Any method raises `Unavailable` while the database does not answer.
 
     A kind is a literal of this service, such as `voice`.
@@ -64,7 +64,7 @@ class Records(Protocol):
         """
 
 
-class _NoRecords:
+class _NoRecordTable:
     """The records of a service that has no database: every use is an error that says what to set."""
 
     ready = None
@@ -81,7 +81,7 @@ class _NoRecords:
         )
 
 
-def open_records(url: str, connections: int) -> Records:
+def open_records(url: str, connections: int) -> RecordTable:
     """Return the records that a URL names, not yet started.
 
     Args:
@@ -92,11 +92,11 @@ def open_records(url: str, connections: int) -> Records:
         FailedPrecondition: No records have the URL's scheme.
     """
     if not url:
-        return cast("Records", _NoRecords())
+        return cast("RecordTable", _NoRecordTable())
     scheme = url.partition(":")[0]
     if scheme not in STORES:  # the URL is not shown: it may hold a password
         raise FailedPrecondition(f"database_url must begin with one of {', '.join(f'{name}:' for name in STORES)}")
-    return cast("Records", pkgutil.resolve_name(STORES[scheme])(url, connections))
+    return cast("RecordTable", pkgutil.resolve_name(STORES[scheme])(url, connections))
 
 
 def record_exists(kind: str, name: str) -> AlreadyExists:

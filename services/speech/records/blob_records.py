@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound, ServeError
 from servekit.media.bucket import Bucket, checked_name
-from services.speech.records import Records, record_exists, record_not_found, too_many_records
+from services.speech.records import RecordTable, record_exists, record_not_found, too_many_records
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class BlobRecords(Generic[Row]):
         row: The dataclass of a record.
     """
 
-    def __init__(self, bucket: Bucket, records: Records, kind: str, row: type[Row]) -> None:
+    def __init__(self, bucket: Bucket, records: RecordTable, kind: str, row: type[Row]) -> None:
         self._bucket, self._records, self._kind = bucket, records, kind
         self._noun = kind.replace("-", " ")
         self._rows = TypeAdapter(row)

@@ -6,8 +6,8 @@ from typing import Any
 from services.speech.records import record_exists, record_not_found, too_many_records
 
 
-class MemoryRecords:
-    """See `Records`.
+class MemoryRecordTable:
+    """See `RecordTable`.
 
     Args:
         url: `memory:`.

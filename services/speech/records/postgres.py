@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 
 from servekit.database.pool import DatabasePool
 from servekit.database.schema import Schema, isolate_tenants
-from services.speech.records import Records, record_exists, record_not_found, too_many_records
+from services.speech.records import RecordTable, record_exists, record_not_found, too_many_records
 
 SCHEMA = Schema(
     "speech",
@@ -28,8 +28,8 @@ SCHEMA = Schema(
 )
 
 
-class PostgresRecords:
-    """See `Records`.
+class PostgresRecordTable:
+    """See `RecordTable`.
 
     Args:
         pool: The connections to the database.
@@ -99,6 +99,6 @@ class PostgresRecords:
         return record
 
 
-def open_records(url: str, connections: int) -> Records:
+def open_records(url: str, connections: int) -> RecordTable:
     """The records in the database of this URL."""
-    return PostgresRecords(DatabasePool(url, connections, SCHEMA))
+    return PostgresRecordTable(DatabasePool(url, connections, SCHEMA))

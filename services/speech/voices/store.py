@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from servekit.context import current
 from servekit.media.bucket import Bucket
-from services.speech.records import Records
+from services.speech.records import RecordTable
 from services.speech.records.blob_records import BlobRecords
 
 MAX_REFERENCE_BYTES = 8 << 20
@@ -42,7 +42,7 @@ class VoiceStore:
         max_voices: The maximum number of voices of a tenant.
     """
 
-    def __init__(self, bucket: Bucket, records: Records, max_voices: int) -> None:
+    def __init__(self, bucket: Bucket, records: RecordTable, max_voices: int) -> None:
         self._records = BlobRecords(bucket, records, "voice", VoiceRecord)
         self._max_voices = max_voices
 
