@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -31,3 +32,22 @@ def total(metrics: str, name: str) -> float:
 def in_flight(metrics: str) -> float:
     """How many calls run in a process."""
     return total(metrics, "polyphony_requests_in_flight")
+
+
+@contextmanager
+def responsive(metrics: str, what: str) -> Iterator[None]:
+    """Fail if a process holds its event loop for more than 0.1 s meanwhile.
+
+    That is CPU time of the process, which a busy machine does not lengthen; the lag by the clock is reported with it.
+    """
+    before = _late(metrics, "busy"), _late(metrics, "lag")
+    yield
+    held, lagged = _late(metrics, "busy") - before[0], _late(metrics, "lag") - before[1]
+    assert held <= 0, f"{what} held the event loop {held:g} times for over 0.1 s, {lagged:g} times by the clock"
+
+
+def _late(metrics: str, kind: str) -> float:
+    """How often a process's event loop was over 0.1 s late, by the CPU time (`busy`) or by the clock (`lag`)."""
+    name = f"polyphony_event_loop_{kind}_seconds"
+    lines = dict(line.rsplit(" ", 1) for line in httpx.get(f"http://{metrics}/metrics").text.splitlines())
+    return float(lines[f"{name}_count"]) - float(lines[f'{name}_bucket{{le="0.1"}}'])

@@ -13,6 +13,7 @@ from PIL import Image
 from servekit.media.audio_encoder import encode_audio
 from tests.conftest import receiving
 from tests.fleets import Fleet, new_home, running
+from tests.watching import responsive
 
 # Slow enough that a client can leave and a process can die in the middle of an answer.
 TOKEN_SECONDS = 0.02
@@ -53,6 +54,19 @@ def fleet(spans: Spans) -> Iterator[Fleet]:
 def http(fleet: Fleet) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=fleet.address("gateway"), timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def gateway_metrics(fleet: Fleet) -> str:
+    """The address of the gateway's metrics."""
+    return fleet.address("gateway", "metrics")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gateway_responsive(gateway_metrics: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a file whose requests hold the event loop of the gateway: all other callers would wait."""
+    with responsive(gateway_metrics, request.node.name):
+        yield
 
 
 def picture(seed: int = 0) -> bytes:

@@ -44,7 +44,7 @@ def example(kind: msgspec.inspect.Type) -> Any:
             return example(kind.types[0])
         case inspect.LiteralType():
             return kind.values[0]
-        case inspect.StrType():
+        case inspect.StrType() | inspect.CustomType():
             return "x"
         case inspect.ListType():
             return [example(kind.item_type)]
@@ -70,7 +70,7 @@ def requests_with(text: str, kind: msgspec.inspect.Type) -> Iterator[tuple[str, 
         case inspect.UnionType():
             for each in kind.types:
                 yield from requests_with(text, each)
-        case inspect.StrType() | inspect.LiteralType() | inspect.IntType() | inspect.BoolType():
+        case inspect.StrType() | inspect.CustomType() | inspect.LiteralType() | inspect.IntType() | inspect.BoolType():
             yield "", text
         case inspect.ListType():
             for path, value in requests_with(text, kind.item_type):
