@@ -45,7 +45,7 @@ async def serve(build):
 
     async def start(**changes):
         state = build(http_port=0, drain_timeout_seconds=1, **changes)
-        web = WebServer(build_app(state), state.settings)
+        web = WebServer(build_app(state), state.settings, state.telemetry)
         await web.start()
         running.append(web)
 
