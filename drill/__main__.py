@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drill import (
+    failed_attach,
     full_disk,
     hung_processes,
     hung_supervisor,
@@ -30,6 +31,7 @@ DRILLS: dict[str, Drill] = {
     "slow_clients": slow_clients,
     "full_disk": full_disk,
     "upload_races": upload_races,
+    "failed_attach": failed_attach,
     "killed_supervisor": killed_supervisor,
 }
 SETTINGS = {

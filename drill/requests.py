@@ -56,10 +56,12 @@ def status_code(fleet: TemporaryFleet, service: str, seconds: float = 30.0) -> i
         return 0
 
 
-def upload(fleet: TemporaryFleet, data: bytes) -> httpx.Response:
+def upload(
+    fleet: TemporaryFleet, data: bytes, name: str = "drill.bin", mime_type: str = "application/octet-stream"
+) -> httpx.Response:
     """The response to an upload of a file."""
     fields = {"purpose": "assistants"}
-    files = {"file": ("drill.bin", data, "application/octet-stream")}
+    files = {"file": (name, data, mime_type)}
     return httpx.post(f"{fleet.address('gateway')}/v1/files", files=files, data=fields, timeout=60)
 
 
