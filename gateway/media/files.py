@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from functools import partial
 
 from gateway.media.resolver import FILE_PREFIX
@@ -103,14 +103,24 @@ class Files:
             return removed
         for tenant in await self._records.tenants():
             await self._records.expire_files(tenant, now)
-            for digest in await self._records.unreferenced(tenant):
-                removed += await self._collect(tenant, digest)
+            removed += await self._collect_all(tenant, await self._records.unreferenced(tenant))
         for tenant in await self._store.tenants():
             stored = await self._store.digests(tenant, now - UPLOAD_SECONDS)
-            for digest in await self._records.unknown(tenant, stored):
-                removed += await self._collect(tenant, digest)
+            removed += await self._collect_all(tenant, await self._records.unknown(tenant, stored))
         for tenant in await self._records.tenants():
             await self._records.forget(tenant)
+        return removed
+
+    async def _collect_all(self, tenant: str, digests: Sequence[str]) -> int:
+        """Collect objects; one that fails does not keep the others."""
+        removed, failures = 0, []
+        for digest in digests:
+            try:
+                removed += await self._collect(tenant, digest)
+            except ServeError as error:
+                failures.append(error.message)
+        if failures:
+            log.warning("%d objects of tenant %s are not deleted yet: %s", len(failures), tenant, failures[0])
         return removed
 
     async def _collect(self, tenant: str, digest: str) -> bool:

@@ -21,7 +21,7 @@ STORES = {
     "postgresql": "gateway.records.postgres:open_records",
 }
 # How long an upload that has its bytes may take to end, in seconds; longer than the deadline of its request.
-UPLOAD_SECONDS = 3600
+PENDING_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Records(Protocol):
         """Complete the record of a file, with its purpose and expiry.
 
         Raises:
-            Unavailable: The upload took longer than `UPLOAD_SECONDS`, or was abandoned.
+            Unavailable: The upload took longer than `PENDING_SECONDS`, or was abandoned.
         """
 
     async def abandon_upload(self, tenant: str, file_id: str) -> None:

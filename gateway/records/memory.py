@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from gateway.records import (
-    UPLOAD_SECONDS,
+    PENDING_SECONDS,
     FileRecord,
     IndexedFile,
     VectorStoreRecord,
@@ -48,7 +48,7 @@ class MemoryRecords:
         async with self._collecting:
             self._objects.add((tenant, file.digest))
             if (tenant, file.id) not in self._files:
-                self._uploads[tenant, file.id] = file, now() + UPLOAD_SECONDS
+                self._uploads[tenant, file.id] = file, now() + PENDING_SECONDS
 
     async def finish_upload(self, tenant: str, file: FileRecord) -> None:
         if self._uploads.pop((tenant, file.id), None) is None:

@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow, dict_row
 from psycopg.types.json import Jsonb
 
 from gateway.records import (
-    UPLOAD_SECONDS,
+    PENDING_SECONDS,
     FileRecord,
     IndexedFile,
     VectorStoreRecord,
@@ -56,7 +56,7 @@ class PostgresRecords:
 
     async def begin_upload(self, tenant: str, file: FileRecord) -> None:
         check_storable("file", file.filename)
-        row = {**asdict(file), "tenant": tenant, "digest": file.digest, "expires_at": now() + UPLOAD_SECONDS}
+        row = {**asdict(file), "tenant": tenant, "digest": file.digest, "expires_at": now() + PENDING_SECONDS}
         async with self._writing(tenant) as connection:
             # Written even where the row exists: so it waits for `collect`, and then inserts the row anew.
             await connection.execute(

@@ -89,7 +89,7 @@ class Bucket:
             return list((await obstore.list_with_delimiter_async(self._store))["common_prefixes"])
 
     async def sync(self, path: str) -> None:
-        """Make bytes of a folder survive a power loss; a bucket does so itself."""
+        """Make a file, or the names in a folder, survive a power loss; a bucket does so itself."""
         if self.folder is not None:
             await asyncio.to_thread(_sync, self.folder / path)
 
@@ -121,12 +121,11 @@ def _answering() -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
-    for part in (path, path.parent):
-        descriptor = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_partial(folder: Path, pattern: str, before: float) -> None:

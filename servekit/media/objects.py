@@ -82,9 +82,10 @@ class ObjectStore:
         return StagedObject(tenant, path, content.hash.hexdigest(), content.size)
 
     async def publish(self, staged: StagedObject) -> None:
-        """Move staged bytes to their content address, where they stay until `delete`."""
+        """Move staged bytes to their content address, where they stay until `delete`, a power loss included."""
         await self.bucket.sync(staged.path)
         await self.bucket.move(staged.path, _object(staged.tenant, staged.digest))
+        await self.bucket.sync(f"{staged.tenant}/objects")
 
     async def discard(self, staged: StagedObject) -> None:
         """Delete staged bytes."""
@@ -182,11 +183,18 @@ class ObjectStore:
         for tenant in await self.tenants():
             for folder, seconds in (("transient", TRANSIENT_SECONDS), ("uploads", UPLOAD_SECONDS)):
                 for path, modified in await self.bucket.entries(f"{tenant}/{folder}"):
-                    if modified < now - seconds:
+                    if modified < now - seconds and await self._is_older(path, now - seconds):
                         await self.bucket.remove(path)
                         removed += 1
         await self.bucket.remove_partial("*/uploads/*", now - UPLOAD_SECONDS)
         return removed
+
+    async def _is_older(self, path: str, before: float) -> bool:
+        """Whether bytes were last written before a time, now that others were listed and deleted."""
+        try:
+            return (await self.bucket.stat(path))[1] < before
+        except FileNotFoundError:
+            return False
 
     async def _find(self, tenant: str, reference: str, field: str) -> tuple[str, int]:
         """The path and the size of an object."""

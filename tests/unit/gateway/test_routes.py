@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.app import build_app
+from gateway.clients import Clients
 from gateway.pipelines.index_document import BATCH
 from servekit.errors import Unavailable
 
@@ -85,6 +86,19 @@ async def test_without_an_answer_of_the_database_files_are_unavailable_and_chat_
         assert (await http.get("/readyz")).json()["database"] == "not_serving"
         messages = [{"role": "user", "content": "Hello"}]
         assert (await http.post("/v1/chat/completions", json={"messages": messages})).status_code == 200
+
+
+async def test_readiness_is_degraded_without_the_database_alone(http, no_database, monkeypatch):
+    async def serving(self, seconds):
+        return {"vision": True, "speech": True}
+
+    monkeypatch.setattr(Clients, "health", serving)
+    ready = (await http.get("/readyz")).json()
+    assert (ready["status"], ready["database"]) == ("ready", "serving")
+    transport = httpx.ASGITransport(build_app(no_database))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        response = await client.get("/readyz")
+        assert (response.status_code, response.json()["status"]) == (200, "degraded")
 
 
 async def test_without_a_database_files_are_refused_with_the_setting_that_is_missing(build):

@@ -141,6 +141,24 @@ async def test_an_upload_of_bytes_that_a_sweep_deletes_is_kept(files, records, s
     assert await store.read("ada", received.reference, 10) == b"old"
 
 
+async def test_an_object_that_cannot_be_deleted_does_not_keep_the_others(files, records, store, tmp_path):
+    remove, refused = store.bucket.remove, []
+
+    async def fail_first(path):
+        if not refused:
+            refused.append(path)
+            raise Unavailable("the object store does not answer")
+        await remove(path)
+
+    for content in (b"one", b"two"):
+        await records.remove_file("ada", (await upload(files, records, content)).id)
+    store.bucket.remove = fail_first
+    assert await files.sweep(time.time()) == 1
+    assert len(stored(tmp_path)) == 1
+    assert await files.sweep(time.time()) == 1
+    assert stored(tmp_path) == []
+
+
 async def test_without_a_database_only_transient_media_and_uploads_are_swept(store, tmp_path):
     files = Files(store, open_records("", 1))
     await store.publish(await store.stage("ada", b"a file of other gateways"))
