@@ -2,10 +2,11 @@
 
 import logging
 import re
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Iterable
 from functools import partial
 
 from gateway.media.resolver import FILE_PREFIX
+from gateway.media.version_0_1 import described_objects
 from gateway.records import FileRecord, Records, fresh_id, now
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, ServeError, Unavailable
@@ -106,12 +107,13 @@ class Files:
             removed += await self._collect_all(tenant, await self._records.unreferenced(tenant))
         for tenant in await self._store.tenants():
             stored = await self._store.digests(tenant, now - UPLOAD_SECONDS)
-            removed += await self._collect_all(tenant, await self._records.unknown(tenant, stored))
+            unknown = set(await self._records.unknown(tenant, stored)) - await described_objects(self._store, tenant)
+            removed += await self._collect_all(tenant, unknown)
         for tenant in await self._records.tenants():
             await self._records.forget(tenant)
         return removed
 
-    async def _collect_all(self, tenant: str, digests: Sequence[str]) -> int:
+    async def _collect_all(self, tenant: str, digests: Iterable[str]) -> int:
         """Collect objects; one that fails does not keep the others."""
         removed, failures = 0, []
         for digest in digests:

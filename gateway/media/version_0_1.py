@@ -40,6 +40,11 @@ async def import_records(store: ObjectStore, records: Records) -> int:
     return imported
 
 
+async def described_objects(store: ObjectStore, tenant: str) -> set[str]:
+    """The digests whose metadata of version 0.1 are left: objects of a voice or a sound model, or not imported yet."""
+    return {PurePosixPath(path).stem for path, _ in await store.bucket.entries(f"{tenant}/records/object")}
+
+
 async def _read(store: ObjectStore, paths: list[str]) -> list[dict[str, Any]]:
     """The JSON objects at the paths; those that hold none are left where they are."""
     objects = []
