@@ -23,14 +23,15 @@ READ_AHEAD_BYTES = 1 << 20
 HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
 REST_SECONDS = 10.0  # for the rest of a body after its answer
+MAX_HEADERS = 256
 MAX_PIPELINED = 16
 CHUNKS_AT_ONCE = 1024  # of a body, before the event loop does other work
 PONG_SECONDS = 60.0  # a session that is sent audio faster than it can be transcribed is read slowly, and pongs late
 
 
 class _Protocol(HttpToolsProtocol):
-    """One connection, with limits that uvicorn does not have: on the bytes and seconds of a request's head, and on
-    the number of pipelined requests.
+    """One connection, with limits that uvicorn does not have: on the bytes, seconds and headers of a request's head,
+    and on the number of pipelined requests.
 
     It buffers more of a body up to `READ_AHEAD_BYTES` than uvicorn's 64 KiB before it waits for the handler: half a
     megabyte arrives in 0.8 ms instead of 1.3. A larger body goes to disk at the disk's pace. The chunks of a body that
@@ -92,6 +93,8 @@ class _Protocol(HttpToolsProtocol):
         self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= MAX_HEADERS:
+            raise ConnectionAbortedError
         super().on_header(name, value)
         if name.lower() == b"content-length":
             self._reads_ahead = len(value) < 8 and int(value) <= READ_AHEAD_BYTES

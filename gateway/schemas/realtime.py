@@ -33,7 +33,7 @@ class TranscriptionConfig(Struct, forbid_unknown_fields=True):
     model: str | UnsetType = UNSET
     language: Language | UnsetType = UNSET
     prompt: str | UnsetType = UNSET
-    keywords: list[str] | UnsetType = UNSET
+    keywords: Annotated[list[str], Meta(max_length=1000)] | UnsetType = UNSET
 
 
 class ServerVad(Struct, forbid_unknown_fields=True, tag_field="type", tag="server_vad"):

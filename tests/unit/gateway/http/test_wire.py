@@ -198,6 +198,18 @@ async def test_a_head_that_is_late_is_not_waited_for(address, monkeypatch):
     assert await closed(address, b"GET / HTTP/1.1\r\n", seconds=20)
 
 
+async def test_headers_are_bounded(address, monkeypatch):
+    kept, on_header = [], HttpToolsProtocol.on_header
+
+    def counted(self, name, value):
+        kept.append(name)
+        on_header(self, name, value)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_header", counted)
+    assert await closed(address, b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 10_000)
+    assert len(kept) == web_module.MAX_HEADERS
+
+
 async def test_pipelined_requests_are_bounded(address, orders):
     orders.seconds["ReadText"] = 30
     one = b"POST /v1/vision/read HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx"

@@ -218,3 +218,14 @@ async def test_an_unknown_model_does_not_end_a_session_either(url):
         assert (error["error"]["code"], error["error"]["param"]) == ("not_found", "model")
         await ws.send(LOUD)
         await until(ws, PARTIAL)
+
+
+async def test_keywords_are_bounded(url):
+    async with session(url) as ws:
+        for count in (1001, 1000):
+            transcription = {"keywords": ["a"] * count}
+            await ask(ws, "session.update", session={"audio": {"input": {"transcription": transcription}}})
+        error, updated = await until(ws, "session.updated")
+    assert error["error"]["param"] == "session.audio.input.transcription.keywords"
+    assert "length <= 1000" in error["error"]["message"]
+    assert len(updated["session"]["audio"]["input"]["transcription"]["keywords"]) == 1000
