@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from gateway.auth import Keys
-from gateway.budget import BodyBudgets
+from gateway.budget import BodyBudgets, Budget
 from gateway.clients import Clients
 from gateway.media.cache import ResultCache
 from gateway.media.fetch import Fetcher
@@ -42,6 +42,7 @@ class AppState:
     media_resolver: MediaResolver
     chat: ChatPipeline
     body_budgets: BodyBudgets
+    realtime_sessions: Budget
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -60,11 +61,14 @@ class AppState:
         """
         store = ObjectStore(settings.object_store_url)
         records = open_records(settings.database_url.get_secret_value(), settings.max_database_connections)
+        bodies = BodyBudgets.build(settings, telemetry)
+        sessions = Budget(settings.max_realtime_sessions, telemetry.realtime_sessions)
         models = ModelDirectory.of_profile(settings.profile, settings.catalogue)
         fetcher = fetcher or Fetcher(
             allow=settings.fetch_allowed_hosts,
             max_bytes=settings.max_fetch_bytes,
             timeout=settings.fetch_timeout_seconds,
+            memory=bodies.memory,
         )
         media_resolver = MediaResolver(store, records, fetcher, settings.max_inline_media_bytes)
         budgets = TokenBudgets(
@@ -76,5 +80,6 @@ class AppState:
         chat = ChatPipeline(clients, models, context_builder, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)
         files = Files(store, records)
-        bodies = BodyBudgets.build(settings, telemetry)
-        return cls(settings, telemetry, keys, models, clients, store, records, files, media_resolver, chat, bodies)
+        return cls(
+            settings, telemetry, keys, models, clients, store, records, files, media_resolver, chat, bodies, sessions
+        )

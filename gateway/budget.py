@@ -1,6 +1,8 @@
-"""Budgets of bytes that the requests of this process may hold together."""
+"""Budgets of what the requests of this process may hold together."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,14 +14,15 @@ from servekit.errors import Overloaded
 from servekit.ops.telemetry import Telemetry
 
 WAIT_SECONDS = 5.0  # for room in the memory, of a body that has been received already
+SMALL_BYTES = 64 << 10  # of what is not counted: the number of connections bounds it
 
 
 class Budget:
-    """Bytes that all requests together may hold. One tenant may hold half of them, or one body of any size.
+    """Bytes, or live sessions, that all requests together may hold. One tenant may hold half, or one body of any size.
 
     Args:
-        limit: The most bytes.
-        gauge: The metric of the bytes that are held.
+        limit: The most that may be held.
+        gauge: The metric of what is held.
     """
 
     def __init__(self, limit: int, gauge: Gauge) -> None:
@@ -30,7 +33,7 @@ class Budget:
         self._freed = asyncio.Event()
 
     def take(self, tenant: str, size: int, share: float = 1.0) -> bool:
-        """Take bytes, unless more than a share of the budget would be held then; `free` gives them back."""
+        """Take some, unless more than a share of the budget would be held then; `free` gives it back."""
         limit, own = self._limit * share, self._held_by.get(tenant, 0)
         if self._held + size > limit or (own and own + size > limit / 2):
             return False
@@ -38,7 +41,7 @@ class Budget:
         return True
 
     async def wait(self, tenant: str, size: int) -> None:
-        """Take bytes once there is room.
+        """Take some once there is room.
 
         Raises:
             Overloaded: There was none within `WAIT_SECONDS`.
@@ -52,9 +55,21 @@ class Budget:
             raise full() from None
 
     def free(self, tenant: str, size: int) -> None:
-        """Give bytes back."""
+        """Give back what was taken."""
         self._set(tenant, -size)
         self._freed.set()
+
+    @asynccontextmanager
+    async def held(self, tenant: str, size: int) -> AsyncIterator[None]:
+        """Take bytes for the block, unless there are `SMALL_BYTES` or less; raises as `wait` does."""
+        if size <= SMALL_BYTES:
+            yield
+            return
+        await self.wait(tenant, size)
+        try:
+            yield
+        finally:
+            self.free(tenant, size)
 
     def _set(self, tenant: str, change: int) -> None:
         self._held += change
@@ -92,4 +107,4 @@ class BodyBudgets:
 
 def full() -> Overloaded:
     """The error where a budget has no room."""
-    return Overloaded("too many bytes of request bodies are being received or processed", retry_after=1.0)
+    return Overloaded("too many bytes of requests are being received or processed", retry_after=1.0)

@@ -29,7 +29,11 @@ class GatewayService(GatewayServiceServicer):
     ) -> AsyncIterator[pb.ChatResponse]:
         """Stream the events of the answer to a conversation."""
         caller = self._caller(context)
-        async with aclosing(self._state.chat.run(request, caller)) as events:
+        memory = self._state.body_budgets.memory
+        async with (
+            memory.held(caller.tenant, request.ByteSize()),
+            aclosing(self._state.chat.run(request, caller)) as events,
+        ):
             async for event in events:
                 yield _response(event)
 

@@ -124,6 +124,12 @@ class GatewaySettings(ProcessSettings):
     max_realtime_session_seconds: float = Field(default=3540.0, gt=0)
     """The longest duration of a live session; less than the deadline of StreamingTranscribe, which ends its stream."""
 
+    max_realtime_sessions: int = Field(default=64, gt=0)
+    """Live sessions at a time, half of them for one tenant: each may hold two messages in memory."""
+
+    max_realtime_idle_seconds: float = Field(default=300.0, gt=0)
+    """The longest time that a live session gets no event from its client before it is closed."""
+
     max_realtime_message_bytes: int = Field(default=1 * MIB, gt=0)
     """The largest message of a realtime session in bytes: 16 seconds of 24 kHz audio as base64."""
 

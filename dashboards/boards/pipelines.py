@@ -47,6 +47,8 @@ def made() -> Dashboard:
               {"{{instance}} {{place}}": "polyphony_request_body_bytes"}),
         lines("HTTP connections", "Open connections, WebSockets among them. At max_http_connections the ones that wait "
               "for their clients are closed.", "short", {"{{instance}}": "polyphony_http_connections"}),
+        lines("Live sessions", "Open sessions of live transcription. At max_realtime_sessions further ones get 429.",
+              "short", {"{{instance}}": "polyphony_realtime_sessions"}),
         lines("Closed connections", "idle: closed for a new one, at the limit. refused: at the limit, and all others "
               "are being answered. unread: the client did not read its answer.", "ops",
               {"{{reason}}": rate("polyphony_http_closed_connections_total", "reason")}),

@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.app_state import AppState
 from gateway.auth import Caller
+from gateway.budget import SMALL_BYTES
 from gateway.http.errors import error_response
 from gateway.http.instrumentation import Instrumentation
 from gateway.http.origin import require_json, require_own_origin
@@ -25,6 +26,7 @@ from servekit.errors import DeadlineExceeded, InvalidArgument, ServeError
 from servekit.rpc.contract import deadline_seconds
 
 TIMEOUT = "x-polyphony-timeout"
+SLICE_BYTES = 64 << 10  # of an answer, what the connection buffers of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,11 @@ class Endpoint:
         exchange.body = body
         try:
             async with asyncio.timeout(cancellation.remaining_seconds()) as limit:
-                exchange.on_start = lambda: limit.reschedule(
-                    None
-                )  # a response that has begun checks its deadline itself
                 response = await self._operation.handler(HandlerContext(self._state, caller, request, body))
+                if len(response.body) > SMALL_BYTES:
+                    await body.hold(len(response.body))
+                if not response.body:  # a stream, which checks its deadline itself once it has begun
+                    exchange.on_start = lambda: limit.reschedule(None)
                 await response(request.scope, exchange.receive, exchange.send)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from error
@@ -184,6 +187,11 @@ class _Exchange:
             self.started = True
             self.on_start()
             MutableHeaders(raw=message["headers"])[REQUEST_ID] = self.request_id
+        body = message.get("body", b"")
+        for start in range(0, len(body) - SLICE_BYTES, SLICE_BYTES):  # the rest is sent once the client has read these
+            await self._send({**message, "body": body[start : start + SLICE_BYTES], "more_body": True})
+        if len(body) > SLICE_BYTES:
+            message = {**message, "body": body[(len(body) - 1) // SLICE_BYTES * SLICE_BYTES :]}
         await self._send(message)
 
     def close(self) -> None:

@@ -12,11 +12,10 @@ from typing import BinaryIO, cast
 
 from starlette.requests import Request
 
-from gateway.budget import BodyBudgets, full
+from gateway.budget import SMALL_BYTES, BodyBudgets, full
 from gateway.settings import GatewaySettings
 from servekit.errors import Timeout, TooLarge, Unavailable
 
-SMALL_BYTES = 64 << 10  # a body that is not counted: the number of connections bounds them
 MEMORY_BYTES = 1 << 20  # of a body, above which it is received on disk
 ARRIVING_SHARE = 0.5  # of the memory, for bodies that arrive; the rest is for those that are processed
 PIECE_BYTES = 256 << 10  # read from disk at once
@@ -61,7 +60,7 @@ class RequestBody:
         """
         await self._receive(limit, field)
         if self._file is not None:
-            await self._hold(self._size if keeps else min(self._size, PASSED_BYTES))
+            await self.hold(self._size if keeps else min(self._size, PASSED_BYTES))
             self._file.seek(0)
             while chunk := await asyncio.to_thread(self._file.read, PIECE_BYTES):
                 yield chunk
@@ -131,7 +130,12 @@ class RequestBody:
             self._budgets.memory.free(self._tenant, self._in_memory)
             self._in_memory = 0
 
-    async def _hold(self, size: int) -> None:
+    async def hold(self, size: int) -> None:
+        """Count more bytes in memory for this request, such as those of its answer, once there is room.
+
+        Raises:
+            Overloaded: There is none.
+        """
         await self._budgets.memory.wait(self._tenant, size)
         self._in_memory += size
 

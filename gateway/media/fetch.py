@@ -12,6 +12,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import httpx
 
+from gateway.budget import Budget, full
+from servekit.context import current
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
 
@@ -81,6 +83,7 @@ class Fetcher:
         timeout: Seconds for one URL, redirects included.
         resolver: Resolves a host to addresses; replaced in tests.
         transport: The HTTP transport; replaced in tests.
+        memory: What the bodies count against while they arrive; None for no bound.
     """
 
     def __init__(
@@ -91,7 +94,9 @@ class Fetcher:
         timeout: float,
         resolver: Resolver = resolve,
         transport: httpx.AsyncBaseTransport | None = None,
+        memory: Budget | None = None,
     ) -> None:
+        self._memory = memory
         self._hosts, self._networks = _parse(allow)
         self._max_bytes = max_bytes
         self._timeout = timeout
@@ -111,6 +116,7 @@ class Fetcher:
             InvalidArgument: The URL or one that it leads to is not http(s), names a user, has an address
                 that may not be fetched, does not answer with 200, or does not answer in time.
             TooLarge: The body has more than `max_bytes`.
+            Overloaded: The memory has no room for it.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -181,11 +187,19 @@ class Fetcher:
         length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._max_bytes:
             raise too_large
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise too_large
+        tenant, body, taken = current().tenant, bytearray(), 0
+        try:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > self._max_bytes:
+                    raise too_large
+                if self._memory is not None:
+                    if not self._memory.take(tenant, len(chunk)):
+                        raise full()
+                    taken += len(chunk)
+        finally:
+            if self._memory is not None:
+                self._memory.free(tenant, taken)
         stated = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return bytes(body), stated if _MIME_TYPE.fullmatch(stated) else "application/octet-stream"
 

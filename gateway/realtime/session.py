@@ -19,7 +19,7 @@ from gateway.realtime.session_config import SAMPLE_BYTES, SessionConfig
 from gateway.realtime.stream import TranscriptionStream
 from gateway.records import fresh_id
 from gateway.schemas import realtime as wire
-from servekit.errors import InvalidArgument, NotFound, ServeError, TooLarge, Unavailable
+from servekit.errors import InvalidArgument, NotFound, ServeError, Timeout, TooLarge, Unavailable
 
 IDLE_SECONDS = 20.0  # without audio, after which the stream to the service ends until there is more
 MIN_COMMIT_SECONDS = 0.1  # of audio that a client may commit
@@ -93,10 +93,13 @@ class RealtimeSession:
 
     async def _handle_next(self) -> None:
         """Handle the client's next event; an invalid event does not end the session."""
+        longest = self._state.settings.max_realtime_idle_seconds
         try:
-            async with asyncio.timeout(IDLE_SECONDS if self._stream else None):
+            async with asyncio.timeout(IDLE_SECONDS if self._stream else longest):
                 message = await self._context.receive()
         except TimeoutError:
+            if self._stream is None:
+                raise Timeout(f"a live session must get an event from its client within {longest:g} s") from None
             await self._finish()
             return
         event: wire.ClientEvent | None = None

@@ -12,9 +12,11 @@ from gateway.realtime.session import RealtimeSession, error_event
 from gateway.realtime.session_config import SessionConfig
 from gateway.schemas.realtime import TranscriptionConfig
 from servekit.echo import cut
-from servekit.errors import InvalidArgument
+from servekit.errors import InvalidArgument, Overloaded
 
 BETA_HEADER, BETA, BETA_SUBPROTOCOL = "openai-beta", "realtime=v1", "openai-beta.realtime-v1"
+
+RETRY_SECONDS = 10.0  # after which a client may try again to open a session
 
 _PAGE = files("gateway.pages").joinpath("live.html").read_text()
 _SCRIPT = _PAGE.partition("<script>")[2].partition("</script>")[0]
@@ -35,10 +37,16 @@ async def converse(context: SocketContext) -> None:
     name = socket.query_params.get("model", "")
     model = context.state.models.resolve("transcribe", name, context.caller)
     beta = socket.headers.get(BETA_HEADER) == BETA or BETA_SUBPROTOCOL in socket.scope["subprotocols"]
-    await context.accept()
-    await RealtimeSession(
-        context, SessionConfig(transcription=TranscriptionConfig(model, "", "", [])), model, beta=beta
-    ).run()
+    sessions, tenant = context.state.realtime_sessions, context.caller.tenant
+    if not sessions.take(tenant, 1):
+        raise Overloaded("too many live sessions are open", retry_after=RETRY_SECONDS)
+    try:
+        await context.accept()
+        await RealtimeSession(
+            context, SessionConfig(transcription=TranscriptionConfig(model, "", "", [])), model, beta=beta
+        ).run()
+    finally:
+        sessions.free(tenant, 1)
 
 
 async def page(_: HandlerContext) -> Response:

@@ -143,9 +143,10 @@ async def _indexed(context: HandlerContext) -> IndexedFile:
 async def _index(context: HandlerContext, store_id: str, file_id: str, attributes: Attributes) -> IndexedFile:
     state, tenant = context.state, context.caller.tenant
     file = await state.records.file(tenant, file_id)
-    content = await state.store.read(tenant, file.reference, state.settings.max_document_bytes, "file_id")
-    tokens = state.settings.max_passage_tokens
-    chunks = await index_document(state.clients, store_id, file, content, attributes, tokens)
+    largest, tokens = state.settings.max_document_bytes, state.settings.max_passage_tokens
+    async with state.body_budgets.memory.held(tenant, min(file.size, largest)):
+        content = await state.store.read(tenant, file.reference, largest, "file_id")
+        chunks = await index_document(state.clients, store_id, file, content, attributes, tokens)
     indexed = IndexedFile(store_id, file.id, file.filename, file.size, chunks, now(), attributes)
     await state.records.add_indexed(tenant, indexed)
     return indexed

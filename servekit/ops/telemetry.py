@@ -109,6 +109,7 @@ class Telemetry:
             "HTTP connections that were closed to stay within a limit, by reason.",
             ["reason"],
         )
+        self.realtime_sessions = gauge("polyphony_realtime_sessions", "Live sessions that are open.")
         self.body_bytes = gauge(
             "polyphony_request_body_bytes", "Bytes of request bodies that are received or processed.", ["place"]
         )

@@ -4,12 +4,20 @@ import asyncio
 import json
 import os
 import re
+from functools import partial
 
 import pytest
+from starlette.responses import Response
 
 from gateway.app import build_app
-from gateway.http.request_body import MEMORY_BYTES, SMALL_BYTES
+from gateway.budget import SMALL_BYTES
+from gateway.http.endpoint import SLICE_BYTES, Endpoint, Operation
+from gateway.http.request_body import MEMORY_BYTES
 from gateway.http.server import WebServer
+from servekit.errors import Overloaded
+from tests.watching import until
+
+from ..media.fetching import fetcher, fixed, response, serving
 
 MIB = 1 << 20
 CHAT = b'{"messages": [{"role": "user", "content": "Hi"}]}'
@@ -108,3 +116,38 @@ async def test_a_client_that_sends_too_slowly_gets_408(build):
     await web.stop()
     assert (head.split()[1], error["code"]) == (b"408", "timeout")
     assert "1024 bytes per second" in error["message"]
+
+
+async def test_a_large_answer_counts_until_its_client_has_read_it(state):
+    seen, size, read = [], 200_000, asyncio.Event()
+
+    async def handler(context):
+        return Response(bytes(size))
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    async def send(message):
+        seen.append(len(message.get("body", b"")))
+        if seen[-1]:
+            await read.wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
+    answering = asyncio.create_task(Endpoint(Operation("GET", "/", "get", handler, ""), state)(scope, receive, send))
+    await until(lambda: len(seen) == 2)
+    assert (seen, held(state, "memory")) == ([0, SLICE_BYTES], size)
+    read.set()
+    await answering
+    assert (sum(seen), max(seen), held(state, "memory")) == (size, SLICE_BYTES, 0)
+
+
+async def test_media_that_are_fetched_count_while_they_arrive(state):
+    memory = state.body_budgets.memory
+    fetch = partial(fetcher(max_bytes=1 << 20, memory=memory).fetch, field="image")
+    async with serving(fixed(response(bytes(100_000)))) as url:
+        memory.take("other", 128 * MIB - 99_999)
+        with pytest.raises(Overloaded):
+            await fetch(url)
+        memory.free("other", 1)
+        assert len((await fetch(url))[0]) == 100_000
+    assert held(state, "memory") == 128 * MIB - 100_000

@@ -2,10 +2,12 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from polyphony.speech.v1.transcription_pb2 import StreamingConfig
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.realtime import session as realtime
 from gateway.realtime.stream import MAX_WAITING_CHUNKS, TranscriptionStream
@@ -158,3 +160,31 @@ async def test_at_shutdown_the_last_transcript_precedes_the_error(gateway, url):
         with pytest.raises(ConnectionClosed):
             await ws.recv()
         await asyncio.wait_for(stopping, 20)
+
+
+async def test_sessions_beyond_their_number_are_refused_until_one_ends(serve_gateway):
+    web, state = await serve_gateway(max_realtime_sessions=2)  # of which one tenant may have one
+    url = f"ws://127.0.0.1:{web.port}/v1/realtime"
+    open_sessions = partial(state.telemetry.registry.get_sample_value, "polyphony_realtime_sessions")
+    async with session(url):
+        assert open_sessions() == 1
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url)
+        assert refused.value.response.status_code == 429
+        assert refused.value.response.headers["retry-after"] == "10"
+    async with asyncio.timeout(20):
+        while open_sessions():  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+    async with session(url):
+        assert open_sessions() == 1
+
+
+async def test_a_session_without_an_event_of_its_client_ends(serve_gateway):
+    web, _ = await serve_gateway(max_realtime_idle_seconds=0.1)
+    async with session(f"ws://127.0.0.1:{web.port}/v1/realtime") as ws:
+        error = (await until(ws, "error"))[-1]["error"]
+        assert (error["code"], error["message"]) == (
+            "timeout",
+            "a live session must get an event from its client within 0.1 s",
+        )
+        await ws.wait_closed()
