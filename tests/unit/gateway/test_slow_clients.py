@@ -38,9 +38,11 @@ async def gateway(tmp_path, services):
     url = f"http://127.0.0.1:{port}"
     try:
         await until(lambda: process.returncode is not None or _answers(url), 60)
+        assert process.returncode is None, (tmp_path / "log").read_text()
         yield url, process.pid
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
 
