@@ -6,7 +6,6 @@ from collections.abc import AsyncIterable, Iterable
 from functools import partial
 
 from gateway.media.resolver import FILE_PREFIX
-from gateway.media.version_0_1 import described_objects
 from gateway.records import FileRecord, Records, fresh_id, now
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, ServeError, Unavailable
@@ -107,8 +106,7 @@ class Files:
             removed += await self._collect_all(tenant, await self._records.unreferenced(tenant))
         for tenant in await self._store.tenants():
             stored = await self._store.digests(tenant, now - UPLOAD_SECONDS)
-            unknown = set(await self._records.unknown(tenant, stored)) - await described_objects(self._store, tenant)
-            removed += await self._collect_all(tenant, unknown)
+            removed += await self._collect_all(tenant, await self._records.unknown(tenant, stored))
         for tenant in await self._records.tenants():
             await self._records.forget(tenant)
         return removed

@@ -167,7 +167,7 @@ async def test_without_a_database_only_transient_media_and_uploads_are_swept(sto
     assert stored(tmp_path) == [b"a file of other gateways"]
 
 
-async def test_a_sweep_that_fails_is_tried_again(store, records, monkeypatch, caplog):
+async def test_a_sweep_that_fails_is_tried_again(files, records, monkeypatch, caplog):
     sweeps, done = [], asyncio.Event()
 
     async def sweep(now):
@@ -179,7 +179,7 @@ async def test_a_sweep_that_fails_is_tried_again(store, records, monkeypatch, ca
 
     monkeypatch.setattr(Files, "sweep", lambda self, now: sweep(now))
     caplog.set_level("INFO", "gateway.media.sweep")
-    sweeper = asyncio.create_task(sweep_forever(store, records, 0.001))
+    sweeper = asyncio.create_task(sweep_forever(files, records, 0.001))
     await asyncio.wait_for(done.wait(), 10)
     sweeper.cancel()
     assert caplog.messages[0].endswith("the database does not answer")
