@@ -8,7 +8,7 @@ from functools import partial
 from gateway.media.resolver import FILE_PREFIX
 from gateway.records import FileRecord, Records, fresh_id, now
 from servekit.echo import cut
-from servekit.errors import InvalidArgument, ServeError, Unavailable
+from servekit.errors import InvalidArgument, ServeError
 from servekit.media.objects import UPLOAD_SECONDS, ObjectStore
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,7 @@ class Files:
             InvalidArgument: The MIME type is malformed, or the file is empty.
             TooLarge: The file has more than `max_bytes`.
         """
-        if self._records.ready is False:  # known before the file has arrived
-            raise Unavailable("the database does not answer", retry_after=1.0)
-        begin = self._records.begin_upload  # so is it whether there is one
+        self._records.check_ready()  # before the file has arrived
         mime_type = mime_type or "application/octet-stream"
         if len(mime_type) > 255 or not _MIME_TYPE.fullmatch(mime_type):
             raise InvalidArgument(f"mime_type must be type/subtype, got {cut(mime_type)!r}", field="mime_type")
@@ -60,7 +58,7 @@ class Files:
             record = FileRecord(
                 fresh_id(FILE_PREFIX), filename, staged.size, mime_type, "user_data", staged.reference, now()
             )
-            await begin(tenant, record)
+            await self._records.begin_upload(tenant, record)
         except BaseException:
             await self._store.discard(staged)
             raise

@@ -4,21 +4,23 @@ The bytes of files are in the object store, and vectors in the retrieval service
 """
 
 import math
-import pkgutil
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
+from servekit.database.schemes import open_by_scheme
 from servekit.echo import cut
-from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from servekit.errors import InvalidArgument, NotFound, Unavailable
 
 Attributes = Mapping[str, str | float | bool]
 
-STORES = {
+OPENERS = {
+    "": "gateway.records.postgres:open_records",  # no database: every call is an error that names the setting
     "memory": "gateway.records.memory:MemoryRecords",
     "postgresql": "gateway.records.postgres:open_records",
+    "postgres": "gateway.records.postgres:open_records",
 }
 # How long an upload that has its bytes may take to end, in seconds; longer than the deadline of its request.
 PENDING_SECONDS = 3600
@@ -81,7 +83,7 @@ class IndexedFile:
 
 
 class Records(Protocol):
-    """The records of every tenant. Any method raises `Unavailable` while the database does not answer.
+    """The records of every tenant. Any method raises as `check_ready` does.
 
     The bytes of an object are kept while a file, or the upload of one, refers to them.
     """
@@ -90,9 +92,13 @@ class Records(Protocol):
     def ready(self) -> bool | None:
         """Whether the database answers; None where none is configured."""
 
-    @property
-    def durable(self) -> bool:
-        """Whether the records outlive the process."""
+    def check_ready(self) -> None:
+        """Check that the database answers.
+
+        Raises:
+            FailedPrecondition: No database is configured.
+            Unavailable: The database does not answer.
+        """
 
     async def start(self) -> None:
         """Begin to connect."""
@@ -207,22 +213,6 @@ class Records(Protocol):
         """Delete the record of a tenant that has no other records."""
 
 
-class _NoRecords:
-    """The records of a gateway that has no database: every use is an error that says what to set."""
-
-    ready = None
-    durable = False
-
-    async def start(self) -> None:
-        pass
-
-    async def stop(self) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise FailedPrecondition("files and vector stores need a database: set POLYPHONY_GATEWAY_DATABASE_URL")
-
-
 def open_records(url: str, connections: int) -> Records:
     """Return the records that a URL names, not yet started.
 
@@ -233,12 +223,7 @@ def open_records(url: str, connections: int) -> Records:
     Raises:
         FailedPrecondition: No records have the URL's scheme.
     """
-    if not url:
-        return cast("Records", _NoRecords())
-    scheme = url.partition(":")[0]
-    if scheme not in STORES:  # the URL is not shown: it may hold a password
-        raise FailedPrecondition(f"database_url must begin with one of {', '.join(f'{name}:' for name in STORES)}")
-    return cast("Records", pkgutil.resolve_name(STORES[scheme])(url, connections))
+    return cast("Records", open_by_scheme(url, connections, OPENERS))
 
 
 def fresh_id(prefix: str) -> str:

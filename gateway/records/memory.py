@@ -27,7 +27,6 @@ class MemoryRecords:
     """
 
     ready = True
-    durable = False
 
     def __init__(self, url: str = "memory:", connections: int = 0) -> None:  # noqa: ARG002
         self._objects: set[tuple[str, str]] = set()
@@ -36,6 +35,9 @@ class MemoryRecords:
         self._stores: dict[tuple[str, str], VectorStoreRecord] = {}
         self._indexed: dict[tuple[str, str, str], IndexedFile] = {}
         self._collecting = asyncio.Lock()
+
+    def check_ready(self) -> None:
+        pass
 
     async def start(self) -> None:
         pass

@@ -39,14 +39,15 @@ class PostgresRecords:
         pool: The connections to the database.
     """
 
-    durable = True
-
     def __init__(self, pool: DatabasePool) -> None:
         self._pool = pool
 
     @property
-    def ready(self) -> bool:
+    def ready(self) -> bool | None:
         return self._pool.ready
+
+    def check_ready(self) -> None:
+        self._pool.check_ready()
 
     async def start(self) -> None:
         await self._pool.start()
@@ -247,4 +248,5 @@ async def _column(
 
 def open_records(url: str, connections: int) -> PostgresRecords:
     """The records in the database of this URL."""
-    return PostgresRecords(DatabasePool(url, connections, SCHEMA))
+    unconfigured = "files and vector stores need a database: set POLYPHONY_GATEWAY_DATABASE_URL"
+    return PostgresRecords(DatabasePool(url, connections, SCHEMA, unconfigured=unconfigured))

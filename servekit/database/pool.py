@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from servekit.database.schema import Schema, migrate
-from servekit.errors import DeadlineExceeded, Overloaded, ServeError, Unavailable
+from servekit.errors import DeadlineExceeded, FailedPrecondition, Overloaded, ServeError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -33,28 +33,39 @@ class DatabasePool:
     """Connections to one database, open while it answers; opened anew when it has recovered.
 
     Args:
-        url: `postgresql://user:password@host/database`. Its user owns the schema.
+        url: `postgresql://user:password@host/database`, whose user owns the schema; empty where no database is
+            configured: every call then raises `FailedPrecondition`.
         connections: The number of connections for calls; one more probes the database.
         schema: The schema, migrated before calls get a connection.
         configure: Prepares each connection that calls get, such as by registering types.
+        unconfigured: The message of the error where no database is configured.
     """
 
-    def __init__(self, url: str, connections: int, schema: Schema, configure: Configure | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        connections: int,
+        schema: Schema,
+        configure: Configure | None = None,
+        unconfigured: str = "no database is configured",
+    ) -> None:
         self._url = url
         self._connections = connections
         self._schema = schema
         self._prepare = configure
+        self._unconfigured = unconfigured
         self._pool: AsyncConnectionPool | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
-    def ready(self) -> bool:
-        """Whether the database answers and has its schema."""
-        return self._pool is not None
+    def ready(self) -> bool | None:
+        """Whether the database answers and has its schema; None where none is configured."""
+        return self._pool is not None if self._url else None
 
     async def start(self) -> None:
         """Begin to connect; `ready` becomes true when that is done."""
-        self._watcher = asyncio.create_task(self._watch())
+        if self._url:
+            self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -62,19 +73,28 @@ class DatabasePool:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
 
+    def check_ready(self) -> None:
+        """Check that the database answers.
+
+        Raises:
+            FailedPrecondition: No database is configured.
+            Unavailable: The database does not answer.
+        """
+        self._connected()
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
         """A connection in a new transaction, which is committed at the end and rolled back by an exception.
 
         Raises:
+            FailedPrecondition: No database is configured.
             Unavailable: The database does not answer, or has no space left.
             Overloaded: Every connection is in use.
             DeadlineExceeded: A statement exceeded its timeout.
         """
-        if self._pool is None:
-            raise Unavailable("the database does not answer", retry_after=PROBE_SECONDS)
+        pool = self._connected()
         try:
-            async with self._pool.connection(timeout=ACQUIRE_SECONDS) as connection:
+            async with pool.connection(timeout=ACQUIRE_SECONDS) as connection:
                 yield connection
         except PoolTimeout as error:
             message = f"all {self._connections} connections to the database are in use"
@@ -93,6 +113,14 @@ class DatabasePool:
         async with self.connection() as connection:
             await connection.execute("SELECT set_config('polyphony.tenant', %s, true)", (tenant,))
             yield connection
+
+    def _connected(self) -> AsyncConnectionPool:
+        """Return the pool; raises as `check_ready` does."""
+        if not self._url:
+            raise FailedPrecondition(self._unconfigured)
+        if self._pool is None:
+            raise Unavailable("the database does not answer", retry_after=PROBE_SECONDS)
+        return self._pool
 
     async def _watch(self) -> None:
         problem = ""

@@ -1,7 +1,6 @@
 """The port of the vector stores, and the URL schemes that choose one."""
 
 import enum
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -9,10 +8,11 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from servekit.database.schemes import open_by_scheme
 from servekit.echo import cut
-from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
+from servekit.errors import AlreadyExists, NotFound
 
-STORES = {
+OPENERS = {
     "memory": "services.retrieval.stores.memory:open_store",
     "postgresql": "services.retrieval.stores.postgres:open_store",
     "postgres": "services.retrieval.stores.postgres:open_store",
@@ -150,12 +150,7 @@ def open_store(url: str, connections: int) -> VectorStore | None:
     Raises:
         FailedPrecondition: No store has the URL's scheme.
     """
-    if not url:
-        return None
-    scheme = url.partition(":")[0]
-    if scheme not in STORES:  # the URL is not shown: it may hold a password
-        raise FailedPrecondition(f"database_url must begin with one of {', '.join(f'{name}:' for name in STORES)}")
-    return cast("VectorStore", pkgutil.resolve_name(STORES[scheme])(url, connections))
+    return cast("VectorStore", open_by_scheme(url, connections, OPENERS)) if url else None
 
 
 def collection_exists(name: str) -> AlreadyExists:

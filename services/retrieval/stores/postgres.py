@@ -51,7 +51,7 @@ class PostgresStore:
 
     @property
     def ready(self) -> bool:
-        return self._pool.ready
+        return bool(self._pool.ready)
 
     async def start(self) -> None:
         await self._pool.start()

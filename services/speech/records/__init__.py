@@ -3,13 +3,14 @@
 The bytes that a record refers to are in the object store: see `blob_records`.
 """
 
-import pkgutil
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
+from servekit.database.schemes import open_by_scheme
 from servekit.echo import cut
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
 
-STORES = {
+OPENERS = {
+    "": "services.speech.records.postgres:open_records",  # no database: every call is an error that names the setting
     "memory": "services.speech.records.memory:MemoryRecordTable",
     "postgresql": "services.speech.records.postgres:open_records",
     "postgres": "services.speech.records.postgres:open_records",
@@ -17,7 +18,8 @@ STORES = {
 
 
 class RecordTable(Protocol):
-    """Small JSON objects by tenant, kind and name. Any method raises `Unavailable` while the database does not answer.
+    """Small JSON objects by tenant, kind and name. Any method raises `Unavailable` while the database does not answer,
+    and `FailedPrecondition` where none is configured.
 
     A kind is a literal of this service, such as `voice`.
     """
@@ -64,23 +66,6 @@ class RecordTable(Protocol):
         """
 
 
-class _NoRecordTable:
-    """The records of a service that has no database: every use is an error that says what to set."""
-
-    ready = None
-
-    async def start(self) -> None:
-        pass
-
-    async def stop(self) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise FailedPrecondition(
-            "custom voices and anomaly detectors need a database: set POLYPHONY_SPEECH_DATABASE_URL"
-        )
-
-
 def open_records(url: str, connections: int) -> RecordTable:
     """Return the records that a URL names, not yet started.
 
@@ -91,12 +76,7 @@ def open_records(url: str, connections: int) -> RecordTable:
     Raises:
         FailedPrecondition: No records have the URL's scheme.
     """
-    if not url:
-        return cast("RecordTable", _NoRecordTable())
-    scheme = url.partition(":")[0]
-    if scheme not in STORES:  # the URL is not shown: it may hold a password
-        raise FailedPrecondition(f"database_url must begin with one of {', '.join(f'{name}:' for name in STORES)}")
-    return cast("RecordTable", pkgutil.resolve_name(STORES[scheme])(url, connections))
+    return cast("RecordTable", open_by_scheme(url, connections, OPENERS))
 
 
 def record_exists(kind: str, name: str) -> AlreadyExists:

@@ -39,7 +39,7 @@ class PostgresRecordTable:
         self._pool = pool
 
     @property
-    def ready(self) -> bool:
+    def ready(self) -> bool | None:
         return self._pool.ready
 
     async def start(self) -> None:
@@ -101,4 +101,5 @@ class PostgresRecordTable:
 
 def open_records(url: str, connections: int) -> RecordTable:
     """The records in the database of this URL."""
-    return PostgresRecordTable(DatabasePool(url, connections, SCHEMA))
+    unconfigured = "custom voices and anomaly detectors need a database: set POLYPHONY_SPEECH_DATABASE_URL"
+    return PostgresRecordTable(DatabasePool(url, connections, SCHEMA, unconfigured=unconfigured))
