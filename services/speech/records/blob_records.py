@@ -97,7 +97,8 @@ class BlobRecords(Generic[Row]):
         reference = uuid.uuid4().hex
         path = self._path(tenant, reference)
         await self._bucket.put(path, data)
-        await self._bucket.sync(path)
+        for part in (path, path.rpartition("/")[0]):  # the bytes, and their name
+            await self._bucket.sync(part)
         try:
             yield reference
         except BaseException:
