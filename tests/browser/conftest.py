@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from tests.fleets import Fleet, new_home, running
+from fleet.temporary import TemporaryFleet, new_home, running
 
 PROGRAMS = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "chrome")
 PAGE = Path(__file__).with_name("attack.html").read_bytes()
@@ -33,13 +33,13 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def fleet(chromium: str) -> Iterator[Fleet]:
+def fleet(chromium: str) -> Iterator[TemporaryFleet]:
     with new_home() as home, running(home, "--profile", "fake") as fleet:
         yield fleet
 
 
 @pytest.fixture(scope="session")
-def gateway(fleet: Fleet) -> httpx.URL:
+def gateway(fleet: TemporaryFleet) -> httpx.URL:
     """The address of the gateway."""
     return httpx.URL(fleet.address("gateway"))
 
@@ -105,7 +105,7 @@ async def _copy(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
 
 
 @pytest.fixture
-def attack(chromium: str, fleet: Fleet, gateway: httpx.URL) -> Callable[[str, str, str], Awaitable[Report]]:
+def attack(chromium: str, fleet: TemporaryFleet, gateway: httpx.URL) -> Callable[[str, str, str], Awaitable[Report]]:
     """`report = await attack(name, target, file)`: what a page of the site `name` could do to the gateway."""
 
     async def attack(name: str, target: str, file: str) -> Report:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fleet.temporary import TemporaryFleet, new_home, running
 from servekit.ops.settings import default_home
-from tests.fleets import Fleet, new_home, running
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -19,7 +19,7 @@ ON_THE_PAGE = ("pixel", "label", "unambiguous", "background", "object", "histogr
 
 
 @pytest.fixture(scope="session")
-def fleet() -> Iterator[Fleet]:
+def fleet() -> Iterator[TemporaryFleet]:
     """The embedded profile. Missing weights fail every test that asks for it; none is skipped."""
     with new_home() as home:
         (home / "models").symlink_to(Path(os.environ.get("POLYPHONY_HOME", default_home())) / "models")
@@ -28,7 +28,7 @@ def fleet() -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def client(fleet: Fleet) -> Iterator["OpenAI"]:
+def client(fleet: TemporaryFleet) -> Iterator["OpenAI"]:
     """The official client, pointed at the fleet."""
     from openai import OpenAI
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from openai import BadRequestError, NotFoundError
 
+from fleet.temporary import TemporaryFleet
 from servekit.media.audio_encoder import encode_audio
 from tests.e2e.conftest import ON_THE_PAGE, QUESTION
-from tests.fleets import Fleet
 
 
 def words(text):
@@ -182,7 +182,7 @@ def test_embeddings_of_similar_sentences_are_closer(client):
     assert cat @ kitten > cat @ rates + 0.2
 
 
-def tables(fleet: Fleet) -> int:
+def tables(fleet: TemporaryFleet) -> int:
     """How many tables and indexes the fleet's Postgres has for retrieval."""
     password = (fleet.home / "run" / "postgres.password").read_text()
     with psycopg.connect(f"postgresql://polyphony:{password}@{fleet.address('postgres')}/polyphony") as connection:

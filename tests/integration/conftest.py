@@ -10,9 +10,9 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from PIL import Image
 
+from fleet.temporary import TemporaryFleet, new_home, running
 from servekit.media.audio_encoder import encode_audio
 from tests.conftest import receiving
-from tests.fleets import Fleet, new_home, running
 from tests.watching import responsive
 
 # Slow enough that a client can leave and a process can die in the middle of an answer.
@@ -40,7 +40,7 @@ def spans() -> Iterator[Spans]:
 
 
 @pytest.fixture(scope="session")
-def fleet(spans: Spans) -> Iterator[Fleet]:
+def fleet(spans: Spans) -> Iterator[TemporaryFleet]:
     settings = {
         "POLYPHONY_OTLP_ENDPOINT": spans.endpoint,
         "POLYPHONY_GENERATION_MODEL_OPTIONS": f'{{"latency_seconds": {TOKEN_SECONDS}}}',
@@ -51,13 +51,13 @@ def fleet(spans: Spans) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def http(fleet: Fleet) -> Iterator[httpx.Client]:
+def http(fleet: TemporaryFleet) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=fleet.address("gateway"), timeout=60) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def gateway_metrics(fleet: Fleet) -> str:
+def gateway_metrics(fleet: TemporaryFleet) -> str:
     """The address of the gateway's metrics."""
     return fleet.address("gateway", "metrics")
 

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from evaluation.canary_set import FOLDER
-from tests.fleets import POLYPHONY
+from fleet.temporary import POLYPHONY
 from tests.pushgateway import gauges, pushgateway
 
 SUCCESS = ("polyphony_canary_last_success_timestamp_seconds", "", "")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.fleets import new_home, running
+from fleet.temporary import new_home, running
 from tests.integration.conftest import TOKEN_SECONDS, picture
 from tests.watching import eventually, in_flight, total
 

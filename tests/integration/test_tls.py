@@ -17,7 +17,7 @@ from polyphony.vision.v1 import vision_pb2
 from polyphony.vision.v1.vision_pb2_grpc import VisionServiceStub
 
 from fleet.runner import state
-from tests.fleets import Fleet, new_home, running
+from fleet.temporary import TemporaryFleet, new_home, running
 from tests.integration.conftest import picture, recording
 
 PROCESSES = ("gateway", "vision", "speech", "generation", "retrieval")
@@ -30,7 +30,7 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def secure(authority: trustme.CA) -> Iterator[Fleet]:
+def secure(authority: trustme.CA) -> Iterator[TemporaryFleet]:
     """Each process has a certificate of its own, with its name and where it is on this machine."""
     with new_home() as home, running(home, "--profile", "fake", **certificates(home, authority)) as fleet:
         yield fleet
@@ -51,7 +51,7 @@ def certificates(home: Path, authority: trustme.CA) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def status(secure: Fleet) -> dict[str, Any]:
+def status(secure: TemporaryFleet) -> dict[str, Any]:
     return secure.status()
 
 

@@ -16,9 +16,9 @@ import yaml
 from evaluation import gauges
 from evaluation.replay import CanaryResult
 from fleet.runner import state
+from fleet.temporary import TemporaryFleet, new_home, running
 from servekit.models import catalogue
 from tests.conftest import receiving
-from tests.fleets import Fleet, new_home, running
 from tests.integration.conftest import Spans, picture, recording
 from tests.operations.programs import (
     MISSING,
@@ -52,7 +52,7 @@ pytestmark = [
 class Observed:
     """A fleet that is asked, scraped and watched."""
 
-    fleet: Fleet
+    fleet: TemporaryFleet
     prometheus: Prometheus
     mailbox: Mailbox
     spans: Spans
