@@ -16,8 +16,9 @@ def measure(progress: Progress) -> BenchmarkResult:
     status = {}
     for number in range(STARTS):
         progress(f"start {number + 1} of {STARTS}")
+        began = time.perf_counter()
         with fleet("embedded") as running:
-            seconds.append(running.ready_seconds)
+            seconds.append(time.perf_counter() - began)
             time.sleep(REST_SECONDS)
             status = running.status()
     rows = {name: {"memory MiB": float(row["memory_mb"])} for name, row in status.items()}

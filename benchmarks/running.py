@@ -1,29 +1,25 @@
 """Context managers for the processes of a benchmark: started, waited for, and ended even after an error."""
 
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from fleet.runner.plan import USUAL
+from fleet.temporary import TemporaryFleet, new_home, running
 from servekit.ops.settings import default_home
 
 START_SECONDS = 60.0
-POLYPHONY = Path(sys.executable).with_name("polyphony")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,49 +79,19 @@ def _wait_until_open(process: "subprocess.Popen[bytes]", port: int) -> None:
     raise RuntimeError(f"{process.args!r} did not listen within {START_SECONDS:g} s")
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """A fleet in a home of its own.
-
-    Attributes:
-        environment: The environment of the `polyphony` command for this home.
-        ready_seconds: The duration of `polyphony up`.
-    """
-
-    environment: dict[str, str]
-    ready_seconds: float
-
-    def status(self) -> dict[str, dict[str, Any]]:
-        """The rows of `polyphony status`, by process."""
-        printed = _polyphony(self.environment, "status", "--json")
-        return {row["process"]: row for row in json.loads(printed)}
-
-    def address(self, process: str) -> str:
-        """The address on which a process listens."""
-        return str(self.status()[process]["address"])
-
-
 @contextmanager
-def fleet(profile: str) -> Iterator[Fleet]:
+def fleet(profile: str) -> Iterator[TemporaryFleet]:
     """Start a profile on free ports, with this machine's models; stop it afterwards.
 
     Raises:
-        RuntimeError: The command failed.
+        FleetError: The command failed.
     """
-    home = Path(tempfile.mkdtemp(prefix="polyphony-bench-"))
-    home.chmod(0o755)  # Postgres does not run as root, and its account must be able to enter
-    (home / "models").symlink_to(models_dir())
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("POLYPHONY_")}
     own = {key: value for key, value in os.environ.items() if key.startswith("POLYPHONY_BENCH_")}
     own = {key.replace("_BENCH", "", 1): value for key, value in own.items()}  # POLYPHONY_BENCH_X sets POLYPHONY_X
-    environment = plain | own | {"POLYPHONY_HOME": str(home), "POLYPHONY_FLEET_PORTS": "free"}
-    try:
-        began = time.perf_counter()
-        _polyphony(environment, "up", "--profile", profile)
-        yield Fleet(environment, time.perf_counter() - began)
-    finally:
-        _polyphony(environment, "down")
-        shutil.rmtree(home, ignore_errors=True)
+    with new_home() as home:
+        (home / "models").symlink_to(models_dir())
+        with running(home, "--profile", profile, **own) as started:
+            yield started
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +160,6 @@ def _wait_until_serving(process: "subprocess.Popen[bytes]", address: str) -> Non
 def models_dir() -> Path:
     """The folder of this machine's models."""
     return Path(os.environ.get("POLYPHONY_HOME", default_home())) / "models"
-
-
-def _polyphony(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run((POLYPHONY, *arguments), env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"polyphony {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
 
 
 @contextmanager

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.mixed import mixed_calls
-from benchmarks.running import Fleet, fleet
+from benchmarks.running import fleet
 from client.blocking import BlockingConnection
 from client.errors import GatewayError
+from fleet.temporary import TemporaryFleet
 
 SETTLING = 0.25  # share of the soak after which memory should stay constant
 PAUSE_SECONDS = 0.2  # between the calls of a caller, so that the machine is busy but not overloaded
 
 
-def memory(running: Fleet) -> dict[str, float]:
+def memory(running: TemporaryFleet) -> dict[str, float]:
     """The proportional set size of each process, in MiB."""
     return {process: float(row["memory_mb"]) for process, row in running.status().items()}
 
