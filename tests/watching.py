@@ -1,4 +1,4 @@
-"""Waiting for what nothing announces, and what a process's metrics say meanwhile."""
+"""Waiting for conditions, and the metrics of a process meanwhile."""
 
 import asyncio
 import time
@@ -9,14 +9,14 @@ import httpx
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something to be so, while the loop runs on."""
+    """Wait until a condition holds, while the event loop runs."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    """Wait for something to be so."""
+    """Wait until a condition holds, in a thread without an event loop."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s"

@@ -1,6 +1,5 @@
 """The race of a deletion with an upload of the same bytes, on two gateways that share a Postgres."""
 
-import asyncio
 from contextlib import AsyncExitStack
 
 import httpx
@@ -13,6 +12,7 @@ from gateway.app_state import AppState
 from gateway.clients import Clients
 from gateway.settings import GatewaySettings
 from servekit.ops.telemetry import Telemetry
+from tests.watching import until
 
 RACES = 120
 
@@ -30,9 +30,7 @@ async def gateways(database_url, tmp_path):
             states.append(AppState.build(settings, telemetry, clients))
             await states[-1].records.start()
             stack.push_async_callback(states[-1].records.stop)
-        async with asyncio.timeout(15):
-            while not all(state.records.ready for state in states):  # noqa: ASYNC110 - nothing announces it
-                await asyncio.sleep(0.02)
+        await until(lambda: all(state.records.ready for state in states))
         yield [
             await stack.enter_async_context(
                 httpx.AsyncClient(transport=httpx.ASGITransport(build_app(state)), base_url="http://localhost")

@@ -13,6 +13,7 @@ from gateway.media.sweep import sweep_forever
 from gateway.records import VectorStoreRecord, open_records
 from servekit.errors import NotFound, Unavailable
 from servekit.media.objects import ObjectStore
+from tests.watching import until
 
 TEN_YEARS = 10 * 365 * 24 * 3600
 
@@ -22,9 +23,7 @@ async def records(request):
     url = "memory:" if request.param == "memory" else request.getfixturevalue("database_url")
     records = open_records(url, 4)
     await records.start()
-    async with asyncio.timeout(15):
-        while not records.ready:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+    await until(lambda: records.ready)
     yield records
     await records.stop()
 

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.records.postgres import open_records
 from gateway.records.postgres_schema import SCHEMA
+from tests.watching import until
 
 from .test_records import ONE, Bytes, add, example
 
@@ -19,9 +20,7 @@ async def gateways(database_url):
     gateways = [open_records(database_url, 4) for _ in range(3)]
     for records in gateways:
         await records.start()
-    async with asyncio.timeout(15):
-        while not all(records.ready for records in gateways):  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+    await until(lambda: all(records.ready for records in gateways))
     yield gateways
     for records in gateways:
         await records.stop()

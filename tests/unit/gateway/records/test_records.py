@@ -8,6 +8,7 @@ import pytest
 
 from gateway.records import FileRecord, IndexedFile, VectorStoreRecord, open_records
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from tests.watching import until
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -17,9 +18,7 @@ async def records(request):
     url = "memory:" if request.param == "memory" else request.getfixturevalue("database_url")
     records = open_records(url, 4)
     await records.start()
-    async with asyncio.timeout(15):
-        while not records.ready:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+    await until(lambda: records.ready)
     yield records
     await records.stop()
 

@@ -10,6 +10,7 @@ import pytest
 from servekit.database.pool import DatabasePool
 from servekit.database.schema import Schema, isolate_tenants
 from servekit.errors import DeadlineExceeded, Unavailable
+from tests.watching import until
 
 NOTES = Schema(
     "notes",
@@ -26,9 +27,7 @@ async def connected(url, schema=NOTES, connections=4):
     pool = DatabasePool(url, connections, schema)
     await pool.start()
     try:
-        async with asyncio.timeout(15):
-            while not pool.ready:  # noqa: ASYNC110 - nothing announces it
-                await asyncio.sleep(0.02)
+        await until(lambda: pool.ready)
         yield pool
     finally:
         await pool.stop()
@@ -42,9 +41,7 @@ async def test_replicas_that_start_together_apply_each_migration_once(database_u
     pools = [DatabasePool(database_url, 1, NOTES) for _ in range(6)]
     for pool in pools:
         await pool.start()
-    async with asyncio.timeout(15):
-        while not all(pool.ready for pool in pools):  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+    await until(lambda: all(pool.ready for pool in pools))
     for pool in pools:
         await pool.stop()
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
@@ -117,9 +114,7 @@ async def test_a_login_that_may_not_create_the_role_says_what_an_administrator_r
                 async with pool.connection():
                     pass
             await administrator.execute(statements)
-            async with asyncio.timeout(15):
-                while not pool.ready:  # noqa: ASYNC110 - nothing announces it
-                    await asyncio.sleep(0.02)
+            await until(lambda: pool.ready)
             async with pool.transaction("ada") as connection:
                 assert await fetch(connection, "SELECT current_user") == [("polyphony_absent",)]
         finally:

@@ -11,14 +11,13 @@ from services.retrieval.stores import Metric, Point, postgres_tables
 from services.retrieval.stores.postgres import PostgresStore
 from services.retrieval.stores.postgres_schema import SCHEMA, open_pool
 from services.retrieval.stores.postgres_tables import drop_orphans, sweep
+from tests.watching import until
 
 from .reference import exact_scores, example_points
 
 
-async def until_ready(pool: DatabasePool, *, ready: bool = True, seconds: float = 15.0) -> None:
-    async with asyncio.timeout(seconds):
-        while pool.ready is not ready:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+async def until_ready(pool: DatabasePool, *, ready: bool = True) -> None:
+    await until(lambda: pool.ready is ready)
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ async def store(pool):
 async def until_indexed(store: PostgresStore, tenant: str, name: str):
     """The collection, once its index is built."""
     async with asyncio.timeout(30):
-        while not (collection := await store.get_collection(tenant, name)).indexed:  # noqa: ASYNC110 - nothing announces it
+        while not (collection := await store.get_collection(tenant, name)).indexed:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return collection
 
@@ -185,7 +184,7 @@ async def test_a_collection_may_be_deleted_while_another_replica_builds_its_inde
 
     building = asyncio.create_task(build())
     async with asyncio.timeout(15):
-        while not await rows_of(pool, "pg_stat_progress_create_index"):  # noqa: ASYNC110 - nothing announces it
+        while not await rows_of(pool, "pg_stat_progress_create_index"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     async with asyncio.timeout(10):
         await store.delete_collection("ada", "docs")
@@ -223,7 +222,7 @@ async def test_a_store_that_starts_drops_the_tables_that_a_crash_left(pool, data
     restarted = PostgresStore(open_pool(database_url, 2))
     await restarted.start()
     async with asyncio.timeout(15):
-        while await tables_and_indexes(pool) != before:  # noqa: ASYNC110 - nothing announces it
+        while await tables_and_indexes(pool) != before:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await restarted.stop()
 
@@ -238,11 +237,11 @@ async def test_the_sweep_goes_on_after_an_error_of_the_database(pool, monkeypatc
         await connection.execute("ALTER TABLE retrieval.collections RENAME TO hidden")
     sweeping = asyncio.create_task(sweep(pool))
     async with asyncio.timeout(15):
-        while "cannot look for tables" not in caplog.text:  # noqa: ASYNC110 - nothing announces it
+        while "cannot look for tables" not in caplog.text:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         async with pool.connection() as connection:
             await connection.execute("ALTER TABLE retrieval.hidden RENAME TO collections")
-        while await tables_and_indexes(pool) != before:  # noqa: ASYNC110 - nothing announces it
+        while await tables_and_indexes(pool) != before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     sweeping.cancel()
     await asyncio.wait([sweeping])

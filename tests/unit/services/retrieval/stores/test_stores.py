@@ -7,6 +7,7 @@ import pytest
 
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
 from services.retrieval.stores import Metric, Point, open_store
+from tests.watching import until
 
 from .reference import exact_scores, example_points
 
@@ -16,9 +17,7 @@ async def store(request):
     url = "memory:" if request.param == "memory" else request.getfixturevalue("database_url")
     store = open_store(url, 4)
     await store.start()
-    async with asyncio.timeout(15):
-        while not store.ready:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+    await until(lambda: store.ready)
     yield store
     await store.stop()
 

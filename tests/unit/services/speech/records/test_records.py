@@ -6,6 +6,7 @@ import pytest
 
 from servekit.errors import AlreadyExists, FailedPrecondition, NotFound
 from services.speech.records import open_records
+from tests.watching import until
 
 
 @pytest.fixture(params=["memory", "postgresql"])
@@ -13,9 +14,7 @@ async def records(request):
     url = "memory:" if request.param == "memory" else request.getfixturevalue("database_url")
     records = open_records(url, 4)
     await records.start()
-    async with asyncio.timeout(15):
-        while not records.ready:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+    await until(lambda: records.ready)
     yield records
     await records.stop()
 
@@ -76,9 +75,7 @@ async def test_without_a_database_every_use_says_what_to_set():
 async def test_the_role_sees_no_row_without_a_tenant(database_url):
     records = open_records(database_url, 2)
     await records.start()
-    async with asyncio.timeout(15):
-        while not records.ready:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.02)
+    await until(lambda: records.ready)
     await records.create("ada", "voice", "anna", {})
     async with records._pool.connection() as connection:
         assert await (await connection.execute("SELECT * FROM speech.records")).fetchall() == []
