@@ -13,12 +13,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 from starlette.datastructures import Headers
 
+from servekit.echo import cut
 from servekit.errors import PermissionDenied, UnsupportedMedia
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_][a-z0-9_.-]*)(:[0-9]{1,5})?")
 _SCHEMES = ("http://", "https://")
 _SAFE_METHODS = ("GET", "HEAD")
-_SHOWN = 100
 _JSON = "application/json"
 
 
@@ -44,7 +44,7 @@ def require_own_origin(headers: Headers, method: str, allowed_hosts: Collection[
     origins = headers.getlist("origin")
     if not all(_is_origin_of(host, origin.lower()) for origin in origins):
         raise PermissionDenied(
-            f"while no API keys are set, the Origin header must be absent or that of this host, {host[:_SHOWN]}, "
+            f"while no API keys are set, the Origin header must be absent or that of this host, {cut(host)}, "
             f"got {_shown(origins)}: set POLYPHONY_GATEWAY_KEYS_FILE to serve pages of other origins",
             field="origin",
         )
@@ -104,4 +104,4 @@ def _is_followed_link(headers: Headers, method: str) -> bool:
 
 
 def _shown(values: list[str]) -> str:
-    return ", ".join(repr(value[:_SHOWN]) for value in values[:2]) or "none"
+    return ", ".join(repr(cut(value)) for value in values[:2]) or "none"

@@ -20,7 +20,7 @@ def json_response(body: object, status: int = 200) -> Response:
 
 
 async def json_from_thread(build: Callable[..., object], *arguments: object) -> Response:
-    """What `build` makes of its arguments, as JSON; made in a thread, because the words of long recordings are many."""
+    """The JSON of `build(*arguments)`, made in a thread: a long recording has tens of thousands of words."""
     return await asyncio.to_thread(lambda: json_response(build(*arguments)))
 
 
