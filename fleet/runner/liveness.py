@@ -9,7 +9,7 @@ from fleet.runner.health import Health
 from fleet.runner.process import Process
 from fleet.settings import FleetSettings
 
-LATE_SECONDS = 1.0  # a check that exceeds its timeout by this tells that the supervisor itself got no CPU time
+LATE_SECONDS = 1.0  # a check that exceeds its timeout by this means that the supervisor itself got no CPU time
 
 Probe = Callable[[Process, float], Awaitable[Health]]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
 from servekit.echo import cut
@@ -36,15 +36,6 @@ class Bucket:
         with _answering():
             await obstore.put_async(self._store, path, data)
 
-    async def create(self, path: str, data: bytes) -> bool:
-        """Write bytes where there are none; return whether there were none. Of several calls at once, one succeeds."""
-        with _answering():
-            try:
-                await obstore.put_async(self._store, path, data, mode="create")
-            except AlreadyExistsError:
-                return False
-        return True
-
     async def move(self, source: str, target: str) -> None:
         """Move bytes, in place of what is there."""
         with _answering():
@@ -54,7 +45,7 @@ class Bucket:
         """Return the size in bytes, and the time of the last write in seconds since 1970.
 
         Raises:
-            FileNotFoundError: There is nothing at the path; so also in the methods that read.
+            FileNotFoundError: There is nothing at the path; `read` and `stream` raise it, too.
         """
         with _answering():
             found = await obstore.head_async(self._store, path)

@@ -82,4 +82,4 @@ class _Handler(WSGIRequestHandler):
     timeout = IDLE_SECONDS
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: a scrape every few seconds is no news."""
+        """Log nothing: there is a scrape every few seconds."""
