@@ -71,7 +71,7 @@ class Supervisor:
         files = [state_path(self._settings.run_dir), *([lock_path(self._settings.run_dir)] if self._lock else [])]
         written = False
         while True:
-            if self._changed.is_set() or not written or not all(file.exists() for file in files):
+            if self._changed.is_set() or not written or not all(map(os.path.exists, files)):
                 self._changed.clear()
                 written = self._write_state()
             for log in logs:
