@@ -138,6 +138,7 @@ class Endpoint:
             async with asyncio.timeout(cancellation.remaining_seconds()) as limit:
                 response = await self._operation.handler(HandlerContext(self._state, caller, request, body))
                 if len(response.body) > SMALL_BYTES:
+                    body.close()
                     await body.hold(len(response.body))
                 if not response.body:  # a stream, which checks its deadline itself once it has begun
                     exchange.on_start = lambda: limit.reschedule(None)

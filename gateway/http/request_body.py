@@ -76,7 +76,8 @@ class RequestBody:
         if self._in_memory:
             self._budgets.memory.free(self._tenant, self._in_memory)
             self._in_memory = 0
-        if self._size > MEMORY_BYTES:
+        size, self._size = self._size, 0
+        if size > MEMORY_BYTES:
             gc.collect()  # an error and its frames are a cycle, which holds the body until the next full collection
 
     async def _receive(self, limit: int, field: str) -> None:

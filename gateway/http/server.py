@@ -116,9 +116,11 @@ class _Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if not self.cycle.response_complete:
+            return  # this was the answer to an earlier one of pipelined requests
         if self.cycle.more_body:  # it is dropped, so that the client comes to read the answer
             self._rest_timer = self.loop.call_later(REST_SECONDS, self.transport.close)
-        elif not self.pipeline:
+        else:
             self._own.waits(self)
 
     def _pass_body(self) -> None:

@@ -179,3 +179,17 @@ async def test_a_connection_is_kept_for_the_next_request(listen, monkeypatch):
             assert (await answer(reader))[0] == 200
             await asyncio.sleep(0.01)
         writer.close()
+
+
+async def test_a_pipelined_body_may_arrive_after_the_earlier_answer(listen, monkeypatch):
+    monkeypatch.setattr(server_module, "REST_SECONDS", 0.0)
+    _, port = await listen()
+    head = b"POST /v1/vision/read HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n"
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEALTH + head + b"x")
+        assert (await answer(reader))[0] == 200
+        await asyncio.sleep(0.05)
+        writer.write(b"x")
+        assert (await answer(reader))[0] == 200
+        writer.close()

@@ -10,6 +10,7 @@ import threading
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from polyphony.speech.v1 import synthesis_pb2, synthesis_pb2_grpc
 from polyphony.vision.v1 import vision_pb2, vision_pb2_grpc
 
@@ -135,6 +136,23 @@ async def test_what_exceeds_the_calls_of_a_connection_waits_in_the_caller(serve,
     answers = await asyncio.gather(*(stub.ReadText(READ) for _ in range(12)))
     assert [answer.width for answer in answers] == [1] * 12
     assert most == 3
+
+
+async def test_connections_and_calls_beyond_their_numbers_are_refused(serve, scripted, settings):
+    limits = settings.model_copy(update={"max_connections": 2, "max_concurrent_rpcs": 1})
+    server = await serve(limits, scripted.build)
+    watch = health_pb2.HealthCheckRequest()
+    async with asyncio.timeout(20), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        await anext(aiter(health.Watch(watch)))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await health.Check(watch)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        _, second = await asyncio.open_connection("127.0.0.1", server.port)
+        reader, third = await asyncio.open_connection("127.0.0.1", server.port)
+        assert await reader.read() == b""
+        second.close()
+        third.close()
 
 
 @pytest.mark.parametrize(
