@@ -57,7 +57,7 @@ async def test_a_page_of_another_origin_reads_and_changes_nothing(attack, http, 
     assert stored(http) == contents
 
 
-async def test_dns_rebinding_gives_a_page_nothing(attack, http, file):
+async def test_a_rebound_page_reads_and_changes_nothing(attack, http, file):
     before, contents = changes(http), stored(http)
     report = await attack("rebound.example", "", file)
     assert done(report) == set()

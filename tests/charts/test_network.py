@@ -91,7 +91,7 @@ def test_the_public_is_not_the_cluster(deployments):
     assert {"fc00::/7", "fe80::/10"} <= set(blocks[1]["ipBlock"]["except"])
 
 
-def test_the_trial_s_postgres_takes_the_processes_that_keep_records(deployments):
+def test_postgres_in_the_cluster_is_reached_by_the_processes_that_use_it(deployments):
     rules = deployments["embedded"].one("NetworkPolicy", "postgres")["spec"]["ingress"]
     assert [rule["ports"][0]["port"] for rule in rules] == [5432, 5432]
     (peer,) = rules[0]["from"]
@@ -157,14 +157,14 @@ def test_a_hub_and_a_mirror_of_one_s_own_are_reached():
     assert (hub["ports"][0]["port"], mirror["to"]) == (8443, [namespace("models")])
 
 
-def test_the_canary_reaches_the_pushgateway_that_it_is_told():
+def test_the_canary_reaches_the_configured_pushgateway():
     values = {"canary": {"enabled": True, "pushgatewayUrl": "http://push.metrics.svc:9999"}}
     (rule,) = without(deploy("", values), deploy("", {}), "clients")
     assert rule == {"to": [namespace("metrics")], "ports": [{"protocol": "TCP", "port": 9999}]}
 
 
 @pytest.mark.parametrize("entrance", [{"type": "ingress"}, {"type": "httproute", "className": "envoy"}])
-def test_who_stands_at_the_entrance_reaches_the_gateway_s_http_alone(entrance):
+def test_the_ingress_controller_reaches_the_http_port_of_the_gateway_only(entrance):
     peers = [namespace("proxies")]
     spec = deploy("", {"ingress": {**entrance, "from": peers}}).one("NetworkPolicy", "ingress")["spec"]
     assert [pod for pod in PODS if chooses(spec["podSelector"], pod)] == ["gateway"]

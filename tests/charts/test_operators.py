@@ -119,7 +119,7 @@ def test_a_route_hangs_on_a_gateway(made):
     assert [listener["tls"] for listener in listeners] == [tls] * made
 
 
-def test_whoever_asks_yields_to_whoever_answers(deployments):
+def test_the_canary_has_a_lower_priority_than_the_gateway(deployments):
     classes = {m["metadata"]["name"]: m for m in deployments["gpu"].of("PriorityClass")}
     used = {name: template["spec"]["priorityClassName"] for name, template in deployments["gpu"].templates()}
     canary = classes[used[f"CronJob/{render.RELEASE}-canary"]]

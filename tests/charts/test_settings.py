@@ -73,7 +73,7 @@ def test_the_gateway_reads_the_keys_that_are_mounted(deployment, read):
     assert [mount["mountPath"] for mount in mounts if mount["name"] == "keys"] == [str(folder)]
 
 
-def test_media_lie_where_all_who_use_them_look(deployment):
+def test_the_gateway_vision_and_speech_share_an_object_store(deployment):
     stores = {deployment.variables(name).get("POLYPHONY_OBJECT_STORE", "") for name in ("gateway", "vision", "speech")}
     shared = {"name": "objects", "mountPath": "/var/lib/polyphony/data/objects"}
     mounted = [

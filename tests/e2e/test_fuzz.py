@@ -89,7 +89,7 @@ def _is_finite(value: object) -> bool:
     return value not in ("NaN", "Infinity", "-Infinity") and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def test_pictures(fleet):
+def test_random_and_damaged_images_are_read_or_refused(fleet):
     answers = Answers()
     with process(fleet, "vision") as channel:
         vision = VisionServiceStub(channel)
@@ -104,7 +104,7 @@ def test_pictures(fleet):
     assert answers.right > 2
 
 
-def test_pictures_of_extreme_shapes(fleet):
+def test_images_of_extreme_shapes_are_read(fleet):
     """A picture of 1990 by 1 pixels killed the process, one of 1 by 3000 was answered with an internal error."""
     answers = Answers()
     with process(fleet, "vision") as channel:
@@ -148,7 +148,7 @@ def test_a_long_strip_of_text_is_read(fleet):
     assert page.lines[-1].bounding_box.left + page.lines[-1].bounding_box.width > 8000
 
 
-def test_recordings(fleet):
+def test_random_and_damaged_recordings_are_processed_or_refused(fleet):
     answers = Answers()
     with process(fleet, "speech") as channel:
         transcription, diarization = TranscriptionServiceStub(channel), DiarizationServiceStub(channel)
@@ -183,7 +183,7 @@ def test_recordings(fleet):
 
 
 @pytest.mark.parametrize("kind", ["embed", "synthesize", "align", "generate"])
-def test_texts(fleet, kind):
+def test_random_texts_are_processed_or_refused(fleet, kind):
     answers = Answers()
     name = {"embed": "retrieval", "generate": "generation"}.get(kind, "speech")
     audio = Media(inline=wav((clip("garden")[:24_000] * 32767).astype(np.int16), 16_000), mime_type="audio/wav")

@@ -87,7 +87,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("case", BODIES)
-def test_a_large_body(http, case):
+def test_a_large_body_does_not_hold_the_event_loop(http, case):
     path, content, status = BODIES[case]
     kind = "image/png" if path == READ else "application/json"
     response = http.post(path, content=content(), headers={"content-type": kind})
@@ -108,7 +108,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("case", FORMS)
-def test_a_form(http, case):
+def test_a_large_form_does_not_hold_the_event_loop(http, case):
     content, status = FORMS[case]
     response = http.post(FILES, content=content, headers=FORM)
     assert response.status_code == status, response.text[:300]
@@ -138,7 +138,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("case", STREAMS)
-def test_bytes_of_a_connection(http, case):
+def test_many_small_pieces_do_not_hold_the_event_loop(http, case):
     sent, answer = STREAMS[case]
     received = b""
     with connection(http) as raw, suppress(ConnectionError):
@@ -163,7 +163,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("case", FRAMES)
-def test_frames_of_a_live_session(live, case):
+def test_many_websocket_frames_do_not_hold_the_event_loop(live, case):
     with suppress(ConnectionError):
         live.socket.sendall(FRAMES[case])
     with suppress(ConnectionClosed):
@@ -171,7 +171,7 @@ def test_frames_of_a_live_session(live, case):
             live.recv(60)
 
 
-def test_messages_of_a_megabyte(live):
+def test_large_websocket_messages_do_not_hold_the_event_loop(live):
     transcription = {"keywords": ["a"] * 170_000}
     keywords = {"type": "session.update", "session": {"audio": {"input": {"transcription": transcription}}}}
     audio = {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(700_000)).decode()}
@@ -181,7 +181,7 @@ def test_messages_of_a_megabyte(live):
         pass
 
 
-def test_many_scrapers(gateway_metrics, http):
+def test_concurrent_scrapes_do_not_hold_the_event_loop(gateway_metrics, http):
     ways = [f"http://{gateway_metrics}/metrics", f"{http.base_url}/metrics"]
     with httpx.Client(timeout=60) as scraper, ThreadPoolExecutor(32) as pool:
         assert set(pool.map(lambda number: scraper.get(ways[number % 2]).status_code, range(200))) == {200}

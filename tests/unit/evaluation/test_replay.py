@@ -120,7 +120,7 @@ async def test_what_a_search_made_is_deleted_even_if_it_fails():
     assert made(fleet) == ["/v1/files/file_1"]
 
 
-async def test_told_to_end_it_deletes_what_it_made():
+async def test_a_canary_that_is_stopped_deletes_what_it_created():
     fleet = Fleet(vector_stores={"data": [], "id": "vs_1"}, vs_1={})
     inside = asyncio.Event()
 

@@ -52,7 +52,7 @@ def test_names_of_speakers_do_not_matter():
     assert metrics.diarization(TURNS, [((0.0, 4.0), "B"), ((4.0, 10.0), "A")], 12, collar=0).rate == 0
 
 
-def test_missed_false_and_confused_seconds_are_told_apart():
+def test_missed_false_alarm_and_confused_seconds_are_counted_separately():
     found = [((0.0, 3.0), "A"), ((4.0, 8.0), "B"), ((8.0, 10.0), "A"), ((10.0, 10.5), "B")]
     marked = metrics.diarization(TURNS, found, 12, collar=0)
     assert marked == DiarizationErrors(missed=1.0, false_alarm=0.5, confused=2.0, total=10.0)

@@ -153,7 +153,7 @@ def test_a_manifest_is_read_as_it_was_written(made, tmp_path):
     assert manifest.read(tmp_path) == manifest.Manifest(clips=tuple(clips), missing=("a voice: install it",))
 
 
-def test_turns_are_told_as_rttm():
+def test_turns_are_written_as_rttm():
     clip = EvaluationClip(
         id="a",
         text="Hi.",

@@ -32,7 +32,7 @@ def test_one_tenant_may_hold_half_or_one_body_of_any_size(budget):
     assert not budget.take("a", 1)
 
 
-def test_a_share_leaves_the_rest_to_others(budget, gauge):
+def test_a_share_of_the_budget_leaves_room_for_others(budget, gauge):
     assert budget.take("a", 25, share=0.5)
     assert not budget.take("a", 1, share=0.5)
     assert budget.take("b", 25, share=0.5)
@@ -41,7 +41,7 @@ def test_a_share_leaves_the_rest_to_others(budget, gauge):
     assert gauge.collect()[0].samples[0].value == 100
 
 
-async def test_what_waits_gets_the_bytes_that_are_freed(budget):
+async def test_a_waiting_request_gets_bytes_that_are_freed(budget):
     budget.take("a", 90)
     waiting = asyncio.create_task(budget.wait("b", 40))
     await asyncio.sleep(0)
@@ -54,7 +54,7 @@ async def test_what_waits_gets_the_bytes_that_are_freed(budget):
     assert budget.take("c", 60)
 
 
-async def test_what_waits_too_long_is_refused(budget, monkeypatch):
+async def test_a_request_that_waits_too_long_is_refused(budget, monkeypatch):
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
     budget.take("a", 90)
     with pytest.raises(Overloaded) as refused:

@@ -226,7 +226,7 @@ async def test_a_refused_chat_names_the_part_that_needs_the_model(send, name, ta
 @pytest.mark.parametrize(
     ("task", "model"), [("none", ""), ("align", "fake-transcriber"), ("transcribe", "fake-aligner")]
 )
-async def test_alignment_is_left_to_what_the_key_may_use(client, orders, task, model):
+async def test_alignment_uses_the_model_that_the_key_allows(client, orders, task, model):
     response = await client.post("/v1/audio/align", files=FILE, data={"text": "a"}, headers=without(task))
     assert response.status_code == 200, response.text
     assert orders.requests("Align")[0].model == model
@@ -257,7 +257,7 @@ GRPC = {
 
 
 @pytest.mark.parametrize("task", GRPC)
-async def test_the_same_holds_over_grpc(locked, settings, orders, task):
+async def test_a_chat_over_grpc_is_refused_without_one_of_its_models(locked, settings, orders, task):
     server = grpc.aio.server(interceptors=[CallInterceptor(Telemetry(settings), {})])
     add_GatewayServiceServicer_to_server(GatewayService(locked), server)
     port = server.add_insecure_port("127.0.0.1:0")

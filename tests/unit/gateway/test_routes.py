@@ -71,7 +71,7 @@ def no_database(build):
     return build(database_url=url)
 
 
-async def test_without_an_answer_of_the_database_files_are_unavailable_and_chat_is_served(no_database):
+async def test_while_the_database_does_not_answer_files_are_unavailable_and_chat_is_served(no_database):
     transport = httpx.ASGITransport(build_app(no_database))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         for call in (
@@ -328,7 +328,7 @@ def passages_of(retrieval):
     return [point.metadata["attributes"]["version"] for point in points.values()]
 
 
-async def test_a_file_that_is_attached_again_takes_the_place_of_its_passages(http, attached, retrieval):
+async def test_attaching_a_file_again_replaces_its_passages(http, attached, retrieval):
     url, file = attached
     count = len(passages_of(retrieval))
     assert count > 2 * BATCH
@@ -338,7 +338,7 @@ async def test_a_file_that_is_attached_again_takes_the_place_of_its_passages(htt
 
 
 @pytest.mark.parametrize("failing", ["ReplacePoints", "ReplacePoints.batch"])
-async def test_a_file_whose_second_attachment_fails_keeps_its_passages(http, attached, retrieval, orders, failing):
+async def test_a_failed_second_attachment_keeps_the_passages_of_the_first(http, attached, retrieval, orders, failing):
     url, file = attached
     count = len(passages_of(retrieval))
     orders.fail[failing] = Unavailable("the disk is full")
@@ -351,7 +351,7 @@ async def test_a_file_whose_second_attachment_fails_keeps_its_passages(http, att
     assert passages_of(retrieval) == []
 
 
-async def test_an_attachment_survives_a_replica_that_stops(http, attached, retrieval, orders, monkeypatch):
+async def test_an_attachment_is_retried_where_a_replica_stops(http, attached, retrieval, orders, monkeypatch):
     url, file = attached
     count = len(passages_of(retrieval))
     obey = orders.obey
@@ -379,7 +379,7 @@ async def test_a_file_whose_first_attachment_fails_is_not_in_the_vector_store(ht
     assert (await http.get(f"{url}/{file}")).status_code == 404
 
 
-async def test_an_attachment_without_its_record_is_completed_by_another(http, attached, retrieval, state, monkeypatch):
+async def test_attaching_again_completes_an_attachment_without_a_record(http, attached, retrieval, state, monkeypatch):
     url, file = attached
     count = len(passages_of(retrieval))
 

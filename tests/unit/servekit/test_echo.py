@@ -43,7 +43,7 @@ def test_the_log_has_no_message_that_may_quote_the_request():
     assert log_text(Unavailable("the database does not answer")) == "UNAVAILABLE: the database does not answer"
 
 
-def test_no_message_cuts_a_value_by_itself():
+def test_values_in_messages_are_cut_by_one_function_only():
     root = Path(servekit.__file__).parents[1]
     sources = [path for folder in ("servekit", "gateway", "services") for path in (root / folder).rglob("*.py")]
     assert len(sources) > 100

@@ -87,7 +87,7 @@ def of_transport(code, details):
     return errors.from_rpc(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details))
 
 
-def test_what_grpc_says_by_itself():
+def test_errors_that_grpc_itself_raises():
     code = grpc.StatusCode
     unreachable = of_transport(code.UNAVAILABLE, "failed to connect to ipv4:10.0.0.7:50051")
     assert type(unreachable) is Unreachable

@@ -104,12 +104,12 @@ def test_embedded_services_at_rest_take_what_was_measured(service: str) -> None:
 
 
 @pytest.mark.parametrize(("model", "peak"), [("pp-ocrv6-small", 970), ("whisper-base", 451)])
-def test_the_peak_of_two_calls_at_once_is_told_within_a_sixth(model: str, peak: float) -> None:
+def test_the_peak_memory_of_two_concurrent_calls_is_predicted_within_a_sixth(model: str, peak: float) -> None:
     """Peak memory in MiB of a process with two concurrent requests, as measured for docs/how-to/planner.md."""
     assert need(shape(model), Load(), "cpu").total / MIB == pytest.approx(peak, rel=1 / 6)
 
 
-def test_the_language_model_at_rest_is_told_within_a_tenth() -> None:
+def test_the_memory_of_the_idle_language_model_is_predicted_within_a_tenth() -> None:
     """llama.cpp takes all of it when it starts."""
     one = need(shape("qwen2.5-coder-0.5b-instruct"), Load(4096, 4), "cpu")
     assert one.total / MIB == pytest.approx(AT_REST["generation"], rel=0.1)

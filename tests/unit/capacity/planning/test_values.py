@@ -121,7 +121,7 @@ def test_unquantized_weights_are_those_of_the_card() -> None:
     assert [f"--model={repository}", f"--revision={revision}"] == args[:2]
 
 
-def test_weights_without_a_known_revision_are_said_to_be() -> None:
+def test_weights_without_a_known_revision_are_reported() -> None:
     found = plan(replace(AWQ, quantization="gptq"))
     assert not [word for word in values(found)["vllm"]["args"] if word.startswith("--revision")]
     assert "# No revision of Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4 is known: add --revision to vllm.args.\n" in text(

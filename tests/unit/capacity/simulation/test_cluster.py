@@ -113,7 +113,7 @@ def test_the_perfect_size_is_the_smallest_that_leaves_no_call_unanswered():
 
 
 @pytest.mark.parametrize("curve", [BATCH, SLOTS], ids=["batch", "slots"])
-def test_one_call_that_stands_for_many_tells_the_same(curve):
+def test_a_scaled_simulation_agrees_with_the_exact_one(curve):
     exact = replay(load((600, 1.5 * curve.rate)), curve, fixed(2), 1)
     scaled = replay(load((600, 1.5 * curve.rate / 2)), curve.grouped(2), fixed(2), 1)
     bundled = replay(load((600, 1.5 * curve.rate / 4)), curve.grouped(2).bundled(2), fixed(2), 1)

@@ -68,7 +68,7 @@ def test_every_failure_is_named_and_counted(tmp_path):
     assert all(row["failures"] == row["items"] > 0 and not row["quality"] for row in json.loads(printed).values())
 
 
-def test_told_to_end_it_ends(tmp_path):
+def test_a_canary_that_is_stopped_exits(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         with canary(tmp_path, "--gateway", f"http://127.0.0.1:{silent.getsockname()[1]}") as process:

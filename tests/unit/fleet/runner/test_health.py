@@ -66,7 +66,7 @@ async def test_a_process_that_accepts_connections_and_answers_nothing_is_silent(
     assert await probe(process("closed", protocol, port), 5) == "refused"
 
 
-async def test_any_answer_is_not_silence(gateway: ProcessState, vision: ProcessState):
+async def test_any_answer_counts_as_alive(gateway: ProcessState, vision: ProcessState):
     assert await probe(gateway, 5) == "serving"
     assert await probe(vision, 5) == "serving"
     with socket.create_server(("127.0.0.1", 0)) as server:

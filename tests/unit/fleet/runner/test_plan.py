@@ -23,7 +23,7 @@ def with_environment(settings: FleetSettings, **variables: str) -> FleetSettings
     return settings.model_copy(update={"environment": variables})
 
 
-def test_every_process_is_told_its_place(settings: FleetSettings, home: Path):
+def test_every_process_gets_its_ports_and_folders(settings: FleetSettings, home: Path):
     processes = planned(settings)
     assert list(processes) == ["vision", "speech", "generation", "retrieval", "gateway"]
     vision, gateway = processes["vision"], processes["gateway"]

@@ -133,7 +133,7 @@ async def test_a_failed_fork_is_tried_again(supervised, until, monkeypatch: pyte
         assert one.state.reason == "could not be started: Exception occurred in preexec_fn."
 
 
-async def test_a_process_that_could_not_be_made_ready_is_made_ready_later(supervised, until, monkeypatch):
+async def test_preparing_a_started_process_is_retried(supervised, until, monkeypatch):
     monkeypatch.setattr("fleet.runner.child.PREPARE_AGAIN_SECONDS", 0.01)
     attempts = []
 
@@ -155,7 +155,7 @@ def impatient(settings: FleetSettings, monkeypatch: pytest.MonkeyPatch) -> Fleet
     return settings.model_copy(update=fields)
 
 
-async def test_a_stopped_process_is_killed_and_restarted(impatient: FleetSettings, until, free_port: int):
+async def test_a_hung_process_is_killed_and_restarted(impatient: FleetSettings, until, free_port: int):
     process = child(ANSWERS, str(free_port), "200", protocol="http", port=free_port)
     supervisor = Supervisor(impatient, [process])
     running = asyncio.create_task(supervisor.run())

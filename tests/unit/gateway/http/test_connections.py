@@ -44,7 +44,7 @@ def limited(settings):
     return Connections(3, 100, 10, Telemetry(settings))
 
 
-def test_a_new_connection_takes_the_place_of_the_one_that_waits_longest(limited):
+def test_a_new_connection_replaces_the_one_that_is_idle_longest(limited):
     clients = [Client() for _ in range(5)]
     for count in range(1, 4):
         assert limited.add(clients[count - 1], clients[:count])

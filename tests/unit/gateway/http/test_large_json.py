@@ -59,7 +59,7 @@ TEXTS = st.text(st.sampled_from('ab "\\[{,ü/='), max_size=40)
     st.booleans(),
     st.sampled_from([None, 2]),
 )
-def test_a_request_is_the_same_however_it_arrives(pictures, text, size, escaped, indent):
+def test_the_decoded_request_does_not_depend_on_the_pieces_it_arrives_in(pictures, text, size, escaped, indent):
     request = {"pictures": [{"url": url, "note": note} for url, note in pictures], "text": text}
     data = json.dumps(request, indent=indent).encode()
     if escaped:  # as PHP writes it
@@ -116,7 +116,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_would_stop_the_event_loop_is_refused(case):
+def test_a_body_that_takes_too_long_to_decode_is_refused(case):
     data, field, message = REFUSED[case]
     with pytest.raises(TooLarge, match=message) as refused:
         parsed(data)

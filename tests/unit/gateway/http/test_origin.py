@@ -130,7 +130,7 @@ async def test_a_page_of_the_gateway_may_send_requests(send):
         assert (await send(ASK, *head, IS_JSON, body=CHAT))[0] == 200, host
 
 
-async def test_a_page_of_another_origin_may_not(send, orders):
+async def test_a_page_of_another_origin_is_refused(send, orders):
     for origin in OTHER_ORIGINS:
         for line, body in ((LIST, ""), (DELETE, ""), (ASK, CHAT)):
             status, error = await send(line, "host: localhost:8080", f"origin: {origin}", IS_JSON, body=body)

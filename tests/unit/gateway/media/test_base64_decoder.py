@@ -23,7 +23,7 @@ def decoded(text, sizes):
 
 
 @given(st.binary(), SIZES, st.booleans())
-def test_the_pieces_are_the_bytes(data, sizes, escaped):
+def test_the_decoded_pieces_are_the_original_bytes(data, sizes, escaped):
     text = base64.b64encode(data)
     decoder = decoded(text.replace(b"/", b"\\/") if escaped else text, sizes)
     assert (b"".join(decoder.pieces), decoder.error) == (data, "")
@@ -34,7 +34,7 @@ def test_the_pieces_are_the_bytes(data, sizes, escaped):
 @example(b"QUFBQQ==", [3])
 @example(b"QUFBQQ=", [4])
 @example(b"AAAA=", [4])  # which some versions of Python decode
-def test_what_is_refused_at_once_is_refused_in_pieces(text, sizes):
+def test_text_that_is_invalid_as_a_whole_is_invalid_in_pieces(text, sizes):
     decoder = decoded(text, sizes)
     if decoder.error:
         assert not decoder.pieces

@@ -53,7 +53,7 @@ def stored(tmp_path):
     return sorted(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
-async def test_the_bytes_go_with_the_last_file_of_them_and_at_once(files, records, store, tmp_path):
+async def test_bytes_are_deleted_at_once_with_the_last_file_that_has_them(files, records, store, tmp_path):
     first, second = [await upload(files, records, b"same") for _ in range(2)]
     other = await upload(files, records, b"same", "bob")
     await files.delete("ada", first.id)
@@ -82,9 +82,7 @@ async def test_a_deletion_is_acknowledged_where_the_bytes_cannot_be_deleted_yet(
         await store.read("ada", file.reference, 10)
 
 
-async def test_ten_years_later_only_what_has_no_expiry_and_is_referred_to_is_left(
-    files, records, store, tmp_path, request
-):
+async def test_a_sweep_ten_years_later_leaves_only_files_without_an_expiry(files, records, store, tmp_path, request):
     """Everything that ever left bytes behind: see the comments."""
     now = int(time.time())
     await upload(files, records, b"kept")

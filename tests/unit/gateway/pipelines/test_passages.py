@@ -61,7 +61,7 @@ def test_a_word_that_is_too_long_is_cut_into_the_longest_pieces():
 
 
 @pytest.mark.parametrize("text", ["", "  \n\n ", "\t"])
-def test_nothing_gives_nothing(text):
+def test_an_empty_text_has_no_passages(text):
     assert list(split_passages(text, 10)) == []
 
 

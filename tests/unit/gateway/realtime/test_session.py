@@ -196,7 +196,7 @@ async def test_a_phrase_is_committed_once(url):
         assert (error["param"], error["event_id"]) == ("input_audio_buffer", "mine")
 
 
-async def test_a_phrase_that_has_ended_by_itself_is_not_committed_again(url):
+async def test_an_utterance_that_ended_at_a_pause_is_not_committed_again(url):
     async with session(url) as ws:
         for piece in (LOUD, QUIET, QUIET):
             await ws.send(piece)

@@ -123,7 +123,7 @@ async def test_bytes_without_a_record_are_deleted_too(records):
     assert await records.unreferenced("ada") == []
 
 
-async def test_bytes_that_could_not_be_deleted_are_deleted_later(records):
+async def test_bytes_whose_deletion_failed_are_deleted_by_the_next_sweep(records):
     async def fail():
         raise Unavailable("the object store does not answer")
 
@@ -196,7 +196,7 @@ async def test_vector_stores_and_their_files(records):
     assert (await records.indexed("ada", "vs_1"), await records.vector_stores("ada")) == ([], [two])
 
 
-async def test_a_vector_store_that_is_not_there_is_named(records):
+async def test_a_missing_vector_store_is_not_found_and_its_field_named(records):
     await records.add_vector_store("ada", VectorStoreRecord("vs_1", "docs", 1, {}))
     gone = IndexedFile("vs_2", "f-1", "a.txt", 5, 2, 1, {})
     for call, field in (
@@ -214,7 +214,7 @@ async def test_a_vector_store_that_is_not_there_is_named(records):
         assert raised.value.field == field
 
 
-async def test_what_cannot_be_stored_is_refused_by_its_field(records):
+async def test_values_that_cannot_be_stored_are_refused_with_their_field(records):
     await records.add_vector_store("ada", VectorStoreRecord("vs_1", "docs", 1, {}))
     indexed = IndexedFile("vs_1", "f-1", "a.txt", 5, 2, 1, {})
     for call, field in (

@@ -148,7 +148,7 @@ async def test_where_nothing_is_left_to_answer_the_error_surfaces(http, orders):
     assert not orders.requests("GenerateText")
 
 
-async def test_a_callers_mistake_is_told_and_not_worked_around(http):
+async def test_an_invalid_image_is_an_error_and_not_a_degraded_answer(http):
     bad = "data:image/png;base64," + base64.b64encode(b"not an image").decode()
     body = say({"type": "text", "text": "What is it?"}, picture(bad))
     error = (await ask(http, body, 415))["error"]
@@ -331,7 +331,7 @@ async def test_bad_requests_name_their_field(http, orders, body, status, param):
     assert not orders.requests("GenerateText")
 
 
-async def test_what_is_not_json_is_said_to_be_none(http):
+async def test_a_body_that_is_not_json_is_an_invalid_argument(http):
     response = await http.post("/v1/chat/completions", content=b"{", headers={"content-type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "body"

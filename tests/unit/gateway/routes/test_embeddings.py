@@ -9,7 +9,7 @@ from gateway.routes import embeddings
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 64])
-async def test_the_parts_are_one_answer(http, monkeypatch, at_once):
+async def test_embeddings_that_are_encoded_in_parts_are_one_answer(http, monkeypatch, at_once):
     monkeypatch.setattr(embeddings, "ROWS_AT_ONCE", at_once)
     texts = ["a", "bb", "ccc", "dddd"]
     answer = (await http.post("/v1/embeddings", json={"input": texts})).json()

@@ -108,7 +108,7 @@ def test_any_rate_and_channels_become_mono():
 
 
 @pytest.mark.parametrize("channels", [8, 9, 16, 64])
-def test_channels_are_mixed_or_said_to_be_too_many(channels):
+def test_channels_are_mixed_or_refused_as_too_many(channels):
     data = wav(np.full((1600, channels), 1000, np.int16), 16_000, channels)
     if channels in (8, 16):
         assert len(sound_of(data)) == 1600

@@ -29,13 +29,13 @@ def test_the_reference_is_the_hash(store):
     assert reference == "sha256:" + hashlib.sha256(b"hello").hexdigest()
 
 
-async def test_what_is_put_is_read(store):
+async def test_stored_bytes_are_read_back(store):
     reference = await store.put_transient("acme", b"hello")
     assert await store.read("acme", reference, 5) == b"hello"
     assert await store.size("acme", reference) == 5
 
 
-async def test_nothing_is_an_object_too(store):
+async def test_empty_bytes_can_be_stored(store):
     assert await store.read("acme", await store.put_transient("acme", b""), 0) == b""
 
 

@@ -66,7 +66,7 @@ async def test_a_scrape_has_no_values_from_before_it_arrived(metrics):
     assert [f"readings {number}.0".encode() in text for number, text in enumerate(texts, 1)] == [True] * 4
 
 
-async def test_renderings_are_apart(metrics, monkeypatch):
+async def test_renderings_are_at_least_an_interval_apart(metrics, monkeypatch):
     slept = []
     monkeypatch.setattr(exposition, "INTERVAL_SECONDS", 60.0)
     monkeypatch.setattr(exposition.time, "sleep", slept.append)

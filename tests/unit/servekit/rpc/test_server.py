@@ -164,7 +164,7 @@ async def test_connections_and_calls_beyond_their_numbers_are_refused(serve, scr
         "upgrade: h2c\r\nconnection: upgrade, http2-settings\r\nhttp2-settings: AAMAAABkAAQAAP__",
     ],
 )
-async def test_the_requests_of_a_browser_call_nothing(server, fields):
+async def test_http_1_requests_to_a_grpc_port_reach_no_method(server, fields):
     """It sends HTTP/1.1 to a port without TLS; the body here is how a connection of HTTP/2 begins."""
     body = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -84,7 +84,7 @@ def test_reserved_cost_takes_room_and_time_until_it_is_spent(admission):
     assert admission.reserved_cost() == 0
 
 
-def test_there_are_at_most_so_many_reservations(admission):
+def test_the_number_of_reservations_is_bounded(admission):
     with admission.reserve(Reservation(1)), admission.reserve(Reservation(1)):
         with pytest.raises(Overloaded, match=r"^m has too many sessions \(2\)$") as rejected:
             admission.admit_reservation(1, 0.1, IDLE, inf)

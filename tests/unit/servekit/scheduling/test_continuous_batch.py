@@ -21,7 +21,7 @@ def names(members):
     return [member.state for member in members]
 
 
-def test_room_is_what_those_who_begin_and_those_who_are_stepped_leave(batch):
+def test_room_is_what_beginning_and_stepped_members_leave(batch):
     assert (batch.empty, batch.room) == (True, 4)
     done = Future()
     batch.begin(member("a", cost=1.5), done)

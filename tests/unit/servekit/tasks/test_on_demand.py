@@ -178,7 +178,7 @@ async def test_the_least_recently_used_model_is_unloaded_where_another_needs_its
     assert ours.metric("model_ready", "b") == 1
 
 
-async def test_a_model_in_use_is_not_unloaded_and_who_needs_its_memory_waits(process):
+async def test_a_model_in_use_is_not_unloaded_and_a_load_waits_for_its_memory(process):
     ours = process(100, a=100, b=100)
     async with ours.models.acquire("a"):
         waiting = asyncio.create_task(ours.double("b"))
@@ -219,7 +219,7 @@ async def test_a_model_that_nobody_waits_for_any_more_takes_no_memory(process):
 @pytest.mark.parametrize(
     ("failure", "error"), [(FailedPrecondition("no weights"), FailedPrecondition), (ValueError("secret"), Internal)]
 )
-async def test_a_load_that_fails_is_told_and_tried_again(process, failure, error):
+async def test_a_failed_load_is_an_error_for_its_callers_and_is_retried_by_the_next(process, failure, error):
     ours = process(100, a=100)
     ours.failure = failure
     outcomes = await asyncio.gather(ours.double("a"), ours.double("a"), return_exceptions=True)

@@ -139,7 +139,7 @@ async def test_bad_input_is_refused_at_once_by_name(stub, bad, error, field):
     assert time.monotonic() - began < 5
 
 
-async def test_a_failing_engine_is_told_apart(serve, settings, dial):
+async def test_an_unexpected_engine_failure_is_an_internal_error(serve, settings, dial):
     stub = GenerationServiceStub(dial(await serve(settings, of(fail="INTERNAL")), NAME))
     with pytest.raises(ServeError) as refused:
         await text_of(stub.GenerateText(ask("a")))

@@ -103,14 +103,14 @@ async def test_a_header_that_claims_ten_hours_is_not_believed(stub):
         (TranscribeRequest(audio=Media(reference="../../etc/passwd")), InvalidArgument, "audio"),
     ],
 )
-async def test_what_cannot_be_heard_is_named(stub, request_, error, field):
+async def test_the_field_of_an_invalid_recording_is_named(stub, request_, error, field):
     with pytest.raises(error) as raised:
         await transcribe(stub, request_)
     assert raised.value.field.startswith(field)
 
 
 @pytest.mark.serial
-async def test_a_caller_who_leaves_frees_the_slot_within_a_step(stub, models):
+async def test_a_cancelled_call_frees_its_slot_within_a_step(stub, models):
     models["transcribe"].faults.latency_seconds = 0.5
     leaving = stub.Transcribe(hear(wav(60)))  # twelve steps
     async for event in leaving:

@@ -30,14 +30,14 @@ def test_a_row_is_answered_alike_in_any_batch():
 
 
 @pytest.mark.serial
-def test_it_is_as_slow_as_it_is_told():
+def test_a_fake_has_the_configured_latency():
     backend = FakeBackend(INPUTS, OUTPUTS, latency_seconds=0.02, latency_per_row_seconds=0.01)
     began = time.monotonic()
     backend.infer(arrays(4))
     assert 0.06 <= time.monotonic() - began < 0.5
 
 
-def test_it_fails_as_it_is_told():
+def test_a_fake_fails_as_configured():
     backend = FakeBackend(INPUTS, OUTPUTS, max_rows=4)
     assert len(backend.infer(arrays(4))["y"]) == 4
     with pytest.raises(OutOfMemory):

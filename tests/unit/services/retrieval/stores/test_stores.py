@@ -124,7 +124,7 @@ def document(file, count, text):
     return [(points[start : start + 10], vectors[start : start + 10]) for start in range(0, count, 10)]
 
 
-async def test_replace_takes_the_place_of_what_matches(store):
+async def test_replace_points_deletes_the_points_that_match_the_filter(store):
     collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
     for points, vectors in [*document("a", 35, "old"), *document("b", 3, "kept")]:
         await store.upsert_points(collection, points, vectors)
@@ -158,7 +158,7 @@ async def test_replacements_of_the_same_points_run_one_after_another(store):
     assert await texts(store, collection) in [{f"a-{m}": f"of {n}" for m in range(n)} for n in counts]
 
 
-async def test_a_deleted_collection_is_gone_for_those_who_hold_it(store):
+async def test_a_handle_to_a_deleted_collection_is_not_found(store):
     old = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
     rows, vectors = example_points(3, 8)
     await store.upsert_points(old, rows, vectors)

@@ -129,7 +129,7 @@ async def test_a_short_recording_is_aligned_at_once(make, transcriber):
     assert [window.text for window in transcriber.windows] == ["Alfa, bravo! charlie — “delta”"]
 
 
-async def test_a_long_recording_is_aligned_by_what_is_heard(make, transcriber):
+async def test_a_long_recording_is_aligned_by_its_transcript(make, transcriber):
     numbers = [*range(16), *range(16)] * 2
     words = [ALPHABET[number] for number in numbers]
     transcriber.mishears = {"golf": "wolf"}

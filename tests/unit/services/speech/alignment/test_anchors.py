@@ -9,7 +9,7 @@ from services.speech.transcription import RecognizedWord
 PLACES = [WordTiming(second, second + 1, 0.9) for second in range(5)]
 
 
-def test_what_was_heard_is_cut_as_texts_are():
+def test_recognized_words_are_split_as_texts_are():
     keys, timings = recognized_words(
         [RecognizedWord(0, 1, "Hello,", 0.9), RecognizedWord(1, 3, "今天", 0.5), RecognizedWord(3, 4, "—", 0.5)]
     )
@@ -17,7 +17,7 @@ def test_what_was_heard_is_cut_as_texts_are():
     assert timings == [WordTiming(0, 1, 0.9), WordTiming(1, 2, 0.5), WordTiming(2, 3, 0.5)]
 
 
-def test_words_that_were_heard_have_their_times_and_their_stand_ins_no_confidence():
+def test_recognized_words_have_times_and_interpolated_ones_no_confidence():
     found = anchored(["a", "b", "c", "d"], ["a", "x", "d"], PLACES)
     assert found[0] == PLACES[0]
     assert found[3] == PLACES[2]

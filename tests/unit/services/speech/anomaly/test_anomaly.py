@@ -50,7 +50,7 @@ async def test_what_a_machine_sounds_like_and_when_it_does_not(stub):
     assert all(math.isfinite(segment.score) for segment in ill.segments)
 
 
-async def test_a_fault_is_told_when_it_is(stub):
+async def test_the_segment_with_the_fault_has_the_highest_score(stub):
     await stub.TrainAnomalyDetector(normal(range(8)))
     well, ill = machine("motor", 0, "normal", 30, seconds=5), machine("motor", 0, "alarm", 1, seconds=2)
     audio = Media(inline=wav(np.concatenate([well[:48_000], ill, well[48_000:]])))

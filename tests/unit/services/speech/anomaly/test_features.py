@@ -62,7 +62,7 @@ def test_level_is_one_feature_alone():
     assert changed.sum() == 1
 
 
-def test_nothing_more_is_told_once_nobody_waits(monkeypatch):
+def test_feature_extraction_stops_when_it_is_cancelled(monkeypatch):
     cancellation, result = CancellationToken(), []
 
     def leave(spectra):

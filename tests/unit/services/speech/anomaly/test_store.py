@@ -66,7 +66,7 @@ NESTED = b"[" * 100_000
 
 
 @pytest.mark.parametrize("damage", ["zeros", "nested", "larger", "no bytes"])
-async def test_a_damaged_artefact_is_said_to_be_and_can_be_deleted(stub, settings, records, damage):
+async def test_a_damaged_artefact_is_an_error_and_can_be_deleted(stub, settings, records, damage):
     await stub.TrainAnomalyDetector(normal(range(7)))
     record = await records.get("default", "sound-model", "pump.1")
     path = next(settings.home.rglob(record["reference"]))
@@ -117,7 +117,7 @@ def bucket(tmp_path):
     return Bucket(str(tmp_path / "other"))
 
 
-async def test_few_models_are_kept_in_memory(settings, bucket, records):
+async def test_the_number_of_cached_models_is_bounded(settings, bucket, records):
     store = DetectorStore(bucket, records, settings)
     for name in ("a", "b", "c"):
         await store.add("one", record(name), HUM)
@@ -126,7 +126,7 @@ async def test_few_models_are_kept_in_memory(settings, bucket, records):
     assert (await store.get("one", "a", 0))[0].version == 1
 
 
-async def test_a_tenant_has_so_many_models(stub, settings, records):
+async def test_the_number_of_detectors_of_a_tenant_is_bounded(stub, settings, records):
     store = DetectorStore(Bucket(settings.object_store_url), records, settings)
     for number in range(settings.max_anomaly_detectors):
         await store.add("default", record(f"hum-{number}"), HUM)
@@ -138,7 +138,7 @@ async def test_a_tenant_has_so_many_models(stub, settings, records):
     await stub.TrainAnomalyDetector(normal(range(7)))
 
 
-async def test_the_oldest_versions_go_with_their_artefacts(settings, bucket, records):
+async def test_the_oldest_versions_are_deleted_with_their_artefacts(settings, bucket, records):
     store = DetectorStore(bucket, records, settings)
     for _ in range(settings.max_anomaly_detector_versions + 2):
         last = await store.add("one", record("hum"), HUM)
@@ -150,7 +150,7 @@ async def test_the_oldest_versions_go_with_their_artefacts(settings, bucket, rec
     assert (await store.get("one", "hum", 3))[0].version == 3
 
 
-async def test_an_artefact_without_a_record_is_not_kept(settings, bucket, records, monkeypatch):
+async def test_an_artefact_whose_record_cannot_be_created_is_deleted(settings, bucket, records, monkeypatch):
     async def fail(*_):
         raise Unavailable("the database does not answer")
 

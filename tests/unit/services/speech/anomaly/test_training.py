@@ -78,7 +78,7 @@ def test_features_that_never_change_do_no_harm():
     assert score(model, clips(1)[0]) > model.threshold
 
 
-def test_classes_are_told_by_what_was_left_out():
+def test_the_classifier_is_evaluated_on_held_out_clips():
     known = [*clips(10), *clips(6, 2.0, seed=1), *clips(4, -2.0, seed=2)]
     labels = ["normal"] * 10 + ["knocking"] * 6 + ["alarm"] * 4
     model, macro_f1 = train_classifier(known, labels, CancellationToken())
@@ -89,7 +89,7 @@ def test_classes_are_told_by_what_was_left_out():
     assert model.labels[new.mean(axis=0).argmax()] == "knocking"
 
 
-def test_labels_that_mean_nothing_are_not_said_to_be_known():
+def test_meaningless_labels_have_a_low_macro_f1():
     labels = ["a", "b"] * 15
     _, macro_f1 = train_classifier(clips(30), labels, CancellationToken())
     assert macro_f1 < 0.75

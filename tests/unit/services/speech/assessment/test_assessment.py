@@ -79,7 +79,7 @@ async def test_silence_is_not_an_error(assessor):
 
 
 @pytest.mark.parametrize(("text", "error"), [("...", InvalidArgument), ("🙂", InvalidArgument), ("a " * 60, TooLarge)])
-async def test_a_text_that_cannot_be_said_is_refused_before_anything_is_heard(assessor, text, error):
+async def test_an_unpronounceable_text_is_refused_before_the_recording_is_transcribed(assessor, text, error):
     one, hears = assessor("the cat")
     with pytest.raises(error) as caught:
         await one.assess(pb.AssessRequest(audio=SOUND, reference_text=text))

@@ -23,7 +23,7 @@ def verdicts(text, heard):
     ]
 
 
-def test_what_is_said_as_it_stands_is_perfect():
+def test_a_text_that_is_read_correctly_has_perfect_scores():
     found = assess("The cat sat on the mat.", said("the cat sat on the mat"))
     assert {word.verdict for word in found.words} == {"correct"}
     assert vars_of(found) == pytest.approx((100, 100, 100, 100))

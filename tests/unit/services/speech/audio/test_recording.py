@@ -78,7 +78,7 @@ async def test_nothing_is_decoded_that_nobody_asks_for(recordings):
     ("media", "error"),
     [(wav(21), TooLarge), (Media(inline=b"words " * 99), UnsupportedMedia), (Media(), InvalidArgument)],
 )
-async def test_what_cannot_be_heard_names_its_field(recordings, media, error):
+async def test_a_recording_that_cannot_be_decoded_names_its_field(recordings, media, error):
     with pytest.raises(error) as caught:
         async with recordings.open(media, "clips[3].audio") as recording:
             [piece async for piece in recording.chunks()]

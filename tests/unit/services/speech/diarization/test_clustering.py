@@ -67,7 +67,7 @@ def test_a_window_that_sounds_like_another_does_not_interrupt():
     assert labels[0] != labels[12]
 
 
-def test_hours_are_told_apart_by_a_bounded_graph():
+def test_hours_of_turns_are_clustered_with_a_bounded_graph():
     heard, pauses, labels = embeddings([(turn % 3, 20) for turn in range(270)])
     assert len(heard) > 10 * MOST_NODES
     clusters = cluster(heard, pauses, 0, 8, SAME, CancellationToken())

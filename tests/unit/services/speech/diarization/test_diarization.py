@@ -53,7 +53,7 @@ def settings(tmp_path):
     )
 
 
-async def test_voices_are_told_apart_and_named_by_their_first_turns(stub):
+async def test_speakers_are_separated_and_named_in_the_order_of_their_first_turns(stub):
     answer = await stub.Diarize(DiarizeRequest(audio=recording(*CONVERSATION), model=VOICES))
     assert answer.model == VOICES
     assert answer.duration_seconds == 19
@@ -91,7 +91,7 @@ async def test_known_speakers_are_called_by_their_names(stub):
     assert [turn.speaker for turn in answer.turns] == ["B", "A", "B", "A"]
 
 
-async def test_a_stranger_is_not_called_by_the_name_of_somebody_who_is_not_heard(stub):
+async def test_an_unknown_speaker_does_not_get_the_name_of_an_absent_known_one(stub):
     known = [KnownSpeaker(name="A", audio=recording((3000.0, 3))), KnownSpeaker(name="C", audio=recording((LOW, 3)))]
     answer = await stub.Diarize(DiarizeRequest(audio=recording(*CONVERSATION), model=VOICES, known_speakers=known))
     assert [turn.speaker for turn in answer.turns] == ["C", "B", "C", "B"]
@@ -164,7 +164,7 @@ async def test_bad_requests_are_refused_by_their_field(stub, more, error, field)
     assert raised.value.field == field
 
 
-async def test_a_failing_model_is_told(stub, models):
+async def test_the_error_of_a_failing_model_is_returned(stub, models):
     models["embed_speaker"].faults.fail = "OUT_OF_MEMORY"
     with pytest.raises(OutOfMemory):
         await stub.Diarize(DiarizeRequest(audio=recording((LOW, 3)), model=VOICES))

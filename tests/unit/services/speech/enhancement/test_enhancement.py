@@ -105,7 +105,7 @@ async def test_the_gain_ends_before_peaks_would_clip(stub):
     assert 0.75 < np.abs(sound).max() <= 0.9
 
 
-async def test_silence_is_cut_and_times_are_told(stub):
+async def test_silence_is_cut_and_the_times_of_the_kept_spans_are_returned(stub):
     _, sound, finished = await clean(stub, enhance(wav(phrases()), trim_silence=True))
     (first, second) = times(finished)
     assert first == pytest.approx((0.8, 3.2), abs=0.07)
@@ -145,7 +145,7 @@ async def test_silence(stub, trims):
     assert sound[:4] == b"RIFF" if trims else not sound.any()
 
 
-async def test_what_is_heard_but_is_no_speech_is_no_silence(stub, models, monkeypatch):
+async def test_sound_without_speech_is_not_cut_as_silence(stub, models, monkeypatch):
     monkeypatch.setattr(FakeSpeechDetector, "process", lambda self, steps: np.zeros(len(steps), np.float32))
     _, _, finished = await clean(stub, enhance(wav(tone(2)), trim_silence=True))
     assert times(finished) == [(0.0, 2.0)]

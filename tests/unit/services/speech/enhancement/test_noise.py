@@ -34,7 +34,7 @@ def told(samples, spans=SPANS, step=1000):
 
 @pytest.mark.parametrize("hum", [False, True])
 @pytest.mark.parametrize("snr_db", [-5, 0, 5, 10, 20, 30])
-def test_a_known_mixture_is_told_within_two_db(snr_db, hum):
+def test_the_snr_of_a_known_mixture_is_estimated_within_two_db(snr_db, hum):
     assert told(mixed(snr_db, hum)) == pytest.approx(snr_db, abs=2.0)
 
 
@@ -43,7 +43,7 @@ def test_a_detector_that_is_late_by_a_step_or_two_changes_little():
     assert told(mixed(10), late) == pytest.approx(10, abs=2.0)
 
 
-def test_without_speech_or_without_a_pause_nothing_is_told():
+def test_there_is_no_snr_without_speech_or_without_a_pause():
     samples = mixed(10)
     assert told(samples, []) is None
     assert told(samples, [Span(0, 6 * SAMPLE_RATE)]) is None

@@ -43,7 +43,7 @@ async def test_a_full_queue_is_waited_for_and_not_for_ever(live, scheduler, mind
         await answers(live, config(final_only=True), speech)
 
 
-async def test_words_that_are_doubted_are_heard_to_their_end(live, mind):
+async def test_an_utterance_of_low_confidence_is_decoded_to_its_end(live, mind):
     mind.doubts = 2
     (final,) = finals(await answers(live, config(final_only=True), audio((0.5, 1), (0, 1))))
     assert final.segment.text
@@ -59,7 +59,7 @@ async def test_an_engine_that_dies_ends_the_stream_only_if_the_last_words_need_i
         await answers(live, config(final_only=True), audio((0.5, 1), (0, 1)))
 
 
-async def test_whoever_leaves_takes_the_running_decoding_along(live, mind, scheduler):
+async def test_a_caller_that_disconnects_cancels_the_running_decoding(live, mind, scheduler):
     mind.seconds = 5
     enter(RequestContext(cancellation=CancellationToken()))
     stream = live.transcribe(requests(config(), audio((0.5, 1), (0, 1)), pace=0.0))

@@ -74,7 +74,7 @@ async def decode(scheduler, seconds, **options):
 WORDS = [f"w{number}" for number in range(24)]
 
 
-async def test_what_stands_is_not_heard_again():
+async def test_committed_text_is_not_decoded_again():
     scheduler = Counter()
     partials, final = await decode(scheduler, 12)
     assert isinstance(final, FinalResult)
@@ -95,14 +95,14 @@ async def test_what_stands_is_not_heard_again():
     assert not any(segment.words for segment in segments)
 
 
-async def test_where_word_times_are_wanted_all_is_heard_to_the_last():
+async def test_with_word_times_the_whole_utterance_is_decoded_at_the_end():
     scheduler = Counter()
     _, final = await decode(scheduler, 8, word_times=True)
     assert [word.text for segment in final.result.segments for word in segment.words] == WORDS[:16]
     assert scheduler.windows[-1].seconds > 7.9
 
 
-async def test_a_rest_in_which_nothing_is_heard_was_cut_at_a_bad_place():
+async def test_a_rest_without_text_is_decoded_again_with_the_whole_utterance():
     scheduler = Counter(deaf=lambda window: not window.interim and window.seconds < 7)
     _, final = await decode(scheduler, 8)
     *_, rest, whole = scheduler.windows

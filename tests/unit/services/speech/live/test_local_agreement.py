@@ -9,7 +9,7 @@ from services.speech.live.local_agreement import LocalAgreement
 TEXTS = st.lists(st.sampled_from(["a", "b", "a,", "B", "你", "好 ", "。", "はい", "ครับ", " ", ""])).map(" ".join)
 
 
-def test_a_word_stands_once_two_decodings_have_it_in_its_place():
+def test_a_word_is_committed_once_two_decodings_agree_on_it():
     agreement = LocalAgreement()
     agreement.update("I went")
     assert (agreement.committed, agreement.tentative) == ("", "I went")
@@ -62,7 +62,7 @@ def test_stable_words_never_change(heard, last):
 
 
 @given(TEXTS)
-def test_what_is_heard_twice_is_stable_as_it_was_heard(text):
+def test_a_text_that_is_decoded_twice_is_committed(text):
     agreement = LocalAgreement()
     agreement.update(text)
     agreement.update(text)

@@ -101,7 +101,7 @@ async def test_answers_that_nobody_reads_stop_the_reading(live):
     await events.aclose()
 
 
-async def test_so_many_streams_and_no_more(live):
+async def test_the_number_of_live_streams_is_bounded(live):
     open_streams = [live.transcribe(requests(config())) for _ in range(2)]
     for stream in open_streams:
         await anext(stream)

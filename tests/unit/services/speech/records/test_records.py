@@ -56,13 +56,13 @@ async def test_calls_at_once_do_not_exceed_the_limit(records):
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "a/b", "x" * 300])
-async def test_a_malformed_name_names_nothing(records, name):
+async def test_a_malformed_name_is_not_found(records, name):
     for call in (records.get, records.delete):
         with pytest.raises(NotFound):
             await call("ada", "voice", name)
 
 
-async def test_without_a_database_every_use_says_what_to_set():
+async def test_without_a_database_the_setting_is_named_in_the_error():
     records = open_records("", 4)
     await records.start()
     with pytest.raises(FailedPrecondition, match="POLYPHONY_SPEECH_DATABASE_URL"):

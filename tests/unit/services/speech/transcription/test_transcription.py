@@ -172,7 +172,7 @@ async def test_at_most_two_windows_are_in_flight(hear, transcriber, scheduler):
     assert most <= 2
 
 
-async def test_a_window_is_heard_again_after_others_had_their_turn(hear, transcriber, scheduler):
+async def test_a_window_is_decoded_again_after_those_of_other_recordings(hear, transcriber, scheduler):
     transcriber.doubts = 1
     transcriber.may_end.clear()
     long = asyncio.create_task(everything(hear(talk(1))))
@@ -195,7 +195,7 @@ async def test_a_reader_that_stalls_is_waited_for(hear, transcriber):
     assert len(await everything(events)) == 7 + 1
 
 
-async def test_progress_is_told_while_nothing_else_is(hear, transcriber, monkeypatch):
+async def test_progress_is_sent_while_there_is_no_text(hear, transcriber, monkeypatch):
     monkeypatch.setattr(transcription, "PROGRESS_SECONDS", 0.1)
     transcriber.seconds = 0.35
     progress = [event async for event in hear(talk(3)) if isinstance(event, TranscriptProgress)]

@@ -58,7 +58,7 @@ def test_speech_without_a_silence_is_cut_where_it_is_quietest():
     assert third.end == len(samples)
 
 
-def test_without_voice_activity_everything_is_heard():
+def test_without_voice_activity_detection_every_sample_is_in_a_window():
     samples = recording((0, 40), (0.5, 3), (0, 40))
     speech_windows = cut(samples, threshold=0.0)
     assert sum(len(speech_window.samples) for speech_window in speech_windows) == len(samples)
@@ -72,7 +72,7 @@ def test_the_end_does_not_wait_for_silence():
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.tuples(st.floats(0.3, 6), st.floats(0.1, 70)), min_size=1, max_size=4), st.integers(3000, 50_000))
-def test_nothing_loud_is_lost_or_heard_twice(stretches, piece):
+def test_every_loud_sample_is_in_exactly_one_window(stretches, piece):
     samples = recording(*(part for quiet, loud in stretches for part in ((0, quiet), (0.5, loud))))
     speech_windows = cut(samples, piece)
     covered = np.zeros(len(samples), int)

@@ -108,7 +108,7 @@ def test_spans_are_in_order_and_hold_all_that_is_loud(stretches, sizes):
     assert covered[samples > 0].all()
 
 
-def test_it_says_who_speaks_now():
+def test_the_start_and_the_end_of_current_speech_are_reported():
     activity = VoiceActivity(FakeSpeechDetector(), VadOptions(min_silence_seconds=1.0, padding_seconds=0.1))
     assert activity.feed(np.zeros(RATE, np.float32)) == []
     assert (activity.speaking_since, activity.silent_since) == (None, None)

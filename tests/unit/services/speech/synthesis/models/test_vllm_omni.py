@@ -119,7 +119,7 @@ def test_stops_when_nobody_listens(omni):
         list(sound)
 
 
-def test_a_server_that_is_gone_is_said_to_be(tmp_path):
+def test_a_server_that_cannot_be_reached_is_a_crashed_engine(tmp_path):
     omni = load(model("qwen3-tts-base-vllm"), SpeechSettings(home=tmp_path, vllm_omni_url="http://127.0.0.1:9"))
     with pytest.raises(EngineCrashed):
         omni.warm()

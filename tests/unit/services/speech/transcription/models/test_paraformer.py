@@ -97,7 +97,7 @@ def heard(paraformer, *windows):
     return paraformer.run([paraformer.prepare(window) for window in windows], CancellationToken())
 
 
-def test_windows_of_different_lengths_are_heard_as_if_alone(paraformer):
+def test_windows_of_different_lengths_are_transcribed_as_if_alone(paraformer):
     paraformer.warm()
     windows = [Window(noise(seconds, seed), TIMES) for seed, seconds in enumerate((2.0, 3.3, 0.7))]
     together = heard(paraformer, *windows)

@@ -118,7 +118,7 @@ def test_what_comes_before_a_text():
     assert prompts[1] == [*start[:2], IDS["<|translate|>"]]
 
 
-def test_a_moment_of_sound_is_heard():
+def test_a_very_short_window_is_transcribed():
     engine = Engine(always(score=-2.0, no_speech=0.9))
     assert [texts(one) for one in heard(whisper(engine), window(1 / SAMPLE_RATE), window(0.0))] == [[], []]
 

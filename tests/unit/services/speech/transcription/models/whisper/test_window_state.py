@@ -24,7 +24,7 @@ from .engine import IDS, SUN, WORDS, Engine, always, heard, said, texts, tokens,
     ],
     ids=["improbable", "no speech", "said twice", "past the end", "too much"],
 )
-def test_a_doubtful_text_is_heard_again_as_the_reference_hears_it(doubtful):
+def test_a_text_of_low_confidence_is_decoded_again_as_by_the_reference(doubtful):
     engine = Engine(lambda frames, prompt, how: said(*SUN) if frames == 3000 else doubtful)
     sure, result = heard(whisper(engine), window(14.0), window(4.0))
     assert engine.encoded[-1][1] == 3000
@@ -57,7 +57,7 @@ def test_of_a_doubted_text_and_the_one_in_the_full_window_the_better_counts_and_
     assert engine.generated == [(1, 0.0), (1, 0.0)]
 
 
-def test_a_window_that_is_seen_in_full_is_not_heard_again():
+def test_a_full_window_is_not_decoded_again():
     engine = Engine(lambda *_: CIRCLE, language=("<|zh|>", 0.3))
     (result,) = heard(whisper(engine), window(28.5, language=""))
     assert texts(result) == ["the sun comes round"]
@@ -65,7 +65,7 @@ def test_a_window_that_is_seen_in_full_is_not_heard_again():
     assert engine.encoded == [(1, 3000)]
 
 
-def test_a_window_that_was_seen_in_full_beside_another_is_not_heard_again():
+def test_a_window_that_was_padded_in_a_batch_is_not_decoded_again():
     engine = Engine(lambda *_: CIRCLE, device="cuda")
     assert [texts(one) for one in heard(whisper(engine), window(28.5), window(4.0))] == [["the sun comes round"]] * 2
     assert engine.encoded == [(2, 3000)]
@@ -124,7 +124,7 @@ def test_a_guess_at_the_language_is_made_again_in_the_full_window():
     assert (result.language, result.language_probability) == ("zh", 0.3)
 
 
-def test_a_guess_is_heard_once_and_nothing_doubtful_is_told():
+def test_an_interim_window_is_decoded_once_and_has_no_text_of_low_confidence():
     engine = Engine(always(*SUN))
     interim = replace(window(4.0, language=""), interim=True)
     assert texts(heard(whisper(engine), interim)[0]) == ["the sun comes round"]
@@ -147,7 +147,7 @@ def test_neither_a_guess_nor_what_follows_a_prefix_has_timestamps():
     assert prompts == [start, [*start, *tokens("the sun")]]
 
 
-def test_what_follows_a_prefix_is_heard_once():
+def test_a_window_with_a_prefix_is_decoded_once():
     engine = Engine(always("the sun comes round"))
     (result,) = heard(whisper(engine), window(6.0, prefix="the sun", word_times=True))
     assert [word.text for segment in result.segments for word in segment.words] == ["the", "sun", "comes", "round"]
@@ -192,7 +192,7 @@ def test_words_have_their_times():
 
 
 @pytest.mark.parametrize("known", ["", "every single day"])
-def test_a_window_whose_words_there_was_no_memory_for_is_heard_the_next_time(monkeypatch, known):
+def test_a_window_that_ran_out_of_memory_is_transcribed_at_the_next_attempt(monkeypatch, known):
     engine, align = Engine(always(*SUN)), Engine.align
 
     def fail_once(*args, **more):
