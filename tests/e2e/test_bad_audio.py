@@ -7,8 +7,15 @@ from evaluation.speech_set import sound
 from evaluation.speech_set.sound import RATE
 from servekit.media.audio_encoder import encode_audio
 from tests.e2e.clips import TEXTS, clip
+from tests.watching import responsive
 
 SECONDS = np.arange(6 * RATE) / RATE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gateway_responsive(fleet):
+    with responsive(fleet.address("gateway", "metrics"), "invalid audio"):
+        yield
 
 
 def music():
