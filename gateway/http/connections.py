@@ -30,24 +30,24 @@ class ClientConnection(Protocol):
 class Connections:
     """Keeps the connections within a limit, and closes those whose clients do not read.
 
-    At the limit a new connection takes the place of the one that has waited longest for its client: for a request, or
-    for the rest of one. So the clients that hold connections lose them, and never those that wait for an answer.
+    At the limit a new connection replaces the one that has waited longest for its client: for a request, or for the
+    rest of one. Slow clients lose their connections, and never clients that wait for an answer.
 
     Args:
-        limit: The most connections; fewer where the process may not open as many descriptors.
-        pace: The bytes per second that a client must read of an answer.
-        interval: The seconds between two checks of it.
-        telemetry: Receives the number of connections.
+        limit: The maximum number of connections; fewer where the process may not open as many descriptors.
+        pace: The minimum at which a client must read an answer, in bytes per second.
+        interval: The seconds between two checks of the pace.
+        telemetry: Receives the numbers of open and of closed connections.
 
     Attributes:
-        limit: The most connections.
+        limit: The maximum number of connections.
     """
 
     def __init__(self, limit: int, pace: int, interval: float, telemetry: Telemetry) -> None:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.limit = min(limit, descriptors // DESCRIPTORS_PER_CONNECTION)
         self._interval = interval
-        self._least_read = pace * interval
+        self._min_read_bytes = pace * interval
         self._open: Collection[ClientConnection] = ()
         self._waiting: dict[ClientConnection, None] = {}  # those that wait for their clients, the longest first
         self._closed = telemetry.closed_connections
@@ -61,17 +61,17 @@ class Connections:
             if longest is None:
                 self._closed.labels("refused").inc()
                 return False
-            self.busy(longest)
+            self.mark_busy(longest)
             self._closed.labels("idle").inc()
             longest.transport.close()
         self._waiting[connection] = None
         return True
 
-    def waits(self, connection: ClientConnection) -> None:
+    def mark_waiting(self, connection: ClientConnection) -> None:
         """Note that the connection waits for the next request of its client."""
         self._waiting[connection] = None
 
-    def busy(self, connection: ClientConnection) -> None:
+    def mark_busy(self, connection: ClientConnection) -> None:
         """Note that the connection does not wait for its client: it has sent a request, or is closed."""
         self._waiting.pop(connection, None)
 
@@ -87,7 +87,7 @@ class Connections:
             transport, unread = connection.transport, 0
             if connection.write_paused or transport.is_closing():
                 unread = transport.get_write_buffer_size()
-            if unread and connection.unread and connection.unread - unread < self._least_read:
+            if unread and connection.unread and connection.unread - unread < self._min_read_bytes:
                 self._closed.labels("unread").inc()
                 transport.abort()
             connection.unread = unread

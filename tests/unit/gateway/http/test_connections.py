@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gateway.app import build_app
-from gateway.http import server as server_module
+from gateway.http import http_protocol
 from gateway.http.connections import DESCRIPTORS_PER_CONNECTION, Connections
 from gateway.http.server import WebServer
 from servekit.ops.telemetry import Telemetry
@@ -48,11 +48,11 @@ def test_a_new_connection_replaces_the_one_that_is_idle_longest(limited):
     clients = [Client() for _ in range(5)]
     for count in range(1, 4):
         assert limited.add(clients[count - 1], clients[:count])
-    limited.busy(clients[0])
+    limited.mark_busy(clients[0])
     assert limited.add(clients[3], clients[:4])
     assert [client.closed for client in clients] == ["", "closed", "", "", ""]
-    limited.busy(clients[3])
-    limited.waits(clients[3])  # since now, after the third
+    limited.mark_busy(clients[3])
+    limited.mark_waiting(clients[3])  # since now, after the third
     assert limited.add(clients[4], [clients[0], *clients[2:]])
     assert [client.closed for client in clients] == ["", "closed", "closed", "", ""]
 
@@ -61,7 +61,7 @@ def test_a_new_connection_is_refused_where_all_others_are_answered(limited):
     clients = [Client() for _ in range(4)]
     for count in range(1, 4):
         limited.add(clients[count - 1], clients[:count])
-        limited.busy(clients[count - 1])
+        limited.mark_busy(clients[count - 1])
     assert not limited.add(clients[3], clients)
 
 
@@ -161,7 +161,7 @@ async def test_a_client_that_never_reads_its_answer_is_disconnected(listen, orde
 
 
 async def test_the_rest_of_a_body_is_not_waited_for(listen, monkeypatch):
-    monkeypatch.setattr(server_module, "REST_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "REST_SECONDS", 0.2)
     _, port = await listen()
     head = b"POST /v1/vision/read HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999999999\r\n\r\n"
     async with asyncio.timeout(20), connected(port, head) as reader:
@@ -170,7 +170,7 @@ async def test_the_rest_of_a_body_is_not_waited_for(listen, monkeypatch):
 
 
 async def test_a_connection_is_kept_for_the_next_request(listen, monkeypatch):
-    monkeypatch.setattr(server_module, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(http_protocol, "REST_SECONDS", 0.0)
     _, port = await listen(max_http_connections=1)
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -182,7 +182,7 @@ async def test_a_connection_is_kept_for_the_next_request(listen, monkeypatch):
 
 
 async def test_a_pipelined_body_may_arrive_after_the_earlier_answer(listen, monkeypatch):
-    monkeypatch.setattr(server_module, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(http_protocol, "REST_SECONDS", 0.0)
     _, port = await listen()
     head = b"POST /v1/vision/read HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n"
     async with asyncio.timeout(20):

@@ -11,10 +11,10 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.app import build_app
-from gateway.http import responses
-from gateway.http import server as web_module
+from gateway.http import http_protocol, responses
 from gateway.http.forms import Form
-from gateway.http.server import HEAD_SECONDS, WebServer
+from gateway.http.http_protocol import HEAD_SECONDS
+from gateway.http.server import WebServer
 from gateway.routes.health import Alive
 from servekit.context import CancellationToken, RequestContext, enter
 from servekit.errors import FailedPrecondition
@@ -193,7 +193,7 @@ async def test_a_head_that_does_not_end_is_bounded(address, start):
 
 
 async def test_a_head_that_is_late_is_not_waited_for(address, monkeypatch):
-    monkeypatch.setattr(web_module, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.1)
     assert await closed(address, seconds=20)
     assert await closed(address, b"GET / HTTP/1.1\r\n", seconds=20)
 
@@ -207,7 +207,7 @@ async def test_headers_are_bounded(address, monkeypatch):
 
     monkeypatch.setattr(HttpToolsProtocol, "on_header", counted)
     assert await closed(address, b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 10_000)
-    assert len(kept) == web_module.MAX_HEADERS
+    assert len(kept) == http_protocol.MAX_HEADERS
 
 
 async def test_pipelined_requests_are_bounded(address, orders):
@@ -246,7 +246,7 @@ async def test_pipelined_requests_beyond_the_limit_are_not_parsed(address, monke
 
     monkeypatch.setattr(HttpToolsProtocol, "on_message_begin", counted)
     assert await closed(address, b"GET / HTTP/1.1\r\n\r\n" * 10_000)
-    assert len(begun) <= web_module.MAX_PIPELINED + 2
+    assert len(begun) <= http_protocol.MAX_PIPELINED + 2
 
 
 async def test_parts_beyond_the_limit_are_not_parsed(address, monkeypatch):
