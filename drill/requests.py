@@ -82,6 +82,11 @@ def wait_for(condition: Callable[[], object], seconds: float = RECOVERY_SECONDS)
 
 
 def is_ready(fleet: TemporaryFleet) -> bool:
-    """Whether every process runs, and the gateway and every service answer requests."""
-    running = all(process.state == "running" for process in fleet.processes().values())
-    return running and all(status_code(fleet, service) == 200 for service in samples())
+    """Whether every process runs, and the gateway, its database and every service answer requests."""
+    if any(process.state != "running" for process in fleet.processes().values()):
+        return False
+    try:
+        files = httpx.get(f"{fleet.address('gateway')}/v1/files", timeout=30)
+    except httpx.HTTPError:
+        return False
+    return files.is_success and all(status_code(fleet, service) == 200 for service in samples())
