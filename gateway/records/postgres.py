@@ -21,7 +21,6 @@ from gateway.records import (
 )
 from gateway.records.postgres_schema import SCHEMA
 from servekit.database.pool import DatabasePool
-from servekit.errors import Unavailable
 
 _FILE: LiteralString = (
     "id, filename, size, mime_type, purpose, 'sha256:' || digest AS reference, created_at, expires_at"
@@ -29,7 +28,6 @@ _FILE: LiteralString = (
 _VISIBLE: LiteralString = "NOT uploading AND (expires_at IS NULL OR expires_at > %(now)s)"
 _STORE: LiteralString = "id, name, created_at, metadata"
 _INDEXED: LiteralString = "store_id, file_id, filename, size, chunks, created_at, attributes"
-_TENANT: LiteralString = "INSERT INTO gateway.tenants VALUES (%(tenant)s) ON CONFLICT DO NOTHING"
 
 
 class PostgresRecords:
@@ -224,13 +222,14 @@ class PostgresRecords:
 
     @asynccontextmanager
     async def _writing(self, tenant: str) -> AsyncIterator[psycopg.AsyncConnection]:
-        """A transaction whose rows may be the first of a tenant."""
-        try:
-            async with self._pool.transaction(tenant) as connection:
-                await connection.execute(_TENANT, {"tenant": tenant})
-                yield connection
-        except psycopg.errors.ForeignKeyViolation as error:  # a sweep has just deleted the tenant as unused
-            raise Unavailable("the tenant's records changed meanwhile: try again", retry_after=0.0) from error
+        """A transaction whose rows may be the first of a tenant, which `forget` does not delete meanwhile."""
+        insert: LiteralString = "INSERT INTO gateway.tenants VALUES (%s) ON CONFLICT DO NOTHING"
+        lock: LiteralString = "SELECT FROM gateway.tenants WHERE name = %s FOR KEY SHARE"
+        async with self._pool.transaction(tenant) as connection:
+            await connection.execute(insert, (tenant,))
+            while not (await connection.execute(lock, (tenant,))).rowcount:  # it has just been forgotten
+                await connection.execute(insert, (tenant,))
+            yield connection
 
     async def _rows(self, tenant: str, statement: LiteralString, **values: Any) -> list[dict[str, Any]]:
         """The rows of a statement; none where a value cannot be in the database, such as an id with U+0000."""

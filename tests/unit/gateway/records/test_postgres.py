@@ -86,3 +86,19 @@ async def test_a_gateway_that_dies_while_it_deletes_leaves_a_row_for_the_next_sw
         await dying
     assert await gateways[1].unreferenced("ada") == [ONE]
     assert await gateways[1].collect("ada", ONE, Bytes().delete)
+
+
+async def test_an_upload_waits_for_a_sweep_that_forgets_its_tenant(gateways):
+    """And then its tenant is recorded anew."""
+    await add(gateways[0], example("f-1"))
+    await gateways[0].remove_file("ada", "f-1")
+    await gateways[0].collect("ada", ONE, Bytes().delete)
+    async with gateways[0]._pool.transaction("ada") as forgetting:
+        await forgetting.execute("SELECT FROM gateway.tenants WHERE name = 'ada' FOR UPDATE")
+        upload = asyncio.create_task(add(gateways[1], example("f-2")))
+        while not await fetch(forgetting, "SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+        await forgetting.execute("DELETE FROM gateway.tenants WHERE name = 'ada'")
+    file = await upload
+    assert await gateways[2].files("ada") == [file]
+    assert await gateways[2].tenants() == ["ada"]
