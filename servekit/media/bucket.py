@@ -82,7 +82,10 @@ class Bucket:
     async def sync(self, path: str) -> None:
         """Make a file, or the names in a folder, survive a power loss; a bucket does so itself."""
         if self.folder is not None:
-            await asyncio.to_thread(_sync, self.folder / path)
+            try:
+                await asyncio.to_thread(_sync, self.folder / path)
+            except OSError as error:  # such as a disk that is full
+                raise Unavailable("the object store cannot write", retry_after=1.0) from error
 
     async def remove_partial(self, pattern: str, before: float) -> None:
         """Delete what writes that never ended have left in a folder before a time; listings do not show it."""

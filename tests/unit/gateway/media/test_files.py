@@ -1,6 +1,7 @@
 """Files: what was acknowledged is there, and nothing else is for long."""
 
 import asyncio
+import errno
 import os
 import time
 from dataclasses import replace
@@ -136,6 +137,16 @@ async def test_an_upload_of_bytes_that_a_sweep_deletes_is_kept(files, records, s
     await records.finish_upload("ada", received)
     assert removed == 1
     assert await store.read("ada", received.reference, 10) == b"old"
+
+
+async def test_an_upload_that_the_disk_does_not_take_leaves_nothing(files, records, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Unavailable):
+        await upload(files, records, b"some")
+    assert stored(tmp_path) == await records.files("ada") == await records.unreferenced("ada") == []
 
 
 async def test_an_object_that_cannot_be_deleted_does_not_keep_the_others(files, records, store, tmp_path):
