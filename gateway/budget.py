@@ -1,4 +1,4 @@
-"""Budgets of what the requests of this process may hold together."""
+"""Budgets of bytes and sessions, which all requests of this process share."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,15 +13,15 @@ from gateway.settings import GatewaySettings
 from servekit.errors import Overloaded
 from servekit.ops.telemetry import Telemetry
 
-WAIT_SECONDS = 5.0  # for room in the memory, of a body that has been received already
-SMALL_BYTES = 64 << 10  # of what is not counted: the number of connections bounds it
+WAIT_SECONDS = 5.0  # how long a body that has been received waits for room in memory
+SMALL_BYTES = 64 << 10  # bodies up to this size are not counted: the number of connections bounds them
 
 
 class Budget:
-    """Bytes, or live sessions, that all requests together may hold. One tenant may hold half, or one body of any size.
+    """Bytes or live sessions that all requests share. A tenant may hold half of them, or a single body of any size.
 
     Args:
-        limit: The most that may be held.
+        limit: The maximum that may be held at the same time.
         gauge: The metric of what is held.
     """
 
@@ -32,44 +32,44 @@ class Budget:
         self._held_by: dict[str, int] = {}
         self._freed = asyncio.Event()
 
-    def take(self, tenant: str, size: int, share: float = 1.0) -> bool:
-        """Take some, unless more than a share of the budget would be held then; `free` gives it back."""
+    def try_acquire(self, tenant: str, size: int, share: float = 1.0) -> bool:
+        """Acquire `size`, unless more than a share of the budget would be held then; return whether it was acquired."""
         limit, own = self._limit * share, self._held_by.get(tenant, 0)
         if self._held + size > limit or (own and own + size > limit / 2):
             return False
         self._set(tenant, size)
         return True
 
-    async def wait(self, tenant: str, size: int) -> None:
-        """Take some once there is room.
+    async def acquire(self, tenant: str, size: int) -> None:
+        """Acquire `size` once there is room.
 
         Raises:
             Overloaded: There was none within `WAIT_SECONDS`.
         """
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                while not self.take(tenant, size):
+                while not self.try_acquire(tenant, size):
                     self._freed.clear()
                     await self._freed.wait()
         except TimeoutError:
-            raise full() from None
+            raise budget_exhausted() from None
 
-    def free(self, tenant: str, size: int) -> None:
-        """Give back what was taken."""
+    def release(self, tenant: str, size: int) -> None:
+        """Release `size`, which was acquired before."""
         self._set(tenant, -size)
         self._freed.set()
 
     @asynccontextmanager
     async def held(self, tenant: str, size: int) -> AsyncIterator[None]:
-        """Take bytes for the block, unless there are `SMALL_BYTES` or less; raises as `wait` does."""
+        """Acquire bytes for the block, unless they are `SMALL_BYTES` or fewer; raises as `acquire` does."""
         if size <= SMALL_BYTES:
             yield
             return
-        await self.wait(tenant, size)
+        await self.acquire(tenant, size)
         try:
             yield
         finally:
-            self.free(tenant, size)
+            self.release(tenant, size)
 
     def _set(self, tenant: str, change: int) -> None:
         self._held += change
@@ -105,6 +105,6 @@ class BodyBudgets:
         )
 
 
-def full() -> Overloaded:
+def budget_exhausted() -> Overloaded:
     """The error where a budget has no room."""
     return Overloaded("too many bytes of requests are being received or processed", retry_after=1.0)

@@ -17,7 +17,7 @@ from servekit.errors import InvalidArgument, TooLarge
 
 Body = TypeVar("Body")
 
-SMALL_BYTES = 1 << 20  # of a body that is decoded at once, in 20 ms at most
+DECODED_WHOLE_BYTES = 1 << 20  # of a body, which takes at most 20 ms to decode
 MAX_NESTED = 100_000  # arrays and objects of such a body
 _PATH = re.compile(r" - at `(?P<key>key` in `)?\$\.?(?P<path>[^`]*)`$")
 LANGUAGE_RULE = "a language must be an ISO 639 code of two or three lower-case letters, such as en"
@@ -53,7 +53,7 @@ def decode(data: bytes | bytearray, kind: type[Body], media: dict[str, MediaText
 
 
 async def read_json(body: RequestBody, kind: type[Body], limit: int) -> Body:
-    """A JSON body as a struct. The media of one above `SMALL_BYTES` are decoded piece by piece.
+    """A JSON body as a struct. The media of one above `DECODED_WHOLE_BYTES` are decoded piece by piece.
 
     Raises:
         ServeError: The body cannot be received, as `RequestBody.stream` says.
@@ -66,7 +66,7 @@ async def read_json(body: RequestBody, kind: type[Body], limit: int) -> Body:
     async for chunk in chunks:
         head.append(chunk)
         size += len(chunk)
-        if size > SMALL_BYTES:
+        if size > DECODED_WHOLE_BYTES:
             return await _read_large(chain(head, chunks), kind)
     data = head[0] if len(head) == 1 else b"".join(head)
     if size > MAX_NESTED:

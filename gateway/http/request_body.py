@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from starlette.requests import Request
 
-from gateway.budget import SMALL_BYTES, BodyBudgets, full
+from gateway.budget import SMALL_BYTES, BodyBudgets, budget_exhausted
 from gateway.settings import GatewaySettings
 from servekit.errors import Timeout, TooLarge, Unavailable
 
@@ -74,7 +74,7 @@ class RequestBody:
         self._drop_file()
         self._chunks.clear()
         if self._in_memory:
-            self._budgets.memory.free(self._tenant, self._in_memory)
+            self._budgets.memory.release(self._tenant, self._in_memory)
             self._in_memory = 0
         size, self._size = self._size, 0
         if size > MEMORY_BYTES:
@@ -109,26 +109,26 @@ class RequestBody:
             if self._size <= SMALL_BYTES:
                 return
             more = self._size - self._in_memory
-            if self._size <= MEMORY_BYTES and self._budgets.memory.take(self._tenant, more, ARRIVING_SHARE):
+            if self._size <= MEMORY_BYTES and self._budgets.memory.try_acquire(self._tenant, more, ARRIVING_SHARE):
                 self._in_memory = self._size
                 return
             await self._to_disk()
-        elif not self._budgets.disk.take(self._tenant, len(chunk)):
-            raise full()
+        elif not self._budgets.disk.try_acquire(self._tenant, len(chunk)):
+            raise budget_exhausted()
         else:
             self._on_disk += len(chunk)
             await _write(self._file, [chunk])
 
     async def _to_disk(self) -> None:
         """Move what has arrived to a temporary file."""
-        if not self._budgets.disk.take(self._tenant, self._size):
-            raise full()
+        if not self._budgets.disk.try_acquire(self._tenant, self._size):
+            raise budget_exhausted()
         self._on_disk = self._size
         self._file = await asyncio.to_thread(_open, self._budgets.folder)
         chunks, self._chunks = self._chunks, []
         await _write(self._file, chunks)
         if self._in_memory:
-            self._budgets.memory.free(self._tenant, self._in_memory)
+            self._budgets.memory.release(self._tenant, self._in_memory)
             self._in_memory = 0
 
     async def hold(self, size: int) -> None:
@@ -137,7 +137,7 @@ class RequestBody:
         Raises:
             Overloaded: There is none.
         """
-        await self._budgets.memory.wait(self._tenant, size)
+        await self._budgets.memory.acquire(self._tenant, size)
         self._in_memory += size
 
     def _drop_file(self) -> None:
@@ -145,7 +145,7 @@ class RequestBody:
         if file is not None:  # its blocks are freed, which takes time where there are many
             asyncio.get_running_loop().run_in_executor(None, file.close)
         if self._on_disk:
-            self._budgets.disk.free(self._tenant, self._on_disk)
+            self._budgets.disk.release(self._tenant, self._on_disk)
             self._on_disk = 0
 
 

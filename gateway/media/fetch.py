@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import httpx
 
-from gateway.budget import Budget, full
+from gateway.budget import Budget, budget_exhausted
 from servekit.context import current
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, TooLarge
@@ -194,12 +194,12 @@ class Fetcher:
                 if len(body) > self._max_bytes:
                     raise too_large
                 if self._memory is not None:
-                    if not self._memory.take(tenant, len(chunk)):
-                        raise full()
+                    if not self._memory.try_acquire(tenant, len(chunk)):
+                        raise budget_exhausted()
                     taken += len(chunk)
         finally:
             if self._memory is not None:
-                self._memory.free(tenant, taken)
+                self._memory.release(tenant, taken)
         stated = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return bytes(body), stated if _MIME_TYPE.fullmatch(stated) else "application/octet-stream"
 

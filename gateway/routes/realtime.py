@@ -38,7 +38,7 @@ async def converse(context: SocketContext) -> None:
     model = context.state.models.resolve("transcribe", name, context.caller)
     beta = socket.headers.get(BETA_HEADER) == BETA or BETA_SUBPROTOCOL in socket.scope["subprotocols"]
     sessions, tenant = context.state.realtime_sessions, context.caller.tenant
-    if not sessions.take(tenant, 1):
+    if not sessions.try_acquire(tenant, 1):
         raise Overloaded("too many live sessions are open", retry_after=RETRY_SECONDS)
     try:
         await context.accept()
@@ -46,7 +46,7 @@ async def converse(context: SocketContext) -> None:
             context, SessionConfig(transcription=TranscriptionConfig(model, "", "", [])), model, beta=beta
         ).run()
     finally:
-        sessions.free(tenant, 1)
+        sessions.release(tenant, 1)
 
 
 async def page(_: HandlerContext) -> Response:

@@ -64,7 +64,7 @@ async def test_a_large_body_is_on_disk_while_it_arrives(http, state):
 
 
 async def test_a_body_is_received_on_disk_where_memory_is_short(http, state, orders):
-    state.body_budgets.memory.take("other", 100 * MIB)
+    state.body_budgets.memory.try_acquire("other", 100 * MIB)
     assert (await post_chat(http, 200_000)).status_code == 200
     assert held(state, "memory") == 100 * MIB
 
@@ -74,12 +74,12 @@ async def test_a_body_that_finds_no_room_gets_429(http, state, place, monkeypatc
     monkeypatch.setattr("gateway.budget.WAIT_SECONDS", 0.01)
     budget = getattr(state.body_budgets, place)
     whole = 128 * MIB if place == "memory" else 2048 * MIB
-    budget.take("other", whole)
+    budget.try_acquire("other", whole)
     response = await post_chat(http, 2 * MIB)
     assert (response.status_code, response.json()["error"]["code"]) == (429, "overloaded")
     assert response.headers["retry-after"] == "1"
     assert (await post_chat(http)).status_code == 200
-    budget.free("other", whole)
+    budget.release("other", whole)
     assert (held(state, "memory"), held(state, "disk")) == (0, 0)
     assert (await post_chat(http, 2 * MIB)).status_code == 200
 
@@ -145,9 +145,9 @@ async def test_media_that_are_fetched_count_while_they_arrive(state):
     memory = state.body_budgets.memory
     fetch = partial(fetcher(max_bytes=1 << 20, memory=memory).fetch, field="image")
     async with serving(fixed(response(bytes(100_000)))) as url:
-        memory.take("other", 128 * MIB - 99_999)
+        memory.try_acquire("other", 128 * MIB - 99_999)
         with pytest.raises(Overloaded):
             await fetch(url)
-        memory.free("other", 1)
+        memory.release("other", 1)
         assert len((await fetch(url))[0]) == 100_000
     assert held(state, "memory") == 128 * MIB - 100_000
