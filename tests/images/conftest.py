@@ -129,7 +129,10 @@ def container(service: str) -> str:
 
 def _here(database: str) -> dict[str, Any]:
     """What differs here: Postgres, and the authorities that this machine trusts, if it says so."""
-    here: dict[str, Any] = {"retrieval": {"environment": {"POLYPHONY_RETRIEVAL_DATABASE_URL": database}}}
+    here: dict[str, Any] = {
+        name: {"environment": {f"POLYPHONY_{name.upper()}_DATABASE_URL": database}}
+        for name in ("gateway", "speech", "retrieval")
+    }
     if authorities := os.environ.get("PIP_CERT"):
         inside = "/etc/ssl/certs/ca-certificates.crt"
         here["weights"] = {"environment": {"PIP_CERT": inside}, "volumes": [f"{authorities}:{inside}:ro"]}
