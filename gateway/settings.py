@@ -70,9 +70,9 @@ class GatewaySettings(ProcessSettings):
     fetch_timeout_seconds: float = Field(default=10.0, gt=0)
     """The timeout of fetching one URL, redirects included."""
 
-    max_http_connections: int = Field(default=1000, gt=0)
+    max_http_connections: int = Field(default=256, gt=0)
     """Open HTTP connections, at most a third of the process's descriptors. Above it the one that has waited longest for
-    its client is closed."""
+    its client is closed. Each may buffer a MiB of a body while the disk is slow."""
 
     max_json_body_bytes: int = Field(default=1 * MIB, gt=0)
     """The largest JSON body without media, in bytes."""

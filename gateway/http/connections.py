@@ -8,6 +8,7 @@ from typing import Protocol
 from servekit.ops.telemetry import Telemetry
 
 DESCRIPTORS_PER_CONNECTION = 3  # its socket, the file of a large body, and those that are about to be closed
+MAX_READING_AHEAD = 32
 
 
 class ClientConnection(Protocol):
@@ -49,6 +50,7 @@ class Connections:
         self._interval = interval
         self._min_read_bytes = pace * interval
         self._open: Collection[ClientConnection] = ()
+        self._reading_ahead: set[ClientConnection] = set()
         self._waiting: dict[ClientConnection, None] = {}  # those that wait for their clients, the longest first
         self._closed = telemetry.closed_connections
         telemetry.connections.set_function(lambda: len(self._open))
@@ -74,6 +76,13 @@ class Connections:
     def mark_busy(self, connection: ClientConnection) -> None:
         """Note that the connection does not wait for its client: it has sent a request, or is closed."""
         self._waiting.pop(connection, None)
+        self._reading_ahead.discard(connection)
+
+    def may_read_ahead(self, connection: ClientConnection) -> bool:
+        """Whether the connection may buffer a whole body until `mark_busy`; `MAX_READING_AHEAD` may at a time."""
+        if len(self._reading_ahead) < MAX_READING_AHEAD:
+            self._reading_ahead.add(connection)
+        return connection in self._reading_ahead
 
     async def watch(self) -> None:
         """Check the connections until cancelled."""

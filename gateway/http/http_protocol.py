@@ -94,7 +94,11 @@ class HttpProtocol(HttpToolsProtocol):
             raise ConnectionAbortedError
         super().on_header(name, value)
         if name.lower() == b"content-length":
-            self._reads_ahead = len(value) < 8 and int(value) <= READ_AHEAD_BYTES
+            self._reads_ahead = (
+                len(value) < 8
+                and HIGH_WATER_LIMIT < int(value) <= READ_AHEAD_BYTES
+                and self._limits.may_read_ahead(self)
+            )
 
     def on_headers_complete(self) -> None:
         self._stop_head_timer()

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.app import build_app
 from gateway.http import http_protocol
-from gateway.http.connections import DESCRIPTORS_PER_CONNECTION, Connections
+from gateway.http.connections import DESCRIPTORS_PER_CONNECTION, MAX_READING_AHEAD, Connections
 from gateway.http.server import WebServer
 from servekit.ops.telemetry import Telemetry
 from tests.watching import until
@@ -74,6 +74,13 @@ def test_a_client_must_read_at_the_pace(limited):
     limited.check()
     assert [client.closed for client in clients] == ["", "aborted", ""]
     assert idle.unread == 0
+
+
+def test_a_few_connections_read_ahead_until_their_requests_are_whole(limited):
+    clients = [Client() for _ in range(MAX_READING_AHEAD + 1)]
+    assert [limited.may_read_ahead(client) for client in clients] == [True] * MAX_READING_AHEAD + [False]
+    limited.mark_busy(clients[0])
+    assert limited.may_read_ahead(clients[-1])
 
 
 def test_the_limit_leaves_descriptors_to_the_process(settings):
