@@ -63,11 +63,11 @@ class ModelDirectory:
             )
         return spec.id
 
-    def choice(self, tasks: Collection[str], name: str, caller: Caller) -> str:
-        """The id of the model that `name` stands for, which does one of these tasks.
+    def resolve_any(self, tasks: Collection[str], name: str, caller: Caller) -> str:
+        """The id of the model that `name` stands for, which does one of these tasks; empty to let the service choose.
 
-        Where the service chooses by more than the task, such as a language, an empty name leaves the choice to it if
-        the caller may use every model that it could choose, and stands for the only one if the caller may use one.
+        An empty name lets the service choose, by a language for instance, if the caller may use every model that it
+        could choose. It stands for the only model that the caller may use if there is one.
 
         Raises:
             InvalidArgument: The model is for another task, or the caller may use several of the models, but not all,
@@ -76,9 +76,8 @@ class ModelDirectory:
         """
         specs = self._of(tasks)
         if name:
-            return self.resolve(
-                next((task for task in tasks if self.get(name).task == task), specs[0].task), name, caller
-            )
+            task = self.get(name).task
+            return self.resolve(task if task in tasks else specs[0].task, name, caller)
         allowed = [spec.id for spec in specs if caller.sees(spec.id)]
         if len(allowed) == len(specs):
             return ""
@@ -87,7 +86,7 @@ class ModelDirectory:
         return self.resolve(specs[0].task, "", caller) if not allowed else allowed[0]
 
     def require(self, task: str, caller: Caller) -> None:
-        """Refuse a caller who may not use every model of a task, of which the service chooses; none is fine.
+        """Check that the caller may use every model of a task, among which the service chooses; there may be none.
 
         Raises:
             NotFound: The caller may not use one of them.

@@ -9,9 +9,9 @@ from gateway.media.resolver import MAX_HEAD
 from gateway.schemas.media_text import MediaText
 from servekit.errors import TooLarge
 
-MEDIA_BYTES = 256 << 10  # of base64; what is shorter stays in the JSON
+MEDIA_BYTES = 256 << 10  # of base64; shorter texts stay in the JSON
 REST_BYTES = 8 << 20  # of the JSON without media, which is decoded at once, in 20 ms at most
-MAX_TOKENS = 250_000  # quotes, commas and opening brackets of the JSON without media, likewise
+MAX_TOKENS = 250_000  # quotes, commas and opening brackets of the JSON without media, for the same reason
 
 _BASE64 = (string.ascii_letters + string.digits + "+/=\\").encode()
 _KEY = re.compile(rb'"([\w.-]{1,64})"\s*:\s*[\[\s]*"$')

@@ -19,7 +19,7 @@ from servekit.errors import Timeout, TooLarge, Unavailable
 MEMORY_BYTES = 1 << 20  # of a body, above which it is received on disk
 ARRIVING_SHARE = 0.5  # of the memory, for bodies that arrive; the rest is for those that are processed
 PIECE_BYTES = 256 << 10  # read from disk at once
-PASSED_BYTES = 16 << 20  # of a body that a handler has at once where it passes them on
+PASSED_BYTES = 16 << 20  # of a body that a handler holds at the same time where it passes them on
 RESERVED_DISK_BYTES = 1 << 30  # or a quarter of a small disk: left to the database and the stored files
 
 
@@ -50,7 +50,7 @@ class RequestBody:
         Args:
             limit: The most bytes that the body may have.
             field: The field that the error names.
-            keeps: Whether the handler keeps the bytes, rather than to pass them on.
+            keeps: Whether the handler keeps all bytes in memory; if not, it passes them on chunk by chunk.
 
         Raises:
             TooLarge: The body has more than `limit` bytes, or its content-length says so.
@@ -95,7 +95,7 @@ class RequestBody:
                         raise error
                     if chunk:
                         await self._add(chunk)
-                        # Each byte buys time; a client may be behind the pace by the grace, never ahead of it.
+                        # Each byte extends the deadline, which is never more than the grace period away.
                         due = min(due + len(chunk) / self._pace, loop.time() + self._grace)
                         timeout.reschedule(due)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""Files: their bytes in the object store, their records beside them."""
+"""Files: their bytes in the object store and their records in the database."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ from gateway.media.resolver import FILE_PREFIX
 from gateway.records import FileRecord, Records, fresh_id, now
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, ServeError
-from servekit.media.objects import UPLOAD_SECONDS, ObjectStore
+from servekit.media.objects import MAX_UPLOAD_AGE_SECONDS, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Files:
         return record
 
     async def abandon(self, tenant: str, record: FileRecord) -> None:
-        """Delete a file that its caller does not know of; where that fails, a sweep does it later."""
+        """Delete a file whose upload was not acknowledged; where that fails, a sweep deletes it later."""
         try:
             await self._records.abandon_upload(tenant, record.id)
             await self._collect(tenant, record.digest)
@@ -103,7 +103,7 @@ class Files:
             await self._records.expire_files(tenant, now)
             removed += await self._collect_all(tenant, await self._records.unreferenced(tenant))
         for tenant in await self._store.tenants():
-            stored = await self._store.digests(tenant, now - UPLOAD_SECONDS)
+            stored = await self._store.digests(tenant, now - MAX_UPLOAD_AGE_SECONDS)
             removed += await self._collect_all(tenant, await self._records.unknown(tenant, stored))
         for tenant in await self._records.tenants():
             await self._records.forget(tenant)

@@ -22,7 +22,7 @@ async def align(context: HandlerContext) -> Response:
     """Find the time of each word of a text in its recording, as JSON or as subtitles."""
     state = context.state
     form, audio = await audio_form(context, AlignmentForm, field_bytes=TEXT_BYTES)
-    model = state.models.choice(TASKS, form.model, context.caller)
+    model = state.models.resolve_any(TASKS, form.model, context.caller)
     request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
     with rename_fields(audio="file"):
         response = await state.clients.alignment.Align(request)

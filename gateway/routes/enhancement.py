@@ -28,7 +28,7 @@ async def enhance(context: HandlerContext) -> Response:
     form, audio = await audio_form(context, EnhanceForm)
     request = EnhanceRequest(
         audio=audio,
-        model=state.models.choice(("enhance",), form.model, context.caller),  # by what the machine can run
+        model=state.models.resolve_any(("enhance",), form.model, context.caller),  # by what the machine can run
         keep_noise=form.keep_noise,
         loudness_lufs=form.loudness_lufs,
         trim_silence=form.trim_silence,

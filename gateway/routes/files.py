@@ -34,7 +34,7 @@ async def upload(context: HandlerContext) -> Response:
         expires_at = received.created_at + form.expires_after.seconds if form.expires_after else None
         record = replace(received, purpose=form.purpose, expires_at=expires_at)
         await state.records.finish_upload(tenant, record)
-    except BaseException:  # what the caller cannot know of is not kept
+    except BaseException:  # the upload is not acknowledged, so its bytes are not kept
         for record in uploads:
             await state.files.abandon(tenant, record)
         raise

@@ -29,7 +29,7 @@ async def create_voice(context: HandlerContext) -> Response:
         reference_audio=audio,
         reference_text=form.text,
         language=form.language,
-        model=state.models.choice(("synthesize",), form.model, context.caller),  # by what can clone
+        model=state.models.resolve_any(("synthesize",), form.model, context.caller),  # by what can clone
         consent=agreed or (bool(stated) and stated.lower() != "false"),
         consent_statement=form.consent_statement if agreed else form.consent_statement or stated,
     )

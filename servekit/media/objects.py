@@ -27,7 +27,7 @@ from servekit.media.bucket import Bucket, checked_name
 
 TRANSIENT_SECONDS = 3600.0
 # An upload may be in progress until it is this old.
-UPLOAD_SECONDS = 24 * 3600.0
+MAX_UPLOAD_AGE_SECONDS = 24 * 3600.0
 _LARGE = 1 << 20  # bytes that are hashed in a thread, since they would hold the event loop for milliseconds
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -181,12 +181,12 @@ class ObjectStore:
         """Delete transient media that have expired by `now`, and uploads that never ended; return their number."""
         removed = 0
         for tenant in await self.tenants():
-            for folder, seconds in (("transient", TRANSIENT_SECONDS), ("uploads", UPLOAD_SECONDS)):
+            for folder, seconds in (("transient", TRANSIENT_SECONDS), ("uploads", MAX_UPLOAD_AGE_SECONDS)):
                 for path, modified in await self.bucket.entries(f"{tenant}/{folder}"):
                     if modified < now - seconds and await self._is_older(path, now - seconds):
                         await self.bucket.remove(path)
                         removed += 1
-        await self.bucket.remove_partial("*/uploads/*", now - UPLOAD_SECONDS)
+        await self.bucket.remove_partial("*/uploads/*", now - MAX_UPLOAD_AGE_SECONDS)
         return removed
 
     async def _is_older(self, path: str, before: float) -> bool:

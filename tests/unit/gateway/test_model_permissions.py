@@ -278,9 +278,9 @@ async def test_a_chat_over_grpc_is_refused_without_one_of_its_models(locked, set
 def test_of_several_allowed_models_that_a_service_chooses_from_one_must_be_named():
     models = [model.model_copy(update={"id": name, "aliases": ()}) for model in MODELS[:1] for name in ("a", "b", "c")]
     directory, task = ModelDirectory(models), models[0].task
-    assert directory.choice((task,), "", Caller("t")) == ""
-    assert directory.choice((task,), "", Caller("t", ["b"])) == "b"
+    assert directory.resolve_any((task,), "", Caller("t")) == ""
+    assert directory.resolve_any((task,), "", Caller("t", ["b"])) == "b"
     with pytest.raises(InvalidArgument, match="model must be one of b, c for this API key"):
-        directory.choice((task,), "", Caller("t", ["b", "c"]))
+        directory.resolve_any((task,), "", Caller("t", ["b", "c"]))
     with pytest.raises(NotFound, match="no model 'a' for this API key"):
-        directory.choice((task,), "", Caller("t", ["x"]))
+        directory.resolve_any((task,), "", Caller("t", ["x"]))
