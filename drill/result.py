@@ -1,4 +1,4 @@
-"""What a drill is, and what it reports."""
+"""The interface of a drill, and its result."""
 
 from dataclasses import dataclass
 from typing import Protocol

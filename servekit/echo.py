@@ -1,7 +1,7 @@
 """Text of a caller that an error or a log line repeats, cut to a bound."""
 
 MAX_ECHO = 80  # characters of one value in a message
-MAX_NAME = 256  # characters of a name that is looked up; what is longer names nothing
+MAX_NAME = 256  # characters of a name that is looked up; a longer name is not found
 
 
 def cut(text: str, limit: int = MAX_ECHO) -> str:

@@ -23,7 +23,7 @@ _POSTGRES_REQUEST = struct.pack("!ii", 8, 80877103)  # whether it takes TLS: ans
 
 
 async def probe(process: Process | ProcessState, seconds: float) -> Health:
-    """Check the health of a process, within a time. Of a gateway it is that of its own process alone."""
+    """Check the health of a process within `seconds`; of a gateway without that of its services."""
     try:
         async with asyncio.timeout(seconds):
             match process.protocol:

@@ -32,12 +32,12 @@ class Bucket:
         self._store = LocalStore(prefix=url, mkdir=True) if self.folder else from_url(url)
 
     async def put(self, path: str, data: bytes | AsyncIterable[bytes]) -> None:
-        """Write bytes, in place of what is there."""
+        """Write bytes to a path, and replace those that it has."""
         with _answering():
             await obstore.put_async(self._store, path, data)
 
     async def move(self, source: str, target: str) -> None:
-        """Move bytes, in place of what is there."""
+        """Move bytes from one path to another, and replace those that it has."""
         with _answering():
             await obstore.rename_async(self._store, source, target)
 
@@ -52,7 +52,7 @@ class Bucket:
         return found["size"], found["last_modified"].timestamp()
 
     async def read(self, path: str) -> bytes:
-        """Return small bytes whole."""
+        """Return the bytes at a path, all in memory."""
         with _answering():
             return bytes(await (await obstore.get_async(self._store, path)).bytes_async())
 
@@ -64,7 +64,7 @@ class Bucket:
                 yield bytes(chunk)
 
     async def remove(self, path: str) -> None:
-        """Delete what is at the path, if anything is."""
+        """Delete the bytes at a path, if there are any."""
         with _answering(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, path)
 

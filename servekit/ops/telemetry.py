@@ -228,7 +228,7 @@ class Telemetry:
 
 
 def _parent(metadata: Mapping[str, str]) -> Context:
-    """The caller's trace; what is longer than the W3C asks a service to pass on is ignored."""
+    """The caller's trace; headers longer than the W3C requires a service to propagate are ignored."""
     given = {key: metadata.get(key, "") for key in ("traceparent", "tracestate")}
     bounded = {key: value for key, value in given.items() if value and len(value) <= MAX_TRACE_CHARACTERS}
     return _PROPAGATOR.extract(bounded)

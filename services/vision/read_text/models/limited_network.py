@@ -11,7 +11,7 @@ class PixelLimitedNetwork:
 
     Args:
         backend: The network, whose only input is `[images, channels, height, width]`.
-        max_pixels: The most pixels of all images together.
+        max_pixels: The maximum number of pixels of all images together.
     """
 
     def __init__(self, backend: TensorBackend, max_pixels: float) -> None:

@@ -1,4 +1,4 @@
-"""A bound on the pixels that several threads work on at the same time."""
+"""A bound on the pixels that several threads process at the same time."""
 
 import threading
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 class PixelBudget:
-    """A budget that threads share; more pixels than all of it are worked on alone.
+    """A budget that threads share. An image of more pixels than the whole budget is processed alone.
 
     Args:
-        pixels: The most pixels that are worked on at the same time.
+        pixels: The maximum number of pixels that are processed at the same time.
     """
 
     def __init__(self, pixels: float) -> None:
@@ -19,7 +19,7 @@ class PixelBudget:
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels are left, and hold them within the block."""
+        """Wait until the budget has room for the pixels, and hold them within the block."""
         with self._returned:
             self._returned.wait_for(lambda: not self._held or self._held + pixels <= self._pixels)
             self._held += pixels

@@ -13,7 +13,7 @@ MAX_SIDE = 2000  # of what the detector sees, in pixels; a longer image is scale
 MIN_SIDE = 30  # a shorter image is enlarged, so that the outlines of its text are exact
 MIN_TEXT_SIDE = 4  # no text can be read in fewer pixels
 MAX_TILES = 16
-_LONG = 4  # an image that is so many times as long as wide, and more than twice `MAX_SIDE`, is cut into tiles
+_LONG = 4  # an image of this ratio of length to width or more, longer than twice `MAX_SIDE`, is cut into tiles
 _QUIET_SHARE = 4  # a tile is cut within the last quarter of its length, where the image has the least contrast
 
 
