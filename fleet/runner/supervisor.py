@@ -92,9 +92,11 @@ class Supervisor:
             write(state, self._settings.run_dir)
         except (OSError, FleetError) as error:
             failure = str(error)
-        if failure != self._failure:
-            self._failure = failure
-            logger.warning("state not written: %s; trying again", failure) if failure else logger.info("state written")
+        if failure and failure != self._failure:
+            logger.warning("state not written: %s; trying again", failure)
+        elif self._failure and not failure:
+            logger.info("state written")
+        self._failure = failure
         return not failure
 
 

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from drill import __main__ as drill
+from drill import full_disk
 from drill.result import DrillResult, Skipped
+from fleet.temporary import TemporaryFleet
 
 
 def raising(error: Exception):
@@ -64,3 +66,8 @@ def test_kept_and_skipped_promises_are_a_success(report):
 def test_an_unknown_drill_is_named(report, capsys):
     status, _ = report("no-such")
     assert status == 2
+
+
+def test_a_home_without_a_file_system_of_its_own_is_not_filled(tmp_path):
+    with pytest.raises(Skipped, match="only root may mount"):
+        full_disk.run(TemporaryFleet(tmp_path, {}))
