@@ -70,7 +70,8 @@ def test_the_decoded_request_does_not_depend_on_the_pieces_it_arrives_in(picture
     for (url, _), row in zip(pictures, found.pictures, strict=True):
         if row.url.content is not None:
             head, _, encoded = url.rpartition(",")
-            assert (row.url.text, len(url) > 50) == (f"{head}," if head else "", True)
+            sent = url.replace("/", "\\/") if escaped else url
+            assert (row.url.text, len(sent) > 50) == (f"{head}," if head else "", True)
             assert b"".join(row.url.content) == base64.b64decode(encoded)
         else:
             assert row.url.text == url
