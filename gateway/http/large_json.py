@@ -4,10 +4,12 @@ import re
 import secrets
 import string
 
+import msgspec
+
 from gateway.media.base64_decoder import Base64Decoder
 from gateway.media.resolver import MAX_HEAD
 from gateway.schemas.media_text import MediaText
-from servekit.errors import TooLarge
+from servekit.errors import InvalidArgument, TooLarge
 
 MEDIA_BYTES = 256 << 10  # of base64; shorter texts stay in the JSON
 REST_BYTES = 8 << 20  # of the JSON without media, which is decoded at once, in 20 ms at most
@@ -43,6 +45,7 @@ class LargeJson:
 
         Raises:
             TooLarge: The body without media is too large.
+            InvalidArgument: The head of a data URL is not a text of JSON.
         """
         first, last = piece.find(b'"'), piece.rfind(b'"')
         if first < 0:
@@ -60,7 +63,7 @@ class LargeJson:
         else:
             self._decoder.finish()
             mark = f"{self._mark}{len(self.media)}"
-            self.media[mark] = MediaText(self._head.decode(), self._decoder.pieces, self._decoder.error)
+            self.media[mark] = MediaText(_text(self._head), self._decoder.pieces, self._decoder.error)
             key = _KEY.search(self.rest[-128:])
             self._keys[mark] = key[1].decode() if key else "body"
             self._keep(mark.encode())
@@ -107,3 +110,11 @@ class LargeJson:
             raise TooLarge(f"the body must have at most {REST_BYTES} bytes besides its media", field="body")
         if self._tokens > MAX_TOKENS:
             raise TooLarge(f"the body must have at most {MAX_TOKENS} quotes, commas and brackets", field="body")
+
+
+def _text(encoded: bytes) -> str:
+    r"""The text of a JSON string without its quotes, in which `\/` may stand for `/`."""
+    try:
+        return msgspec.json.decode(b'"%s"' % encoded, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"invalid JSON: {error}", field="body") from error

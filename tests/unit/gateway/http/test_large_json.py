@@ -15,7 +15,7 @@ from gateway.http import large_json
 from gateway.http.bodies import MAX_NESTED, decode
 from gateway.http.large_json import MAX_TOKENS, MEDIA_BYTES, REST_BYTES, LargeJson
 from gateway.schemas.media_text import MediaText
-from servekit.errors import ServeError, TooLarge
+from servekit.errors import InvalidArgument, ServeError, TooLarge
 
 
 class Picture(Struct):
@@ -77,6 +77,17 @@ def test_the_decoded_request_does_not_depend_on_the_pieces_it_arrives_in(picture
             assert row.url.text == url
     assert [row.note for row in found.pictures] == [note for _, note in pictures]
     assert found.text == text
+
+
+def test_the_head_of_a_large_data_url_is_decoded_as_json():
+    encoded = b"A" * (MEDIA_BYTES + 4)
+    for head in (rb"image\/png", rb"image\u002fpng"):
+        request = parsed(b'{"pictures": [{"url": "data:%s;base64,%s"}]}' % (head, encoded))
+        assert request.pictures[0].url.text == "data:image/png;base64,"
+    for head in (b"image/\xff", rb"image\x"):
+        with pytest.raises(InvalidArgument, match="invalid JSON") as refused:
+            parsed(b'{"pictures": [{"url": "data:%s;base64,%s"}]}' % (head, encoded))
+        assert refused.value.field == "body"
 
 
 def test_media_are_decoded_and_not_kept_as_text():
