@@ -12,6 +12,7 @@ from servekit.echo import cut
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound
 from servekit.rpc.bounds import check_name, is_name
 from services.retrieval.embed.embed import Embedders
+from services.retrieval.metadata import parse_metadata
 from services.retrieval.stores import Collection, Metric, VectorStore
 
 MAX_DIMENSIONS = 2000  # of a vector that pgvector can index
@@ -70,9 +71,10 @@ class Collections:
         return pb.CreateCollectionResponse(collection=_message(created))
 
     async def describe(self, request: pb.DescribeCollectionRequest) -> pb.DescribeCollectionResponse:
-        """Return a collection and the number of its points."""
+        """Return a collection and the number of its points that match the filter."""
+        metadata = parse_metadata(request.filter, "filter")
         collection = await self.get(request.collection)
-        count = await self.store.count_points(collection)
+        count = await self.store.count_points(collection, metadata)
         return pb.DescribeCollectionResponse(collection=_message(collection), point_count=count)
 
     async def list(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:

@@ -105,8 +105,8 @@ class VectorStore(Protocol):
             NotFound: The tenant has no collection of this name.
         """
 
-    async def count_points(self, collection: Collection) -> int:
-        """Return the number of points in a collection."""
+    async def count_points(self, collection: Collection, metadata: Mapping[str, Any]) -> int:
+        """Return the number of points of a collection whose metadata contain these keys and values."""
 
     async def upsert_points(
         self, collection: Collection, points: Sequence[Point], vectors: NDArray[np.float32]

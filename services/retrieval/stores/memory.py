@@ -59,8 +59,8 @@ class MemoryStore:
         del self._rows[(await self.get_collection(tenant, name)).key]
         del self._collections[tenant, name]
 
-    async def count_points(self, collection: Collection) -> int:
-        return len(self._of(collection))
+    async def count_points(self, collection: Collection, metadata: Mapping[str, Any]) -> int:
+        return sum(contains(point.metadata, metadata) for point, _ in self._of(collection).values())
 
     async def upsert_points(
         self, collection: Collection, points: Sequence[Point], vectors: NDArray[np.float32]

@@ -98,10 +98,12 @@ class PostgresStore:
             raise collection_not_found(name)
         await drop_table(self._pool, row[0])  # the collection is deleted, even if its table stays until the next sweep
 
-    async def count_points(self, collection: Collection) -> int:
-        statement = sql.SQL("SELECT count(*) FROM {table}").format(table=table_of(collection.key))
+    async def count_points(self, collection: Collection, metadata: Mapping[str, Any]) -> int:
+        statement = sql.SQL("SELECT count(*) FROM {table} {condition}").format(
+            table=table_of(collection.key), condition=sql.SQL("WHERE metadata @> %(metadata)s" if metadata else "")
+        )
         async with self._transaction(collection) as connection:
-            row = await (await connection.execute(statement)).fetchone()
+            row = await (await connection.execute(statement, {"metadata": Jsonb(metadata)})).fetchone()
         return int(row[0]) if row else 0
 
     async def upsert_points(

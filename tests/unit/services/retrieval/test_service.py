@@ -197,6 +197,8 @@ async def test_a_collection_is_described_and_deleted(stub):
     described = await stub.DescribeCollection(pb.DescribeCollectionRequest(collection="v"))
     expected = pb.Collection(name="v", space="clip/b32", dimensions=2, metric=pb.METRIC_DOT)
     assert (described.collection, described.point_count) == (expected, 1)
+    other = pb.DescribeCollectionRequest(collection="v", filter=struct(kind="other"))
+    assert (await stub.DescribeCollection(other)).point_count == 0
     assert created.collection == expected
     await stub.DeleteCollection(pb.DeleteCollectionRequest(collection="v"))
     await rejected(stub.DescribeCollection(pb.DescribeCollectionRequest(collection="v")), "collection", NotFound)

@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from polyphony.type.v1 import embedding_pb2 as polyphony_dot_type_dot_v1_dot_embedding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&polyphony/retrieval/v1/retrieval.proto\x12\x16polyphony.retrieval.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a!polyphony/type/v1/embedding.proto\"W\n\x0c\x45mbedRequest\x12\x38\n\x06inputs\x18\x01 \x03(\x0b\x32\".polyphony.retrieval.v1.EmbedInputB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\"\'\n\nEmbedInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x42\t\n\x07\x63ontent\"z\n\rEmbedResponse\x12\x30\n\nembeddings\x18\x01 \x01(\x0b\x32\x1c.polyphony.type.v1.Embedding\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\x12\x18\n\x10truncated_inputs\x18\x03 \x03(\x05\x12\r\n\x05model\x18\x04 \x01(\t\"m\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05space\x18\x02 \x01(\t\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12.\n\x06metric\x18\x04 \x01(\x0e\x32\x1e.polyphony.retrieval.v1.Metric\"\x80\x01\n\x17\x43reateCollectionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05space\x18\x02 \x01(\t\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12.\n\x06metric\x18\x04 \x01(\x0e\x32\x1e.polyphony.retrieval.v1.Metric\"R\n\x18\x43reateCollectionResponse\x12\x36\n\ncollection\x18\x01 \x01(\x0b\x32\".polyphony.retrieval.v1.Collection\"5\n\x19\x44\x65scribeCollectionRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"i\n\x1a\x44\x65scribeCollectionResponse\x12\x36\n\ncollection\x18\x01 \x01(\x0b\x32\".polyphony.retrieval.v1.Collection\x12\x13\n\x0bpoint_count\x18\x02 \x01(\x03\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"k\n\x17ListCollectionsResponse\x12\x37\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\".polyphony.retrieval.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x17\x44\x65leteCollectionRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"\x1a\n\x18\x44\x65leteCollectionResponse\"\x83\x01\n\x05Point\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04text\x18\x02 \x01(\t\x12/\n\tembedding\x18\x03 \x01(\x0b\x32\x1c.polyphony.type.v1.Embedding\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"^\n\rUpsertRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x33\n\x06points\x18\x02 \x03(\x0b\x32\x1d.polyphony.retrieval.v1.PointB\x04\xe2\x41\x01\x02\"\'\n\x0eUpsertResponse\x12\x15\n\rwritten_count\x18\x01 \x01(\x05\"\x95\x01\n\x14ReplacePointsRequest\x12=\n\x06\x63onfig\x18\x01 \x01(\x0b\x32+.polyphony.retrieval.v1.ReplacePointsConfigH\x00\x12\x33\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\".polyphony.retrieval.v1.PointBatchH\x00\x42\t\n\x07message\"s\n\x13ReplacePointsConfig\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\x13\n\x0bpoint_count\x18\x03 \x01(\x05\"A\n\nPointBatch\x12\x33\n\x06points\x18\x01 \x03(\x0b\x32\x1d.polyphony.retrieval.v1.PointB\x04\xe2\x41\x01\x02\"E\n\x15ReplacePointsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\x12\x15\n\rwritten_count\x18\x02 \x01(\x05\"\xd3\x01\n\rSearchRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x31\n\tembedding\x18\x03 \x01(\x0b\x32\x1c.polyphony.type.v1.EmbeddingH\x00\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\'\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\tmin_score\x18\x06 \x01(\x02H\x01\x88\x01\x01\x42\x07\n\x05queryB\x0c\n\n_min_score\"E\n\x0eSearchResponse\x12\x33\n\x06points\x18\x01 \x03(\x0b\x32#.polyphony.retrieval.v1.ScoredPoint\"J\n\x0bScoredPoint\x12,\n\x05point\x18\x01 \x01(\x0b\x32\x1d.polyphony.retrieval.v1.Point\x12\r\n\x05score\x18\x02 \x01(\x02\"_\n\rDeleteRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\'\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\'\n\x0e\x44\x65leteResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05*Y\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x0e\n\nMETRIC_DOT\x10\x02\x12\x14\n\x10METRIC_EUCLIDEAN\x10\x03\x32\xc2\x07\n\x10RetrievalService\x12T\n\x05\x45mbed\x12$.polyphony.retrieval.v1.EmbedRequest\x1a%.polyphony.retrieval.v1.EmbedResponse\x12u\n\x10\x43reateCollection\x12/.polyphony.retrieval.v1.CreateCollectionRequest\x1a\x30.polyphony.retrieval.v1.CreateCollectionResponse\x12{\n\x12\x44\x65scribeCollection\x12\x31.polyphony.retrieval.v1.DescribeCollectionRequest\x1a\x32.polyphony.retrieval.v1.DescribeCollectionResponse\x12r\n\x0fListCollections\x12..polyphony.retrieval.v1.ListCollectionsRequest\x1a/.polyphony.retrieval.v1.ListCollectionsResponse\x12u\n\x10\x44\x65leteCollection\x12/.polyphony.retrieval.v1.DeleteCollectionRequest\x1a\x30.polyphony.retrieval.v1.DeleteCollectionResponse\x12W\n\x06Upsert\x12%.polyphony.retrieval.v1.UpsertRequest\x1a&.polyphony.retrieval.v1.UpsertResponse\x12n\n\rReplacePoints\x12,.polyphony.retrieval.v1.ReplacePointsRequest\x1a-.polyphony.retrieval.v1.ReplacePointsResponse(\x01\x12W\n\x06Search\x12%.polyphony.retrieval.v1.SearchRequest\x1a&.polyphony.retrieval.v1.SearchResponse\x12W\n\x06\x44\x65lete\x12%.polyphony.retrieval.v1.DeleteRequest\x1a&.polyphony.retrieval.v1.DeleteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&polyphony/retrieval/v1/retrieval.proto\x12\x16polyphony.retrieval.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a!polyphony/type/v1/embedding.proto\"W\n\x0c\x45mbedRequest\x12\x38\n\x06inputs\x18\x01 \x03(\x0b\x32\".polyphony.retrieval.v1.EmbedInputB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x02 \x01(\t\"\'\n\nEmbedInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x42\t\n\x07\x63ontent\"z\n\rEmbedResponse\x12\x30\n\nembeddings\x18\x01 \x01(\x0b\x32\x1c.polyphony.type.v1.Embedding\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\x12\x18\n\x10truncated_inputs\x18\x03 \x03(\x05\x12\r\n\x05model\x18\x04 \x01(\t\"m\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05space\x18\x02 \x01(\t\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12.\n\x06metric\x18\x04 \x01(\x0e\x32\x1e.polyphony.retrieval.v1.Metric\"\x80\x01\n\x17\x43reateCollectionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05space\x18\x02 \x01(\t\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12.\n\x06metric\x18\x04 \x01(\x0e\x32\x1e.polyphony.retrieval.v1.Metric\"R\n\x18\x43reateCollectionResponse\x12\x36\n\ncollection\x18\x01 \x01(\x0b\x32\".polyphony.retrieval.v1.Collection\"^\n\x19\x44\x65scribeCollectionRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"i\n\x1a\x44\x65scribeCollectionResponse\x12\x36\n\ncollection\x18\x01 \x01(\x0b\x32\".polyphony.retrieval.v1.Collection\x12\x13\n\x0bpoint_count\x18\x02 \x01(\x03\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"k\n\x17ListCollectionsResponse\x12\x37\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\".polyphony.retrieval.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x17\x44\x65leteCollectionRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"\x1a\n\x18\x44\x65leteCollectionResponse\"\x83\x01\n\x05Point\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04text\x18\x02 \x01(\t\x12/\n\tembedding\x18\x03 \x01(\x0b\x32\x1c.polyphony.type.v1.Embedding\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"^\n\rUpsertRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x33\n\x06points\x18\x02 \x03(\x0b\x32\x1d.polyphony.retrieval.v1.PointB\x04\xe2\x41\x01\x02\"\'\n\x0eUpsertResponse\x12\x15\n\rwritten_count\x18\x01 \x01(\x05\"\x95\x01\n\x14ReplacePointsRequest\x12=\n\x06\x63onfig\x18\x01 \x01(\x0b\x32+.polyphony.retrieval.v1.ReplacePointsConfigH\x00\x12\x33\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\".polyphony.retrieval.v1.PointBatchH\x00\x42\t\n\x07message\"s\n\x13ReplacePointsConfig\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\x13\n\x0bpoint_count\x18\x03 \x01(\x05\"A\n\nPointBatch\x12\x33\n\x06points\x18\x01 \x03(\x0b\x32\x1d.polyphony.retrieval.v1.PointB\x04\xe2\x41\x01\x02\"E\n\x15ReplacePointsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\x12\x15\n\rwritten_count\x18\x02 \x01(\x05\"\xd3\x01\n\rSearchRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x31\n\tembedding\x18\x03 \x01(\x0b\x32\x1c.polyphony.type.v1.EmbeddingH\x00\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\'\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\tmin_score\x18\x06 \x01(\x02H\x01\x88\x01\x01\x42\x07\n\x05queryB\x0c\n\n_min_score\"E\n\x0eSearchResponse\x12\x33\n\x06points\x18\x01 \x03(\x0b\x32#.polyphony.retrieval.v1.ScoredPoint\"J\n\x0bScoredPoint\x12,\n\x05point\x18\x01 \x01(\x0b\x32\x1d.polyphony.retrieval.v1.Point\x12\r\n\x05score\x18\x02 \x01(\x02\"_\n\rDeleteRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\'\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\'\n\x0e\x44\x65leteResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05*Y\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x0e\n\nMETRIC_DOT\x10\x02\x12\x14\n\x10METRIC_EUCLIDEAN\x10\x03\x32\xc2\x07\n\x10RetrievalService\x12T\n\x05\x45mbed\x12$.polyphony.retrieval.v1.EmbedRequest\x1a%.polyphony.retrieval.v1.EmbedResponse\x12u\n\x10\x43reateCollection\x12/.polyphony.retrieval.v1.CreateCollectionRequest\x1a\x30.polyphony.retrieval.v1.CreateCollectionResponse\x12{\n\x12\x44\x65scribeCollection\x12\x31.polyphony.retrieval.v1.DescribeCollectionRequest\x1a\x32.polyphony.retrieval.v1.DescribeCollectionResponse\x12r\n\x0fListCollections\x12..polyphony.retrieval.v1.ListCollectionsRequest\x1a/.polyphony.retrieval.v1.ListCollectionsResponse\x12u\n\x10\x44\x65leteCollection\x12/.polyphony.retrieval.v1.DeleteCollectionRequest\x1a\x30.polyphony.retrieval.v1.DeleteCollectionResponse\x12W\n\x06Upsert\x12%.polyphony.retrieval.v1.UpsertRequest\x1a&.polyphony.retrieval.v1.UpsertResponse\x12n\n\rReplacePoints\x12,.polyphony.retrieval.v1.ReplacePointsRequest\x1a-.polyphony.retrieval.v1.ReplacePointsResponse(\x01\x12W\n\x06Search\x12%.polyphony.retrieval.v1.SearchRequest\x1a&.polyphony.retrieval.v1.SearchResponse\x12W\n\x06\x44\x65lete\x12%.polyphony.retrieval.v1.DeleteRequest\x1a&.polyphony.retrieval.v1.DeleteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,8 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHREQUEST'].fields_by_name['collection']._serialized_options = b'\342A\001\002'
   _globals['_DELETEREQUEST'].fields_by_name['collection']._loaded_options = None
   _globals['_DELETEREQUEST'].fields_by_name['collection']._serialized_options = b'\342A\001\002'
-  _globals['_METRIC']._serialized_start=2361
-  _globals['_METRIC']._serialized_end=2450
+  _globals['_METRIC']._serialized_start=2402
+  _globals['_METRIC']._serialized_end=2491
   _globals['_EMBEDREQUEST']._serialized_start=164
   _globals['_EMBEDREQUEST']._serialized_end=251
   _globals['_EMBEDINPUT']._serialized_start=253
@@ -73,41 +73,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=660
   _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=742
   _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_start=744
-  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=797
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=799
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=904
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=906
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=969
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=971
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1078
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1080
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1154
-  _globals['_DELETECOLLECTIONRESPONSE']._serialized_start=1156
-  _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=1182
-  _globals['_POINT']._serialized_start=1185
-  _globals['_POINT']._serialized_end=1316
-  _globals['_UPSERTREQUEST']._serialized_start=1318
-  _globals['_UPSERTREQUEST']._serialized_end=1412
-  _globals['_UPSERTRESPONSE']._serialized_start=1414
-  _globals['_UPSERTRESPONSE']._serialized_end=1453
-  _globals['_REPLACEPOINTSREQUEST']._serialized_start=1456
-  _globals['_REPLACEPOINTSREQUEST']._serialized_end=1605
-  _globals['_REPLACEPOINTSCONFIG']._serialized_start=1607
-  _globals['_REPLACEPOINTSCONFIG']._serialized_end=1722
-  _globals['_POINTBATCH']._serialized_start=1724
-  _globals['_POINTBATCH']._serialized_end=1789
-  _globals['_REPLACEPOINTSRESPONSE']._serialized_start=1791
-  _globals['_REPLACEPOINTSRESPONSE']._serialized_end=1860
-  _globals['_SEARCHREQUEST']._serialized_start=1863
-  _globals['_SEARCHREQUEST']._serialized_end=2074
-  _globals['_SEARCHRESPONSE']._serialized_start=2076
-  _globals['_SEARCHRESPONSE']._serialized_end=2145
-  _globals['_SCOREDPOINT']._serialized_start=2147
-  _globals['_SCOREDPOINT']._serialized_end=2221
-  _globals['_DELETEREQUEST']._serialized_start=2223
-  _globals['_DELETEREQUEST']._serialized_end=2318
-  _globals['_DELETERESPONSE']._serialized_start=2320
-  _globals['_DELETERESPONSE']._serialized_end=2359
-  _globals['_RETRIEVALSERVICE']._serialized_start=2453
-  _globals['_RETRIEVALSERVICE']._serialized_end=3415
+  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=838
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=840
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=945
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=947
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=1010
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=1012
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1119
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1121
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1195
+  _globals['_DELETECOLLECTIONRESPONSE']._serialized_start=1197
+  _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=1223
+  _globals['_POINT']._serialized_start=1226
+  _globals['_POINT']._serialized_end=1357
+  _globals['_UPSERTREQUEST']._serialized_start=1359
+  _globals['_UPSERTREQUEST']._serialized_end=1453
+  _globals['_UPSERTRESPONSE']._serialized_start=1455
+  _globals['_UPSERTRESPONSE']._serialized_end=1494
+  _globals['_REPLACEPOINTSREQUEST']._serialized_start=1497
+  _globals['_REPLACEPOINTSREQUEST']._serialized_end=1646
+  _globals['_REPLACEPOINTSCONFIG']._serialized_start=1648
+  _globals['_REPLACEPOINTSCONFIG']._serialized_end=1763
+  _globals['_POINTBATCH']._serialized_start=1765
+  _globals['_POINTBATCH']._serialized_end=1830
+  _globals['_REPLACEPOINTSRESPONSE']._serialized_start=1832
+  _globals['_REPLACEPOINTSRESPONSE']._serialized_end=1901
+  _globals['_SEARCHREQUEST']._serialized_start=1904
+  _globals['_SEARCHREQUEST']._serialized_end=2115
+  _globals['_SEARCHRESPONSE']._serialized_start=2117
+  _globals['_SEARCHRESPONSE']._serialized_end=2186
+  _globals['_SCOREDPOINT']._serialized_start=2188
+  _globals['_SCOREDPOINT']._serialized_end=2262
+  _globals['_DELETEREQUEST']._serialized_start=2264
+  _globals['_DELETEREQUEST']._serialized_end=2359
+  _globals['_DELETERESPONSE']._serialized_start=2361
+  _globals['_DELETERESPONSE']._serialized_end=2400
+  _globals['_RETRIEVALSERVICE']._serialized_start=2494
+  _globals['_RETRIEVALSERVICE']._serialized_end=3456
 # @@protoc_insertion_point(module_scope)

@@ -250,16 +250,24 @@ class DescribeCollectionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COLLECTION_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     """The name of the collection."""
+    @_builtins.property
+    def filter(self) -> _struct_pb2.Struct:
+        """Only points whose metadata contains these keys with these values are
+        counted.
+        """
+
     def __init__(
         self,
         *,
         collection: _builtins.str = ...,
+        filter: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "filter", b"filter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,7 +282,7 @@ class DescribeCollectionResponse(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     POINT_COUNT_FIELD_NUMBER: _builtins.int
     point_count: _builtins.int
-    """The number of points in the collection."""
+    """The number of points in the collection that match the filter."""
     @_builtins.property
     def collection(self) -> Global___Collection:
         """The collection."""

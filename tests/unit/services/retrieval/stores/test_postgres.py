@@ -208,7 +208,7 @@ async def test_the_table_of_a_deleted_collection_that_is_in_use_is_dropped_later
         with pytest.raises(NotFound):  # written to a table that is about to go
             await store.replace_points(collection, {"n": 1}, [example_points(3, 8)])
     assert await drop_orphans(pool) == 1
-    assert await store.count_points(kept) == 0
+    assert await store.count_points(kept, {}) == 0
     await store.delete_collection("ada", "kept")
     assert await tables_and_indexes(pool) == before
 
@@ -265,7 +265,7 @@ async def test_a_full_disk_during_a_replacement_loses_no_point(pool):
     batches = [(new[start : start + 100], vectors[start : start + 100]) for start in range(0, 300, 100)]
     with pytest.raises(Unavailable, match="no space left"):
         await store.replace_points(collection, {"parity": 0}, batches)
-    assert await store.count_points(collection) == 300
+    assert await store.count_points(collection, {}) == 300
     [(point, _)] = await store.search_points(collection, vectors[7], 1, {})
     assert point.text == "text 7"
 

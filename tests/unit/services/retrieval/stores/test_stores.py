@@ -104,10 +104,13 @@ async def test_collections_are_listed_by_name_from_behind_a_name(store):
 
 async def test_points_are_counted(store):
     collection = await store.create_collection("ada", "docs", "space", 8, Metric.COSINE)
-    assert await store.count_points(collection) == 0
+    assert await store.count_points(collection, {}) == 0
     await store.upsert_points(collection, *example_points(30, 8))
     await store.upsert_points(collection, *example_points(20, 8))
-    assert await store.count_points(collection) == 30
+    assert await store.count_points(collection, {}) == 30
+    await store.upsert_points(collection, *document("a", 3, "text")[0])
+    for metadata, count in (({}, 33), ({"file": "a"}, 3), ({"file": "b"}, 0)):
+        assert await store.count_points(collection, metadata) == count
     assert await store.search_points(collection, np.ones(8, np.float32), 0, {}) == []
 
 
@@ -168,7 +171,7 @@ async def test_a_handle_to_a_deleted_collection_is_not_found(store):
     for call in (
         store.get_collection("ada", "docs"),
         store.delete_collection("ada", "docs"),
-        store.count_points(old),
+        store.count_points(old, {}),
         store.upsert_points(old, rows, vectors),
         store.replace_points(old, {"parity": 1}, [(rows, vectors)]),
         store.search_points(old, vectors[0], 1, {}),
@@ -179,7 +182,7 @@ async def test_a_handle_to_a_deleted_collection_is_not_found(store):
         assert (raised.value.field, raised.value.message) == ("collection", "no collection named 'docs'")
     new = await store.create_collection("ada", "docs", "space", 4, Metric.DOT)
     assert new.key != old.key
-    assert await store.count_points(new) == 0
+    assert await store.count_points(new, {}) == 0
 
 
 def test_a_url_chooses_the_store():
