@@ -15,6 +15,7 @@ from gateway.models import ModelDirectory
 from gateway.pipelines.chat import ChatPipeline
 from gateway.pipelines.context_builder import ContextBuilder
 from gateway.pipelines.prompt import PromptTemplate, TokenBudgets
+from gateway.pipelines.store_files import StoreFiles
 from gateway.records import Records, open_records
 from gateway.settings import GatewaySettings
 from servekit.media.objects import ObjectStore
@@ -39,6 +40,7 @@ class AppState:
     store: ObjectStore
     records: Records
     files: Files
+    store_files: StoreFiles
     media_resolver: MediaResolver
     chat: ChatPipeline
     body_budgets: BodyBudgets
@@ -79,7 +81,19 @@ class AppState:
         context_builder = ContextBuilder(clients, media_resolver, records, cache, settings)
         chat = ChatPipeline(clients, models, context_builder, template, settings, telemetry)
         keys = Keys.read(settings.keys_file)
-        files = Files(store, records)
+        files, store_files = Files(store, records), StoreFiles(clients, records)
         return cls(
-            settings, telemetry, keys, models, clients, store, records, files, media_resolver, chat, bodies, sessions
+            settings,
+            telemetry,
+            keys,
+            models,
+            clients,
+            store,
+            records,
+            files,
+            store_files,
+            media_resolver,
+            chat,
+            bodies,
+            sessions,
         )

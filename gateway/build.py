@@ -37,6 +37,7 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
         await state.records.start()
         await web.start()
         sweeping.append(asyncio.create_task(sweep_forever(state.files, state.records, settings.sweep_interval_seconds)))
+        sweeping.append(asyncio.create_task(state.store_files.sweep_forever()))
         log.info("serving HTTP on %s:%d", settings.http_host, web.port)
 
     async def drain() -> None:

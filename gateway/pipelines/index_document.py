@@ -1,12 +1,13 @@
-"""Indexing: a text file is split into passages, each embedded and written to a vector store."""
+"""The passages of a text file in a vector store: split, written, counted and deleted."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 from polyphony.retrieval.v1.retrieval_pb2 import (
     DeleteRequest,
+    DescribeCollectionRequest,
     Point,
     PointBatch,
     ReplacePointsConfig,
@@ -15,53 +16,62 @@ from polyphony.retrieval.v1.retrieval_pb2 import (
 
 from gateway.clients import Clients
 from gateway.pipelines.passages import split_passages
-from gateway.records import Attributes, FileRecord
+from gateway.records import FileChange, IndexedFile
 from servekit.errors import InvalidArgument, UnsupportedMedia
 
 BATCH = 32
 
 
-async def index_document(
-    clients: Clients, store_id: str, file: FileRecord, content: bytes, attributes: Attributes, max_tokens: int
-) -> int:
-    """Write the passages of a text file to a vector store, in place of the file's earlier passages.
-
-    Searches find the earlier passages until the new ones are complete. A call that fails changes nothing.
+async def split_document(content: bytes, max_tokens: int) -> list[str]:
+    """Return the passages of a text file.
 
     Args:
-        clients: The clients of the services.
-        store_id: The id of the vector store.
-        file: The record of the file.
         content: The bytes of the file, UTF-8.
-        attributes: The attributes that searches can filter by.
         max_tokens: The approximate maximum length of a passage, in tokens.
-
-    Returns:
-        The number of passages.
 
     Raises:
         UnsupportedMedia: The file is not UTF-8 text.
         InvalidArgument: The file holds no text, or the character U+0000.
     """
-    passages = await asyncio.to_thread(_read_passages, content, max_tokens)
-    fields = metadata({"file_id": file.id, "filename": file.filename, "attributes": {**attributes}})
+    return await asyncio.to_thread(_split, content, max_tokens)
+
+
+async def write_passages(clients: Clients, change_id: str, file: IndexedFile, passages: Sequence[str]) -> None:
+    """Write the passages of a file to its vector store, in place of the file's earlier passages.
+
+    Searches find the earlier passages until the new ones are complete. A call that fails changes nothing.
+    """
+    fields = metadata(
+        {
+            "file_id": file.file_id,
+            "filename": file.filename,
+            "attributes": {**file.attributes},
+            "change": change_id,
+        }
+    )
 
     async def requests() -> AsyncGenerator[ReplacePointsRequest]:
-        replaced = metadata({"file_id": file.id})
-        config = ReplacePointsConfig(collection=store_id, filter=replaced, point_count=len(passages))
+        replaced = metadata({"file_id": file.file_id})
+        config = ReplacePointsConfig(collection=file.store_id, filter=replaced, point_count=len(passages))
         yield ReplacePointsRequest(config=config)
         for start in range(0, len(passages), BATCH):
             points = [
-                Point(id=f"{file.id}-{number}", text=passage, metadata=fields)
+                Point(id=f"{file.file_id}-{number}", text=passage, metadata=fields)
                 for number, passage in enumerate(passages[start : start + BATCH], start)
             ]
             yield ReplacePointsRequest(batch=PointBatch(points=points))
 
     await clients.retrieval.ReplacePoints(requests())
-    return len(passages)
 
 
-async def remove_document(clients: Clients, store_id: str, file_id: str) -> None:
+async def count_passages(clients: Clients, change: FileChange) -> int:
+    """Return the number of passages in the vector store that a change has written."""
+    written = metadata({"file_id": change.file_id, "change": change.id})
+    request = DescribeCollectionRequest(collection=change.store_id, filter=written)
+    return (await clients.retrieval.DescribeCollection(request)).point_count
+
+
+async def delete_passages(clients: Clients, store_id: str, file_id: str) -> None:
     """Delete a file's passages from a vector store."""
     await clients.retrieval.Delete(DeleteRequest(collection=store_id, filter=metadata({"file_id": file_id})))
 
@@ -73,7 +83,7 @@ def metadata(values: Mapping[str, Any]) -> Struct:
     return struct
 
 
-def _read_passages(content: bytes, max_tokens: int) -> list[str]:
+def _split(content: bytes, max_tokens: int) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

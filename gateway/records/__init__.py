@@ -82,6 +82,21 @@ class IndexedFile:
     attributes: Attributes
 
 
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """The attachment of a file to a vector store, or its detachment, that has not ended.
+
+    Attributes:
+        id: Identifies the change; the metadata of the passages that it writes name it.
+        attached: The record of the file once it is attached; None where the file is detached.
+    """
+
+    id: str
+    store_id: str
+    file_id: str
+    attached: IndexedFile | None
+
+
 class Records(Protocol):
     """The records of every tenant. Any method raises as `check_ready` does.
 
@@ -166,26 +181,36 @@ class Records(Protocol):
             NotFound: The tenant has no such vector store.
         """
 
-    async def add_indexed(self, tenant: str, record: IndexedFile) -> None:
-        """Record that a vector store holds a file's passages, in place of an earlier record of this file.
+    async def begin_change(self, tenant: str, change: FileChange, seconds: float) -> bool:
+        """Record a change that is to end within `seconds`; return False where a change of the file has not ended.
+
+        Raises:
+            NotFound: The tenant has no such vector store.
+            InvalidArgument: The attributes have a character that cannot be stored.
+        """
+
+    async def extend_change(self, tenant: str, change: FileChange, seconds: float) -> bool:
+        """Let a change end within `seconds` from now; return whether it is still recorded."""
+
+    async def finish_change(self, tenant: str, change: FileChange) -> None:
+        """End a change: the vector store holds the attached file, in place of an earlier record, or the file no longer.
 
         Raises:
             NotFound: The vector store was deleted meanwhile.
-            InvalidArgument: The attributes have a character that cannot be stored.
+            Unavailable: The change is no longer recorded: it took too long, and was ended.
         """
+
+    async def abandon_change(self, tenant: str, change: FileChange) -> None:
+        """End a change, if it is still recorded; the vector store holds what it held before."""
+
+    async def claim_changes(self, tenant: str, seconds: float) -> list[FileChange]:
+        """Return the changes that did not end in time; no other gateway gets them within `seconds`."""
 
     async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
         """Return the files of a vector store, newest first."""
 
     async def indexed_file(self, tenant: str, store_id: str, file_id: str) -> IndexedFile:
         """Return a file of a vector store.
-
-        Raises:
-            NotFound: The vector store has no such file.
-        """
-
-    async def remove_indexed(self, tenant: str, store_id: str, file_id: str) -> None:
-        """Delete the record that a vector store holds a file's passages.
 
         Raises:
             NotFound: The vector store has no such file.
@@ -254,6 +279,11 @@ def check_storable(field: str, *values: Any) -> None:
 def not_found(noun: str, name: str, field: str) -> NotFound:
     """The error for an id without a record."""
     return NotFound(f"no {noun} named {cut(name)!r}", field=field)
+
+
+def change_ended() -> Unavailable:
+    """The error for a change that is not recorded any more."""
+    return Unavailable("attaching or detaching the file took too long: try again", retry_after=0.0)
 
 
 def upload_expired() -> Unavailable:

@@ -1,14 +1,17 @@
 """Records in memory, which end with the process."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from gateway.records import (
     PENDING_SECONDS,
+    FileChange,
     FileRecord,
     IndexedFile,
     VectorStoreRecord,
+    change_ended,
     check_storable,
     not_found,
     now,
@@ -34,6 +37,7 @@ class MemoryRecords:
         self._uploads: dict[tuple[str, str], tuple[FileRecord, float]] = {}  # each with the time when it expires
         self._stores: dict[tuple[str, str], VectorStoreRecord] = {}
         self._indexed: dict[tuple[str, str, str], IndexedFile] = {}
+        self._changes: dict[tuple[str, str, str], tuple[FileChange, float]] = {}  # each with the time when it is late
         self._collecting = asyncio.Lock()
 
     def check_ready(self) -> None:
@@ -92,14 +96,45 @@ class MemoryRecords:
 
     async def remove_vector_store(self, tenant: str, store_id: str) -> None:
         await self.vector_store(tenant, store_id)
-        for file in await self.indexed(tenant, store_id):
-            del self._indexed[tenant, store_id, file.file_id]
+        for rows in (self._indexed, self._changes):
+            for key in [key for key in rows if key[:2] == (tenant, store_id)]:
+                del rows[key]
         del self._stores[tenant, store_id]
 
-    async def add_indexed(self, tenant: str, record: IndexedFile) -> None:
-        check_storable("attributes", record.attributes)
-        await self.vector_store(tenant, record.store_id)
-        self._indexed[tenant, record.store_id, record.file_id] = record
+    async def begin_change(self, tenant: str, change: FileChange, seconds: float) -> bool:
+        if change.attached is not None:
+            check_storable("attributes", change.attached.attributes)
+        await self.vector_store(tenant, change.store_id)
+        begun = change, time.monotonic() + seconds
+        return self._changes.setdefault((tenant, change.store_id, change.file_id), begun) is begun
+
+    async def extend_change(self, tenant: str, change: FileChange, seconds: float) -> bool:
+        if not self._is_running(tenant, change):
+            return False
+        self._changes[tenant, change.store_id, change.file_id] = change, time.monotonic() + seconds
+        return True
+
+    async def finish_change(self, tenant: str, change: FileChange) -> None:
+        await self.vector_store(tenant, change.store_id)
+        if not self._is_running(tenant, change):
+            raise change_ended()
+        key = tenant, change.store_id, change.file_id
+        del self._changes[key]
+        if change.attached is not None:
+            self._indexed[key] = change.attached
+        else:
+            self._indexed.pop(key, None)
+
+    async def abandon_change(self, tenant: str, change: FileChange) -> None:
+        if self._is_running(tenant, change):
+            del self._changes[tenant, change.store_id, change.file_id]
+
+    async def claim_changes(self, tenant: str, seconds: float) -> list[FileChange]:
+        now = time.monotonic()
+        late = [change for key, (change, end) in self._changes.items() if key[0] == tenant and end <= now]
+        for change in late:
+            await self.extend_change(tenant, change, seconds)
+        return late
 
     async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
         return _newest(file for key, file in self._indexed.items() if key[:2] == (tenant, store_id))
@@ -108,10 +143,6 @@ class MemoryRecords:
         if (tenant, store_id, file_id) not in self._indexed:
             raise not_found("file in this vector store", file_id, "file_id")
         return self._indexed[tenant, store_id, file_id]
-
-    async def remove_indexed(self, tenant: str, store_id: str, file_id: str) -> None:
-        await self.indexed_file(tenant, store_id, file_id)
-        del self._indexed[tenant, store_id, file_id]
 
     async def tenants(self) -> list[str]:
         return sorted({tenant for tenant, _ in (*self._objects, *self._stores)})
@@ -141,6 +172,10 @@ class MemoryRecords:
 
     async def forget(self, tenant: str) -> None:
         pass
+
+    def _is_running(self, tenant: str, change: FileChange) -> bool:
+        running = self._changes.get((tenant, change.store_id, change.file_id))
+        return running is not None and running[0].id == change.id
 
     def _refers(self, tenant: str, digest: str) -> bool:
         files = (*self._files.items(), *((key, file) for key, (file, _) in self._uploads.items()))

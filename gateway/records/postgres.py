@@ -11,9 +11,11 @@ from psycopg.types.json import Jsonb
 
 from gateway.records import (
     PENDING_SECONDS,
+    FileChange,
     FileRecord,
     IndexedFile,
     VectorStoreRecord,
+    change_ended,
     check_storable,
     not_found,
     now,
@@ -28,6 +30,7 @@ _FILE: LiteralString = (
 _VISIBLE: LiteralString = "NOT uploading AND (expires_at IS NULL OR expires_at > %(now)s)"
 _STORE: LiteralString = "id, name, created_at, metadata"
 _INDEXED: LiteralString = "store_id, file_id, filename, size, chunks, created_at, attributes"
+_THIS: LiteralString = "store_id = %(store_id)s AND file_id = %(file_id)s AND id = %(id)s"  # one change
 
 
 class PostgresRecords:
@@ -127,21 +130,64 @@ class PostgresRecords:
         if not await self._rows(tenant, statement, id=store_id):
             raise not_found("vector store", store_id, "vector_store_id")
 
-    async def add_indexed(self, tenant: str, record: IndexedFile) -> None:
-        check_storable("attributes", record.attributes)
-        row = {**asdict(record), "tenant": tenant, "attributes": Jsonb(record.attributes)}
+    async def begin_change(self, tenant: str, change: FileChange, seconds: float) -> bool:
+        if change.attached is not None:
+            check_storable("attributes", change.attached.attributes)
+        attached = None if change.attached is None else Jsonb(asdict(change.attached))
+        row = {**_key(change), "tenant": tenant, "attached": attached, "seconds": seconds}
         try:
             async with self._pool.transaction(tenant) as connection:
+                cursor = await connection.execute(
+                    "INSERT INTO gateway.vector_store_changes VALUES (%(tenant)s, %(store_id)s, %(file_id)s, %(id)s, "
+                    "%(attached)s, now() + make_interval(secs => %(seconds)s)) ON CONFLICT DO NOTHING",
+                    row,
+                )
+        except psycopg.errors.ForeignKeyViolation:
+            raise not_found("vector store", change.store_id, "vector_store_id") from None
+        return bool(cursor.rowcount)
+
+    async def extend_change(self, tenant: str, change: FileChange, seconds: float) -> bool:
+        statement: LiteralString = (
+            "UPDATE gateway.vector_store_changes SET late_at = now() + make_interval(secs => %(seconds)s) "
+            f"WHERE {_THIS} RETURNING id"
+        )
+        return bool(await self._rows(tenant, statement, **_key(change), seconds=seconds))
+
+    async def finish_change(self, tenant: str, change: FileChange) -> None:
+        async with self._pool.transaction(tenant) as connection:
+            # Locked first, in the order of a deletion of the vector store.
+            lock: LiteralString = "SELECT FROM gateway.vector_stores WHERE id = %(store_id)s FOR KEY SHARE"
+            if not (await connection.execute(lock, _key(change))).rowcount:
+                raise not_found("vector store", change.store_id, "vector_store_id")
+            ended = await connection.execute(f"DELETE FROM gateway.vector_store_changes WHERE {_THIS}", _key(change))
+            if not ended.rowcount:
+                raise change_ended()
+            if change.attached is not None:
                 await connection.execute(
                     "INSERT INTO gateway.vector_store_files VALUES (%(tenant)s, %(store_id)s, %(file_id)s, "
                     "%(filename)s, %(size)s, %(chunks)s, %(created_at)s, %(attributes)s) "
                     "ON CONFLICT (tenant, store_id, file_id) DO UPDATE SET (filename, size, chunks, created_at, "
                     "attributes) = (excluded.filename, excluded.size, excluded.chunks, excluded.created_at, "
                     "excluded.attributes)",
-                    row,
+                    _row(tenant, change.attached),
                 )
-        except psycopg.errors.ForeignKeyViolation:
-            raise not_found("vector store", record.store_id, "vector_store_id") from None
+            else:
+                await connection.execute(
+                    "DELETE FROM gateway.vector_store_files WHERE store_id = %(store_id)s AND file_id = %(file_id)s",
+                    _key(change),
+                )
+
+    async def abandon_change(self, tenant: str, change: FileChange) -> None:
+        async with self._pool.transaction(tenant) as connection:
+            await connection.execute(f"DELETE FROM gateway.vector_store_changes WHERE {_THIS}", _key(change))
+
+    async def claim_changes(self, tenant: str, seconds: float) -> list[FileChange]:
+        statement: LiteralString = (
+            "UPDATE gateway.vector_store_changes SET late_at = now() + make_interval(secs => %(seconds)s) "
+            "WHERE late_at <= now() RETURNING id, store_id, file_id, attached"
+        )
+        rows = await self._rows(tenant, statement, seconds=seconds)
+        return [FileChange(**row | {"attached": row["attached"] and IndexedFile(**row["attached"])}) for row in rows]
 
     async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
         statement: LiteralString = (
@@ -158,13 +204,6 @@ class PostgresRecords:
         if not rows:
             raise not_found("file in this vector store", file_id, "file_id")
         return IndexedFile(**rows[0])
-
-    async def remove_indexed(self, tenant: str, store_id: str, file_id: str) -> None:
-        statement: LiteralString = (
-            "DELETE FROM gateway.vector_store_files WHERE store_id = %(id)s AND file_id = %(file_id)s RETURNING file_id"
-        )
-        if not await self._rows(tenant, statement, id=store_id, file_id=file_id):
-            raise not_found("file in this vector store", file_id, "file_id")
 
     async def tenants(self) -> list[str]:
         async with self._pool.connection() as connection:
@@ -237,6 +276,14 @@ class PostgresRecords:
             return []
         async with self._pool.transaction(tenant) as connection, connection.cursor(row_factory=dict_row) as cursor:
             return await (await cursor.execute(statement, values)).fetchall()
+
+
+def _row(tenant: str, file: IndexedFile) -> dict[str, Any]:
+    return {**asdict(file), "tenant": tenant, "attributes": Jsonb(file.attributes)}
+
+
+def _key(change: FileChange) -> dict[str, str]:
+    return {"id": change.id, "store_id": change.store_id, "file_id": change.file_id}
 
 
 async def _column(

@@ -60,6 +60,20 @@ SCHEMA = Schema(
         + isolate_tenants("gateway.files")
         + isolate_tenants("gateway.vector_stores")
         + isolate_tenants("gateway.vector_store_files"),
+        """
+        -- Attachments and detachments of files that have not ended; at most one of a file at a time.
+        CREATE TABLE gateway.vector_store_changes (
+            tenant text NOT NULL,
+            store_id text NOT NULL,
+            file_id text NOT NULL,
+            id text NOT NULL,
+            attached jsonb,
+            late_at timestamptz NOT NULL,
+            PRIMARY KEY (tenant, store_id, file_id),
+            FOREIGN KEY (tenant, store_id) REFERENCES gateway.vector_stores ON DELETE CASCADE
+        );
+        """
+        + isolate_tenants("gateway.vector_store_changes"),
     ),
     role="polyphony_gateway",
 )

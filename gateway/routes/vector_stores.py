@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
-from gateway.pipelines.index_document import index_document, metadata, remove_document
+from gateway.pipelines.index_document import metadata, split_document
 from gateway.records import IndexedFile, VectorStoreRecord, fresh_id, now
 from gateway.schemas.files import Deleted
 from gateway.schemas.vector_stores import (
@@ -94,8 +94,7 @@ async def detach_file(context: HandlerContext) -> Response:
     """Delete a file's passages from a vector store; the file is kept."""
     state = context.state
     indexed = await _indexed(context)
-    await remove_document(state.clients, indexed.store_id, indexed.file_id)
-    await state.records.remove_indexed(context.caller.tenant, indexed.store_id, indexed.file_id)
+    await state.store_files.detach(context.caller.tenant, indexed.store_id, indexed.file_id)
     return json_response(Deleted(indexed.file_id, "vector_store.file.deleted"))
 
 
@@ -146,9 +145,9 @@ async def _index(context: HandlerContext, store_id: str, file_id: str, attribute
     largest, tokens = state.settings.max_document_bytes, state.settings.max_passage_tokens
     async with state.body_budgets.memory.held(tenant, min(file.size, largest)):
         content = await state.store.read(tenant, file.reference, largest, "file_id")
-        chunks = await index_document(state.clients, store_id, file, content, attributes, tokens)
-    indexed = IndexedFile(store_id, file.id, file.filename, file.size, chunks, now(), attributes)
-    await state.records.add_indexed(tenant, indexed)
+        passages = await split_document(content, tokens)
+        indexed = IndexedFile(store_id, file.id, file.filename, file.size, len(passages), now(), attributes)
+        await state.store_files.attach(tenant, indexed, passages)
     return indexed
 
 

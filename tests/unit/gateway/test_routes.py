@@ -383,11 +383,11 @@ async def test_attaching_again_completes_an_attachment_without_a_record(http, at
     url, file = attached
     count = len(passages_of(retrieval))
 
-    async def killed(self, tenant, record):
+    async def killed(self, tenant, change):
         raise Unavailable("the process ends between the passages and their record")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(state.records), "add_indexed", killed)
+        patch.setattr(type(state.records), "finish_change", killed)
         again = {"file_id": file, "attributes": {"version": "new"}}
         assert (await http.post(url, json=again)).status_code == 503
     assert (await http.post(url, json=again)).status_code == 200

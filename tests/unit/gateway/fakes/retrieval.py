@@ -33,6 +33,11 @@ class Retrieval(RetrievalServiceServicer):
         self.points[current().tenant, request.name] = {}
         return retrieval.CreateCollectionResponse(collection=retrieval.Collection(name=request.name))
 
+    async def DescribeCollection(self, request, context):
+        await self.orders.obey("DescribeCollection", request)
+        found = _matching(self.collection(request.collection), request.filter)
+        return retrieval.DescribeCollectionResponse(point_count=len(found))
+
     async def DeleteCollection(self, request, context):
         await self.orders.obey("DeleteCollection", request)
         if self.points.pop((current().tenant, request.collection), None) is None and not request.allow_missing:
@@ -75,4 +80,5 @@ class Retrieval(RetrievalServiceServicer):
 
 
 def _matching(points, filters):
-    return [key for key, point in points.items() if point.metadata["file_id"] == filters["file_id"]]
+    asked = dict(filters).items()
+    return [key for key, point in points.items() if asked <= dict(point.metadata).items()]

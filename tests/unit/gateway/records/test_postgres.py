@@ -11,7 +11,7 @@ from tests.watching import until
 
 from .test_records import ONE, Bytes, add, example
 
-TENANTS = ("objects", "files", "vector_stores", "vector_store_files")
+TENANTS = ("objects", "files", "vector_stores", "vector_store_files", "vector_store_changes")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_a_query_without_a_tenant_sees_no_row(gateways):
     records = gateways[0]
     await add(records, example("f-1"))
     async with records._pool.connection() as connection:
-        assert [await fetch(connection, f"SELECT * FROM gateway.{table}") for table in TENANTS] == [[]] * 4
+        assert [await fetch(connection, f"SELECT * FROM gateway.{table}") for table in TENANTS] == [[]] * len(TENANTS)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with records._pool.connection() as connection:
             await connection.execute("INSERT INTO gateway.vector_stores VALUES ('ada', 'vs', '', 1, '{}')")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.records import FileRecord, IndexedFile, VectorStoreRecord, open_records
+from gateway.records import FileChange, FileRecord, IndexedFile, VectorStoreRecord, open_records
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from tests.watching import until
 
@@ -31,6 +31,12 @@ async def add(records, file, tenant="ada"):
     await records.begin_upload(tenant, file)
     await records.finish_upload(tenant, file)
     return file
+
+
+async def record_attached(records, file, tenant="ada"):
+    change = FileChange("c-1", file.store_id, file.file_id, file)
+    assert await records.begin_change(tenant, change, 60)
+    await records.finish_change(tenant, change)
 
 
 class Bytes:
@@ -185,15 +191,86 @@ async def test_vector_stores_and_their_files(records):
     old = IndexedFile("vs_1", "f-1", "a.txt", 5, 2, 1, {"lang": "en", "page": 1.5, "draft": True})
     new = IndexedFile("vs_1", "f-2", "b.txt", 6, 3, 2, {})
     for file in (old, new):
-        await records.add_indexed("ada", file)
+        await record_attached(records, file)
     assert await records.indexed("ada", "vs_1") == [new, old]
     again = replace(old, chunks=9, created_at=3)
-    await records.add_indexed("ada", again)
+    await record_attached(records, again)
     assert await records.indexed("ada", "vs_1") == [again, new]
     assert await records.indexed_file("ada", "vs_1", "f-1") == again
-    await records.remove_indexed("ada", "vs_1", "f-1")
     await records.remove_vector_store("ada", "vs_1")
     assert (await records.indexed("ada", "vs_1"), await records.vector_stores("ada")) == ([], [two])
+
+
+def attaching(name, file="f-1", **fields):
+    record = IndexedFile("vs_1", file, "a.txt", 5, 2, 1, {"lang": "en", "page": 1.5})
+    return FileChange(name, "vs_1", file, replace(record, **fields))
+
+
+def detaching(name, file="f-1"):
+    return FileChange(name, "vs_1", file, None)
+
+
+@pytest.fixture
+async def with_store(records):
+    await records.add_vector_store("ada", VectorStoreRecord("vs_1", "docs", 1, {}))
+    return records
+
+
+async def test_a_file_is_listed_once_it_is_attached_and_until_it_is_detached(with_store):
+    records, change = with_store, attaching("c-1")
+    assert await records.begin_change("ada", change, 60)
+    assert await records.indexed("ada", "vs_1") == []
+    await records.finish_change("ada", change)
+    assert await records.indexed("ada", "vs_1") == [change.attached]
+    again = attaching("c-2", attributes={})
+    assert await records.begin_change("ada", again, 60)
+    assert await records.indexed("ada", "vs_1") == [change.attached]
+    await records.finish_change("ada", again)
+    assert await records.indexed("ada", "vs_1") == [again.attached]
+    for name in ("c-3", "c-4"):  # what is detached may be detached again
+        assert await records.begin_change("ada", detaching(name), 60)
+        await records.finish_change("ada", detaching(name))
+        assert await records.indexed("ada", "vs_1") == []
+
+
+async def test_a_file_has_one_change_at_a_time(with_store):
+    records = with_store
+    begun = await asyncio.gather(*(records.begin_change("ada", attaching(f"c-{n}"), 60) for n in range(4)))
+    assert sorted(begun) == [False, False, False, True]
+    running = attaching(f"c-{begun.index(True)}")
+    assert await records.begin_change("ada", attaching("c-5", "f-2"), 60)
+    assert not await records.begin_change("ada", detaching("c-6"), 60)
+    assert not await records.extend_change("ada", detaching("c-6"), 60)
+    await records.abandon_change("ada", detaching("c-6"))  # another one stays
+    with pytest.raises(Unavailable, match="try again"):
+        await records.finish_change("ada", detaching("c-6"))
+    await records.abandon_change("ada", running)
+    assert await records.indexed("ada", "vs_1") == []
+    assert await records.begin_change("ada", detaching("c-6"), 60)
+
+
+async def test_a_change_that_is_late_is_claimed_once(with_store):
+    records, late = with_store, [attaching("c-1"), detaching("c-2", "f-2")]
+    assert await records.begin_change("ada", attaching("c-3", "f-3"), 60)
+    for change in late:
+        assert await records.begin_change("ada", change, 0)
+    assert not await records.begin_change("ada", attaching("c-4"), 60)  # it must be ended before
+    assert await records.claim_changes("bob", 60) == []
+    assert sorted(await records.claim_changes("ada", 60), key=lambda change: change.id) == late
+    assert await records.claim_changes("ada", 60) == []
+    assert await records.extend_change("ada", late[0], 0)
+    assert await records.claim_changes("ada", 60) == late[:1]
+
+
+async def test_changes_end_with_their_vector_store(with_store):
+    records, change = with_store, attaching("c-1")
+    assert await records.begin_change("ada", change, 0)
+    await records.remove_vector_store("ada", "vs_1")
+    assert await records.claim_changes("ada", 60) == []
+    assert not await records.extend_change("ada", change, 60)
+    await records.abandon_change("ada", change)
+    with pytest.raises(NotFound):
+        await records.finish_change("ada", change)
 
 
 async def test_a_missing_vector_store_is_not_found_and_its_field_named(records):
@@ -203,10 +280,10 @@ async def test_a_missing_vector_store_is_not_found_and_its_field_named(records):
         (records.vector_store("bob", "vs_1", "store"), "store"),
         (records.vector_store("ada", "vs\0", "store"), "store"),
         (records.remove_vector_store("bob", "vs_1"), "vector_store_id"),
-        (records.add_indexed("ada", gone), "vector_store_id"),
-        (records.add_indexed("bob", replace(gone, store_id="vs_1")), "vector_store_id"),
+        (record_attached(records, gone), "vector_store_id"),
+        (record_attached(records, replace(gone, store_id="vs_1"), tenant="bob"), "vector_store_id"),
         (records.indexed_file("ada", "vs_1", "f-1"), "file_id"),
-        (records.remove_indexed("ada", "vs_1", "f-1"), "file_id"),
+        (records.finish_change("ada", FileChange("c-1", "vs_2", "f-1", None)), "vector_store_id"),
         (records.file("ada", "f\0", "file_id"), "file_id"),
     ):
         with pytest.raises(NotFound) as raised:
@@ -221,8 +298,8 @@ async def test_values_that_cannot_be_stored_are_refused_with_their_field(records
         (records.begin_upload("ada", replace(example("f-1"), filename="a\0b")), "file"),
         (records.add_vector_store("ada", VectorStoreRecord("vs_2", "a\0", 1, {})), "name"),
         (records.add_vector_store("ada", VectorStoreRecord("vs_2", "a", 1, {"a\0": ""})), "metadata"),
-        (records.add_indexed("ada", replace(indexed, attributes={"a": "\0"})), "attributes"),
-        (records.add_indexed("ada", replace(indexed, attributes={"a": float("inf")})), "attributes"),
+        (record_attached(records, replace(indexed, attributes={"a": "\0"})), "attributes"),
+        (record_attached(records, replace(indexed, attributes={"a": float("inf")})), "attributes"),
     ):
         with pytest.raises(InvalidArgument) as raised:
             await call
