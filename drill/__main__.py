@@ -15,6 +15,7 @@ from drill import (
     full_disk,
     hung_processes,
     hung_supervisor,
+    killed_attach,
     killed_processes,
     killed_supervisor,
     slow_clients,
@@ -32,6 +33,7 @@ DRILLS: dict[str, Drill] = {
     "full_disk": full_disk,
     "upload_races": upload_races,
     "failed_attach": failed_attach,
+    "killed_attach": killed_attach,
     "killed_supervisor": killed_supervisor,
 }
 SETTINGS = {

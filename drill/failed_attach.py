@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 import httpx
@@ -23,14 +24,7 @@ ATTEMPTS = 3
 
 def run(fleet: TemporaryFleet) -> DrillResult:
     """Let the deadline pass half-way, and kill retrieval and Postgres half-way where there is a Postgres."""
-    text = "\n".join(f"Sentence {number} is about coins, markers and maps." for number in range(WORDS // 8))
-    file_id = upload(fleet, text.encode(), "drill.txt", "text/plain").raise_for_status().json()["id"]
-    url = f"{fleet.address('gateway')}/v1/vector_stores"
-    store = httpx.post(url, json={"name": "drill"}, timeout=60).raise_for_status().json()["id"]
-    began = time.monotonic()
-    _attach(fleet, store, file_id).raise_for_status()
-    half = (time.monotonic() - began) / 2
-    passages = count_passages(fleet, store)
+    file_id = upload_text(fleet)
 
     def kill(name: str) -> Callable[[], None]:
         return lambda: os.kill(fleet.processes()[name].pid or 0, signal.SIGKILL)
@@ -41,15 +35,20 @@ def run(fleet: TemporaryFleet) -> DrillResult:
     broken, failed = [], 0
     for fault, inject in faults.items():
         for attempt in range(ATTEMPTS):
+            store = create_store(fleet)  # of its own: an attachment waits for the end of one that failed
+            began = time.monotonic()
+            attach(fleet, store, file_id).raise_for_status()
+            half = (time.monotonic() - began) / 2
+            passages = count_passages(fleet, store)
             with ThreadPoolExecutor(1) as pool:
                 moment = half * (attempt + 1) / 2
-                attaching = pool.submit(_attach, fleet, store, file_id, moment if inject is None else RECOVERY_SECONDS)
+                attaching = pool.submit(attach, fleet, store, file_id, moment if inject is None else RECOVERY_SECONDS)
                 if inject:
                     time.sleep(moment)
                     inject()
             failed += not attaching.result().is_success
             wait_for(lambda: is_ready(fleet))
-            wait_for(lambda: count_passages(fleet, store) is not None)
+            wait_for(partial(count_passages, fleet, store))
             if (found := count_passages(fleet, store)) != passages:
                 broken.append(f"{fault}: {found} of {passages} passages are left")
     if not failed:
@@ -58,7 +57,20 @@ def run(fleet: TemporaryFleet) -> DrillResult:
     return DrillResult("; ".join(broken) or f"{happened} ({', '.join(faults)})", not broken)
 
 
-def _attach(fleet: TemporaryFleet, store: str, file_id: str, seconds: float = RECOVERY_SECONDS) -> httpx.Response:
+def upload_text(fleet: TemporaryFleet) -> str:
+    """Upload a text that takes seconds to attach; return the file's id."""
+    text = "\n".join(f"Sentence {number} is about coins, markers and maps." for number in range(WORDS // 8))
+    return str(upload(fleet, text.encode(), "drill.txt", "text/plain").raise_for_status().json()["id"])
+
+
+def create_store(fleet: TemporaryFleet) -> str:
+    """Create a vector store; return its id."""
+    url = f"{fleet.address('gateway')}/v1/vector_stores"
+    return str(httpx.post(url, json={"name": "drill"}, timeout=60).raise_for_status().json()["id"])
+
+
+def attach(fleet: TemporaryFleet, store: str, file_id: str, seconds: float = RECOVERY_SECONDS) -> httpx.Response:
+    """Attach a file to a vector store within a deadline."""
     url = f"{fleet.address('gateway')}/v1/vector_stores/{store}/files"
     headers = {"x-polyphony-timeout": f"{seconds:.3f}"}
     return httpx.post(url, json={"file_id": file_id}, headers=headers, timeout=2 * RECOVERY_SECONDS)
