@@ -8,14 +8,12 @@ Under the store's root, which is a folder or a bucket:
 """
 
 import asyncio
-import hashlib
 import re
 import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -24,33 +22,12 @@ from polyphony.type.v1.media_pb2 import Media
 
 from servekit.errors import InvalidArgument, NotFound, TooLarge
 from servekit.media.bucket import Bucket, checked_name
+from servekit.media.staging import HashedChunks, StagedObject
 
 TRANSIENT_SECONDS = 3600.0
 # An upload may be in progress until it is this old.
 MAX_UPLOAD_AGE_SECONDS = 24 * 3600.0
-_LARGE = 1 << 20  # bytes that are hashed in a thread, since they would hold the event loop for milliseconds
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
-
-
-@dataclass(frozen=True, slots=True)
-class StagedObject:
-    """Bytes that are stored, and not yet under their content address.
-
-    Attributes:
-        path: Where the bytes are.
-        digest: Their SHA-256, hexadecimal.
-        size: Their number.
-    """
-
-    tenant: str
-    path: str
-    digest: str
-    size: int
-
-    @property
-    def reference(self) -> str:
-        """The content address of the bytes."""
-        return f"sha256:{self.digest}"
 
 
 class ObjectStore:
@@ -76,7 +53,7 @@ class ObjectStore:
         Raises:
             TooLarge: `data` has more than `max_bytes`; nothing is stored.
         """
-        content = _Counted(_once(data) if isinstance(data, bytes) else data, max_bytes, field)
+        content = HashedChunks(data, max_bytes, field)
         path = f"{checked_name(tenant, 'tenant')}/uploads/{uuid.uuid4().hex}"
         await self.bucket.put(path, content)
         return StagedObject(tenant, path, content.hash.hexdigest(), content.size)
@@ -241,30 +218,6 @@ class ObjectStore:
             raise
         copy.seek(0)
         return copy
-
-
-class _Counted:
-    """An iterator over chunks that hashes and counts them."""
-
-    def __init__(self, chunks: AsyncIterable[bytes], max_bytes: int | None, field: str) -> None:
-        self._chunks, self._max_bytes, self._field = chunks, max_bytes, field
-        self.hash = hashlib.sha256()
-        self.size = 0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._chunks:
-            self.size += len(chunk)
-            if self._max_bytes is not None and self.size > self._max_bytes:
-                raise TooLarge(f"the upload must have at most {self._max_bytes} bytes", field=self._field)
-            if len(chunk) > _LARGE:
-                await asyncio.to_thread(self.hash.update, chunk)
-            else:
-                self.hash.update(chunk)
-            yield chunk
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 def _inline(media: Media, max_bytes: int, field: str) -> bytes:
