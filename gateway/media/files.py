@@ -6,7 +6,8 @@ from collections.abc import AsyncIterable, Iterable
 from functools import partial
 
 from gateway.media.resolver import FILE_PREFIX
-from gateway.records import FileRecord, Records, fresh_id, now
+from gateway.records import Records
+from gateway.records.rows import FileRecord, fresh_id, now
 from servekit.echo import cut
 from servekit.errors import InvalidArgument, ServeError
 from servekit.media.objects import MAX_UPLOAD_AGE_SECONDS, ObjectStore

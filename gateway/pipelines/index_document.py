@@ -16,7 +16,7 @@ from polyphony.retrieval.v1.retrieval_pb2 import (
 
 from gateway.clients import Clients
 from gateway.pipelines.passages import split_passages
-from gateway.records import FileChange, IndexedFile
+from gateway.records.rows import FileChange, IndexedFile
 from servekit.errors import InvalidArgument, UnsupportedMedia
 
 BATCH = 32

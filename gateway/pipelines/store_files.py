@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager, suppress
 
 from gateway.clients import Clients
 from gateway.pipelines.index_document import count_passages, delete_passages, write_passages
-from gateway.records import FileChange, IndexedFile, Records, fresh_id
+from gateway.records import Records
+from gateway.records.rows import FileChange, IndexedFile, fresh_id
 from servekit.context import CancellationToken, RequestContext, enter
 from servekit.errors import NotFound, ServeError, Unavailable
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from polyphony.speech.v1.transcription_pb2 import FinalTranscript, InterimTranscript, StreamingTranscribeResponse
 
 from gateway.http.errors import error_answer
-from gateway.records import fresh_id
+from gateway.records.rows import fresh_id
 from gateway.schemas import realtime as wire
 from servekit.errors import ServeError
 from servekit.media.scripts import join

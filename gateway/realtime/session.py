@@ -17,7 +17,7 @@ from gateway.http.sockets import SocketContext
 from gateway.realtime.items import Items
 from gateway.realtime.session_config import SAMPLE_BYTES, SessionConfig
 from gateway.realtime.stream import TranscriptionStream
-from gateway.records import fresh_id
+from gateway.records.rows import fresh_id
 from gateway.schemas import realtime as wire
 from servekit.errors import InvalidArgument, NotFound, ServeError, Timeout, TooLarge, Unavailable
 

@@ -1,20 +1,13 @@
-"""The records of files and vector stores: the port, its rows, and its implementations, chosen by the URL's scheme.
+"""The records of files and vector stores: the port, and its implementations, chosen by the URL's scheme.
 
 The bytes of files are in the object store, and vectors in the retrieval service.
 """
 
-import math
-import time
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, cast
 
+from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord
 from servekit.database.schemes import open_by_scheme
-from servekit.echo import cut
-from servekit.errors import InvalidArgument, NotFound, Unavailable
-
-Attributes = Mapping[str, str | float | bool]
 
 OPENERS = {
     "": "gateway.records.postgres:open_records",  # no database: every call is an error that names the setting
@@ -24,77 +17,6 @@ OPENERS = {
 }
 # How long an upload that has its bytes may take to end, in seconds; longer than the deadline of its request.
 PENDING_SECONDS = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """A file of a tenant.
-
-    Attributes:
-        size: The size of the file in bytes.
-        reference: The content address of the file in the object store.
-        created_at: When the file was uploaded, in seconds since 1970.
-        expires_at: When the file expires, in seconds since 1970; None for never.
-    """
-
-    id: str
-    filename: str
-    size: int
-    mime_type: str
-    purpose: str
-    reference: str
-    created_at: int
-    expires_at: int | None = None
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of the bytes, hexadecimal."""
-        return self.reference.removeprefix("sha256:")
-
-
-@dataclass(frozen=True, slots=True)
-class VectorStoreRecord:
-    """A vector store of a tenant; the collection whose name is its id holds its passages."""
-
-    id: str
-    name: str
-    created_at: int
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedFile:
-    """A file whose passages are in a vector store.
-
-    Attributes:
-        size: The size of the file in bytes.
-        chunks: The number of passages that the file was split into.
-        created_at: When the file was indexed, in seconds since 1970.
-        attributes: The attributes that searches can filter by.
-    """
-
-    store_id: str
-    file_id: str
-    filename: str
-    size: int
-    chunks: int
-    created_at: int
-    attributes: Attributes
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """The attachment of a file to a vector store, or its detachment, that has not ended.
-
-    Attributes:
-        id: Identifies the change; the metadata of the passages that it writes name it.
-        attached: The record of the file once it is attached; None where the file is detached.
-    """
-
-    id: str
-    store_id: str
-    file_id: str
-    attached: IndexedFile | None
 
 
 class Records(Protocol):
@@ -249,43 +171,3 @@ def open_records(url: str, connections: int) -> Records:
         FailedPrecondition: No records have the URL's scheme.
     """
     return cast("Records", open_by_scheme(url, connections, OPENERS))
-
-
-def fresh_id(prefix: str) -> str:
-    """A new random id."""
-    return f"{prefix}{uuid.uuid4().hex[:24]}"
-
-
-def now() -> int:
-    """The current time in seconds since 1970."""
-    return int(time.time())
-
-
-def check_storable(field: str, *values: Any) -> None:
-    """Check that values can be stored.
-
-    Raises:
-        InvalidArgument: A text has the character U+0000, or a number is not finite.
-    """
-    for value in values:
-        if isinstance(value, str) and "\0" in value:
-            raise InvalidArgument(f"{field} must not have the character U+0000", field=field)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidArgument(f"{field} must have finite numbers, got {value}", field=field)
-        if isinstance(value, Mapping):
-            check_storable(field, *value, *value.values())
-
-
-def not_found(noun: str, name: str, field: str) -> NotFound:
-    """The error for an id without a record."""
-    return NotFound(f"no {noun} named {cut(name)!r}", field=field)
-
-
-def change_ended() -> Unavailable:
-    """The error for a change that is not recorded any more."""
-    return Unavailable("attaching or detaching the file took too long: try again", retry_after=0.0)
-
-
-def upload_expired() -> Unavailable:
-    """The error for an upload that is not recorded any more."""
-    return Unavailable("the upload took too long: send the file again", retry_after=0.0)

@@ -5,18 +5,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
-from gateway.records import (
-    PENDING_SECONDS,
-    FileChange,
-    FileRecord,
-    IndexedFile,
-    VectorStoreRecord,
-    change_ended,
-    check_storable,
-    not_found,
-    now,
-    upload_expired,
-)
+from gateway.records import PENDING_SECONDS
+from gateway.records.errors import change_ended, check_storable, not_found, upload_expired
+from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord, now
 
 Row = TypeVar("Row", FileRecord, VectorStoreRecord, IndexedFile)
 

@@ -9,19 +9,10 @@ import psycopg
 from psycopg.rows import TupleRow, dict_row
 from psycopg.types.json import Jsonb
 
-from gateway.records import (
-    PENDING_SECONDS,
-    FileChange,
-    FileRecord,
-    IndexedFile,
-    VectorStoreRecord,
-    change_ended,
-    check_storable,
-    not_found,
-    now,
-    upload_expired,
-)
+from gateway.records import PENDING_SECONDS
+from gateway.records.errors import change_ended, check_storable, not_found, upload_expired
 from gateway.records.postgres_schema import SCHEMA
+from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord, now
 from servekit.database.pool import DatabasePool
 
 _FILE: LiteralString = (

@@ -16,7 +16,7 @@ from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import Comment, EventStream, json_response
 from gateway.media.resolver import InlineSource
 from gateway.pipelines.answer import AnswerAudio, AnswerDelta, AnswerEvent, AnswerFinished
-from gateway.records import fresh_id, now
+from gateway.records.rows import fresh_id, now
 from gateway.schemas.chat import (
     AnswerMessage,
     ChatChunk,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.forms import Part, read_form
 from gateway.http.responses import ByteStream, json_response
-from gateway.records import FileRecord
+from gateway.records.rows import FileRecord
 from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
 from servekit.errors import InvalidArgument
 

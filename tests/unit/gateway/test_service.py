@@ -7,7 +7,7 @@ from polyphony.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_Gatewa
 from polyphony.type.v1.chat_pb2 import ChatMessage, ContentPart
 from polyphony.type.v1.media_pb2 import Media
 
-from gateway.records import VectorStoreRecord
+from gateway.records.rows import VectorStoreRecord
 from gateway.service import GatewayService
 from servekit.errors import InvalidArgument, NotFound, Unavailable
 from servekit.ops.telemetry import Telemetry

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.media.files import Files
 from gateway.media.sweep import sweep_forever
-from gateway.records import VectorStoreRecord, open_records
+from gateway.records import open_records
+from gateway.records.rows import VectorStoreRecord
 from servekit.errors import NotFound, Unavailable
 from servekit.media.objects import ObjectStore
 from tests.watching import until

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from gateway.pipelines import store_files
 from gateway.pipelines.index_document import write_passages
-from gateway.records import FileChange, IndexedFile, VectorStoreRecord
+from gateway.records.rows import FileChange, IndexedFile, VectorStoreRecord
 from servekit.context import RequestContext, current, enter
 from servekit.errors import NotFound, Unavailable
 from tests.watching import until

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.records import FileChange, FileRecord, IndexedFile, VectorStoreRecord, open_records
+from gateway.records import open_records
+from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from tests.watching import until
 
