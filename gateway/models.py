@@ -85,6 +85,15 @@ class ModelDirectory:
             raise InvalidArgument(f"model must be one of {', '.join(allowed)} for this API key", field="model")
         return self.resolve(specs[0].task, "", caller) if not allowed else allowed[0]
 
+    def first(self, task: str, caller: Caller) -> str:
+        """The id of the first model of a task that the caller may use.
+
+        Raises:
+            ServeError: As `resolve`.
+        """
+        name = next((spec.id for spec in self._of((task,)) if caller.sees(spec.id)), "")
+        return self.resolve(task, name, caller)
+
     def require(self, task: str, caller: Caller) -> None:
         """Check that the caller may use every model of a task, among which the service chooses; there may be none.
 

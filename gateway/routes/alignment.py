@@ -23,7 +23,9 @@ async def align(context: HandlerContext) -> Response:
     state = context.state
     form, audio = await audio_form(context, AlignmentForm, field_bytes=TEXT_BYTES)
     model = state.models.resolve_any(TASKS, form.model, context.caller)
-    request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model)
+    is_transcriber = bool(model) and state.models.get(model).task == "transcribe"
+    transcriber = model if is_transcriber else state.models.first("transcribe", context.caller)
+    request = AlignRequest(audio=audio, text=form.text, language=form.language, model=model, transcriber=transcriber)
     with rename_fields(audio="file"):
         response = await state.clients.alignment.Align(request)
     if form.response_format in MEDIA_TYPES:

@@ -54,7 +54,7 @@ class ForcedAlignment:
         most_characters: int,
     ) -> None:
         self._aligners: list[RecordingAligner] = [*map(CtcAligner, aligners), *map(AttentionAligner, transcribers)]
-        self._names = Models([*aligners, *transcribers])
+        self._names, self._transcribers = Models([*aligners, *transcribers]), transcribers
         self._transcription, self._detector, self._recordings = transcription, detector, recordings
         self._most = most_characters
 
@@ -65,7 +65,7 @@ class ForcedAlignment:
             InvalidArgument: The text has no words, the recording has no speech, or the model does not support the
                 language.
             TooLarge: The text is too long.
-            NotFound: No such model is loaded.
+            NotFound: No such model or transcriber is loaded.
             ServeError: See `Recordings.open`, `Recording.chunks` and the models.
         """
         if len(request.text) > self._most:
@@ -74,6 +74,8 @@ class ForcedAlignment:
         if not words:
             raise InvalidArgument("text must contain words", field="text")
         aligner = self._aligner(request, words)
+        if request.transcriber:
+            self._transcribers.get(request.transcriber, field="transcriber")
         keys = [word.key for word in words]
         async with (
             self._recordings.open(request.audio, "audio") as recording,
@@ -91,7 +93,7 @@ class ForcedAlignment:
                 found, language = await session.align(speech_window, words, language)
                 timings += _in_recording(speech_window, found)
             else:
-                recognized, language, seconds = await self._transcribe(recording, language)
+                recognized, language, seconds = await self._transcribe(recording, language, request.transcriber)
                 plan = await asyncio.to_thread(_Plan, keys, recognized, seconds)
                 async for speech_window, part, found in plan.parts(recording, self._cutter()):
                     if not (found and aligner.is_transcriber) and words[part]:
@@ -122,10 +124,12 @@ class ForcedAlignment:
     def _cutter(self) -> WindowCutter:
         return WindowCutter(VoiceActivity(self._detector, VadOptions()))
 
-    async def _transcribe(self, recording: Recording, language: str) -> tuple[list[RecognizedWord], str, float]:
+    async def _transcribe(
+        self, recording: Recording, language: str, model: str
+    ) -> tuple[list[RecognizedWord], str, float]:
         """The recognized words, the language, and the duration of the recording."""
         options = TranscriptionOptions(language, word_times=True)
-        started, segments, finished = await collect(self._transcription.transcribe(recording, options))
+        started, segments, finished = await collect(self._transcription.transcribe(recording, options, model))
         return [word for segment in segments for word in segment.words], started.language, finished.duration
 
 

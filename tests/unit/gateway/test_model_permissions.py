@@ -49,7 +49,7 @@ RPCS = {
     "CreateVoice": {"synthesize", "transcribe"},
     "DeleteVoice": set(),
     "Diarize": {"diarize"},
-    "Align": {"align"},
+    "Align": {"align", "transcribe"},
     "Enhance": {"enhance"},
     "Assess": {"transcribe"},
     "AnalyzeEmotion": {"transcribe", "classify_sentiment"},
@@ -224,12 +224,29 @@ async def test_a_refused_chat_names_the_part_that_needs_the_model(send, name, ta
 
 
 @pytest.mark.parametrize(
-    ("task", "model"), [("none", ""), ("align", "fake-transcriber"), ("transcribe", "fake-aligner")]
+    ("task", "asked", "model"),
+    [
+        ("none", "", ""),
+        ("none", "fake-aligner", "fake-aligner"),
+        ("none", "fake-transcriber", "fake-transcriber"),
+        ("align", "", "fake-transcriber"),
+    ],
 )
-async def test_alignment_uses_the_model_that_the_key_allows(client, orders, task, model):
-    response = await client.post("/v1/audio/align", files=FILE, data={"text": "a"}, headers=without(task))
+async def test_alignment_names_the_models_that_the_key_allows(client, orders, task, asked, model):
+    form = {"text": "a", "model": asked}
+    response = await client.post("/v1/audio/align", files=FILE, data=form, headers=without(task))
     assert response.status_code == 200, response.text
-    assert orders.requests("Align")[0].model == model
+    [request] = orders.requests("Align")
+    assert (request.model, request.transcriber) == (model, "fake-transcriber")
+
+
+@pytest.mark.parametrize("asked", ["", "fake-aligner"])
+async def test_alignment_needs_a_transcriber_since_the_recording_may_be_long(client, orders, asked):
+    form = {"text": "a", "model": asked}
+    response = await client.post("/v1/audio/align", files=FILE, data=form, headers=without("transcribe"))
+    assert response.status_code == 404, response.text
+    assert "no model 'fake-transcriber' for this API key" in response.json()["error"]["message"]
+    assert not orders.requests("Align")
 
 
 async def test_a_realtime_session_is_refused_without_its_model(locked):
@@ -273,6 +290,14 @@ async def test_a_chat_over_grpc_is_refused_without_one_of_its_models(locked, set
     assert not orders.seen
     await channel.close()
     await server.stop(0)
+
+
+def test_the_first_allowed_model_of_a_task_is_resolved():
+    models = [model.model_copy(update={"id": name, "aliases": ()}) for model in MODELS[:1] for name in ("a", "b", "c")]
+    directory, task = ModelDirectory(models), models[0].task
+    assert [directory.first(task, Caller("t", allowed)) for allowed in ((), ("c", "b"))] == ["a", "b"]
+    with pytest.raises(NotFound, match="no model 'a' for this API key"):
+        directory.first(task, Caller("t", ["x"]))
 
 
 def test_of_several_allowed_models_that_a_service_chooses_from_one_must_be_named():

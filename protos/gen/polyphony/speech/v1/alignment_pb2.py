@@ -27,7 +27,7 @@ from polyphony.type.v1 import media_pb2 as polyphony_dot_type_dot_v1_dot_media__
 from polyphony.type.v1 import time_span_pb2 as polyphony_dot_type_dot_v1_dot_time__span__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#polyphony/speech/v1/alignment.proto\x12\x13polyphony.speech.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dpolyphony/type/v1/media.proto\x1a!polyphony/type/v1/time_span.proto\"r\n\x0c\x41lignRequest\x12-\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x18.polyphony.type.v1.MediaB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\"{\n\rAlignResponse\x12/\n\x05words\x18\x01 \x03(\x0b\x32 .polyphony.speech.v1.AlignedWord\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x01\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\"h\n\x0b\x41lignedWord\x12)\n\x04time\x18\x01 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x0c\n\x04line\x18\x04 \x01(\x05\x32\x62\n\x10\x41lignmentService\x12N\n\x05\x41lign\x12!.polyphony.speech.v1.AlignRequest\x1a\".polyphony.speech.v1.AlignResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#polyphony/speech/v1/alignment.proto\x12\x13polyphony.speech.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dpolyphony/type/v1/media.proto\x1a!polyphony/type/v1/time_span.proto\"\x87\x01\n\x0c\x41lignRequest\x12-\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x18.polyphony.type.v1.MediaB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x13\n\x0btranscriber\x18\x05 \x01(\t\"{\n\rAlignResponse\x12/\n\x05words\x18\x01 \x03(\x0b\x32 .polyphony.speech.v1.AlignedWord\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x01\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\"h\n\x0b\x41lignedWord\x12)\n\x04time\x18\x01 \x01(\x0b\x32\x1b.polyphony.type.v1.TimeSpan\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x0c\n\x04line\x18\x04 \x01(\x05\x32\x62\n\x10\x41lignmentService\x12N\n\x05\x41lign\x12!.polyphony.speech.v1.AlignRequest\x1a\".polyphony.speech.v1.AlignResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,12 +38,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ALIGNREQUEST'].fields_by_name['audio']._serialized_options = b'\342A\001\002'
   _globals['_ALIGNREQUEST'].fields_by_name['text']._loaded_options = None
   _globals['_ALIGNREQUEST'].fields_by_name['text']._serialized_options = b'\342A\001\002'
-  _globals['_ALIGNREQUEST']._serialized_start=159
-  _globals['_ALIGNREQUEST']._serialized_end=273
-  _globals['_ALIGNRESPONSE']._serialized_start=275
-  _globals['_ALIGNRESPONSE']._serialized_end=398
-  _globals['_ALIGNEDWORD']._serialized_start=400
-  _globals['_ALIGNEDWORD']._serialized_end=504
-  _globals['_ALIGNMENTSERVICE']._serialized_start=506
-  _globals['_ALIGNMENTSERVICE']._serialized_end=604
+  _globals['_ALIGNREQUEST']._serialized_start=160
+  _globals['_ALIGNREQUEST']._serialized_end=295
+  _globals['_ALIGNRESPONSE']._serialized_start=297
+  _globals['_ALIGNRESPONSE']._serialized_end=420
+  _globals['_ALIGNEDWORD']._serialized_start=422
+  _globals['_ALIGNEDWORD']._serialized_end=526
+  _globals['_ALIGNMENTSERVICE']._serialized_start=528
+  _globals['_ALIGNMENTSERVICE']._serialized_end=626
 # @@protoc_insertion_point(module_scope)

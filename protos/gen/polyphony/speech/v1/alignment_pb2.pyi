@@ -30,12 +30,17 @@ class AlignRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    TRANSCRIBER_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The transcript, word for word. Line breaks are preserved as line numbers."""
     model: _builtins.str
     """A model id of the catalogue; empty for the service's default."""
     language: _builtins.str
     """The spoken language as an ISO 639-1 code; empty to detect it."""
+    transcriber: _builtins.str
+    """The id of the model that transcribes a recording of several windows, which
+    tells which words belong to which window; empty for the service's default.
+    """
     @_builtins.property
     def audio(self) -> _media_pb2.Media:
         """The recording. Without speech in it the call fails with INVALID_ARGUMENT."""
@@ -47,10 +52,11 @@ class AlignRequest(_message.Message):
         text: _builtins.str = ...,
         model: _builtins.str = ...,
         language: _builtins.str = ...,
+        transcriber: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "language", b"language", "model", b"model", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "language", b"language", "model", b"model", "text", b"text", "transcriber", b"transcriber"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

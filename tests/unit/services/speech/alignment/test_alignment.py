@@ -88,7 +88,7 @@ def transcriber():
 
 @pytest.fixture
 async def make(transcriber, tmp_path):
-    """Makes an alignment, with an aligner or without."""
+    """Makes an alignment, with an aligner or without, and with other transcribers than the default."""
     settings, schedulers = SpeechSettings(), []
 
     async def scheduler(task, model):
@@ -99,8 +99,9 @@ async def make(transcriber, tmp_path):
         schedulers.append(own)
         return own
 
-    async def make(aligner=None):
-        transcribers = Models([await scheduler("transcribe", transcriber)])
+    async def make(aligner=None, **others):
+        named = {"transcribe": transcriber, **others}
+        transcribers = Models([await scheduler(name, model) for name, model in named.items()])
         aligners = Models([await scheduler("align", aligner)] if aligner else [])
         detector, recordings = FakeSpeechDetector(), Recordings(ObjectStore(str(tmp_path)), settings)
         return ForcedAlignment(
@@ -188,6 +189,18 @@ async def test_an_aligner_is_asked_where_there_is_one(make, transcriber):
     assert refused.value.field == "language"
 
 
+async def test_a_long_recording_is_transcribed_by_the_transcriber_that_the_request_names(make, transcriber):
+    numbers, other = [*range(16)] * 2, ScriptedTranscriber()
+    text = " ".join(ALPHABET[number] for number in numbers)
+    alignment = await make(FakeAligner(spec("align")), other=other)
+    for named, used in (("other", other), ("", transcriber)):
+        response = await alignment.align(AlignRequest(audio=said(numbers), text=text, model="align", transcriber=named))
+        assert response.model == "align"
+        assert used.windows
+        used.windows.clear()
+    assert not other.windows
+
+
 @pytest.mark.parametrize(
     ("request_", "error", "field"),
     [
@@ -196,6 +209,7 @@ async def test_an_aligner_is_asked_where_there_is_one(make, transcriber):
         ({"text": "a" * 1001}, TooLarge, "text"),
         ({"text": "alfa", "language": "xx"}, InvalidArgument, "language"),
         ({"text": "alfa", "model": "none"}, NotFound, "model"),
+        ({"text": "alfa", "transcriber": "none"}, NotFound, "transcriber"),
         ({"text": "alfa", "audio": Media(inline=b"no sound")}, UnsupportedMedia, "audio"),
     ],
 )
