@@ -81,7 +81,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class BodyBudgets:
-    """Where request bodies may be, and how many bytes of them.
+    """The budgets of request bodies in memory and on disk.
 
     Attributes:
         memory: The bytes in memory.

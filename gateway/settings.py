@@ -95,7 +95,7 @@ class GatewaySettings(ProcessSettings):
     """The pace at which a client must send a body and read an answer, or its connection is closed."""
 
     transfer_grace_seconds: float = Field(default=30.0, gt=0)
-    """How far a client may be behind this pace, in seconds."""
+    """The seconds that a client may be behind this pace."""
 
     max_image_bytes: int = Field(default=20 * MIB, gt=0)
     """The largest uploaded image in bytes."""

@@ -31,7 +31,7 @@ SLICE_BYTES = 64 << 10  # of an answer, what the connection buffers of it
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """What an HTTP handler is called with.
+    """The argument of an HTTP handler.
 
     Attributes:
         state: What the handlers share.

@@ -1,4 +1,4 @@
-"""What surrounds every HTTP request and every WebSocket: context, deadline, caller, trace, metrics and errors."""
+"""The context, deadline, trace, metrics and errors of every HTTP request and every WebSocket."""
 
 import asyncio
 import logging

@@ -31,7 +31,7 @@ _POLICY, _TRY_LATER, _FAILED = 1008, 1013, 1011
 
 @dataclass(frozen=True, slots=True)
 class SocketContext:
-    """What a WebSocket handler is called with.
+    """The argument of a WebSocket handler.
 
     Attributes:
         state: What the handlers share.

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from gateway.clients import Clients
-from gateway.pipelines.index_document import count_passages, delete_passages, write_passages
+from gateway.pipelines.store_passages import count_passages, delete_passages, write_passages
 from gateway.records import Records
 from gateway.records.rows import FileChange, IndexedFile, fresh_id
 from servekit.context import CancellationToken, RequestContext, enter

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.responses import json_response
-from gateway.pipelines.index_document import metadata, split_document
+from gateway.pipelines.store_passages import metadata, split_document
 from gateway.records.rows import IndexedFile, VectorStoreRecord, fresh_id, now
 from gateway.schemas.files import Deleted
 from gateway.schemas.vector_stores import (

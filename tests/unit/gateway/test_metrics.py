@@ -1,4 +1,4 @@
-"""What the gateway counts: steps by what became of them, answers, and what is asked of services that nobody runs."""
+"""The metrics of the gateway: steps by outcome, responses, and the load of services that do not run."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ def counted(state, name, **labels):
 
 
 def steps(state):
-    """How often each step came to each end."""
+    """The number of steps by name and outcome."""
     (family,) = (
         row for row in state.telemetry.registry.collect() if row.name == "polyphony_pipeline_step_duration_seconds"
     )

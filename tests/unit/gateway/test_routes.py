@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from gateway.app import build_app
 from gateway.clients import Clients
-from gateway.pipelines.index_document import BATCH
+from gateway.pipelines.store_passages import BATCH
 from servekit.errors import Unavailable
 
 IMAGE = b"\x89PNG a picture"

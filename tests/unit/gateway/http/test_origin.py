@@ -1,4 +1,4 @@
-"""Who may send requests to a gateway without API keys: clients of this machine and its own pages, no other web page."""
+"""A gateway without API keys takes requests of local clients and of its own pages, not of other web pages."""
 
 import asyncio
 import hashlib

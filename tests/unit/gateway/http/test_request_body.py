@@ -1,4 +1,4 @@
-"""Where the body of a request is while it arrives and while it is used, and what it counts for."""
+"""Request bodies in memory and on disk, and the budgets that they count against."""
 
 import asyncio
 import json

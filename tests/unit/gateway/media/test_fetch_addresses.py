@@ -1,4 +1,4 @@
-"""Who may be asked: no address that is not public, whatever it is called and wherever a redirect leads."""
+"""Media are fetched from public addresses only, whatever their notation and wherever a redirect leads."""
 
 from ipaddress import ip_address
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.pipelines import store_files
-from gateway.pipelines.index_document import write_passages
+from gateway.pipelines.store_passages import write_passages
 from gateway.records.rows import FileChange, IndexedFile, VectorStoreRecord
 from servekit.context import RequestContext, current, enter
 from servekit.errors import NotFound, Unavailable

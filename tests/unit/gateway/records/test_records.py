@@ -1,4 +1,4 @@
-"""What the records of the gateway do, whatever they are in."""
+"""The records of the gateway, in memory and in Postgres."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ async def record_attached(records, file, tenant="ada"):
 
 
 class Bytes:
-    """What is to be deleted: counts how often it was."""
+    """Bytes in an object store, which count their deletions."""
 
     def __init__(self):
         self.deleted = 0
@@ -143,7 +143,7 @@ async def test_bytes_whose_deletion_failed_are_deleted_by_the_next_sweep(records
 
 
 async def test_an_upload_waits_while_the_same_bytes_are_deleted(records):
-    """What it stores afterwards is not what is being deleted."""
+    """The upload stores its bytes after the deletion, which therefore does not delete them."""
     deleting, order = asyncio.Event(), []
 
     async def delete():
