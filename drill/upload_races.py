@@ -26,7 +26,7 @@ START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RaceOutcome:
-    """What became of the uploads.
+    """The outcome of the uploads.
 
     Attributes:
         acknowledged: The number of uploads that were answered with 200.

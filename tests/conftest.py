@@ -1,4 +1,4 @@
-"""What tests of every kind share: a process in this process, over real gRPC."""
+"""Fixtures of all tests: a service in the process of the test, over real gRPC."""
 
 import os
 

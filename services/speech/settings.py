@@ -1,4 +1,4 @@
-"""What can be set of the speech service."""
+"""Settings of the speech service."""
 
 from typing import ClassVar
 

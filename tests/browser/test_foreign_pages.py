@@ -1,4 +1,4 @@
-"""What a web page can do, in a real browser, to a gateway without API keys."""
+"""Attacks of a web page in a real browser on a gateway without API keys."""
 
 import re
 from collections import Counter
@@ -29,7 +29,7 @@ def stored(http):
 
 
 def done(report):
-    """What the page could do, as far as it knows; it cannot know how a form ends that it submits into a frame."""
+    """The attacks that succeeded, by the page itself, which cannot see the response to a form in a frame."""
     return {name for name, attempt in report.items() if attempt["done"]} - {"submit_form"}
 
 

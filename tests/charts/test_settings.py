@@ -1,4 +1,4 @@
-"""What the charts set, read by the processes' own settings: a name that they do not know would be lost in silence."""
+"""The settings of the charts, read by the processes' own settings classes, which would ignore an unknown name."""
 
 import json
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tests.unit.servekit.media.test_audio import wav
 
 CASES = int(os.environ.get("FUZZ_CASES", "1"))
-"""How many times as many cases are drawn as in a usual run; 50 take about an hour."""
+"""The factor by which more cases are drawn than in a usual run; 50 take about an hour."""
 
 SHAPES = (
     (1, 1), (1, 2), (3, 3), (1, 3000), (3000, 1), (1990, 1), (1990, 6), (2, 20_000), (20_000, 2), (4, 5000), (5000, 4),
@@ -28,7 +28,7 @@ _WORDS = "The quick brown fox jumps over the lazy dog. " * 100
 
 
 def picture(random: np.random.Generator) -> tuple[str, bytes]:
-    """What is drawn, and the file."""
+    """A description of a random image, and its file."""
     width, height = SHAPES[random.integers(len(SHAPES))]
     mode, content = (options[random.integers(len(options))] for options in (MODES, CONTENTS))
     image = Image.fromarray(_pixels(content, width, height, random))
@@ -80,7 +80,7 @@ def _pixels(content: str, width: int, height: int, random: np.random.Generator) 
 
 
 def recording(random: np.random.Generator) -> tuple[str, bytes]:
-    """What is heard, and the file."""
+    """A description of a random recording, and its file."""
     rate = int(random.choice([8, 1999, 2000, 8000, 11_025, 16_000, 44_100, 96_000, 384_000]))
     channels = int(random.choice([1, 1, 2, 3, 6, 8, 9, 24]))
     seconds = float(random.choice([0.01, 0.1, 0.5, 1.0, 3.0, 40.0 if rate <= 16_000 and channels < 3 else 2.0]))

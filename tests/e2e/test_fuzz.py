@@ -43,7 +43,7 @@ from tests.e2e.fuzzing import CASES, LANGUAGES, TEXTS, mutated, picture, recordi
 from tests.unit.servekit.media.test_audio import wav
 
 TYPED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED}
-"""What an input may be answered with."""
+"""The errors that an input may be answered with."""
 
 PEAK_MIB = {"vision": 1400, "speech": 1600, "retrieval": 1200, "generation": 1800}
 

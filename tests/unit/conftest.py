@@ -1,4 +1,4 @@
-"""What unit tests share: a database, and properties tried on the same examples every time, however slow the machine is.
+"""Fixtures of unit tests: a database, and a hypothesis profile with the same examples every time and no deadline.
 
 `pytest tests/unit --hypothesis-profile=default` looks for new examples.
 """

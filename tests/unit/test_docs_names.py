@@ -14,7 +14,7 @@ from services.vision.settings import VisionSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path: path.read_text() for path in [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]}
-# A variable that no process reads is ignored in silence.
+# A variable that no process reads is ignored without a warning.
 DEPLOYMENTS = {
     path: path.read_text()
     for path in [

@@ -90,7 +90,7 @@ def _saved(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
 
 
 def parse(data: bytes) -> AnomalyModel:
-    """What an artefact holds.
+    """The model in an artefact.
 
     Raises:
         FailedPrecondition: It is damaged, or of another format than this release computes.
@@ -111,7 +111,7 @@ def parse(data: bytes) -> AnomalyModel:
 
 
 def damaged() -> FailedPrecondition:
-    """What is said of a model that cannot be read."""
+    """The error for a model that cannot be read."""
     return FailedPrecondition("the sound model is damaged: fit it again", field="name")
 
 

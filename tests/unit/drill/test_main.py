@@ -1,4 +1,4 @@
-"""How drills are reported."""
+"""The report of the drills."""
 
 import json
 from contextlib import nullcontext

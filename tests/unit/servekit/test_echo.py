@@ -32,7 +32,7 @@ def test_a_text_is_cut_to_bytes_between_characters(text, limit, expected):
 
 @pytest.mark.parametrize("letter", ["A", "%", "\0", "ä", "語", "\U0001f600"])
 def test_an_error_fits_in_the_trailers_of_grpc(letter):
-    """They have the message percent-encoded, and with the field in base64; 8 KiB are the default limit of a client."""
+    """Trailers have the message percent-encoded, and with the field in base64; a client takes 8 KiB by default."""
     status = to_status(NotFound(letter * 10_000_000, field=letter * 10_000_000, retry_after=1.5))
     encoded = sum(1 if 0x20 <= byte < 0x7F and byte != 0x25 else 3 for byte in status.message.encode())
     assert encoded + len(status.SerializeToString()) * 4 / 3 < 8000

@@ -1,4 +1,4 @@
-"""How an image of any shape is scaled and cut for a text detector that sees 2,000 pixels at a time."""
+"""Scales and cuts an image of any shape for a text detector whose input has at most 2,000 pixels per side."""
 
 import math
 from collections.abc import Iterator

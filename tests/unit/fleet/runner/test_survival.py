@@ -1,4 +1,4 @@
-"""What a supervisor survives: a full disk, deleted folders, a lack of descriptors, and processes that hang."""
+"""The supervisor on a full disk, with deleted folders, without descriptors, and with processes that hang."""
 
 import asyncio
 import os

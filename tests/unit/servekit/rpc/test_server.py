@@ -165,7 +165,7 @@ async def test_connections_and_calls_beyond_their_numbers_are_refused(serve, scr
     ],
 )
 async def test_http_1_requests_to_a_grpc_port_reach_no_method(server, fields):
-    """It sends HTTP/1.1 to a port without TLS; the body here is how a connection of HTTP/2 begins."""
+    """A browser sends HTTP/1.1 to a port without TLS; here the body is the preface of an HTTP/2 connection."""
     body = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     head = f"POST /{VISION}/ReadText HTTP/1.1\r\nhost: localhost\r\n{fields}\r\ncontent-length: {len(body)}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What every vector store does, whatever is behind it."""
+"""The vector stores, in memory and in Postgres."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What is kept of sound models, over real gRPC: versions, tenants, what is damaged, and what there is room for."""
+"""The store of anomaly detectors, over real gRPC: versions, tenants, damaged artefacts and limits."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What is learned of sounds, and what is said of it, on features whose truth is known."""
+"""Training on features with known labels, and the reported accuracy."""
 
 import numpy as np
 import pytest

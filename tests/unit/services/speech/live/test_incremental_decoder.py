@@ -48,7 +48,7 @@ class Counter:
 
 
 async def decode(scheduler, seconds, **options):
-    """What is said of `counting`, and the final."""
+    """The interim results of a recording of `counting`, and the final one."""
     decoder = IncrementalDecoder(
         scheduler, TranscriptionOptions(**options), padding=0.3, interim_seconds=0.8, overload_seconds=1
     )

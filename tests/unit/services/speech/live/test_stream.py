@@ -1,4 +1,4 @@
-"""How a live stream is read, no faster than it is written down, and how it ends."""
+"""Live streams: backpressure, and how they end."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Clips cut from a recording as it comes: no longer than is heard at once, at silences, their times kept."""
+"""A recording is cut at silences while it arrives, into windows of bounded length with their times."""
 
 import numpy as np
 import pytest
