@@ -65,6 +65,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._limits.mark_busy(self)
+        self._unset_keepalive_if_required()
         super().handle_websocket_upgrade()
 
     def resume_writing(self) -> None:
@@ -111,8 +112,11 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._unparsed = 0
         self._pass_body()
-        self._limits.mark_busy(self)
         self._stop_rest_timer()
+        if self.cycle is not None and self.cycle.response_complete:  # the rest of a body, after its answer
+            self._wait_for_next_request()
+        else:
+            self._limits.mark_busy(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -123,6 +127,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._rest_timer = self.loop.call_later(REST_SECONDS, self.transport.close)
         else:
             self._limits.mark_waiting(self)
+
+    def _wait_for_next_request(self) -> None:
+        self._limits.mark_waiting(self)
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _pass_body(self) -> None:
         if self._body:

@@ -200,3 +200,24 @@ async def test_a_pipelined_body_may_arrive_after_the_earlier_answer(listen, monk
         writer.write(b"x")
         assert (await answer(reader))[0] == 200
         writer.close()
+
+
+async def test_a_connection_whose_body_ended_after_its_answer_is_idle(listen):
+    _, port = await listen(max_http_connections=2)
+    head = b"POST /v1/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n"
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            writer.write(head)
+            assert (await answer(reader))[0] == 404
+            writer.write(b"x" + HEALTH)  # the next request shows that the rest has been read
+            assert (await answer(reader))[0] == 200
+            writer.write(head)
+            assert (await answer(reader))[0] == 404
+            writer.write(b"x")
+        await asyncio.sleep(0.05)
+        for _ in range(3):
+            async with connected(port, HEALTH) as reader:
+                assert (await answer(reader))[0] == 200
+        assert await reader.read() == b""
