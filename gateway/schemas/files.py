@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+MAX_EXPIRY_SECONDS = 100 * 366 * 86_400  # a century: later times do not fit every clock and database
+
 
 class ExpiresAfter(Struct, forbid_unknown_fields=True, kw_only=True):
     """When a file expires: seconds after its upload."""
 
-    seconds: Annotated[int, Meta(ge=1)]
+    seconds: Annotated[int, Meta(ge=1, le=MAX_EXPIRY_SECONDS)]
     anchor: Literal["created_at"] = "created_at"
 
 
