@@ -20,6 +20,8 @@ async def sweep_forever(files: Files, records: Records, every_seconds: float) ->
             removed = await files.sweep(time.time())
         except ServeError as error:
             log.warning("expired objects could not be deleted: %s", error.message)
+        except Exception:  # such as a missing privilege, or a folder that cannot be read: later sweeps run all the same
+            log.exception("expired objects could not be deleted")
         else:
             if removed:
                 log.info("deleted %d expired objects", removed)

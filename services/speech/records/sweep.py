@@ -50,6 +50,8 @@ class Sweeper:
                 removed = sum([await store.sweep(time.time()) for store in self._stores])
             except ServeError as error:
                 log.warning("bytes without a record could not be deleted: %s", error.message)
+            except Exception:  # such as a missing privilege: later sweeps run all the same
+                log.exception("bytes without a record could not be deleted")
             else:
                 if removed:
                     log.info("deleted %d blobs that had no record", removed)
