@@ -4,17 +4,21 @@ import asyncio
 import errno
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, cast
+from threading import Lock
+from typing import BinaryIO, TypeVar, cast
 
 from starlette.requests import Request
 
 from gateway.budget import SMALL_BYTES, BodyBudgets, budget_exhausted
 from gateway.settings import GatewaySettings
 from servekit.errors import Timeout, TooLarge, Unavailable
+
+Result = TypeVar("Result")
 
 MEMORY_BYTES = 1 << 20  # of a body, above which it is received on disk
 ARRIVING_SHARE = 0.5  # of the memory, for bodies that arrive; the rest is for those that are processed
@@ -42,6 +46,7 @@ class RequestBody:
         self._grace = settings.transfer_grace_seconds
         self._chunks: list[bytes] = []
         self._file: BinaryIO | None = None
+        self._using = Lock()  # the file
         self._size = self._in_memory = self._on_disk = 0
 
     async def stream(self, limit: int, field: str = "", *, keeps: bool = False) -> AsyncIterator[bytes]:
@@ -56,13 +61,13 @@ class RequestBody:
             TooLarge: The body has more than `limit` bytes, or its content-length says so.
             Timeout: The client sends too slowly.
             Overloaded: The budgets have no room for the body.
-            Unavailable: The disk has no room for it.
+            Unavailable: The disk has no room for it, or cannot be used.
         """
         await self._receive(limit, field)
         if self._file is not None:
             await self.hold(self._size if keeps else min(self._size, PASSED_BYTES))
             self._file.seek(0)
-            while chunk := await asyncio.to_thread(self._file.read, PIECE_BYTES):
+            while chunk := await asyncio.to_thread(self._use, self._file.read, PIECE_BYTES):
                 yield chunk
             self._drop_file()
         chunks, self._chunks = self._chunks, []
@@ -117,16 +122,19 @@ class RequestBody:
             raise budget_exhausted()
         else:
             self._on_disk += len(chunk)
-            await _write(self._file, [chunk])
+            await self._write(self._file, [chunk])
 
     async def _to_disk(self) -> None:
         """Move what has arrived to a temporary file."""
         if not self._budgets.disk.try_acquire(self._tenant, self._size):
             raise budget_exhausted()
         self._on_disk = self._size
-        self._file = await asyncio.to_thread(_open, self._budgets.folder)
+        try:
+            self._file = await asyncio.to_thread(_open, self._budgets.folder)
+        except OSError as error:
+            raise _no_space() from error
         chunks, self._chunks = self._chunks, []
-        await _write(self._file, chunks)
+        await self._write(self._file, chunks)
         if self._in_memory:
             self._budgets.memory.release(self._tenant, self._in_memory)
             self._in_memory = 0
@@ -143,17 +151,25 @@ class RequestBody:
     def _drop_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:  # its blocks are freed, which takes time where there are many
-            asyncio.get_running_loop().run_in_executor(None, file.close)
+            asyncio.get_running_loop().run_in_executor(None, self._use, file.close)
         if self._on_disk:
             self._budgets.disk.release(self._tenant, self._on_disk)
             self._on_disk = 0
 
+    async def _write(self, file: BinaryIO, chunks: list[bytes]) -> None:
+        try:
+            await asyncio.to_thread(self._use, partial(_write_all, file, chunks))
+        except OSError as error:
+            raise _no_space() from error
 
-async def _write(file: BinaryIO, chunks: list[bytes]) -> None:
-    try:
-        await asyncio.to_thread(_write_all, file, chunks)
-    except OSError as error:
-        raise Unavailable("the gateway has no disk space to receive the body", retry_after=1.0) from error
+    def _use(self, use: Callable[..., Result], *arguments: int) -> Result:
+        """Use the file in a thread. A cancelled request closes it after that: its descriptor is another file's then."""
+        with self._using:
+            return use(*arguments)
+
+
+def _no_space() -> Unavailable:
+    return Unavailable("the gateway has no disk space to receive the body", retry_after=1.0)
 
 
 def _open(folder: Path) -> BinaryIO:

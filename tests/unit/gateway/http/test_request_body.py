@@ -4,17 +4,20 @@ import asyncio
 import json
 import os
 import re
+import threading
+from dataclasses import replace
 from functools import partial
 
 import pytest
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.app import build_app
 from gateway.budget import SMALL_BYTES
 from gateway.http.endpoint import SLICE_BYTES, Endpoint, Operation
-from gateway.http.request_body import MEMORY_BYTES
+from gateway.http.request_body import MEMORY_BYTES, RequestBody
 from gateway.http.server import WebServer
-from servekit.errors import Overloaded
+from servekit.errors import Overloaded, Unavailable
 from tests.watching import until
 
 from ..media.fetching import fetcher, fixed, response, serving
@@ -25,6 +28,15 @@ CHAT = b'{"messages": [{"role": "user", "content": "Hi"}]}'
 
 def held(state, place):
     return state.telemetry.registry.get_sample_value("polyphony_request_body_bytes", {"place": place}) or 0.0
+
+
+def request_of(content):
+    """A request with this body."""
+
+    async def receive():
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    return Request({"type": "http", "headers": []}, receive)
 
 
 def post_chat(http, size=0):
@@ -91,6 +103,38 @@ async def test_a_full_disk_refuses_large_bodies_only(http, state, monkeypatch):
     assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
     assert (await post_chat(http, MIB)).status_code == 200
     assert held(state, "disk") == 0
+
+
+async def test_a_folder_that_cannot_be_used_is_unavailable(build):
+    state = build()
+    folder = state.body_budgets.folder / "file" / "below"
+    folder.parent.write_bytes(b"")
+    body = RequestBody(request_of(bytes(2 * MIB)), replace(state.body_budgets, folder=folder), "a", state.settings)
+    with pytest.raises(Unavailable):
+        await anext(body.stream(3 * MIB))
+    body.close()
+    assert held(state, "disk") == 0
+
+
+async def test_a_file_is_closed_after_a_cancelled_write_has_ended(state, monkeypatch):
+    writing, may_write, closed = threading.Event(), threading.Event(), []
+
+    def write(file, _):
+        writing.set()
+        may_write.wait(10)
+        closed.append(file.closed)
+
+    monkeypatch.setattr("gateway.http.request_body._write_all", write)
+    body = RequestBody(request_of(bytes(2 * MIB)), state.body_budgets, "a", state.settings)
+    receiving = asyncio.ensure_future(anext(body.stream(3 * MIB)))
+    await until(writing.is_set)
+    receiving.cancel()
+    await asyncio.wait([receiving])
+    body.close()
+    await asyncio.sleep(0.05)
+    may_write.set()
+    await until(lambda: closed)
+    assert closed == [False]
 
 
 async def test_the_temporary_files_have_no_names(http, settings):
