@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from polyphony.gateway.v1 import gateway_pb2
 
@@ -10,9 +11,10 @@ from gateway.app_state import AppState
 from gateway.auth import require_loopback
 from gateway.clients import Clients
 from gateway.http.server import WebServer
-from gateway.media.sweep import sweep_forever
+from gateway.pipelines.store_files import SWEEP_SECONDS
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
+from servekit.ops.periodic import repeat
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
 
@@ -33,11 +35,18 @@ async def build(settings: GatewaySettings, telemetry: Telemetry) -> ServiceSpec:
 
     sweeping: list[asyncio.Task[None]] = []
 
+    async def sweep_files() -> None:
+        if removed := await state.files.sweep(time.time()):
+            log.info("deleted %d expired objects", removed)
+
     async def start() -> None:
         await state.records.start()
         await web.start()
-        sweeping.append(asyncio.create_task(sweep_forever(state.files, state.records, settings.sweep_interval_seconds)))
-        sweeping.append(asyncio.create_task(state.store_files.sweep_forever()))
+        for sweep, seconds, problem in (
+            (sweep_files, settings.sweep_interval_seconds, "expired objects could not be deleted"),
+            (state.store_files.sweep_all, SWEEP_SECONDS, "changes of vector stores could not be ended"),
+        ):
+            sweeping.append(asyncio.create_task(repeat(sweep, seconds, problem)))
         log.info("serving HTTP on %s:%d", settings.http_host, web.port)
 
     async def drain() -> None:

@@ -24,7 +24,7 @@ LEASE_SECONDS = 15.0  # after which the change of a gateway that no longer exten
 SETTLE_SECONDS = 1.0  # after a failed change, for retrieval to stop writing before the change is ended
 WAIT_SECONDS = 20.0  # for another change of the same file; longer than the lease of one that was killed
 POLL_SECONDS = 0.25
-SWEEP_SECONDS = 30.0
+SWEEP_SECONDS = 30.0  # between two sweeps
 
 
 class StoreFiles:
@@ -68,18 +68,12 @@ class StoreFiles:
                 await self._records.extend_change(tenant, change, SETTLE_SECONDS)
         return ended
 
-    async def sweep_forever(self) -> None:
-        """Sweep every tenant every `SWEEP_SECONDS` while the database answers."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            try:
-                if self._records.ready:
-                    for tenant in await self._records.tenants():
-                        token = CancellationToken(time.monotonic() + LEASE_SECONDS)
-                        enter(RequestContext(tenant, cancellation=token))
-                        await self.sweep(tenant)
-            except ServeError as error:
-                log.warning("changes of vector stores could not be ended: %s", error.message)
+    async def sweep_all(self) -> None:
+        """Sweep every tenant if the database answers."""
+        if self._records.ready:
+            for tenant in await self._records.tenants():
+                enter(RequestContext(tenant, cancellation=CancellationToken(time.monotonic() + LEASE_SECONDS)))
+                await self.sweep(tenant)
 
     async def _end(self, tenant: str, change: FileChange) -> None:
         """End a change: complete it if its passages are written or it is a detachment, or else abandon it."""

@@ -1,5 +1,8 @@
 """The speech service: its RPCs."""
 
+import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -14,6 +17,7 @@ from polyphony.speech.v1 import transcription_pb2 as transcription_pb
 from polyphony.speech.v1 import voices_pb2 as voices_pb
 
 from servekit.media.objects import ObjectStore
+from servekit.ops.periodic import repeat
 from servekit.ops.telemetry import Telemetry
 from servekit.rpc.server import ServiceSpec
 from servekit.tasks.loading import load_models
@@ -29,7 +33,6 @@ from services.speech.emotion.emotion import EmotionAnalysis
 from services.speech.enhancement.enhancement import SpeechEnhancement
 from services.speech.live.live import LiveTranscription
 from services.speech.records import RecordTable, open_records
-from services.speech.records.sweep import Sweeper
 from services.speech.settings import SpeechSettings
 from services.speech.synthesis.catalogue_voices import CatalogueVoices
 from services.speech.synthesis.synthesis import Synthesis
@@ -40,6 +43,10 @@ from services.speech.voice_activity import SpeechDetector
 from services.speech.voices.references import References
 from services.speech.voices.store import VoiceStore
 from services.speech.voices.voices import VoiceCatalogue
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 3600.0  # between two sweeps
 
 FILES = (
     transcription_pb,
@@ -83,7 +90,7 @@ class SpeechServicer:
         )
         voices = VoiceStore(store.bucket, records, settings.max_voices)
         detectors = DetectorStore(store.bucket, records, settings)
-        self.sweeper = Sweeper((voices, detectors))
+        self._swept = (voices, detectors)
         self._voices = VoiceCatalogue(synthesizers, voices, references, transcription, catalogue_voices)
         self._synthesis = Synthesis(self._voices, catalogue_voices, settings)
         self._enhancement = SpeechEnhancement(models["enhance"], detector, recordings, settings.max_enhance_seconds)
@@ -92,6 +99,11 @@ class SpeechServicer:
             recordings, transcription, models["classify_sentiment"], models["recognize_emotion"]
         )
         self._anomaly = AnomalyDetection(models["detect_anomaly"], recordings, detectors, settings)
+
+    async def sweep(self) -> None:
+        """Delete the bytes of voices and anomaly detectors that a crash left without a record."""
+        if removed := sum([await store.sweep(time.time()) for store in self._swept]):
+            log.info("deleted %d blobs that had no record", removed)
 
     async def drain(self) -> None:
         """End the live streams: see `ServiceSpec.drain`."""
@@ -194,12 +206,16 @@ async def build(settings: SpeechSettings, telemetry: Telemetry) -> ServiceSpec:
     records = open_records(settings.database_url.get_secret_value(), settings.max_database_connections)
     service = SpeechServicer(models, records, settings)
 
+    sweeping: list[asyncio.Task[None]] = []
+
     async def start() -> None:
         await records.start()
-        service.sweeper.start()
+        problem = "bytes without a record could not be deleted"
+        sweeping.append(asyncio.create_task(repeat(service.sweep, SWEEP_SECONDS, problem)))
 
     async def stop() -> None:
-        await service.sweeper.stop()
+        for task in sweeping:
+            task.cancel()
         await records.stop()
 
     return ServiceSpec(

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from gateway.media.files import Files
-from gateway.media.sweep import sweep_forever
 from gateway.records import open_records
 from gateway.records.rows import VectorStoreRecord
 from servekit.errors import NotFound, Unavailable
@@ -174,22 +173,3 @@ async def test_without_a_database_only_transient_media_and_uploads_are_swept(sto
     await store.put_transient("ada", b"transient")
     await files.sweep(time.time() + TEN_YEARS)
     assert stored(tmp_path) == [b"a file of other gateways"]
-
-
-@pytest.mark.parametrize("error", [Unavailable("the database does not answer"), PermissionError("no privilege")])
-async def test_a_sweep_that_fails_is_tried_again(files, records, monkeypatch, caplog, error):
-    sweeps, done = [], asyncio.Event()
-
-    async def sweep(now):
-        sweeps.append(now)
-        if len(sweeps) == 1:
-            raise error
-        done.set()
-        return 2
-
-    monkeypatch.setattr(Files, "sweep", lambda self, now: sweep(now))
-    caplog.set_level("INFO", "gateway.media.sweep")
-    sweeper = asyncio.create_task(sweep_forever(files, records, 0.001))
-    await asyncio.wait_for(done.wait(), 10)
-    sweeper.cancel()
-    assert caplog.messages[0].startswith("expired objects could not be deleted")
