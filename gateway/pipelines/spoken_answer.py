@@ -19,6 +19,8 @@ PAUSE_SECONDS = 0.35  # of silence between sentences that are synthesized apart
 # A sentence end: closing punctuation before white space, a full-width mark, or an empty line.
 # The lookbehind and the possessive quantifiers keep the search linear where a model repeats one mark.
 _SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+\s|[。！？]++[」』”’）】]*+|\n\s*\n""")
+# All up to the last character that no sentence end contains: what follows it may be the beginning of one.
+_BEFORE_END = re.compile(r""".*[^.!?…"'”’»)\]。！？」』）】\s]""", re.DOTALL)
 _WORD = re.compile(r"[^\W_]")
 # The names in a `ChatRequest` for the fields of a `SynthesizeRequest`.
 _FIELDS = {"text": "spoken", "model": "spoken", "voice": "spoken.voice", "mime_type": "spoken.mime_type"}
@@ -29,12 +31,20 @@ class SentenceBuffer:
 
     def __init__(self) -> None:
         self._text = ""
+        self._complete = 0  # the end of the last complete sentence
+        self._searched = 0  # where the next sentence end may begin
+        self._silent = 0  # the end of what is known to have no letter or digit
         self._ended = False
         self._changed = asyncio.Event()
 
     def append(self, text: str) -> None:
         """Add the next piece of text."""
+        begin = len(self._text)
         self._text += text
+        for end in _SENTENCE_END.finditer(self._text, self._searched):
+            self._complete = end.end()
+        if before := _BEFORE_END.match(text):
+            self._searched = begin + before.end()
         self._changed.set()
 
     def end(self) -> None:
@@ -49,18 +59,16 @@ class SentenceBuffer:
         """
         while True:
             self._changed.clear()
-            size = len(self._text) if self._ended else self._complete()
-            if size and _WORD.search(self._text, 0, size):
-                taken, self._text = self._text[:size], self._text[size:]
-                return taken.strip()
+            size = len(self._text) if self._ended else self._complete
+            if (self._ended or size >= MIN_CHARACTERS) and size > self._silent:
+                if _WORD.search(self._text, self._silent, size):
+                    taken, self._text = self._text[:size], self._text[size:]
+                    self._complete, self._searched, self._silent = 0, max(0, self._searched - size), 0
+                    return taken.strip()
+                self._silent = size
             if self._ended:
                 return ""
             await self._changed.wait()
-
-    def _complete(self) -> int:
-        """Characters up to the end of the last complete sentence; 0 if they are too few."""
-        size = max((end.end() for end in _SENTENCE_END.finditer(self._text)), default=0)
-        return size if size >= MIN_CHARACTERS else 0
 
 
 async def synthesize_sentences(

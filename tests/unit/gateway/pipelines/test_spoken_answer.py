@@ -59,3 +59,10 @@ async def test_a_text_of_one_repeated_mark_is_searched_in_linear_time():
     began = time.process_time()
     assert await taken(["." * 20_000]) == []
     assert time.process_time() - began < 2  # a quadratic search takes far longer
+
+
+async def test_a_text_without_sentence_ends_is_searched_in_linear_time():
+    began = time.process_time()
+    assert len(await taken(["word "] * 20_000)) == 1
+    assert len(await taken(["*** !!! "] * 20_000)) == 0
+    assert time.process_time() - began < 10  # a search of all text at each piece takes minutes
