@@ -25,7 +25,7 @@ class ProcessState(BaseModel):
         models: The models that it runs.
         state: `starting`, `running`, `waiting` (for its restart) or `stopped`.
         pid: The process id while it runs.
-        start_ticks: The time of that process's start in clock ticks after boot, which tells it from a later one.
+        start_ticks: The time of that process's start in clock ticks after boot: a later one has another.
         since: The Unix time of its last start.
         restarts: The number of restarts.
         reason: How it ended last.

@@ -40,7 +40,7 @@ class Files:
         *,
         max_bytes: int | None = None,
     ) -> FileRecord:
-        """Store a file while it arrives. Nobody sees it until `Records.finish_upload`.
+        """Store a file while it arrives. It is not listed or found until `Records.finish_upload`.
 
         Raises:
             FailedPrecondition: The gateway has no database.

@@ -44,7 +44,7 @@ class Records(Protocol):
         """Close every connection."""
 
     async def begin_upload(self, tenant: str, file: FileRecord) -> None:
-        """Record a file that nobody sees until `finish_upload`; from here on its bytes are kept, once they are stored.
+        """Record a file that is not found until `finish_upload`. Bytes that are stored from here on are kept.
 
         Bytes that are stored before may be deleted at any time. A file that is recorded already stays as it is.
 
