@@ -118,6 +118,6 @@ class StoreFiles:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             until = loop.time() + LEASE_SECONDS
-            with suppress(ServeError):
+            with suppress(ServeError, RuntimeError):  # the latter where the lease has just ended
                 if await self._records.extend_change(tenant, change, LEASE_SECONDS):
                     lease.reschedule(until)
