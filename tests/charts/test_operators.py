@@ -1,4 +1,4 @@
-"""Objects that operators read: Prometheus, Grafana, cert-manager, CloudNativePG, and whoever stands at the ingress."""
+"""Objects that operators read: Prometheus, Grafana, cert-manager, CloudNativePG, and the ingress."""
 
 import json
 
@@ -6,9 +6,12 @@ import pytest
 import yaml
 
 from charts import render
+from gateway.records.postgres_schema import SCHEMA as GATEWAY_SCHEMA
+from services.speech.records.postgres import SCHEMA as SPEECH_SCHEMA
 from tests.charts.conftest import CHASSIS, deploy, namespace
 
 GATEWAY = f"{render.RELEASE}-gateway-http"
+ROLES = (GATEWAY_SCHEMA.role, SPEECH_SCHEMA.role)
 
 
 def test_prometheus_scrapes_every_pod_once(deployments):
@@ -81,9 +84,13 @@ def test_an_issuer_may_be_named():
     assert issuers == [{"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "company"}] * len(CHASSIS)
 
 
-def test_the_trial_s_postgres_has_vectors(deployments):
+def test_the_trial_s_postgres_has_vectors_and_the_roles(deployments):
     spec = deployments["embedded"].one("Cluster", "postgres")["spec"]
-    assert spec["bootstrap"]["initdb"]["postInitApplicationSQL"] == ["CREATE EXTENSION IF NOT EXISTS vector"]
+    assert spec["bootstrap"]["initdb"]["postInitApplicationSQL"] == [
+        "CREATE EXTENSION IF NOT EXISTS vector",
+        *(f"CREATE ROLE {role} NOLOGIN" for role in ROLES),
+        f"GRANT {', '.join(ROLES)} TO {spec['bootstrap']['initdb']['owner']}",
+    ]
     assert {"cpu", "memory"} <= spec["resources"]["limits"].keys()
     assert not deployments["gpu"].of("Cluster")
 
