@@ -66,6 +66,7 @@ class Operation:
         raw: The media type of a body that is the file itself.
         answer: The struct of a JSON answer.
         answer_type: The media type of an answer that is not JSON.
+        pages: Whether it answers with a page of a list, for `limit` and `after` in the query.
         is_open: Whether it answers without an API key.
         any_host: Whether it answers for any `Host` and `Origin`, also without API keys: a probe sends a pod's address.
     """
@@ -82,6 +83,7 @@ class Operation:
     raw: str = ""
     answer: Any = None
     answer_type: str = ""
+    pages: bool = False
     is_open: bool = False
     any_host: bool = False
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.http.endpoint import Operation
+from gateway.http.pages import PARAMETERS
 from gateway.schemas.errors import ErrorAnswer
 from gateway.schemas.media_text import MediaText
 
@@ -57,7 +58,8 @@ def _operation(row: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in _NAME.findall(row.path)
-        ],
+        ]
+        + (PARAMETERS if row.pages else []),
         "responses": {"200": success, "default": failure},
         "security": [] if row.is_open else [{"key": []}],
     }

@@ -3,10 +3,10 @@
 The bytes of files are in the object store, and vectors in the retrieval service.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, cast
 
-from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord
+from gateway.records.rows import MAX_ROWS, FileChange, FileRecord, IndexedFile, StoreUsage, VectorStoreRecord
 from servekit.database.schemes import open_by_scheme
 
 OPENERS = {
@@ -69,8 +69,10 @@ class Records(Protocol):
             NotFound: The tenant has no such file, or the file has expired.
         """
 
-    async def files(self, tenant: str) -> list[FileRecord]:
-        """Return the tenant's files, newest first."""
+    async def files(
+        self, tenant: str, limit: int = MAX_ROWS, after: FileRecord | None = None, purpose: str = ""
+    ) -> list[FileRecord]:
+        """Return the tenant's files, newest first: at most `limit`, those after a file, those of a purpose."""
 
     async def remove_file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
         """Delete the record of a file and return it.
@@ -93,8 +95,13 @@ class Records(Protocol):
             NotFound: The tenant has no such vector store.
         """
 
-    async def vector_stores(self, tenant: str) -> list[VectorStoreRecord]:
-        """Return the tenant's vector stores, newest first."""
+    async def vector_stores(
+        self, tenant: str, limit: int = MAX_ROWS, after: VectorStoreRecord | None = None
+    ) -> list[VectorStoreRecord]:
+        """Return the tenant's vector stores, newest first: at most `limit`, those after a vector store."""
+
+    async def usage(self, tenant: str, store_ids: Sequence[str]) -> Mapping[str, StoreUsage]:
+        """Return what vector stores hold; those without files are left out."""
 
     async def remove_vector_store(self, tenant: str, store_id: str) -> None:
         """Delete the record of a vector store with those of its files.
@@ -128,10 +135,12 @@ class Records(Protocol):
     async def claim_changes(self, tenant: str, seconds: float) -> list[FileChange]:
         """Return the changes that did not end in time; no other gateway gets them within `seconds`."""
 
-    async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
-        """Return the files of a vector store, newest first."""
+    async def indexed(
+        self, tenant: str, store_id: str, limit: int = MAX_ROWS, after: IndexedFile | None = None
+    ) -> list[IndexedFile]:
+        """Return the files of a vector store, newest first: at most `limit`, those after a file."""
 
-    async def indexed_file(self, tenant: str, store_id: str, file_id: str) -> IndexedFile:
+    async def indexed_file(self, tenant: str, store_id: str, file_id: str, field: str = "file_id") -> IndexedFile:
         """Return a file of a vector store.
 
         Raises:

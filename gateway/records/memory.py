@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from gateway.records import PENDING_SECONDS
 from gateway.records.errors import change_ended, check_storable, not_found, upload_expired
-from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord, now
+from gateway.records.rows import MAX_ROWS, FileChange, FileRecord, IndexedFile, StoreUsage, VectorStoreRecord, now
 
 Row = TypeVar("Row", FileRecord, VectorStoreRecord, IndexedFile)
 
@@ -62,10 +62,11 @@ class MemoryRecords:
             raise not_found("file", file_id, field)
         return file
 
-    async def files(self, tenant: str) -> list[FileRecord]:
-        return _newest(
-            file for (owner, _), file in self._files.items() if owner == tenant and not _expired(file, now())
-        )
+    async def files(
+        self, tenant: str, limit: int = MAX_ROWS, after: FileRecord | None = None, purpose: str = ""
+    ) -> list[FileRecord]:
+        files = (file for (owner, _), file in self._files.items() if owner == tenant and not _expired(file, now()))
+        return _newest((file for file in files if purpose in ("", file.purpose)), limit, after, _id)
 
     async def remove_file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
         file = await self.file(tenant, file_id, field)
@@ -82,8 +83,19 @@ class MemoryRecords:
             raise not_found("vector store", store_id, field)
         return self._stores[tenant, store_id]
 
-    async def vector_stores(self, tenant: str) -> list[VectorStoreRecord]:
-        return _newest(store for (owner, _), store in self._stores.items() if owner == tenant)
+    async def vector_stores(
+        self, tenant: str, limit: int = MAX_ROWS, after: VectorStoreRecord | None = None
+    ) -> list[VectorStoreRecord]:
+        stores = (store for (owner, _), store in self._stores.items() if owner == tenant)
+        return _newest(stores, limit, after, _id)
+
+    async def usage(self, tenant: str, store_ids: Sequence[str]) -> Mapping[str, StoreUsage]:
+        usage: dict[str, StoreUsage] = {}
+        for (owner, store_id, _), file in self._indexed.items():
+            if owner == tenant and store_id in store_ids:
+                held = usage.get(store_id, StoreUsage())
+                usage[store_id] = StoreUsage(held.files + 1, held.size + file.size)
+        return usage
 
     async def remove_vector_store(self, tenant: str, store_id: str) -> None:
         await self.vector_store(tenant, store_id)
@@ -127,12 +139,15 @@ class MemoryRecords:
             await self.extend_change(tenant, change, seconds)
         return late
 
-    async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
-        return _newest(file for key, file in self._indexed.items() if key[:2] == (tenant, store_id))
+    async def indexed(
+        self, tenant: str, store_id: str, limit: int = MAX_ROWS, after: IndexedFile | None = None
+    ) -> list[IndexedFile]:
+        files = (file for key, file in self._indexed.items() if key[:2] == (tenant, store_id))
+        return _newest(files, limit, after, lambda file: file.file_id)
 
-    async def indexed_file(self, tenant: str, store_id: str, file_id: str) -> IndexedFile:
+    async def indexed_file(self, tenant: str, store_id: str, file_id: str, field: str = "file_id") -> IndexedFile:
         if (tenant, store_id, file_id) not in self._indexed:
-            raise not_found("file in this vector store", file_id, "file_id")
+            raise not_found("file in this vector store", file_id, field)
         return self._indexed[tenant, store_id, file_id]
 
     async def tenants(self) -> list[str]:
@@ -177,5 +192,12 @@ def _expired(file: FileRecord, now: float) -> bool:
     return file.expires_at is not None and file.expires_at <= now
 
 
-def _newest(rows: Iterable[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: row.created_at, reverse=True)
+def _id(row: FileRecord | VectorStoreRecord) -> str:
+    return row.id
+
+
+def _newest(rows: Iterable[Row], limit: int, after: Row | None, row_id: Callable[[Row], str]) -> list[Row]:
+    def key(row: Row) -> tuple[int, str]:
+        return -row.created_at, row_id(row)
+
+    return sorted((row for row in rows if after is None or key(row) > key(after)), key=key)[:limit]

@@ -1,6 +1,6 @@
 """Records in Postgres. Several gateways may share them; row-level security keeps tenants apart."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, LiteralString
@@ -12,16 +12,20 @@ from psycopg.types.json import Jsonb
 from gateway.records import PENDING_SECONDS
 from gateway.records.errors import change_ended, check_storable, not_found, upload_expired
 from gateway.records.postgres_schema import SCHEMA
-from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord, now
+from gateway.records.rows import MAX_ROWS, FileChange, FileRecord, IndexedFile, StoreUsage, VectorStoreRecord, now
 from servekit.database.pool import DatabasePool
 
 _FILE: LiteralString = (
     "id, filename, size, mime_type, purpose, 'sha256:' || digest AS reference, created_at, expires_at"
 )
 _VISIBLE: LiteralString = "NOT uploading AND (expires_at IS NULL OR expires_at > %(now)s)"
+# Rows that are older, or as old and (an expression that follows) of a later id.
+_AFTER: LiteralString = "(created_at < %(after_time)s OR created_at = %(after_time)s AND"
 _STORE: LiteralString = "id, name, created_at, metadata"
 _INDEXED: LiteralString = "store_id, file_id, filename, size, chunks, created_at, attributes"
 _THIS: LiteralString = "store_id = %(store_id)s AND file_id = %(file_id)s AND id = %(id)s"  # one change
+
+_NEWEST = 2**63 - 1, ""  # before every row
 
 
 class PostgresRecords:
@@ -84,9 +88,15 @@ class PostgresRecords:
             raise not_found("file", file_id, field)
         return FileRecord(**rows[0])
 
-    async def files(self, tenant: str) -> list[FileRecord]:
-        statement: LiteralString = f"SELECT {_FILE} FROM gateway.files WHERE {_VISIBLE} ORDER BY created_at DESC, id"
-        return [FileRecord(**row) for row in await self._rows(tenant, statement, now=now())]
+    async def files(
+        self, tenant: str, limit: int = MAX_ROWS, after: FileRecord | None = None, purpose: str = ""
+    ) -> list[FileRecord]:
+        statement: LiteralString = (
+            f"SELECT {_FILE} FROM gateway.files WHERE {_VISIBLE} AND %(purpose)s IN ('', purpose) "
+            f"AND {_AFTER} id > %(after_id)s) ORDER BY created_at DESC, id LIMIT %(limit)s"
+        )
+        values = _page(limit, (after.created_at, after.id) if after else _NEWEST)
+        return [FileRecord(**row) for row in await self._rows(tenant, statement, now=now(), purpose=purpose, **values)]
 
     async def remove_file(self, tenant: str, file_id: str, field: str = "file_id") -> FileRecord:
         statement: LiteralString = f"DELETE FROM gateway.files WHERE id = %(id)s AND {_VISIBLE} RETURNING {_FILE}"
@@ -112,9 +122,23 @@ class PostgresRecords:
             raise not_found("vector store", store_id, field)
         return VectorStoreRecord(**rows[0])
 
-    async def vector_stores(self, tenant: str) -> list[VectorStoreRecord]:
-        statement: LiteralString = f"SELECT {_STORE} FROM gateway.vector_stores ORDER BY created_at DESC, id"
-        return [VectorStoreRecord(**row) for row in await self._rows(tenant, statement)]
+    async def vector_stores(
+        self, tenant: str, limit: int = MAX_ROWS, after: VectorStoreRecord | None = None
+    ) -> list[VectorStoreRecord]:
+        statement: LiteralString = (
+            f"SELECT {_STORE} FROM gateway.vector_stores WHERE {_AFTER} id > %(after_id)s) "
+            "ORDER BY created_at DESC, id LIMIT %(limit)s"
+        )
+        values = _page(limit, (after.created_at, after.id) if after else _NEWEST)
+        return [VectorStoreRecord(**row) for row in await self._rows(tenant, statement, **values)]
+
+    async def usage(self, tenant: str, store_ids: Sequence[str]) -> Mapping[str, StoreUsage]:
+        statement: LiteralString = (
+            "SELECT store_id, count(*) AS files, sum(size)::bigint AS size FROM gateway.vector_store_files "
+            "WHERE store_id = ANY(%(ids)s) GROUP BY store_id"
+        )
+        rows = await self._rows(tenant, statement, ids=list(store_ids))
+        return {row["store_id"]: StoreUsage(row["files"], row["size"]) for row in rows}
 
     async def remove_vector_store(self, tenant: str, store_id: str) -> None:
         statement: LiteralString = "DELETE FROM gateway.vector_stores WHERE id = %(id)s RETURNING id"
@@ -180,20 +204,23 @@ class PostgresRecords:
         rows = await self._rows(tenant, statement, seconds=seconds)
         return [FileChange(**row | {"attached": row["attached"] and IndexedFile(**row["attached"])}) for row in rows]
 
-    async def indexed(self, tenant: str, store_id: str) -> list[IndexedFile]:
+    async def indexed(
+        self, tenant: str, store_id: str, limit: int = MAX_ROWS, after: IndexedFile | None = None
+    ) -> list[IndexedFile]:
         statement: LiteralString = (
             f"SELECT {_INDEXED} FROM gateway.vector_store_files WHERE store_id = %(id)s "
-            "ORDER BY created_at DESC, file_id"
+            f"AND {_AFTER} file_id > %(after_id)s) ORDER BY created_at DESC, file_id LIMIT %(limit)s"
         )
-        return [IndexedFile(**row) for row in await self._rows(tenant, statement, id=store_id)]
+        values = _page(limit, (after.created_at, after.file_id) if after else _NEWEST)
+        return [IndexedFile(**row) for row in await self._rows(tenant, statement, id=store_id, **values)]
 
-    async def indexed_file(self, tenant: str, store_id: str, file_id: str) -> IndexedFile:
+    async def indexed_file(self, tenant: str, store_id: str, file_id: str, field: str = "file_id") -> IndexedFile:
         statement: LiteralString = (
             f"SELECT {_INDEXED} FROM gateway.vector_store_files WHERE store_id = %(id)s AND file_id = %(file_id)s"
         )
         rows = await self._rows(tenant, statement, id=store_id, file_id=file_id)
         if not rows:
-            raise not_found("file in this vector store", file_id, "file_id")
+            raise not_found("file in this vector store", file_id, field)
         return IndexedFile(**rows[0])
 
     async def tenants(self) -> list[str]:
@@ -275,6 +302,11 @@ def _row(tenant: str, file: IndexedFile) -> dict[str, Any]:
 
 def _key(change: FileChange) -> dict[str, str]:
     return {"id": change.id, "store_id": change.store_id, "file_id": change.file_id}
+
+
+def _page(limit: int, after: tuple[int, str]) -> dict[str, Any]:
+    """The values of a statement with `_AFTER`: the time and the id of the row before the page."""
+    return {"limit": limit, "after_time": after[0], "after_id": after[1]}
 
 
 async def _column(

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 Attributes = Mapping[str, str | float | bool]
 
+# Rows of one list: each takes the event loop some microseconds.
+MAX_ROWS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
@@ -42,6 +45,19 @@ class VectorStoreRecord:
     name: str
     created_at: int
     metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUsage:
+    """What a vector store holds.
+
+    Attributes:
+        files: The number of its files.
+        size: Their size in bytes.
+    """
+
+    files: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from starlette.responses import Response
 
 from gateway.http.endpoint import HandlerContext, Operation
 from gateway.http.forms import Part, read_form
+from gateway.http.pages import read_limit
 from gateway.http.responses import ByteStream, json_response
 from gateway.records.rows import FileRecord
 from gateway.schemas.files import Deleted, FileAnswer, FileForm, FileList
 from servekit.errors import InvalidArgument
 
 MAX_FILENAME = 255  # characters
+MAX_LISTED = 1000  # files in one answer, which take the event loop 5 ms
 
 
 async def upload(context: HandlerContext) -> Response:
@@ -43,10 +45,12 @@ async def upload(context: HandlerContext) -> Response:
 
 async def list_files(context: HandlerContext) -> Response:
     """List the files, newest first; only those of one `purpose` if the query has it."""
-    purpose = context.request.query_params.get("purpose")
-    records = await context.state.records.files(context.caller.tenant)
-    data = [_answer(record) for record in records if purpose in (None, record.purpose)]
-    return json_response(FileList(data, data[0].id, data[-1].id) if data else FileList([]))
+    records, tenant, query = context.state.records, context.caller.tenant, context.request.query_params
+    limit = read_limit(query, MAX_LISTED)
+    after = await records.file(tenant, query["after"], "after") if query.get("after") else None
+    rows = await records.files(tenant, limit + 1, after, query.get("purpose", ""))
+    data = [_answer(row) for row in rows[:limit]]
+    return json_response(FileList(data, data[0].id, data[-1].id, len(rows) > limit) if data else FileList([]))
 
 
 async def get_file(context: HandlerContext) -> Response:
@@ -97,7 +101,7 @@ OPERATIONS = (
         form=FileForm,
         answer=FileAnswer,
     ),
-    Operation("GET", "/v1/files", "listFiles", list_files, "List files", answer=FileList),
+    Operation("GET", "/v1/files", "listFiles", list_files, "List files", answer=FileList, pages=True),
     Operation("GET", "/v1/files/{file_id}", "retrieveFile", get_file, "Retrieve file", answer=FileAnswer),
     Operation(
         "GET",

@@ -1,5 +1,6 @@
 """`/v1/vector_stores`: collections of text files, indexed and searched."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from google.protobuf import json_format
@@ -8,9 +9,10 @@ from starlette.responses import Response
 
 from gateway.http.bodies import read_json
 from gateway.http.endpoint import HandlerContext, Operation
+from gateway.http.pages import read_limit
 from gateway.http.responses import json_response
 from gateway.pipelines.store_passages import metadata, split_document
-from gateway.records.rows import IndexedFile, VectorStoreRecord, fresh_id, now
+from gateway.records.rows import IndexedFile, StoreUsage, VectorStoreRecord, fresh_id, now
 from gateway.schemas.files import Deleted
 from gateway.schemas.vector_stores import (
     AttachRequest,
@@ -27,6 +29,8 @@ from gateway.schemas.vector_stores import (
     StoreSearchRequest,
 )
 from servekit.errors import ServeError
+
+MAX_LISTED = 100  # vector stores or their files in one answer, with up to 16 attributes each
 
 
 async def create_store(context: HandlerContext) -> Response:
@@ -52,9 +56,12 @@ async def create_store(context: HandlerContext) -> Response:
 
 async def list_stores(context: HandlerContext) -> Response:
     """List the tenant's vector stores, newest first."""
-    records = await context.state.records.vector_stores(context.caller.tenant)
-    data = [await _answer(context, record) for record in records]
-    return json_response(StoreList(data, data[0].id, data[-1].id) if data else StoreList([]))
+    records, tenant, query = context.state.records, context.caller.tenant, context.request.query_params
+    limit = read_limit(query, MAX_LISTED)
+    after = await records.vector_store(tenant, query["after"], "after") if query.get("after") else None
+    rows = await records.vector_stores(tenant, limit + 1, after)
+    data = await _answers(context, rows[:limit])
+    return json_response(StoreList(data, data[0].id, data[-1].id, len(rows) > limit) if data else StoreList([]))
 
 
 async def get_store(context: HandlerContext) -> Response:
@@ -81,8 +88,12 @@ async def attach_file(context: HandlerContext) -> Response:
 async def list_store_files(context: HandlerContext) -> Response:
     """List the files of a vector store, newest first."""
     record = await _store(context)
-    data = [_file_answer(row) for row in await context.state.records.indexed(context.caller.tenant, record.id)]
-    return json_response(StoreFileList(data, data[0].id, data[-1].id) if data else StoreFileList([]))
+    records, tenant, query = context.state.records, context.caller.tenant, context.request.query_params
+    limit = read_limit(query, MAX_LISTED)
+    after = await records.indexed_file(tenant, record.id, query["after"], "after") if query.get("after") else None
+    rows = await records.indexed(tenant, record.id, limit + 1, after)
+    data = [_file_answer(row) for row in rows[:limit]]
+    return json_response(StoreFileList(data, data[0].id, data[-1].id, len(rows) > limit) if data else StoreFileList([]))
 
 
 async def get_store_file(context: HandlerContext) -> Response:
@@ -152,10 +163,17 @@ async def _index(context: HandlerContext, store_id: str, file_id: str, attribute
 
 
 async def _answer(context: HandlerContext, record: VectorStoreRecord) -> StoreAnswer:
-    files = await context.state.records.indexed(context.caller.tenant, record.id)
-    counts = FileCounts(len(files), len(files))
-    size = sum(file.size for file in files)
-    return StoreAnswer(record.id, record.name, record.created_at, size, counts, dict(record.metadata))
+    return (await _answers(context, [record]))[0]
+
+
+async def _answers(context: HandlerContext, records: Sequence[VectorStoreRecord]) -> list[StoreAnswer]:
+    usage = await context.state.records.usage(context.caller.tenant, [record.id for record in records])
+    return [_store_answer(record, usage.get(record.id, StoreUsage())) for record in records]
+
+
+def _store_answer(record: VectorStoreRecord, usage: StoreUsage) -> StoreAnswer:
+    counts = FileCounts(usage.files, usage.files)
+    return StoreAnswer(record.id, record.name, record.created_at, usage.size, counts, dict(record.metadata))
 
 
 def _file_answer(row: IndexedFile) -> StoreFileAnswer:
@@ -175,7 +193,9 @@ OPERATIONS = (
         body=CreateStoreRequest,
         answer=StoreAnswer,
     ),
-    Operation("GET", "/v1/vector_stores", "listVectorStores", list_stores, "List vector stores", answer=StoreList),
+    Operation(
+        "GET", "/v1/vector_stores", "listVectorStores", list_stores, "List vector stores", answer=StoreList, pages=True
+    ),
     Operation("GET", _ONE, "getVectorStore", get_store, "Retrieve vector store", answer=StoreAnswer),
     Operation("DELETE", _ONE, "deleteVectorStore", delete_store, "Delete vector store", answer=Deleted),
     Operation(
@@ -188,7 +208,15 @@ OPERATIONS = (
         body=AttachRequest,
         answer=StoreFileAnswer,
     ),
-    Operation("GET", _FILES, "listVectorStoreFiles", list_store_files, "List vector store files", answer=StoreFileList),
+    Operation(
+        "GET",
+        _FILES,
+        "listVectorStoreFiles",
+        list_store_files,
+        "List vector store files",
+        answer=StoreFileList,
+        pages=True,
+    ),
     Operation(
         "GET",
         f"{_FILES}/{{file_id}}",

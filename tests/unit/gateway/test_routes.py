@@ -451,3 +451,26 @@ async def test_a_file_expires_when_the_form_says(http, seconds, status):
         assert answer.json()["expires_at"] == answer.json()["created_at"] + 60
     else:
         assert answer.json()["error"]["param"] == "expires_after.seconds"
+
+
+@pytest.mark.parametrize(("path", "most"), [("/v1/files", 1000), ("/v1/vector_stores", 100), (None, 100)])
+async def test_lists_have_pages(http, path, most):
+    ids = [(await http.post("/v1/files", files={"file": ("a.txt", b"text")})).json()["id"] for _ in range(3)]
+    if path == "/v1/vector_stores":
+        ids = [(await http.post(path, json={})).json()["id"] for _ in range(3)]
+    elif path is None:
+        store = (await http.post("/v1/vector_stores", json={"file_ids": ids})).json()["id"]
+        path = f"/v1/vector_stores/{store}/files"
+    first = (await http.get(path, params={"limit": 2})).json()
+    assert (len(first["data"]), first["has_more"]) == (2, True)
+    second = (await http.get(path, params={"limit": 2, "after": first["last_id"]})).json()
+    assert (len(second["data"]), second["has_more"]) == (1, False)
+    assert sorted(row["id"] for row in first["data"] + second["data"]) == sorted(ids)
+    for query, status in (
+        ({"limit": most + 1}, 400),
+        ({"limit": 0}, 400),
+        ({"limit": "x"}, 400),
+        ({"after": "x"}, 404),
+    ):
+        answer = await http.get(path, params=query)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (status, *query)

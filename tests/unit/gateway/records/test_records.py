@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.records import open_records
-from gateway.records.rows import FileChange, FileRecord, IndexedFile, VectorStoreRecord
+from gateway.records.rows import FileChange, FileRecord, IndexedFile, StoreUsage, VectorStoreRecord
 from servekit.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from tests.watching import until
 
@@ -179,6 +179,36 @@ async def test_a_tenant_is_forgotten_with_its_last_record(records):
     assert await records.tenants() == []
     await add(records, example("f-2"))
     assert await records.tenants() == ["ada"]
+
+
+async def test_lists_are_read_in_pages(records):
+    files = [await add(records, example(f"f-{number}", created=number // 2)) for number in range(5)]
+    stores = [VectorStoreRecord(f"vs_{number}", "", number // 2, {}) for number in range(5)]
+    for store in stores:
+        await records.add_vector_store("ada", store)
+    indexed = [IndexedFile("vs_0", f"f-{number}", "a", 5, 2, number // 2, {}) for number in range(5)]
+    for file in indexed:
+        await record_attached(records, file)
+
+    async def pages(read, rows):
+        after, found = None, []
+        while page := await read(2, after):
+            found.append([rows.index(row) for row in page])
+            after = page[-1]
+        return found
+
+    expected = [[4, 2], [3, 0], [1]]  # newest first, and of the same time by id
+    assert await pages(lambda limit, after: records.files("ada", limit, after), files) == expected
+    assert await pages(lambda limit, after: records.vector_stores("ada", limit, after), stores) == expected
+    assert await pages(lambda limit, after: records.indexed("ada", "vs_0", limit, after), indexed) == expected
+    assert await records.usage("ada", ["vs_0", "vs_1"]) == {"vs_0": StoreUsage(5, 25)}
+    assert await records.usage("bob", ["vs_0"]) == {}
+
+
+async def test_files_of_one_purpose_are_listed(records):
+    vision = await add(records, replace(example("f-1"), purpose="vision"))
+    await add(records, example("f-2"))
+    assert await records.files("ada", purpose="vision") == [vision]
 
 
 async def test_vector_stores_and_their_files(records):
