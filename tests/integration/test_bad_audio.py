@@ -129,7 +129,7 @@ def test_a_stalled_reader_costs_no_memory(fleet, http):
         for call in [TranscriptionServiceStub(channel).Transcribe(minute, timeout=60) for _ in range(2)]:
             assert list(call)  # the engines are warm: they keep what they work with
         before = speech.memory_info().rss
-        stalled = [TranscriptionServiceStub(channel).Transcribe(request, timeout=60) for _ in range(2)]
+        stalled = [TranscriptionServiceStub(channel).Transcribe(request, timeout=600) for _ in range(2)]
         first = [next(one) for one in stalled]
         assert {event.WhichOneof("event") for event in first} <= {"started", "progress"}
         time.sleep(1)
