@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -194,7 +195,10 @@ class Postgres:
             raise FleetError(f"{program} failed with exit status {result.returncode}: {output}")
 
     def clear_leftovers(self) -> None:
-        """Stop a server that outlived its fleet; delete the pid file of one that is dead, even if its pid is reused."""
+        """Stop a server that outlived its fleet; delete the pid file of one that is dead, even if its pid is reused.
+
+        Processes of a dead server exit by themselves unless they hang, and keep another from starting: they are killed.
+        """
         pid_file = self.data / "postmaster.pid"
         try:
             server = psutil.Process(int(pid_file.read_text().splitlines()[0]))
@@ -207,7 +211,19 @@ class Postgres:
                     time.sleep(0.05)
         except (FileNotFoundError, psutil.NoSuchProcess):
             pass
+        orphans = [process for process in psutil.process_iter() if self._owns(process)]
+        for process in orphans:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(orphans, STOP_SECONDS)
         pid_file.unlink(missing_ok=True)
+
+    def _owns(self, process: psutil.Process) -> bool:
+        """Whether a process is one of a server of this cluster: Postgres and all its processes work in its folder."""
+        try:
+            return process.name() == "postgres" and process.cwd() == str(self.data.resolve())
+        except psutil.Error:  # it has exited, or is another user's
+            return False
 
     def _server(self) -> Path:
         """The folder of the server's `bin`, `lib` and `share`."""

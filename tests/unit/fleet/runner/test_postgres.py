@@ -70,6 +70,21 @@ async def test_a_server_that_outlived_its_fleet_is_stopped_first(settings: Fleet
     assert not (postgres.data / "postmaster.pid").exists()
 
 
+async def test_it_starts_again_after_all_its_processes_hung(settings: FleetSettings, supervised, until):
+    postgres = cluster(settings)
+    async with supervised(plan.server(postgres)) as supervisor:
+        child = supervisor.children["postgres"]
+        await until(lambda: child.state.state == "running")
+        server = psutil.Process(child.state.pid)
+        helpers = server.children()
+        for process in (server, *helpers):
+            process.suspend()
+        server.kill()  # as the supervisor does with a hung process
+        await until(lambda: child.state.restarts >= 1 and child.state.state == "running")
+        assert child.state.restarts == 1
+        assert not any(process.is_running() for process in helpers)
+
+
 async def test_it_starts_again_after_its_run_folder_was_deleted(settings: FleetSettings, supervised, until):
     postgres = cluster(settings)
     password = postgres.password
