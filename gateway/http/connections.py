@@ -31,8 +31,8 @@ class ClientConnection(Protocol):
 class Connections:
     """Keeps the connections within a limit, and closes those whose clients do not read.
 
-    At the limit a new connection replaces the one that has waited longest for its client: for a request, or for the
-    rest of one. Slow clients lose their connections, and never clients that wait for an answer.
+    At the limit a new connection replaces the one that has waited longest for its client: for a request, for the
+    rest of one, or to read an answer. Slow clients lose their connections, and never clients that wait for an answer.
 
     Args:
         limit: The maximum number of connections; fewer where the process may not open as many descriptors.
@@ -65,16 +65,19 @@ class Connections:
                 return False
             self.mark_busy(longest)
             self._closed.labels("idle").inc()
-            longest.transport.close()
+            if longest.write_paused:
+                longest.transport.abort()  # closing would wait for the client to read
+            else:
+                longest.transport.close()
         self._waiting[connection] = None
         return True
 
     def mark_waiting(self, connection: ClientConnection) -> None:
-        """Note that the connection waits for the next request of its client."""
+        """Note that the connection waits for its client: for the next request, or to read what was sent."""
         self._waiting[connection] = None
 
     def mark_busy(self, connection: ClientConnection) -> None:
-        """Note that the connection does not wait for its client: it has sent a request, or is closed."""
+        """Note that the connection does not wait for its client, which has sent a request or read, or is gone."""
         self._waiting.pop(connection, None)
         self._reading_ahead.discard(connection)
 

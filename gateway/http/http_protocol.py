@@ -68,9 +68,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         super().handle_websocket_upgrade()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._limits.mark_waiting(self)  # for its client to read
+
     def resume_writing(self) -> None:
         self.unread = 0
         super().resume_writing()
+        if not self.cycle.response_complete:
+            self._limits.mark_busy(self)
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), HEAD_BYTES):

@@ -15,6 +15,7 @@ from servekit.echo import cut
 from servekit.errors import InvalidArgument, Unavailable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+CHUNK_BYTES = 128 << 10  # of a stream: each client that does not read holds a few
 
 
 class Bucket:
@@ -60,7 +61,7 @@ class Bucket:
         """Yield the bytes in chunks."""
         with _answering():
             found = await obstore.get_async(self._store, path)
-            async for chunk in found.stream(min_chunk_size=1 << 20):
+            async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
     async def remove(self, path: str) -> None:

@@ -57,6 +57,16 @@ def test_a_new_connection_replaces_the_one_that_is_idle_longest(limited):
     assert [client.closed for client in clients] == ["", "closed", "closed", "", ""]
 
 
+def test_a_client_that_does_not_read_is_disconnected_for_a_new_connection(limited):
+    clients = [Client(), Client(5000), Client(), Client()]
+    for count in range(1, 4):
+        limited.add(clients[count - 1], clients[:count])
+        limited.mark_busy(clients[count - 1])
+    limited.mark_waiting(clients[1])
+    assert limited.add(clients[3], clients)
+    assert [client.closed for client in clients] == ["", "aborted", "", ""]
+
+
 def test_a_new_connection_is_refused_where_all_others_are_answered(limited):
     clients = [Client() for _ in range(4)]
     for count in range(1, 4):
@@ -165,6 +175,23 @@ async def test_a_client_that_never_reads_its_answer_is_disconnected(listen, orde
     async with asyncio.timeout(20), connected(port, request, limit=1):  # it reads no further than it must
         await until(lambda: count("polyphony_http_closed_connections_total", {"reason": "unread"}))
         await until(lambda: not count("polyphony_http_connections"))
+
+
+async def test_clients_that_do_not_read_lose_their_connections_to_a_new_client(listen):
+    state, port = await listen(max_http_connections=2)
+    async with httpx.AsyncClient() as http:
+        url = f"http://127.0.0.1:{port}/v1/files"
+        file = (await http.post(url, files={"file": ("a", bytes(32 << 20))})).json()["id"]
+    request = f"GET /v1/files/{file}/content HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+    count = state.telemetry.registry.get_sample_value
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        for _ in range(2):
+            reader = await stack.enter_async_context(connected(port, request, limit=1))
+            await reader.readexactly(1)
+            await asyncio.sleep(0.5)  # until the buffers of the socket are full
+        async with connected(port, HEALTH) as reader:
+            assert (await answer(reader))[0] == 200
+        assert count("polyphony_http_closed_connections_total", {"reason": "idle"}) >= 1
 
 
 async def test_the_rest_of_a_body_is_not_waited_for(listen, monkeypatch):
