@@ -144,6 +144,7 @@ class Endpoint:
                     await body.hold(len(response.body))
                 if not response.body:  # a stream, which checks its deadline itself once it has begun
                     exchange.on_start = lambda: limit.reschedule(None)
+                    exchange.watch()
                 await response(request.scope, exchange.receive, exchange.send)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from error
@@ -196,6 +197,11 @@ class _Exchange:
         if len(body) > SLICE_BYTES:
             message = {**message, "body": body[(len(body) - 1) // SLICE_BYTES * SLICE_BYTES :]}
         await self._send(message)
+
+    def watch(self) -> None:
+        """Cancel the handler when the client disconnects, also where nothing reads the body."""
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch())
 
     def close(self) -> None:
         """Stop watching for the disconnect, and free the body."""

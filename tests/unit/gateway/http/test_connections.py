@@ -248,3 +248,29 @@ async def test_a_connection_whose_body_ended_after_its_answer_is_idle(listen):
             async with connected(port, HEALTH) as reader:
                 assert (await answer(reader))[0] == 200
         assert await reader.read() == b""
+
+
+async def test_a_download_ends_when_its_client_disconnects(listen, monkeypatch):
+    state, port = await listen()
+    file = await state.files.receive("default", chunks_of(b"x"), "a", "")
+    await state.records.finish_upload("default", file)
+
+    async def endless(*_):
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(type(state.store), "stream", endless)
+    request = f"GET /v1/files/{file.id}/content HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+    count = state.telemetry.registry.get_sample_value
+    labels = {"method": "GET /v1/files/{file_id}/content"}
+    async with asyncio.timeout(20):
+        async with connected(port, request) as reader:
+            await reader.readuntil(b"x")
+            assert count("polyphony_requests_in_flight", labels) == 1
+        await until(lambda: not count("polyphony_requests_in_flight", labels))
+
+
+async def chunks_of(*chunks):
+    for chunk in chunks:
+        yield chunk
