@@ -2,13 +2,13 @@
 
 import asyncio
 import signal
-import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 
+from fleet.runner import ports
 from fleet.runner.postgres import ENVIRONMENT, Postgres
 
 # The data need not survive the tests.
@@ -19,10 +19,7 @@ class RunningPostgres:
     """A cluster that tests may stop and start."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.cluster = Postgres(folder / "data", folder / "password", port, "nobody", folder)
+        self.cluster = Postgres(folder / "data", folder / "password", ports.free(), "nobody", folder)
         self.cluster.prepare()
         self.url = self.cluster.url
         self.start()

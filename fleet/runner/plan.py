@@ -149,8 +149,7 @@ class _Ports:
         """The port that the user set, or the documented one, or a free one."""
         port = int(self._settings.chosen(name, field) or (default if self._settings.ports == "fixed" else 0))
         if port == 0:
-            while (port := ports.free()) in self._free:
-                continue
+            port = ports.free(self._free)
             self._free.add(port)
             return port
         host = self.host(name, "http_host" if field == "http_port" else "host")

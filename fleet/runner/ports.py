@@ -1,18 +1,42 @@
 """TCP ports of this machine: free ones and those in use."""
 
+import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import psutil
 
 from fleet.errors import FleetError
 
+LOWEST = 10_000
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+BLOCK = 64  # ports, more than a fleet has
 
-def free() -> int:
-    """A port on which no process listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+
+def free(chosen: Collection[int] = ()) -> int:
+    """A port on which no process listens now, and which no outgoing connection takes before it is used.
+
+    The search begins at another port in each process, so that fleets that start at the same time choose different ones.
+
+    Args:
+        chosen: Ports that are not to be returned.
+
+    Raises:
+        FleetError: No port is free.
+    """
+    count = _lowest_ephemeral() - LOWEST
+    for offset in range(count):
+        port = LOWEST + (os.getpid() * BLOCK + offset) % count
+        if port not in chosen and not _is_taken("127.0.0.1", port):
+            return port
+    raise FleetError(f"no port between {LOWEST} and {LOWEST + count} is free")
+
+
+def _lowest_ephemeral() -> int:
+    """The lowest port that the kernel gives to an outgoing connection."""
+    lowest = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
+    return lowest if lowest > LOWEST + BLOCK else 32_768
 
 
 def check(wanted: Iterable[tuple[str, int, str]]) -> None:

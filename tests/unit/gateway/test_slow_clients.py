@@ -3,7 +3,6 @@
 import asyncio
 import os
 import resource
-import socket
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from drill import slow_clients
+from fleet.runner import ports
 from tests.watching import until
 
 TARGETS = ("VISION", "SPEECH", "GENERATION", "RETRIEVAL")
@@ -24,9 +24,7 @@ def _limit_descriptors():
 @pytest.fixture
 async def gateway(tmp_path, services):
     """The URL and the id of a gateway's process, which uses the fake services of the test."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     own = {"HOME": str(tmp_path), "PROFILE": "fake", "PORT": "0", "METRICS_PORT": "0", "HTTP_PORT": str(port)}
     own |= {f"{name}_TARGET": services for name in TARGETS}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POLYPHONY_")}

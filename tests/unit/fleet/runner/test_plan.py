@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import FleetError
-from fleet.runner import plan
+from fleet.runner import plan, ports
 from fleet.runner.postgres import Postgres
 from fleet.runner.process import Process
 from fleet.settings import FleetSettings
@@ -37,14 +37,12 @@ def test_every_process_gets_its_ports_and_folders(settings: FleetSettings, home:
     assert len(ports) == len(set(ports)) == 11
 
 
-def test_no_two_have_the_same_free_port(settings: FleetSettings, home: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_two_have_the_same_free_port(settings: FleetSettings, home: Path):
     (home / "password").write_text("secret")
-    postgres = Postgres(home / "data", home / "password", 40_000, settings.postgres_user, home)
-    offered = iter(port for port in range(40_000, 40_020) for _ in range(2))
-    monkeypatch.setattr("fleet.runner.ports.free", lambda: next(offered))
-    processes = planned(settings, postgres)
-    ports = [value for p in processes.values() for key, value in p.environment.items() if key.endswith("PORT")]
-    assert len({"40000", *ports}) == len(ports) + 1 == 12
+    own = ports.free()
+    processes = planned(settings, Postgres(home / "data", home / "password", own, settings.postgres_user, home))
+    chosen = [value for p in processes.values() for key, value in p.environment.items() if key.endswith("PORT")]
+    assert len({str(own), *chosen}) == len(chosen) + 1 == 12
 
 
 def test_images_set_what_the_fleet_sets():

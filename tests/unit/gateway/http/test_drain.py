@@ -1,7 +1,6 @@
 """The end of a gateway: said at once, and no request lost."""
 
 import asyncio
-import socket
 import time
 
 import grpc
@@ -9,6 +8,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from fleet.runner import ports
 from gateway.build import build as build_gateway
 
 TEXT = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -19,9 +19,7 @@ async def running(services, settings, serve):
     """`server, url = await running(...)`: a gateway that listens, with these settings."""
 
     async def start(**changes):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = ports.free()
         targets = dict.fromkeys(("vision_target", "speech_target", "generation_target", "retrieval_target"), services)
         fields = {"port": 0, "metrics_port": 0, "http_port": port, **targets, **changes}
         server = await serve(settings.model_copy(update=fields), build_gateway)
