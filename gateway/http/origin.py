@@ -34,7 +34,7 @@ def require_own_origin(headers: Headers, method: str, allowed_hosts: Collection[
         PermissionDenied: `Host` is not exactly one loopback or allowed name, or the page is of another origin.
     """
     given = headers.getlist("host")
-    host = given[0].lower() if len(given) == 1 else ""
+    host = given[0].strip(" \t").lower() if len(given) == 1 else ""
     if not _is_own(host, allowed_hosts):
         raise PermissionDenied(
             "while no API keys are set, the Host header must be one loopback name or address, or a name of "
@@ -48,11 +48,11 @@ def require_own_origin(headers: Headers, method: str, allowed_hosts: Collection[
             f"got {_shown(origins)}: set POLYPHONY_GATEWAY_KEYS_FILE to serve pages of other origins",
             field="origin",
         )
-    site = headers.get("sec-fetch-site", "none")
-    if not origins and site not in ("none", "same-origin") and not _is_followed_link(headers, method):
+    sites = headers.getlist("sec-fetch-site")
+    if not (origins or {"none", "same-origin"}.issuperset(sites) or _is_followed_link(headers, method)):
         raise PermissionDenied(
             f"while no API keys are set, a page of another origin may not send requests, got Sec-Fetch-Site "
-            f"{_shown([site])}: set POLYPHONY_GATEWAY_KEYS_FILE to serve pages of other origins",
+            f"{_shown(sites)}: set POLYPHONY_GATEWAY_KEYS_FILE to serve pages of other origins",
             field="sec-fetch-site",
         )
 

@@ -20,7 +20,7 @@ LIST, DELETE, ASK = "GET /v1/files HTTP/1.1", "DELETE /v1/files/file-1 HTTP/1.1"
 
 OWN_HOSTS = [
     "localhost", "localhost:8080", "LocalHost:8080", "localhost.", "localhost.:8080", "app.localhost:3000", "127.0.0.1",
-    "127.0.0.1:1", "127.8.8.8", "[::1]", "[::1]:8080", "[::ffff:127.0.0.1]:8080", "[0:0:0:0:0:0:0:1]",
+    "127.0.0.1:1", "localhost \t", "127.8.8.8", "[::1]", "[::1]:8080", "[::ffff:127.0.0.1]:8080", "[0:0:0:0:0:0:0:1]",
 ]  # fmt: skip
 OTHER_HOSTS = [
     "gateway", "evil.example", "evil.example:8080", "localhost.evil.com", "localhost.evil.com:8080", "evil-localhost",
@@ -152,6 +152,7 @@ async def test_a_form_of_another_page_is_refused(send):
         "origin: null",
         "sec-fetch-site: cross-site",
         "sec-fetch-site: same-site",
+        "sec-fetch-site: none\r\nsec-fetch-site: cross-site",
     ):
         assert (await send(*head, sent, body=FORM))[0] == 403, sent
     assert (await send(*head, body=FORM))[0] == 200, "a client that is no browser"
