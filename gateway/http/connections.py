@@ -9,6 +9,7 @@ from servekit.ops.telemetry import Telemetry
 
 DESCRIPTORS_PER_CONNECTION = 3  # its socket, the file of a large body, and those that are about to be closed
 MAX_READING_AHEAD = 32
+REASONS = ("refused", "idle", "unread")  # each counts from 0 on, so that its rate is known before the first
 
 
 class ClientConnection(Protocol):
@@ -52,7 +53,7 @@ class Connections:
         self._open: Collection[ClientConnection] = ()
         self._reading_ahead: set[ClientConnection] = set()
         self._waiting: dict[ClientConnection, None] = {}  # those that wait for their clients, the longest first
-        self._closed = telemetry.closed_connections
+        self._closed = {reason: telemetry.closed_connections.labels(reason) for reason in REASONS}
         telemetry.connections.set_function(lambda: len(self._open))
 
     def add(self, connection: ClientConnection, connections: Collection[ClientConnection]) -> bool:
@@ -61,10 +62,10 @@ class Connections:
         if len(connections) > self.limit:
             longest = next(iter(self._waiting), None)
             if longest is None:
-                self._closed.labels("refused").inc()
+                self._closed["refused"].inc()
                 return False
             self.mark_busy(longest)
-            self._closed.labels("idle").inc()
+            self._closed["idle"].inc()
             if longest.write_paused:
                 longest.transport.abort()  # closing would wait for the client to read
             else:
@@ -100,6 +101,6 @@ class Connections:
             if connection.write_paused or transport.is_closing():
                 unread = transport.get_write_buffer_size()
             if unread and connection.unread and connection.unread - unread < self._min_read_bytes:
-                self._closed.labels("unread").inc()
+                self._closed["unread"].inc()
                 transport.abort()
             connection.unread = unread
