@@ -17,7 +17,7 @@ from drill.result import DrillResult
 from fleet.runner.ports import free
 from fleet.temporary import TemporaryFleet
 
-PROMISE = "No upload that was answered with 200 is lost, whatever other gateways delete meanwhile."
+PROMISE = "No upload that was answered with 200 is lost while other gateways delete the same bytes."
 SHORT = False  # tests/unit/drill races on two gateways within one process
 RACES = 1000
 CONCURRENT = 8

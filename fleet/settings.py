@@ -26,7 +26,7 @@ class FleetSettings(ProcessSettings):
     """The time between two health checks of a process by the supervisor."""
 
     liveness_timeout_seconds: float = Field(default=5.0, gt=0)
-    """The time for a process to answer a health check, whatever it answers."""
+    """The time for a process to answer a health check; any answer counts."""
 
     liveness_failure_threshold: int = Field(default=3, ge=0)
     """The number of consecutive unanswered health checks after which a process counts as hung and is restarted; 0 to

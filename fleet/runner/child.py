@@ -64,7 +64,7 @@ class Child:
             started = time.monotonic()
             try:
                 reason = await self._run_once()
-            except Exception as error:  # whatever the machine lacks, it may have at the next attempt
+            except Exception as error:  # the next attempt may find the resource that was missing
                 reason = f"could not be started: {error}"
             if self._stopping.is_set():
                 break

@@ -1,4 +1,4 @@
-"""The errors of records, whatever they are stored in."""
+"""The errors of records, common to every implementation."""
 
 import math
 from collections.abc import Mapping

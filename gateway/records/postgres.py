@@ -55,7 +55,7 @@ class PostgresRecords:
         check_storable("file", file.filename)
         row = {**asdict(file), "tenant": tenant, "digest": file.digest, "expires_at": now() + PENDING_SECONDS}
         async with self._writing(tenant) as connection:
-            # Written even where the row exists: so it waits for `collect`, and then inserts the row anew.
+            # An update where the row exists: it waits for a running `collect`, and inserts the row again after it.
             await connection.execute(
                 "INSERT INTO gateway.objects VALUES (%(tenant)s, %(digest)s) "
                 "ON CONFLICT (tenant, digest) DO UPDATE SET digest = excluded.digest",

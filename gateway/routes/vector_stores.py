@@ -41,7 +41,7 @@ async def create_store(context: HandlerContext) -> Response:
     for index, file_id in enumerate(body.file_ids):
         await state.records.file(tenant, file_id, f"file_ids[{index}]")
     record = VectorStoreRecord(fresh_id("vs_"), body.name, now(), body.metadata or {})
-    # The record comes first: whatever fails after it, even a cleanup past the deadline, the store can be deleted.
+    # The record comes first: if a later step fails, even a cleanup past the deadline, the store can still be deleted.
     await state.records.add_vector_store(tenant, record)
     try:
         await state.clients.retrieval.CreateCollection(CreateCollectionRequest(name=record.id, space=model))

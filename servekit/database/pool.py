@@ -30,7 +30,7 @@ Configure = Callable[[psycopg.AsyncConnection], Awaitable[None]]
 
 
 class DatabasePool:
-    """Connections to one database, open while it answers; opened anew when it has recovered.
+    """Connections to one database, open while it answers, and reopened when it recovers.
 
     Args:
         url: `postgresql://user:password@host/database`, whose user owns the schema; empty where no database is

@@ -14,7 +14,7 @@ START_SECONDS = 5.0  # before the first run: the database is connected by then
 async def repeat(work: Callable[[], Awaitable[None]], seconds: float, problem: str) -> None:
     """Run `work` every `seconds` until cancelled, first after at most `START_SECONDS`.
 
-    An error is logged and does not end the repetition, whatever it is.
+    An error of any kind is logged and does not end the repetition.
 
     Args:
         work: What to run.

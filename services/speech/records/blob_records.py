@@ -39,7 +39,7 @@ class BlobRecords(Generic[Row]):
     Args:
         bucket: Where the bytes are.
         records: Where the records are.
-        kind: The kind of the records, such as `anomaly-detector`.
+        kind: The kind of the records, such as `sound-model`.
         row: The dataclass of a record.
     """
 
